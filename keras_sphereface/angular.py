@@ -1,0 +1,164 @@
+"""The mathematics of A-Softmax, free of any framework class.
+
+Everything here is a function of tensors (or of a step number). The names follow
+Liu, Wen, Yu, Li, Raj, Song, "SphereFace: Deep Hypersphere Embedding for Face
+Recognition", CVPR 2017.
+"""
+
+import functools
+import math
+from typing import NamedTuple
+
+import tensorflow as tf
+
+# Below this the squared norm is floored. Its root, 1e-12, is far under any norm that
+# carries information in float32, and 1 / 1e-12 is still a finite float32.
+SQUARED_NORM_FLOOR = 1e-24
+
+
+class Annealing(NamedTuple):
+    """The authors' annealing arguments; `Annealing(base=0, lambda_min=0)` is the pure margin."""
+
+    base: float = 1000.0
+    gamma: float = 0.12
+    power: float = 1.0
+    lambda_min: float = 5.0
+
+
+def check_margin(m: int, name: str = "m") -> int:
+    """Return `m` if it is an integer margin, an int >= 1; raise otherwise."""
+    if isinstance(m, bool) or not isinstance(m, int):
+        raise TypeError(f"`{name}` must be an int >= 1. Received: {name}={m!r}")
+    if m < 1:
+        raise ValueError(f"`{name}` must be an int >= 1. Received: {name}={m!r}")
+    return m
+
+
+def check_annealing(annealing: Annealing) -> Annealing:
+    """Return `annealing` if every argument is a finite number >= 0; raise otherwise."""
+    for name, value in annealing._asdict().items():
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise TypeError(f"`{name}` must be a number >= 0. Received: {name}={value!r}")
+        if not (math.isfinite(value) and value >= 0):
+            raise ValueError(f"`{name}` must be finite and >= 0. Received: {name}={value!r}")
+    return annealing
+
+
+def l2_norm(x: tf.Tensor, axis: int = -1) -> tf.Tensor:
+    """Euclidean norm along `axis`, kept as a dimension of size 1.
+
+    The square is floored at `SQUARED_NORM_FLOOR`: a zero vector has norm 1e-12 and a
+    zero gradient, where the plain norm would have a nan gradient.
+    """
+    squared = tf.reduce_sum(tf.square(x), axis=axis, keepdims=True)
+    return tf.sqrt(tf.maximum(squared, tf.cast(SQUARED_NORM_FLOOR, squared.dtype)))
+
+
+def cosine_logits(embeddings: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """|x| cos(theta_j) for every class, and |x|.
+
+    Args:
+        embeddings: (B, D), x in the paper.
+        kernel: (D, C), one class weight w_j a column; only its direction counts.
+
+    Returns:
+        logits (B, C) in [-|x|, |x|], and norms (B, 1).
+
+    Raises:
+        ValueError: if either argument is not a matrix, or if their D differ.
+    """
+    if embeddings.shape.rank != 2 or kernel.shape.rank != 2:
+        raise ValueError(
+            "`embeddings` must have shape (B, D) and `kernel` (D, C). "
+            f"Received: embeddings.shape={embeddings.shape}, kernel.shape={kernel.shape}"
+        )
+    if not embeddings.shape[1:2].is_compatible_with(kernel.shape[0:1]):
+        raise ValueError(
+            "`embeddings` (B, D) and `kernel` (D, C) must share D. "
+            f"Received: embeddings.shape={embeddings.shape}, kernel.shape={kernel.shape}"
+        )
+    unit_kernel = kernel / l2_norm(kernel, axis=0)
+    return tf.matmul(embeddings, unit_kernel), l2_norm(embeddings)
+
+
+def target_cosines(embeddings: tf.Tensor, kernel: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """cos(theta_y) of each sample with its own class weight: (B, D), (D, C), (B,) -> (B,)."""
+    own = tf.transpose(tf.gather(kernel, labels, axis=1))
+    products = tf.reduce_sum(embeddings * own, axis=-1)
+    return products / (l2_norm(embeddings) * l2_norm(own))[:, 0]
+
+
+def chebyshev(cos_theta: tf.Tensor, degree: int) -> tf.Tensor:
+    """cos(degree * theta), as the Chebyshev polynomial T_degree of cos(theta).
+
+    T_0 = 1, T_1 = c, T_n = 2 c T_(n-1) - T_(n-2); `degree` is a Python int >= 0.
+    """
+    previous, current = tf.ones_like(cos_theta), cos_theta
+    if degree == 0:
+        return previous
+    for _ in range(degree - 1):
+        previous, current = current, 2.0 * cos_theta * current - previous
+    return current
+
+
+def psi(cos_theta: tf.Tensor, m: int) -> tf.Tensor:
+    """psi(theta) = (-1)^k cos(m theta) - 2k, computed from cos(theta) (paper, eq. 7).
+
+    k is the number of breakpoints cos(j pi / m), j = 1..m-1, that the cosine has passed.
+    psi falls without a jump from 1 at theta = 0 to 1 - 2m at theta = pi. There is no
+    arccos, so the slope in cos(theta) is finite everywhere, the poles included; the
+    comparisons that count k carry no gradient. The terms are compiled once for each m.
+
+    Args:
+        cos_theta: cosines in [-1, 1], any shape, any float dtype.
+        m: the margin, a Python int >= 1.
+
+    Returns:
+        psi, of the shape and dtype of `cos_theta`.
+
+    Raises:
+        TypeError, ValueError: if `m` is not an int >= 1.
+    """
+    return _compiled_psi(check_margin(m))(tf.convert_to_tensor(cos_theta))
+
+
+@functools.cache
+def _compiled_psi(m):
+    breakpoints = [math.cos(j * math.pi / m) for j in range(1, m)]
+
+    @tf.function(autograph=False, reduce_retracing=True)
+    def compiled(cos_theta):
+        k = tf.zeros_like(cos_theta)
+        for breakpoint_ in breakpoints:
+            k += tf.cast(cos_theta <= tf.cast(breakpoint_, cos_theta.dtype), cos_theta.dtype)
+        sign = 1.0 - 2.0 * tf.math.mod(k, 2.0)
+        return sign * chebyshev(cos_theta, m) - 2.0 * k
+
+    return compiled
+
+
+def margin_logits(
+    target_logits: tf.Tensor, norms: tf.Tensor, m: int, annealing_lambda: tf.Tensor
+) -> tf.Tensor:
+    """The target logit of A-Softmax: |x| (lambda cos(theta) + psi(theta)) / (1 + lambda).
+
+    Args:
+        target_logits: |x| cos(theta_y), any shape.
+        norms: |x|, of the same shape.
+        m: the margin, a Python int >= 1.
+        annealing_lambda: lambda, >= 0; large means softmax on the sphere, 0 the pure margin.
+    """
+    cos_theta = target_logits / norms
+    blended = annealing_lambda * cos_theta + psi(cos_theta, m)
+    return norms * blended / (1.0 + annealing_lambda)
+
+
+def annealing_lambda(step: tf.Tensor, annealing: Annealing = Annealing()) -> tf.Tensor:
+    """lambda = max(lambda_min, base * (1 + gamma * step)^(-power)), float32.
+
+    `step` is the number of the optimiser step being taken, the first being 1: with the
+    authors' arguments lambda is 892.9 at step 1, 16.36 at 501 and 5 from 1659 on.
+    """
+    base, gamma, power, lambda_min = annealing
+    decay = tf.pow(1.0 + gamma * tf.cast(step, tf.float32), -power)
+    return tf.maximum(tf.cast(lambda_min, tf.float32), base * decay)

@@ -1,0 +1,19 @@
+"""The differences between Keras 2.15 and Keras 3, all of them, in one place."""
+
+import keras
+import tensorflow as tf
+
+KERAS_3 = int(keras.__version__.split(".")[0]) >= 3
+
+
+def add_step_counter(layer: keras.layers.Layer, name: str):
+    """A scalar int64 weight that every replica advances alike and none averages."""
+    aggregation = tf.VariableAggregation.ONLY_FIRST_REPLICA
+    return layer.add_weight(
+        name=name,
+        shape=(),
+        dtype="int64",
+        initializer="zeros",
+        trainable=False,
+        aggregation=aggregation.name.lower() if KERAS_3 else aggregation,
+    )

@@ -1,0 +1,130 @@
+"""One frozen record of settings for each entry point, and command lines made from them."""
+
+import argparse
+import dataclasses
+import json
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TypeVar
+
+Config = TypeVar("Config")
+
+
+def setting(default=dataclasses.MISSING, help: str = "", choices: Sequence | None = None):
+    """A field of a configuration: its default, and what `--help` says of it."""
+    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordsConfig:
+    """Turn class folders of faces into sharded TFRecords."""
+
+    source: str = setting(help="folder of class folders: SOURCE/IDENTITY/IMAGE")
+    out: str = setting(help="folder for the shards, dataset.json and labels.csv")
+    landmarks: str = setting("", "five points a picture; with it every face is aligned")
+    num_shards: int = setting(0, "0: as many as hold about 150 MB each")
+    exclude: str = setting("", "file with the identities to leave out, one a line")
+    min_images: int = setting(1, "leave out identities with fewer pictures than this")
+    height: int = setting(112, "height of the faces in pixels")
+    width: int = setting(96, "width of the faces in pixels")
+    seed: int = setting(0, "of the global shuffle")
+    overwrite: bool = setting(False, "replace a folder of records that exists")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainConfig:
+    """Train a SphereFace network. The defaults are the paper's, for CASIA-WebFace."""
+
+    data: str = setting("", "folder of records; empty: generated faces")
+    workdir: str = setting("runs/sphereface", "where checkpoints, logs and the export go")
+    backbone: str = setting(
+        "sphereface20", "sphereface4, 10, 20, 36 or 64, or module:function that returns a model"
+    )
+    width: float = setting(1.0, "factor on the channels of a SphereFace network")
+    embedding_size: int = setting(512, "size of FC1, the embedding")
+    head: str = setting("asoftmax", "softmax: the plain baseline", ("asoftmax", "softmax"))
+    m: int = setting(4, "the margin; 1: modified softmax")
+    base: float = setting(1000.0, "annealing: lambda before the first step")
+    gamma: float = setting(0.12, "annealing: lambda = base (1 + gamma step)^-power")
+    power: float = setting(1.0, "annealing: see gamma")
+    lambda_min: float = setting(5.0, "annealing: lambda never falls below this")
+    batch_size: int = setting(256, "global: split over the devices")
+    total_steps: int = setting(28_000, "optimiser steps")
+    epochs: float = setting(0.0, "passes over the data instead of total-steps, if above 0")
+    learning_rate: float = setting(0.1, "times 0.1 at 4/7 and at 6/7 of the steps")
+    momentum: float = setting(0.9, "of SGD")
+    weight_decay: float = setting(5e-4, "L2, inside the gradient as in Caffe; not on biases")
+    shift: float = setting(0.0, "augmentation: shift by up to this many pixels")
+    zoom: float = setting(0.0, "augmentation: scale by 1 +- this")
+    rotation: float = setting(0.0, "augmentation: turn by up to this many degrees")
+    brightness: float = setting(0.0, "augmentation: add up to this share of 255")
+    contrast: float = setting(0.0, "augmentation: contrast times 1 +- this")
+    erase: float = setting(0.0, "augmentation: blank a box of up to this share of each side")
+    log_steps: int = setting(100, "steps between two rows of the log")
+    checkpoint_steps: int = setting(1000, "steps between two checkpoints")
+    seed: int = setting(0, "of start weights, shuffling and augmentation")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateConfig:
+    """Verify pairs of faces with a SavedModel, by the protocol of SphereFace on LFW."""
+
+    model: str = setting(help="SavedModel folder")
+    out: str = setting(help="folder for metrics.json and the pictures")
+    images: str = setting("", "folder of class folders that holds the pictures of the pairs")
+    pairs: str = setting("", "list of pairs in the form of LFW's pairs.txt")
+    landmarks: str = setting("", "five points a picture; with it every face is aligned")
+    bin: str = setting("", "verification set (.bin), instead of images and pairs")
+    folds: tuple[int, ...] = setting((), "only these folds, counted from 1")
+    batch_size: int = setting(64, "pictures embedded at once")
+
+
+@dataclasses.dataclass(frozen=True)
+class SpheresConfig:
+    """Train 2-D or 3-D embeddings for several m and draw them side by side."""
+
+    out: str = setting(help="folder for the pictures and spheres.csv")
+    data: str = setting("", "folder of records; empty: generated faces")
+    m: tuple[int, ...] = setting((1, 2, 3, 4), "the margins")
+    dim: int = setting(0, "2 or 3; 0: both", (0, 2, 3))
+    people: int = setting(8, "the people with most pictures are used")
+    total_steps: int = setting(300, "optimiser steps for each m")
+    seed: int = setting(0, "of faces, start weights and shuffling")
+
+
+def parse_config(config_class: type[Config], argv: Sequence[str] | None = None) -> Config:
+    """Build a configuration from the command line: one `--flag` a field.
+
+    Unknown and abbreviated flags fail, and so do values of a wrong type.
+    """
+    parser = argparse.ArgumentParser(
+        description=config_class.__doc__,
+        allow_abbrev=False,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    for field in dataclasses.fields(config_class):
+        flag = "--" + field.name.replace("_", "-")
+        options = {"help": field.metadata["help"] or " ", "dest": field.name}
+        if field.default is dataclasses.MISSING:
+            options["required"] = True
+        else:
+            options["default"] = field.default
+        if field.type is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        else:
+            several = typing.get_origin(field.type) is tuple
+            options["type"] = typing.get_args(field.type)[0] if several else field.type
+            options["choices"] = field.metadata["choices"]
+            if several:
+                options["nargs"] = "+"
+        parser.add_argument(flag, **options)
+    values = vars(parser.parse_args(argv))
+    return config_class(
+        **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    )
+
+
+def save_config(config, path: Path) -> None:
+    """Write a configuration as JSON."""
+    path.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n", encoding="utf-8")

@@ -1,0 +1,177 @@
+"""Pictures in class folders -> a finished folder of records, or nothing."""
+
+import collections
+import csv
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from keras_sphereface import alignment, images, records, sources
+from keras_sphereface.config import RecordsConfig
+from keras_sphereface.version import __version__
+
+SHARD_BYTES = 150_000_000
+ALIGNED_BYTES = 12_000  # what an aligned 112 x 96 JPEG takes, about
+CHUNK = 256  # pictures in memory at once
+
+
+def make_records(config: RecordsConfig) -> records.DatasetInfo:
+    """Convert SOURCE/IDENTITY/IMAGE to globally shuffled shards in `config.out`.
+
+    With landmarks each face is aligned to the five-point template and encoded anew. Without,
+    a picture that has the right size already is taken byte for byte, and any other is cropped
+    to the shape at its centre and resized. A picture that cannot be read, or that has no
+    landmarks where they are given, is dropped and listed in dataset.json; it never ends the
+    run. Everything is written to OUT.partial, which takes the place of OUT at the very end.
+
+    Returns:
+        What stands in dataset.json.
+
+    Raises:
+        FileNotFoundError, FileExistsError, ValueError: if source or flags cannot be used.
+    """
+    if config.num_shards < 0 or config.min_images < 1 or min(config.height, config.width) < 1:
+        raise ValueError(
+            "`num_shards` must be >= 0, and `min_images`, `height` and `width` >= 1. Received: "
+            f"num_shards={config.num_shards}, min_images={config.min_images}, "
+            f"height={config.height}, width={config.width}"
+        )
+    out = Path(config.out)
+    if out.exists() and not config.overwrite and (not out.is_dir() or any(out.iterdir())):
+        raise FileExistsError(
+            f"The output folder must be new or empty, or `--overwrite` given. Received: {out}"
+        )
+    landmarks = sources.read_landmarks(config.landmarks) if config.landmarks else None
+    excluded = sources.read_names(config.exclude) if config.exclude else frozenset()
+    listed = [p for p in sources.class_folders(config.source) if p.identity not in excluded]
+    kept, dropped = _with_landmarks(listed, landmarks)
+    kept, too_few = _with_enough_pictures(kept, config.min_images)
+    dropped += too_few
+    if not kept:
+        raise ValueError(
+            f"No picture is left to convert: {len(listed)} found, {len(dropped)} dropped. "
+            f"Received: source={config.source}"
+        )
+    identities = sorted({picture.identity for picture in kept})
+    labels = {identity: label for label, identity in enumerate(identities)}
+    order = np.random.default_rng(config.seed).permutation(len(kept))
+    num_shards = config.num_shards or max(1, round(len(kept) * ALIGNED_BYTES / SHARD_BYTES))
+    num_shards = min(num_shards, len(kept))
+
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    counts = collections.Counter()
+    shards = []
+    with tqdm(total=len(kept), unit="picture", desc="records", mininterval=1) as progress:
+        for index, part in enumerate(np.array_split(order, num_shards)):
+            file = partial / records.shard_name(index, num_shards)
+            num_written = 0
+            with tf.io.TFRecordWriter(str(file)) as writer:
+                pictures = [kept[i] for i in part]
+                for picture, result in _prepare(pictures, landmarks, config):
+                    progress.update()
+                    if isinstance(result, records.Dropped):
+                        dropped.append(result)
+                        continue
+                    label = labels[picture.identity]
+                    writer.write(
+                        records.serialize(result, label, picture.identity, picture.key)
+                    )
+                    counts[picture.identity] += 1
+                    num_written += 1
+            shards.append(records.Shard(file.name, num_written, records.sha256(file)))
+    if not counts:
+        raise ValueError(f"No picture could be read. Received: source={config.source}")
+
+    with open(partial / records.LABELS_FILE, "w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["label", "identity", "count"])
+        table.writerows([labels[name], name, counts[name]] for name in identities)
+    info = records.DatasetInfo(
+        format_version=records.FORMAT_VERSION,
+        tool_version=__version__,
+        num_images=sum(counts.values()),
+        num_classes=len(identities),
+        image_size=(config.height, config.width),
+        alignment="five-point similarity" if landmarks is not None else "none",
+        seed=config.seed,
+        shards=tuple(shards),
+        excluded_identities=tuple(sorted(excluded)),
+        dropped=tuple(sorted(dropped, key=lambda entry: entry.key)),
+    )
+    info.write(partial)
+    _take_place(partial, out)
+    return info
+
+
+def summary(info: records.DatasetInfo) -> str:
+    """What a user wants to read after a conversion, the drops by reason included."""
+    lines = [
+        f"{info.num_images} pictures of {info.num_classes} people in {len(info.shards)} "
+        f"shards, {info.image_size[0]} x {info.image_size[1]}, alignment: {info.alignment}"
+    ]
+    reasons = collections.Counter(entry.reason for entry in info.dropped)
+    lines += [f"dropped {count}: {reason}" for reason, count in reasons.most_common(10)]
+    if len(reasons) > 10:
+        lines.append(f"and {len(reasons) - 10} more reasons")
+    if reasons:
+        lines.append(f"every dropped picture is listed in {records.INFO_FILE}")
+    return "\n".join(lines)
+
+
+def _with_landmarks(listed, landmarks):
+    if landmarks is None:
+        return listed, []
+    kept = [picture for picture in listed if picture.key in landmarks]
+    without = [picture.key for picture in listed if picture.key not in landmarks]
+    return kept, [records.Dropped(key, "no landmarks") for key in without]
+
+
+def _with_enough_pictures(pictures, min_images):
+    counts = collections.Counter(picture.identity for picture in pictures)
+    kept = [picture for picture in pictures if counts[picture.identity] >= min_images]
+    few = [picture.key for picture in pictures if counts[picture.identity] < min_images]
+    reason = f"fewer than {min_images} pictures of this person"
+    return kept, [records.Dropped(key, reason) for key in few]
+
+
+def _prepare(
+    pictures: Iterable[sources.Picture], landmarks, config: RecordsConfig
+) -> Iterator[tuple[sources.Picture, bytes | records.Dropped]]:
+    """Each picture, in order, with its bytes for the record; threads share the work."""
+    size = (config.height, config.width)
+
+    def prepare(picture):
+        try:
+            encoded = (Path(config.source) / picture.key).read_bytes()
+            if landmarks is not None:
+                face = alignment.align(images.decode(encoded), landmarks[picture.key], size)
+                return images.encode(face)
+            if images.passes_through(encoded, size):
+                return encoded
+            return images.encode(images.crop_to(images.decode(encoded), size))
+        except (OSError, ValueError) as error:
+            return records.Dropped(picture.key, f"cannot be read: {error}")
+
+    pictures = list(pictures)
+    with ThreadPoolExecutor(os.cpu_count()) as executor:
+        for start in range(0, len(pictures), CHUNK):
+            chunk = pictures[start : start + CHUNK]
+            yield from zip(chunk, executor.map(prepare, chunk), strict=True)
+
+
+def _take_place(partial: Path, out: Path) -> None:
+    """Rename `partial` to `out`; what was there before goes only when the new one stands."""
+    old = out.with_name(out.name + ".old")
+    shutil.rmtree(old, ignore_errors=True)
+    if out.exists():
+        out.rename(old)
+    partial.rename(out)
+    shutil.rmtree(old, ignore_errors=True)

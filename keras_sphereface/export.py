@@ -1,0 +1,55 @@
+"""A trained network as a SavedModel that takes raw pixels and needs no package of ours."""
+
+import os
+import shutil
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from keras_sphereface import images
+
+
+class EmbeddingModule(tf.Module):
+    """A backbone with its preprocessing, as the signatures of the SavedModel.
+
+    Both take `images`, uint8 RGB (N, H, W, 3), any N, and return `embeddings`, float32:
+    `serving_default` (N, D), one view; `embed` (N, 2 D), the picture's embedding joined with
+    that of its mirror image, as the authors test.
+    """
+
+    def __init__(self, backbone: keras.Model):
+        super().__init__(name="sphereface_embedding")
+        self.backbone = backbone
+        spec = tf.TensorSpec((None, *backbone.input_shape[1:]), tf.uint8, name="images")
+        self.serve = tf.function(self._serve, input_signature=[spec])
+        self.embed = tf.function(self._embed, input_signature=[spec])
+
+    def _one_view(self, pixels):
+        return tf.cast(self.backbone(images.normalize(pixels), training=False), tf.float32)
+
+    def _serve(self, images):
+        return {"embeddings": self._one_view(images)}
+
+    def _embed(self, pixels):
+        views = [self._one_view(pixels), self._one_view(images.mirror(pixels))]
+        return {"embeddings": tf.concat(views, axis=-1)}
+
+
+def export_savedmodel(backbone: keras.Model, folder: str | os.PathLike) -> Path:
+    """Write `backbone` (float images in, embeddings out) as a SavedModel.
+
+    It is written beside `folder` and takes its place when whole.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(folder)
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    module = EmbeddingModule(backbone)
+    signatures = {"serving_default": module.serve, "embed": module.embed}
+    tf.saved_model.save(module, str(partial), signatures=signatures)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+    return folder

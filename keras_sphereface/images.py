@@ -1,0 +1,95 @@
+"""The one preprocessing: encoded bytes -> pixels -> what a network sees.
+
+Training, the SavedModel and the evaluator all use these functions, so they cannot drift
+apart. The Pillow side reads whatever users hold; the TensorFlow side reads our records.
+"""
+
+import io
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image, ImageOps
+
+IMAGE_SIZE = (112, 96)  # height, width
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp"})
+# What `tf.io.decode_image` reads; bytes in another format are encoded anew for the records.
+RECORD_FORMATS = frozenset({"JPEG", "PNG", "BMP"})
+JPEG_QUALITY = 95
+
+
+class UnreadableImage(ValueError):
+    """The bytes are not a picture that can be decoded; the message says why."""
+
+
+def decode(encoded: bytes) -> np.ndarray:
+    """Encoded picture -> uint8 (H, W, 3) RGB, upright as its EXIF rotation says.
+
+    Grey-scale becomes three equal channels; transparency is laid on black.
+
+    Raises:
+        UnreadableImage: if the bytes are empty, truncated or no picture.
+    """
+    picture, _ = _open(encoded)
+    return np.asarray(picture)
+
+
+def passes_through(encoded: bytes, size: tuple[int, int]) -> bool:
+    """Whether the bytes can go into a record as they are: right format, size and rotation.
+
+    Raises:
+        UnreadableImage: as `decode`; the whole picture is decoded to be sure.
+    """
+    picture, as_stored = _open(encoded)
+    return as_stored and picture.size == size[::-1]
+
+
+def _open(encoded):
+    """The upright RGB picture, and whether `tf.io.decode_image` would read the same."""
+    if not encoded:
+        raise UnreadableImage("the file is empty")
+    try:
+        with Image.open(io.BytesIO(encoded)) as opened:
+            as_stored = (
+                opened.format in RECORD_FORMATS
+                and opened.mode in ("RGB", "L")
+                and opened.getexif().get(0x0112, 1) == 1
+            )
+            upright = ImageOps.exif_transpose(opened)
+            if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
+                upright = upright.convert("RGBA")
+                black = Image.new("RGBA", upright.size, (0, 0, 0, 255))
+                upright = Image.alpha_composite(black, upright)
+            return upright.convert("RGB"), as_stored
+    # Pillow's decoders raise all of these on damaged files, SyntaxError included.
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise UnreadableImage(str(error).split("<_io")[0].strip() or "damaged") from error
+
+
+def encode(image: np.ndarray) -> bytes:
+    """uint8 (H, W, 3) RGB -> JPEG of quality 95 without chroma subsampling."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return buffer.getvalue()
+
+
+def crop_to(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The largest central part with the shape of `size`, resized to (height, width)."""
+    height, width = size
+    fitted = ImageOps.fit(Image.fromarray(image), (width, height), Image.Resampling.BICUBIC)
+    return np.asarray(fitted)
+
+
+def normalize(images: tf.Tensor) -> tf.Tensor:
+    """Pixels 0..255 -> (value - 127.5) / 128, float32, as the authors did."""
+    return (tf.cast(images, tf.float32) - 127.5) / 128.0
+
+
+def mirror(images: tf.Tensor) -> tf.Tensor:
+    """(..., H, W, C) flipped left to right."""
+    return tf.reverse(images, axis=[-2])
+
+
+def decode_record_image(encoded: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
+    """The bytes of one record -> uint8 (H, W, 3), inside TensorFlow."""
+    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
+    return tf.ensure_shape(image, (*size, 3))

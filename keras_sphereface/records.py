@@ -1,0 +1,126 @@
+"""The TFRecord schema: shards `train-00000-of-00008.tfrecord`, dataset.json, labels.csv.
+
+A record holds `image` (encoded bytes), `label` (int64), `identity` (utf-8 name) and `key`
+(the picture's path in its source).
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import tensorflow as tf
+
+FORMAT_VERSION = 1
+INFO_FILE = "dataset.json"
+LABELS_FILE = "labels.csv"
+
+_FEATURES = {
+    "image": tf.io.FixedLenFeature([], tf.string),
+    "label": tf.io.FixedLenFeature([], tf.int64),
+    "identity": tf.io.FixedLenFeature([], tf.string),
+    "key": tf.io.FixedLenFeature([], tf.string),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One file of records."""
+
+    file: str
+    num_images: int
+    sha256: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Dropped:
+    """A picture that is not in the records, and why."""
+
+    key: str
+    reason: str
+
+
+@dataclasses.dataclass(frozen=True)
+class DatasetInfo:
+    """The contents of dataset.json."""
+
+    format_version: int
+    tool_version: str
+    num_images: int
+    num_classes: int
+    image_size: tuple[int, int]  # height, width
+    alignment: str
+    seed: int
+    shards: tuple[Shard, ...]
+    excluded_identities: tuple[str, ...]
+    dropped: tuple[Dropped, ...]
+
+    def write(self, folder: Path) -> None:
+        text = json.dumps(dataclasses.asdict(self), indent=2)
+        (folder / INFO_FILE).write_text(text + "\n", encoding="utf-8")
+
+
+def read_info(folder: str | os.PathLike) -> DatasetInfo:
+    """Read FOLDER/dataset.json and see that its shards are there.
+
+    Raises:
+        FileNotFoundError: if the folder holds no finished set of records.
+        ValueError: if dataset.json is of another version.
+    """
+    path = Path(folder) / INFO_FILE
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"A folder of records holds {INFO_FILE}; make one with tools/make_tfrecords.py. "
+            f"Received: {folder}"
+        )
+    values = json.loads(path.read_text(encoding="utf-8"))
+    if values.get("format_version") != FORMAT_VERSION:
+        raise ValueError(
+            f"{path}: expected format_version {FORMAT_VERSION}. "
+            f"Received: {values.get('format_version')!r}"
+        )
+    info = DatasetInfo(
+        **{
+            **values,
+            "image_size": tuple(values["image_size"]),
+            "shards": tuple(Shard(**shard) for shard in values["shards"]),
+            "excluded_identities": tuple(values["excluded_identities"]),
+            "dropped": tuple(Dropped(**entry) for entry in values["dropped"]),
+        }
+    )
+    missing = [shard.file for shard in info.shards if not path.with_name(shard.file).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{path} names shards that are not there: {', '.join(missing)}")
+    return info
+
+
+def shard_name(index: int, num_shards: int) -> str:
+    """`train-00000-of-00008.tfrecord` and so on."""
+    return f"train-{index:05d}-of-{num_shards:05d}.tfrecord"
+
+
+def serialize(image: bytes, label: int, identity: str, key: str) -> bytes:
+    """One record."""
+
+    def text(value):
+        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
+
+    feature = {
+        "image": text(image),
+        "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+        "identity": text(identity.encode()),
+        "key": text(key.encode()),
+    }
+    return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+
+
+def parse(record: tf.Tensor) -> dict[str, tf.Tensor]:
+    """The inverse of `serialize`, inside TensorFlow; the image stays encoded."""
+    return tf.io.parse_single_example(record, _FEATURES)
+
+
+def sha256(path: Path) -> str:
+    """The checksum of a file, read in pieces."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

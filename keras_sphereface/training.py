@@ -1,0 +1,327 @@
+"""Training: records in, checkpoints, logs and a SavedModel out."""
+
+import csv
+import dataclasses
+import functools
+import importlib
+import json
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from keras_sphereface import angular, backbones, export, pipeline, records
+from keras_sphereface.augmentation import Augmentation
+from keras_sphereface.config import TrainConfig, save_config
+from keras_sphereface.layers import ASoftmax
+
+LOG_FIELDS = (
+    "step epoch loss accuracy annealing_lambda target_angle embedding_norm learning_rate "
+    "images_per_second"
+).split()
+CHECKPOINTS_KEPT = 2
+# Settings that may change between a run and its continuation.
+MAY_CHANGE = ("workdir", "log_steps", "checkpoint_steps")
+
+
+class Trainer(NamedTuple):
+    """Everything that a training step touches; made under one strategy."""
+
+    strategy: tf.distribute.Strategy
+    backbone: keras.Model
+    head: keras.layers.Layer
+    optimizer: keras.optimizers.Optimizer
+
+    @property
+    def checkpoint(self) -> tf.train.Checkpoint:
+        return tf.train.Checkpoint(
+            backbone=self.backbone, head=self.head, optimizer=self.optimizer
+        )
+
+    @property
+    def step(self) -> int:
+        """The number of optimiser steps taken."""
+        return int(self.optimizer.iterations.numpy())
+
+
+def train(config: TrainConfig, backbone: Callable[..., keras.Model] | None = None) -> Path:
+    """Train as `config` says and export the network.
+
+    A run that was stopped continues from its newest checkpoint when it is started again with
+    the same settings: weights, optimiser, lambda and place in the data are kept.
+
+    Args:
+        config: the settings; `config.data` must be a folder of records.
+        backbone: called with `input_shape`, `embedding_size` and `seed`; makes the network in
+            place of `config.backbone`. It may be any Keras model from images to vectors.
+
+    Returns:
+        The folder of the SavedModel, `WORKDIR/export`.
+
+    Raises:
+        FileNotFoundError, ValueError: if the data or the settings cannot be used.
+        FloatingPointError: if the loss is no longer finite.
+    """
+    info = records.read_info(config.data)
+    total_steps = planned_steps(config, info.num_images)
+    workdir = Path(config.workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    _keep_config(config, workdir / "config.json")
+
+    keras.utils.set_random_seed(config.seed)
+    trainer = make_trainer(config, info, total_steps, backbone)
+    manager = tf.train.CheckpointManager(
+        trainer.checkpoint, str(workdir / "checkpoints"), max_to_keep=CHECKPOINTS_KEPT
+    )
+    if manager.latest_checkpoint:
+        trainer.checkpoint.restore(manager.latest_checkpoint).assert_consumed()
+        print(f"continuing from step {trainer.step}", flush=True)
+    if trainer.step < total_steps:
+        _run(trainer, manager, config, info, total_steps)
+    return export.export_savedmodel(trainer.backbone, workdir / "export")
+
+
+def planned_steps(config: TrainConfig, num_images: int) -> int:
+    """The number of optimiser steps that the settings ask for.
+
+    Raises:
+        ValueError: if a setting is out of range.
+    """
+    at_least_one = {
+        name: getattr(config, name)
+        for name in ("batch_size", "total_steps", "log_steps", "checkpoint_steps")
+    }
+    for name, value in at_least_one.items():
+        if value < 1:
+            raise ValueError(f"`{name}` must be >= 1. Received: {name}={value}")
+    for name in ("epochs", "weight_decay", "momentum", "shift", "zoom", "rotation"):
+        if getattr(config, name) < 0:
+            raise ValueError(f"`{name}` must be >= 0. Received: {name}={getattr(config, name)}")
+    if config.epochs > 0:
+        return max(1, round(config.epochs * num_images / config.batch_size))
+    return config.total_steps
+
+
+def learning_rate_schedule(config: TrainConfig, total_steps: int):
+    """The authors' steps: times 0.1 from 16,000 and from 24,000 of 28,000, in proportion."""
+    boundaries = [round(total_steps * n / 28) - 1 for n in (16, 24)]
+    rates = [config.learning_rate * factor for factor in (1.0, 0.1, 0.01)]
+    return keras.optimizers.schedules.PiecewiseConstantDecay(boundaries, rates)
+
+
+def make_trainer(
+    config: TrainConfig,
+    info: records.DatasetInfo,
+    total_steps: int,
+    backbone: Callable[..., keras.Model] | None = None,
+) -> Trainer:
+    """Network, head and optimiser on a MirroredStrategy over all visible devices."""
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    strategy = tf.distribute.MirroredStrategy([device.name for device in devices])
+    if config.batch_size % strategy.num_replicas_in_sync:
+        raise ValueError(
+            f"`batch_size` is split over {strategy.num_replicas_in_sync} devices and must be a "
+            f"multiple of that. Received: batch_size={config.batch_size}"
+        )
+    with strategy.scope():
+        network = (backbone or backbone_by_name(config.backbone, config.width))(
+            input_shape=(*info.image_size, 3),
+            embedding_size=config.embedding_size,
+            seed=config.seed,
+        )
+        head = make_head(config, info.num_classes)
+        head.build(network.output_shape)
+        schedule = learning_rate_schedule(config, total_steps)
+        optimizer = keras.optimizers.SGD(schedule, momentum=config.momentum)
+        optimizer.build(network.trainable_variables + head.trainable_variables)
+    return Trainer(strategy, network, head, optimizer)
+
+
+def backbone_by_name(name: str, width: float = 1.0) -> Callable[..., keras.Model]:
+    """`sphereface20` and its like, or `module:function` for a network of the user's own.
+
+    Raises:
+        ValueError: if there is no such network.
+    """
+    if ":" in name:
+        module, function = name.split(":", 1)
+        return getattr(importlib.import_module(module), function)
+    names = {f"sphereface{depth}": depth for depth in backbones.BLOCKS_PER_STAGE}
+    if name not in names:
+        raise ValueError(
+            f"`backbone` must be one of {', '.join(names)} or module:function. "
+            f"Received: backbone={name!r}"
+        )
+    return functools.partial(backbones.sphereface, names[name], width=width)
+
+
+def make_head(config: TrainConfig, num_classes: int) -> keras.layers.Layer:
+    """The classification layer that the settings ask for; both kinds have a `kernel`."""
+    if config.head == "softmax":
+        initializer = keras.initializers.LecunUniform(seed=config.seed)
+        return keras.layers.Dense(num_classes, kernel_initializer=initializer, name="head")
+    return ASoftmax(
+        num_classes,
+        m=config.m,
+        **{name: getattr(config, name) for name in angular.Annealing._fields},
+        kernel_initializer=keras.initializers.LecunUniform(seed=config.seed),
+        name="head",
+    )
+
+
+def make_step(trainer: Trainer, config: TrainConfig) -> Callable[[tf.data.Iterator], tf.Tensor]:
+    """The compiled step: takes an iterator, updates the weights, returns the batch's sums.
+
+    The five sums over the global batch are, in order: loss, right answers without the margin,
+    lambda, angle to the own class weight in degrees, and |x|.
+    """
+    strategy, backbone, head, optimizer = trainer
+    variables = backbone.trainable_variables + head.trainable_variables
+    loss_of = head.loss.call if isinstance(head, ASoftmax) else _softmax_loss
+
+    def replica_step(images, labels):
+        with tf.GradientTape() as tape:
+            embeddings = tf.cast(backbone(images, training=True), tf.float32)
+            outputs = head(embeddings, training=True)
+            per_sample = loss_of(labels, outputs)
+            loss = tf.reduce_sum(per_sample) / config.batch_size
+        gradients = tape.gradient(loss, variables)
+        share = config.weight_decay / strategy.num_replicas_in_sync
+        optimizer.apply_gradients(zip(solver_gradients(gradients, variables, share), variables))
+        right = tf.cast(tf.argmax(outputs, axis=-1, output_type=tf.int32) == labels, tf.float32)
+        cos_theta = angular.target_cosines(embeddings, tf.convert_to_tensor(head.kernel), labels)
+        angles = tf.acos(tf.clip_by_value(cos_theta, -1.0, 1.0)) * (180.0 / math.pi)
+        annealing_lambda = head.annealing_lambda if isinstance(head, ASoftmax) else 0.0
+        norms = angular.l2_norm(embeddings)[:, 0]
+        lambdas = annealing_lambda * tf.ones_like(norms)
+        return tf.stack([tf.reduce_sum(x) for x in (per_sample, right, lambdas, angles, norms)])
+
+    @tf.function
+    def step(iterator):
+        sums = strategy.run(replica_step, args=next(iterator))
+        return strategy.reduce("SUM", sums, axis=None)
+
+    return step
+
+
+def solver_gradients(gradients, variables, weight_decay: float) -> list[tf.Tensor]:
+    """Gradients as Caffe's solver sees them in the authors' network files.
+
+    Weight decay is added to the gradient, so that it goes through the momentum; biases have
+    twice the rate and no decay.
+    """
+    return [
+        2.0 * gradient
+        if _is_bias(variable)
+        else gradient + weight_decay * tf.convert_to_tensor(variable)
+        for gradient, variable in zip(gradients, variables, strict=True)
+    ]
+
+
+def _is_bias(variable):
+    return variable.name.split("/")[-1].split(":")[0] == "bias"
+
+
+def _softmax_loss(labels, logits):
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+
+
+def _run(trainer, manager, config, info, total_steps):
+    """From the step of the optimiser to the last, with progress, log and checkpoints."""
+    dataset = pipeline.training_batches(
+        config.data, config.batch_size, config.seed, trainer.step, _augmentation(config)
+    )
+    iterator = iter(trainer.strategy.experimental_distribute_dataset(dataset))
+    step_function = make_step(trainer, config)
+    schedule = learning_rate_schedule(config, total_steps)
+    log = TrainingLog(Path(config.workdir), trainer.step)
+    progress = tqdm(
+        total=total_steps, initial=trainer.step, unit="step", desc="training", mininterval=1
+    )
+    with log, progress:
+        sums, since, started = [], trainer.step, time.monotonic()
+        for step in range(trainer.step + 1, total_steps + 1):
+            sums.append(step_function(iterator))
+            progress.update()
+            last = step == total_steps
+            if last or step % config.log_steps == 0:
+                means = np.mean(sums, axis=0) / config.batch_size
+                rate = (step - since) * config.batch_size / (time.monotonic() - started)
+                epoch = step * config.batch_size / info.num_images
+                row = [step, epoch, *means, float(schedule(step - 1)), rate]
+                log.write(dict(zip(LOG_FIELDS, row, strict=True)))
+                progress.set_postfix_str(
+                    f"loss {means[0]:.3f} accuracy {means[1]:.3f} lambda {means[2]:.1f}"
+                )
+                if not np.isfinite(means[0]):
+                    raise FloatingPointError(
+                        f"The loss is {means[0]} at step {step}: the run diverged. A lower "
+                        "learning rate or a larger lambda_min helps. Received: "
+                        f"learning_rate={config.learning_rate}, lambda_min={config.lambda_min}"
+                    )
+                sums, since, started = [], step, time.monotonic()
+            if last or step % config.checkpoint_steps == 0:
+                manager.save(checkpoint_number=step)
+
+
+def _augmentation(config):
+    return Augmentation(
+        **{name: getattr(config, name) for name in Augmentation._fields if name != "flip"}
+    )
+
+
+class TrainingLog:
+    """log.csv and TensorBoard, a row every `log_steps`; rows after `start_step` are redone."""
+
+    def __init__(self, workdir: Path, start_step: int):
+        path = workdir / "log.csv"
+        kept = []
+        if path.is_file():
+            with open(path, newline="", encoding="utf-8") as file:
+                kept = [row for row in csv.DictReader(file) if int(row["step"]) <= start_step]
+        self.file = open(path, "w", newline="", encoding="utf-8")  # noqa: SIM115, closed by exit
+        self.table = csv.DictWriter(self.file, LOG_FIELDS)
+        self.table.writeheader()
+        self.table.writerows(kept)
+        self.file.flush()
+        self.board = tf.summary.create_file_writer(str(workdir / "tensorboard"))
+
+    def write(self, row: dict[str, float]) -> None:
+        self.table.writerow(
+            {k: v if isinstance(v, int) else f"{v:.6g}" for k, v in row.items()}
+        )
+        self.file.flush()
+        with self.board.as_default(step=row["step"]):
+            for name, value in row.items():
+                tf.summary.scalar(name, value)
+        self.board.flush()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.file.close()
+        self.board.close()
+
+
+def _keep_config(config, path):
+    """Save the settings; refuse to continue a run that had others."""
+    if path.is_file():
+        saved, wanted = json.loads(path.read_text(encoding="utf-8")), dataclasses.asdict(config)
+        differences = [
+            f"{name}: {saved.get(name)!r} before, {value!r} now"
+            for name, value in wanted.items()
+            if name not in MAY_CHANGE and saved.get(name) != value
+        ]
+        if differences:
+            raise ValueError(
+                f"{path.parent} holds a run with other settings; choose another `workdir`. "
+                f"Received: {'; '.join(differences)}"
+            )
+    save_config(config, path)
