@@ -52,6 +52,7 @@ class TrainConfig:
     batch_size: int = setting(256, "global: split over the devices")
     total_steps: int = setting(28_000, "optimiser steps")
     epochs: float = setting(0.0, "passes over the data instead of total-steps, if above 0")
+    optimizer: str = setting("sgd", "the authors' is sgd", ("sgd", "adam"))
     learning_rate: float = setting(0.1, "times 0.1 at 4/7 and at 6/7 of the steps")
     momentum: float = setting(0.9, "of SGD")
     weight_decay: float = setting(5e-4, "L2, inside the gradient as in Caffe; not on biases")

@@ -138,7 +138,11 @@ def make_trainer(
         head = make_head(config, info.num_classes)
         head.build(network.output_shape)
         schedule = learning_rate_schedule(config, total_steps)
-        optimizer = keras.optimizers.SGD(schedule, momentum=config.momentum)
+        optimizer = (
+            keras.optimizers.SGD(schedule, momentum=config.momentum)
+            if config.optimizer == "sgd"
+            else keras.optimizers.Adam(schedule)
+        )
         optimizer.build(network.trainable_variables + head.trainable_variables)
     return Trainer(strategy, network, head, optimizer)
 

@@ -1,0 +1,70 @@
+"""Verification sets in the `.bin` form: a pickle of encoded pictures and of which pairs match.
+
+A pickle can run code. The reader here admits only what the format needs, bytes and NumPy
+arrays of bytes, and refuses everything else.
+"""
+
+import io
+import os
+import pickle
+
+import numpy as np
+
+_ALLOWED = {
+    ("_codecs", "encode"),
+    ("numpy", "dtype"),
+    ("numpy", "ndarray"),
+    ("numpy.core.multiarray", "_reconstruct"),
+    ("numpy.core.multiarray", "scalar"),
+    ("numpy._core.multiarray", "_reconstruct"),
+    ("numpy._core.multiarray", "scalar"),
+}
+
+
+class _BytesOnlyUnpickler(pickle.Unpickler):
+    def find_class(self, module, name):
+        if (module, name) not in _ALLOWED:
+            raise pickle.UnpicklingError(f"{module}.{name} is not part of a verification set")
+        # NumPy 2 moved these; old files name the old place and new files the new one.
+        if module.startswith("numpy.") and not hasattr(np, "_core"):
+            module = module.replace("numpy._core", "numpy.core")
+        elif module == "numpy.core.multiarray":
+            module = "numpy._core.multiarray"
+        return super().find_class(module, name)
+
+
+def read_bin(path: str | os.PathLike) -> tuple[list[bytes], np.ndarray]:
+    """Read a verification set such as `lfw.bin`.
+
+    Returns:
+        2 P encoded pictures, pair i being number 2 i and 2 i + 1, and is_same (P,) bool.
+
+    Raises:
+        ValueError: if the file is damaged, holds anything beside pictures and truth values,
+            or if their numbers do not fit.
+    """
+    with open(path, "rb") as file:
+        content = file.read()
+    try:
+        loaded = _BytesOnlyUnpickler(io.BytesIO(content), encoding="bytes").load()
+        bins, is_same = loaded
+        pictures = [entry if isinstance(entry, bytes) else _array_bytes(entry) for entry in bins]
+        matched = np.array([bool(value) for value in is_same], dtype=bool)
+    # A damaged pickle raises almost anything; none of it tells a user more than this.
+    except Exception as error:
+        raise ValueError(
+            f"{path} is not a verification set (a pickle of encoded pictures and truth values). "
+            f"Received: {error}"
+        ) from error
+    if len(pictures) != 2 * len(matched):
+        raise ValueError(
+            f"{path} must hold two pictures for each of its pairs. "
+            f"Received: {len(pictures)} pictures, {len(matched)} pairs"
+        )
+    return pictures, matched
+
+
+def _array_bytes(entry):
+    if not (isinstance(entry, np.ndarray) and entry.dtype == np.uint8):
+        raise TypeError(f"a picture of type {type(entry).__name__}")
+    return entry.tobytes()

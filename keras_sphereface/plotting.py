@@ -1,0 +1,101 @@
+"""Figures of the field: functions that take arrays and an `Axes`, and return the `Axes`."""
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from keras_sphereface import verification
+
+# Okabe and Ito's eight colours, told apart by colour-blind readers too; black last.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+
+
+def plot_roc(axes: Axes, curve: verification.Roc, label: str | None = None) -> Axes:
+    """True accept rate over false accept rate, the latter on a log scale."""
+    smallest = curve.far[curve.far > 0].min()
+    axes.plot(np.maximum(curve.far, smallest / 2), curve.tar, drawstyle="steps-post", label=label)
+    axes.set_xscale("log")
+    axes.set(xlim=(smallest / 2, 1), ylim=(0, 1.01))
+    axes.set(xlabel="false accept rate", ylabel="true accept rate", title="ROC")
+    axes.grid(alpha=0.3)
+    if label:
+        axes.legend(loc="lower right")
+    return axes
+
+
+def plot_similarity_histogram(
+    axes: Axes, scores: np.ndarray, is_same: np.ndarray, threshold: float | None = None
+) -> Axes:
+    """How the cosines (P,) of matched and mismatched pairs are spread."""
+    bins = np.linspace(min(scores.min(), -0.2), 1.0, 61)
+    for chosen, label, colour in (
+        (~is_same, "different people", COLOURS[1]),
+        (is_same, "same person", COLOURS[0]),
+    ):
+        axes.hist(scores[chosen], bins, alpha=0.65, label=label, color=colour)
+    if threshold is not None:
+        axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.3f}")
+    axes.set(xlabel="cosine", ylabel="pairs", title="Similarity of pairs")
+    axes.legend()
+    return axes
+
+
+def plot_circle(
+    axes: Axes, embeddings: np.ndarray, labels: np.ndarray, kernel: np.ndarray, title: str = ""
+) -> Axes:
+    """2-D embeddings (N, 2) with the class weights (2, C) as rays, one colour a class."""
+    reach = np.quantile(np.linalg.norm(embeddings, axis=1), 0.995)
+    for label, weight in enumerate(kernel.T):
+        colour = COLOURS[label % len(COLOURS)]
+        own = embeddings[labels == label]
+        axes.scatter(*own.T, s=6, color=colour, alpha=0.6, linewidths=0)
+        axes.plot(*np.column_stack([(0, 0), reach * weight / np.linalg.norm(weight)]), color=colour)
+    axes.set(xlim=(-1.15 * reach, 1.15 * reach), ylim=(-1.15 * reach, 1.15 * reach))
+    axes.set_aspect("equal")
+    axes.set_title(title)
+    return axes
+
+
+def plot_unit_circle(
+    axes: Axes, embeddings: np.ndarray, labels: np.ndarray, kernel: np.ndarray
+) -> Axes:
+    """The directions of 2-D embeddings on the circle; each class a little further out."""
+    turn = np.linspace(0, 2 * np.pi, 361)
+    axes.plot(np.cos(turn), np.sin(turn), color="0.75", linewidth=1)
+    unit = verification.normalize_rows(embeddings)
+    for label, weight in enumerate(kernel.T):
+        colour = COLOURS[label % len(COLOURS)]
+        axes.scatter(*unit[labels == label].T, s=8, color=colour, alpha=0.4, linewidths=0)
+        axes.plot(*np.outer(weight / np.linalg.norm(weight), (1.06, 1.22)), color=colour, lw=3)
+    axes.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3))
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+    return axes
+
+
+def plot_sphere(
+    axes: Axes, embeddings: np.ndarray, labels: np.ndarray, kernel: np.ndarray, title: str = ""
+) -> Axes:
+    """The directions of 3-D embeddings on the unit sphere; `axes` has projection "3d".
+
+    Points on the far side are paler.
+    """
+    turn, height = np.meshgrid(np.linspace(0, 2 * np.pi, 25), np.linspace(0, np.pi, 13))
+    globe = np.cos(turn) * np.sin(height), np.sin(turn) * np.sin(height), np.cos(height)
+    axes.plot_wireframe(*globe, color="0.8", linewidth=0.3)
+    azimuth, elevation = np.radians([axes.azim, axes.elev])
+    towards = np.array(
+        [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
+    )
+    unit = verification.normalize_rows(embeddings)
+    for label, weight in enumerate(kernel.T):
+        colour = COLOURS[label % len(COLOURS)]
+        own = unit[labels == label]
+        near = own @ towards > 0
+        for side, alpha in ((near, 0.8), (~near, 0.15)):
+            axes.scatter(*own[side].T, s=7, color=colour, alpha=alpha, linewidths=0)
+        weight = weight / np.linalg.norm(weight)
+        axes.plot(*np.outer(weight, (1.0, 1.3)), color=colour, linewidth=2.5)
+    axes.set_box_aspect((1, 1, 1), zoom=1.25)
+    axes.set_axis_off()
+    axes.set_title(title)
+    return axes
