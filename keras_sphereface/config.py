@@ -17,6 +17,19 @@ def setting(default=dataclasses.MISSING, help: str = "", choices: Sequence | Non
 
 
 @dataclasses.dataclass(frozen=True)
+class FacesConfig:
+    """Generate faces in the form of LFW: pictures, landmarks, and pairs of further people."""
+
+    out: str = setting(help="folder for images/, landmarks.txt, pairs.txt, test_people.txt")
+    num_people: int = setting(60, "people to train on")
+    images_per_person: int = setting(20, "pictures of each")
+    num_test_people: int = setting(40, "further people, in the pairs only")
+    num_folds: int = setting(2, "folds of the pairs")
+    pairs_per_class: int = setting(150, "matched pairs a fold, and as many mismatched ones")
+    seed: int = setting(0, "of everything")
+
+
+@dataclasses.dataclass(frozen=True)
 class RecordsConfig:
     """Turn class folders of faces into sharded TFRecords."""
 

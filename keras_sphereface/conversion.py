@@ -7,12 +7,13 @@ import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_sphereface import alignment, images, records, sources
+from keras_sphereface import alignment, images, records, sources, synthetic
 from keras_sphereface.config import RecordsConfig
 from keras_sphereface.version import __version__
 
@@ -109,6 +110,32 @@ def make_records(config: RecordsConfig) -> records.DatasetInfo:
     info.write(partial)
     _take_place(partial, out)
     return info
+
+
+class GeneratedRecords(NamedTuple):
+    """A generated data set and the records of the people to train on."""
+
+    faces: Path
+    records: Path
+
+
+def generated_records(
+    folder: Path, num_people: int, images_per_person: int, num_test_people: int, seed: int
+) -> GeneratedRecords:
+    """Generate faces in FOLDER/faces and convert them to FOLDER/records, if not done yet."""
+    faces = synthetic.generate_faces(
+        folder / "faces", num_people, images_per_person, num_test_people, seed=seed
+    )
+    out = folder / "records"
+    if not (out / records.INFO_FILE).is_file():
+        config = RecordsConfig(
+            source=str(faces / synthetic.IMAGES),
+            out=str(out),
+            landmarks=str(faces / synthetic.LANDMARKS),
+            exclude=str(faces / synthetic.TEST_PEOPLE),
+        )
+        make_records(config)
+    return GeneratedRecords(faces, out)
 
 
 def summary(info: records.DatasetInfo) -> str:

@@ -47,7 +47,7 @@ def plot_circle(
     for label, weight in enumerate(kernel.T):
         colour = COLOURS[label % len(COLOURS)]
         own = embeddings[labels == label]
-        axes.scatter(*own.T, s=6, color=colour, alpha=0.6, linewidths=0)
+        axes.scatter(*own.T, s=9, color=colour, alpha=0.7, linewidths=0)
         axes.plot(*np.column_stack([(0, 0), reach * weight / np.linalg.norm(weight)]), color=colour)
     axes.set(xlim=(-1.15 * reach, 1.15 * reach), ylim=(-1.15 * reach, 1.15 * reach))
     axes.set_aspect("equal")
@@ -92,10 +92,11 @@ def plot_sphere(
         own = unit[labels == label]
         near = own @ towards > 0
         for side, alpha in ((near, 0.8), (~near, 0.15)):
-            axes.scatter(*own[side].T, s=7, color=colour, alpha=alpha, linewidths=0)
+            axes.scatter(*own[side].T, s=14, color=colour, alpha=alpha, linewidths=0)
         weight = weight / np.linalg.norm(weight)
         axes.plot(*np.outer(weight, (1.0, 1.3)), color=colour, linewidth=2.5)
-    axes.set_box_aspect((1, 1, 1), zoom=1.25)
+    axes.set_box_aspect((1, 1, 1), zoom=1.35)
+    axes.set(xlim=(-1, 1), ylim=(-1, 1), zlim=(-1, 1))
     axes.set_axis_off()
-    axes.set_title(title)
+    axes.set_title(title, y=1.0)
     return axes

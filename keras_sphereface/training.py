@@ -19,6 +19,7 @@ from tqdm import tqdm
 from keras_sphereface import angular, backbones, export, pipeline, records
 from keras_sphereface.augmentation import Augmentation
 from keras_sphereface.config import TrainConfig, save_config
+from keras_sphereface.conversion import generated_records
 from keras_sphereface.layers import ASoftmax
 
 LOG_FIELDS = (
@@ -57,7 +58,7 @@ def train(config: TrainConfig, backbone: Callable[..., keras.Model] | None = Non
     the same settings: weights, optimiser, lambda and place in the data are kept.
 
     Args:
-        config: the settings; `config.data` must be a folder of records.
+        config: the settings; `config.data` is a folder of records, or empty for generated faces.
         backbone: called with `input_shape`, `embedding_size` and `seed`; makes the network in
             place of `config.backbone`. It may be any Keras model from images to vectors.
 
@@ -68,9 +69,13 @@ def train(config: TrainConfig, backbone: Callable[..., keras.Model] | None = Non
         FileNotFoundError, ValueError: if the data or the settings cannot be used.
         FloatingPointError: if the loss is no longer finite.
     """
+    workdir = Path(config.workdir)
+    if not config.data:
+        print("No --data given: training on generated faces.", flush=True)
+        generated = generated_records(workdir / "generated", 60, 20, 40, config.seed)
+        config = dataclasses.replace(config, data=str(generated.records))
     info = records.read_info(config.data)
     total_steps = planned_steps(config, info.num_images)
-    workdir = Path(config.workdir)
     workdir.mkdir(parents=True, exist_ok=True)
     _keep_config(config, workdir / "config.json")
 

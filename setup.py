@@ -1,0 +1,45 @@
+"""Packaging of keras_sphereface."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(
+    r'__version__ = "(.+)"', (HERE / "keras_sphereface" / "version.py").read_text()
+).group(1)
+
+setup(
+    name="keras-sphereface",
+    version=VERSION,
+    description="SphereFace (A-Softmax) for Keras and TensorFlow: layer, training, evaluation",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    license_files=["LICENSE"],
+    packages=find_packages(include=["keras_sphereface", "keras_sphereface.*"]),
+    package_data={"keras_sphereface": ["py.typed"]},
+    python_requires=">=3.10,<3.14",
+    install_requires=[
+        "tensorflow>=2.15,<2.22",
+        "keras>=2.15,<3.16",
+        "numpy>=1.26",
+        "pandas>=2.0",
+        "matplotlib>=3.8",
+        "pillow>=10.0",
+        "tqdm>=4.66",
+    ],
+    extras_require={
+        "tensorboard": ["tensorboard"],
+        "dev": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff==0.14.*", "mypy>=1.18"],
+    },
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        *(f"Programming Language :: Python :: 3.{minor}" for minor in (10, 11, 12, 13)),
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Typing :: Typed",
+    ],
+)
