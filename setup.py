@@ -22,17 +22,24 @@ setup(
     package_data={"keras_sphereface": ["py.typed"]},
     python_requires=">=3.10,<3.14",
     install_requires=[
-        "tensorflow>=2.15,<2.22",
+        "tensorflow>=2.15.1,<2.22" + "".join(f",!=2.{minor}.*" for minor in range(16, 21)),
         "keras>=2.15,<3.16",
         "numpy>=1.26",
         "pandas>=2.0",
         "matplotlib>=3.8",
         "pillow>=10.0",
         "tqdm>=4.66",
+        # `tf.summary` needs it; TensorFlow itself stopped to require it.
+        "tensorboard>=2.15,<2.22",
     ],
     extras_require={
-        "tensorboard": ["tensorboard"],
-        "dev": ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "ruff==0.14.*", "mypy>=1.18"],
+        "dev": [
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "hypothesis>=6.100",
+            "ruff==0.17.*",
+            "mypy>=1.18",
+        ],
     },
     classifiers=[
         "Development Status :: 4 - Beta",

@@ -6,9 +6,12 @@ import json
 import typing
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-Config = TypeVar("Config")
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
 
 
 def setting(default=dataclasses.MISSING, help: str = "", choices: Sequence | None = None):
@@ -38,6 +41,8 @@ class RecordsConfig:
     landmarks: str = setting("", "five points a picture; with it every face is aligned")
     num_shards: int = setting(0, "0: as many as hold about 150 MB each")
     exclude: str = setting("", "file with the identities to leave out, one a line")
+    exclude_pairs: str = setting("", "list of pairs; everyone in them is left out")
+    exclude_folds: tuple[int, ...] = setting((), "of exclude-pairs, only these folds")
     min_images: int = setting(1, "leave out identities with fewer pictures than this")
     height: int = setting(112, "height of the faces in pixels")
     width: int = setting(96, "width of the faces in pixels")
@@ -119,7 +124,7 @@ def parse_config(config_class: type[Config], argv: Sequence[str] | None = None) 
     )
     for field in dataclasses.fields(config_class):
         flag = "--" + field.name.replace("_", "-")
-        options = {"help": field.metadata["help"] or " ", "dest": field.name}
+        options: dict[str, Any] = {"help": field.metadata["help"] or " ", "dest": field.name}
         if field.default is dataclasses.MISSING:
             options["required"] = True
         else:

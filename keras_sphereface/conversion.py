@@ -1,7 +1,6 @@
 """Pictures in class folders -> a finished folder of records, or nothing."""
 
 import collections
-import csv
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -10,10 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 from tqdm import tqdm
 
-from keras_sphereface import alignment, images, records, sources, synthetic
+from keras_sphereface import alignment, images, lfw, records, sources, synthetic
 from keras_sphereface.config import RecordsConfig
 from keras_sphereface.version import __version__
 
@@ -50,6 +50,9 @@ def make_records(config: RecordsConfig) -> records.DatasetInfo:
         )
     landmarks = sources.read_landmarks(config.landmarks) if config.landmarks else None
     excluded = sources.read_names(config.exclude) if config.exclude else frozenset()
+    if config.exclude_pairs:
+        pairs = lfw.read_pairs(config.exclude_pairs)
+        excluded |= pairs.in_folds(config.exclude_folds).people()
     listed = [p for p in sources.class_folders(config.source) if p.identity not in excluded]
     kept, dropped = _with_landmarks(listed, landmarks)
     kept, too_few = _with_enough_pictures(kept, config.min_images)
@@ -68,7 +71,7 @@ def make_records(config: RecordsConfig) -> records.DatasetInfo:
     partial = out.with_name(out.name + ".partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    counts = collections.Counter()
+    counts: collections.Counter[str] = collections.Counter()
     shards = []
     with tqdm(total=len(kept), unit="picture", desc="records", mininterval=1) as progress:
         for index, part in enumerate(np.array_split(order, num_shards)):
@@ -82,19 +85,21 @@ def make_records(config: RecordsConfig) -> records.DatasetInfo:
                         dropped.append(result)
                         continue
                     label = labels[picture.identity]
-                    writer.write(
-                        records.serialize(result, label, picture.identity, picture.key)
-                    )
+                    writer.write(records.serialize(result, label, picture.identity, picture.key))
                     counts[picture.identity] += 1
                     num_written += 1
             shards.append(records.Shard(file.name, num_written, records.sha256(file)))
     if not counts:
         raise ValueError(f"No picture could be read. Received: source={config.source}")
 
-    with open(partial / records.LABELS_FILE, "w", newline="", encoding="utf-8") as file:
-        table = csv.writer(file)
-        table.writerow(["label", "identity", "count"])
-        table.writerows([labels[name], name, counts[name]] for name in identities)
+    table = pd.DataFrame(
+        {
+            "label": range(len(identities)),
+            "identity": identities,
+            "count": [counts[name] for name in identities],
+        }
+    )
+    table.to_csv(partial / records.LABELS_FILE, index=False)
     info = records.DatasetInfo(
         format_version=records.FORMAT_VERSION,
         tool_version=__version__,

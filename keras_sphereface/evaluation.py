@@ -50,7 +50,9 @@ class Embedder:
         spec = inputs.get("images")
         outputs = self.function.structured_outputs
         if len(inputs) != 1 or "embeddings" not in outputs or not _is_batch_of_images(spec):
-            raise ValueError(f"Signature {name} must be {expected}. Received: {inputs} -> {outputs}")
+            raise ValueError(
+                f"Signature {name} must be {expected}. Received: {inputs} -> {outputs}"
+            )
         self.image_size: tuple[int, int] = tuple(spec.shape[1:3])
 
     def __call__(self, pictures: np.ndarray) -> np.ndarray:
@@ -111,13 +113,7 @@ def face_set(config: EvaluateConfig, image_size: tuple[int, int]) -> FaceSet:
             raise FileNotFoundError(f"`images` must be a folder. Received: {root}")
         landmarks = sources.read_landmarks(config.landmarks) if config.landmarks else None
         read = lambda key: (root / key).read_bytes()  # noqa: E731
-    if config.folds:
-        unknown = sorted(set(config.folds) - set(pairs.folds.tolist()))
-        if unknown:
-            raise ValueError(
-                f"`folds` must be among {np.unique(pairs.folds).tolist()}. Received: {unknown}"
-            )
-        pairs = pairs.select(np.isin(pairs.folds, config.folds))
+    pairs = pairs.in_folds(config.folds)
 
     def load(key):
         try:
@@ -182,9 +178,8 @@ def evaluate(config: EvaluateConfig) -> dict:
     pairs, load = face_set(config, embedder.image_size)
     keys = sorted({*pairs.first, *pairs.second})
     embeddings, missing = embed_all(keys, load, embedder, config.batch_size)
-    complete = np.array(
-        [a in embeddings and b in embeddings for a, b in zip(pairs.first, pairs.second, strict=True)]
-    )
+    both = zip(pairs.first, pairs.second, strict=True)
+    complete = np.array([a in embeddings and b in embeddings for a, b in both])
     if not complete.any():
         raise ValueError(
             f"No pair has both of its faces. Received: {len(missing)} of {len(keys)} faces "
@@ -233,9 +228,7 @@ def _tar_at_far(curve, num_different):
 
 
 def _missing_metrics(results, used, complete, missing):
-    right = sum(
-        result.accuracy * len(result.scores) for result in results
-    )
+    right = sum(result.accuracy * len(result.scores) for result in results)
     left_out = int(np.sum(~complete))
     return {
         "num_pairs_left_out": left_out,

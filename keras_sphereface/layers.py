@@ -73,9 +73,7 @@ class ASoftmax(keras.layers.Layer):
             )
         self.num_classes = num_classes
         self.m = angular.check_margin(m)
-        self.annealing = angular.check_annealing(
-            angular.Annealing(base, gamma, power, lambda_min)
-        )
+        self.annealing = angular.check_annealing(angular.Annealing(base, gamma, power, lambda_min))
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.input_spec = keras.layers.InputSpec(ndim=2)

@@ -1,6 +1,7 @@
 """The pair lists of Labeled Faces in the Wild."""
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,6 +24,19 @@ class Pairs(NamedTuple):
             self.is_same[chosen],
             self.folds[chosen],
         )
+
+    def in_folds(self, folds: Iterable[int]) -> "Pairs":
+        """The pairs of these folds, counted from 1; of all folds if none is named.
+
+        Raises:
+            ValueError: if there is no such fold.
+        """
+        there, wanted = set(self.folds.tolist()), set(folds)
+        if not wanted <= there:
+            raise ValueError(
+                f"Folds must be among {sorted(there)}. Received: {sorted(wanted - there)}"
+            )
+        return self.select(np.isin(self.folds, sorted(wanted or there)))
 
     def people(self) -> set[str]:
         """The names of everyone in a pair."""

@@ -3,7 +3,7 @@
 A Keras loss sees one tensor, but A-Softmax needs three things beside the logits: the norm
 |x|, the current lambda, and the m of the head. They travel as three further columns:
 
-    outputs = [ |x| cos(theta_1) ... |x| cos(theta_C) | -|x| | -(1 + |x|)(1 + lambda) | -(1 + |x|) m ]
+    [ |x| cos(theta_1) ... |x| cos(theta_C), -|x|, -(1 + |x|)(1 + lambda), -(1 + |x|) m ]
 
 A logit is never below -|x| and the other two columns are always below it, so no carrier
 column can win an argmax and `metrics=["accuracy"]` reads the logits without the margin.
@@ -93,7 +93,10 @@ def asoftmax_loss(labels: tf.Tensor, outputs: tf.Tensor, m: int) -> tf.Tensor:
         ),
         tf.debugging.Assert(
             tf.reduce_all(same_m),
-            ["The loss must have the m of its ASoftmax head; use `loss=head.loss`. Received: m =", m]
+            [
+                "The loss must have the m of its head; use `loss=head.loss`. Received: m =",
+                m,
+            ]
             + ["in the loss, and in the head m =", head_m[:, 0]],
             summarize=1,
         ),

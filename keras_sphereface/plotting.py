@@ -2,6 +2,7 @@
 
 import numpy as np
 from matplotlib.axes import Axes
+from mpl_toolkits.mplot3d import Axes3D
 
 from keras_sphereface import verification
 
@@ -31,7 +32,7 @@ def plot_similarity_histogram(
         (~is_same, "different people", COLOURS[1]),
         (is_same, "same person", COLOURS[0]),
     ):
-        axes.hist(scores[chosen], bins, alpha=0.65, label=label, color=colour)
+        axes.hist(scores[chosen], bins.tolist(), alpha=0.65, label=label, color=colour)
     if threshold is not None:
         axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.3f}")
     axes.set(xlabel="cosine", ylabel="pairs", title="Similarity of pairs")
@@ -47,7 +48,7 @@ def plot_circle(
     for label, weight in enumerate(kernel.T):
         colour = COLOURS[label % len(COLOURS)]
         own = embeddings[labels == label]
-        axes.scatter(*own.T, s=9, color=colour, alpha=0.7, linewidths=0)
+        axes.scatter(own[:, 0], own[:, 1], s=9, color=colour, alpha=0.7, linewidths=0)
         axes.plot(*np.column_stack([(0, 0), reach * weight / np.linalg.norm(weight)]), color=colour)
     axes.set(xlim=(-1.15 * reach, 1.15 * reach), ylim=(-1.15 * reach, 1.15 * reach))
     axes.set_aspect("equal")
@@ -64,7 +65,8 @@ def plot_unit_circle(
     unit = verification.normalize_rows(embeddings)
     for label, weight in enumerate(kernel.T):
         colour = COLOURS[label % len(COLOURS)]
-        axes.scatter(*unit[labels == label].T, s=8, color=colour, alpha=0.4, linewidths=0)
+        own = unit[labels == label]
+        axes.scatter(own[:, 0], own[:, 1], s=8, color=colour, alpha=0.4, linewidths=0)
         axes.plot(*np.outer(weight / np.linalg.norm(weight), (1.06, 1.22)), color=colour, lw=3)
     axes.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3))
     axes.set_aspect("equal")
@@ -73,8 +75,8 @@ def plot_unit_circle(
 
 
 def plot_sphere(
-    axes: Axes, embeddings: np.ndarray, labels: np.ndarray, kernel: np.ndarray, title: str = ""
-) -> Axes:
+    axes: Axes3D, embeddings: np.ndarray, labels: np.ndarray, kernel: np.ndarray, title: str = ""
+) -> Axes3D:
     """The directions of 3-D embeddings on the unit sphere; `axes` has projection "3d".
 
     Points on the far side are paler.
@@ -84,17 +86,24 @@ def plot_sphere(
     axes.plot_wireframe(*globe, color="0.8", linewidth=0.3)
     azimuth, elevation = np.radians([axes.azim, axes.elev])
     towards = np.array(
-        [np.cos(elevation) * np.cos(azimuth), np.cos(elevation) * np.sin(azimuth), np.sin(elevation)]
+        [
+            np.cos(elevation) * np.cos(azimuth),
+            np.cos(elevation) * np.sin(azimuth),
+            np.sin(elevation),
+        ]
     )
     unit = verification.normalize_rows(embeddings)
     for label, weight in enumerate(kernel.T):
         colour = COLOURS[label % len(COLOURS)]
         own = unit[labels == label]
         near = own @ towards > 0
-        for side, alpha in ((near, 0.8), (~near, 0.15)):
-            axes.scatter(*own[side].T, s=14, color=colour, alpha=alpha, linewidths=0)
+        for side, alpha in ((near, 0.85), (~near, 0.3)):
+            axes.scatter(
+                *own[side].T, s=14, color=colour, alpha=alpha, linewidths=0, depthshade=False
+            )
         weight = weight / np.linalg.norm(weight)
-        axes.plot(*np.outer(weight, (1.0, 1.3)), color=colour, linewidth=2.5)
+        alpha = 1.0 if weight @ towards > 0 else 0.35
+        axes.plot(*np.outer(weight, (1.0, 1.25)), color=colour, linewidth=2.5, alpha=alpha)
     axes.set_box_aspect((1, 1, 1), zoom=1.35)
     axes.set(xlim=(-1, 1), ylim=(-1, 1), zlim=(-1, 1))
     axes.set_axis_off()

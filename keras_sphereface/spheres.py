@@ -46,9 +46,8 @@ def people_with_most_pictures(folder: str, people: int) -> Faces:
     Raises:
         ValueError: if `people` is below 2 or above the number of classes.
     """
-    images, labels = map(
-        np.concatenate, zip(*pipeline.evaluation_batches(folder, 256).as_numpy_iterator(), strict=True)
-    )
+    batches = list(pipeline.evaluation_batches(folder, 256).as_numpy_iterator())
+    images, labels = (np.concatenate(part) for part in zip(*batches, strict=True))
     counts = collections.Counter(labels.tolist())
     if not 2 <= people <= len(counts):
         raise ValueError(
@@ -126,9 +125,7 @@ def draw_spheres(spheres: list[Sphere]) -> Figure:
     rows = 2 if dim == 2 else 1
     figure = Figure(figsize=(3.3 * len(spheres), 3.3 * rows + 0.9), layout="constrained")
     projection = None if dim == 2 else "3d"
-    axes = figure.subplots(
-        rows, len(spheres), squeeze=False, subplot_kw={"projection": projection}
-    )
+    axes = figure.subplots(rows, len(spheres), squeeze=False, subplot_kw={"projection": projection})
     for column, sphere in zip(axes.T, spheres, strict=True):
         data = sphere.embeddings, sphere.labels, sphere.kernel
         title = (
@@ -158,9 +155,10 @@ def feature_spheres(config: SpheresConfig) -> pd.DataFrame:
     data = config.data
     if not data:
         print("No --data given: drawing generated faces.", flush=True)
-        data = generated_records(
+        generated = generated_records(
             out / "generated", config.people, IMAGES_PER_PERSON, 0, config.seed
-        ).records
+        )
+        data = str(generated.records)
     train, test = split(people_with_most_pictures(data, config.people), config.seed)
     rows = []
     for dim in (config.dim,) if config.dim else (2, 3):

@@ -99,7 +99,8 @@ class _Pose:
         yaw, pitch = np.radians([rng.normal(0, 13), rng.normal(0, 7)])
         roll, size = np.radians(rng.normal(0, 6)), SIZE * SUPERSAMPLING
         turn_yaw = [[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]]
-        turn_pitch = [[1, 0, 0], [0, np.cos(pitch), np.sin(pitch)], [0, -np.sin(pitch), np.cos(pitch)]]
+        sin, cos = np.sin(pitch), np.cos(pitch)
+        turn_pitch = [[1, 0, 0], [0, cos, sin], [0, -sin, cos]]
         turn_roll = [[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]]
         self.turn = np.array(turn_roll) @ turn_pitch @ turn_yaw
         self.scale = size * 0.34 * rng.uniform(0.9, 1.1)
@@ -143,7 +144,7 @@ def render(traits: Traits, rng: np.random.Generator) -> tuple[np.ndarray, np.nda
         _draw_eye(polygon, t, side, lids, gaze, raised)
     _draw_nose_and_mouth(polygon, t, smile, opening)
     for mole in t.moles:
-        polygon(_oval(*mole, 0.018, 0.018), 0.45 * t.skin)
+        polygon(_oval(mole[0], mole[1], 0.018, 0.018), 0.45 * t.skin)
     if rng.random() < 0.2:
         _draw_glasses(draw, pose, t)
 
@@ -181,7 +182,8 @@ def _draw_head(polygon, t, rng):
         polygon(lower, 0.92 * t.hair, lift=-0.5)
     neck = np.array([(-0.4, 0.5), (0.4, 0.5), (0.5, 1.5), (-0.5, 1.5)])
     polygon(neck, 0.8 * t.skin, lift=-0.4)
-    polygon(np.array([(-1.4, 1.25), (1.4, 1.25), (1.6, 2), (-1.6, 2)]), rng.uniform(20, 230, 3), -0.4)
+    shoulders = np.array([(-1.4, 1.25), (1.4, 1.25), (1.6, 2), (-1.6, 2)])
+    polygon(shoulders, rng.uniform(20, 230, 3), lift=-0.4)
     outline = _oval(0, 0, t.face_width, 1.0)
     below = np.clip(outline[:, 1], 0, 1)
     outline[:, 0] *= 1 - 0.35 * t.jaw * below**2
@@ -234,9 +236,7 @@ def _draw_nose_and_mouth(polygon, t, smile, opening):
     lower = np.column_stack([xs, curve + arch + opening * (1 - x**2)])
     polygon(np.vstack([upper, lower[::-1]]), t.lips)
     gap = (0.012 + opening) * (1 - x**2)
-    inside = np.vstack(
-        [np.column_stack([xs, curve]), np.column_stack([xs, curve + gap])[::-1]]
-    )
+    inside = np.vstack([np.column_stack([xs, curve]), np.column_stack([xs, curve + gap])[::-1]])
     polygon(inside, np.array((70, 26, 28)) if opening < 0.03 else np.array((214, 206, 200)))
 
 
@@ -251,9 +251,7 @@ def _draw_glasses(draw, pose, t):
 
 def _photograph(canvas, rng):
     """Light from one side, exposure, white balance, blur and sensor noise."""
-    picture = canvas.reduce(SUPERSAMPLING).filter(
-        ImageFilter.GaussianBlur(rng.uniform(0.3, 1.3))
-    )
+    picture = canvas.reduce(SUPERSAMPLING).filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.3)))
     pixels = np.asarray(picture, np.float64)
     across = np.linspace(-1, 1, SIZE)
     direction, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.45)

@@ -23,9 +23,16 @@ from keras_sphereface.conversion import generated_records
 from keras_sphereface.layers import ASoftmax
 
 LOG_FIELDS = (
-    "step epoch loss accuracy annealing_lambda target_angle embedding_norm learning_rate "
-    "images_per_second"
-).split()
+    "step",
+    "epoch",
+    "loss",  # with the margin
+    "accuracy",  # without the margin
+    "annealing_lambda",
+    "target_angle",  # mean angle to the own class weight, degrees
+    "embedding_norm",  # mean |x|
+    "learning_rate",
+    "images_per_second",
+)
 CHECKPOINTS_KEPT = 2
 # Settings that may change between a run and its continuation.
 MAY_CHANGE = ("workdir", "log_steps", "checkpoint_steps")
@@ -41,9 +48,7 @@ class Trainer(NamedTuple):
 
     @property
     def checkpoint(self) -> tf.train.Checkpoint:
-        return tf.train.Checkpoint(
-            backbone=self.backbone, head=self.head, optimizer=self.optimizer
-        )
+        return tf.train.Checkpoint(backbone=self.backbone, head=self.head, optimizer=self.optimizer)
 
     @property
     def step(self) -> int:
@@ -202,7 +207,8 @@ def make_step(trainer: Trainer, config: TrainConfig) -> Callable[[tf.data.Iterat
             loss = tf.reduce_sum(per_sample) / config.batch_size
         gradients = tape.gradient(loss, variables)
         share = config.weight_decay / strategy.num_replicas_in_sync
-        optimizer.apply_gradients(zip(solver_gradients(gradients, variables, share), variables))
+        gradients = solver_gradients(gradients, variables, share)
+        optimizer.apply_gradients(zip(gradients, variables, strict=True))
         right = tf.cast(tf.argmax(outputs, axis=-1, output_type=tf.int32) == labels, tf.float32)
         cos_theta = angular.target_cosines(embeddings, tf.convert_to_tensor(head.kernel), labels)
         angles = tf.acos(tf.clip_by_value(cos_theta, -1.0, 1.0)) * (180.0 / math.pi)
@@ -302,9 +308,7 @@ class TrainingLog:
         self.board = tf.summary.create_file_writer(str(workdir / "tensorboard"))
 
     def write(self, row: dict[str, float]) -> None:
-        self.table.writerow(
-            {k: v if isinstance(v, int) else f"{v:.6g}" for k, v in row.items()}
-        )
+        self.table.writerow({k: v if isinstance(v, int) else f"{v:.6g}" for k, v in row.items()})
         self.file.flush()
         with self.board.as_default(step=row["step"]):
             for name, value in row.items():

@@ -32,7 +32,9 @@ def cosine_scores(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.clip(cosines, -1.0, 1.0)
 
 
-def accuracies(scores: np.ndarray, is_same: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+def accuracies(
+    scores: np.ndarray, is_same: np.ndarray, thresholds: np.ndarray | float
+) -> np.ndarray:
     """The share of pairs that each threshold classifies rightly.
 
     "Same" takes a score strictly above the threshold and "different" one strictly below: a
@@ -130,9 +132,7 @@ def roc(scores: np.ndarray, is_same: np.ndarray) -> Roc:
     last_of_tie = np.append(ranked[1:] != ranked[:-1], True)
     tar = np.cumsum(same)[last_of_tie] / np.sum(same)
     far = np.cumsum(~same)[last_of_tie] / np.sum(~same)
-    return Roc(
-        np.append(0.0, far), np.append(0.0, tar), np.append(np.inf, ranked[last_of_tie])
-    )
+    return Roc(np.append(0.0, far), np.append(0.0, tar), np.append(np.inf, ranked[last_of_tie]))
 
 
 def auc_score(curve: Roc) -> float:
