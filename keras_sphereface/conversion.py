@@ -11,10 +11,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import tensorflow as tf
-from tqdm import tqdm
 
 from keras_sphereface import alignment, images, lfw, records, sources, synthetic
 from keras_sphereface.config import RecordsConfig
+from keras_sphereface.progress import progress_bar
 from keras_sphereface.version import __version__
 
 SHARD_BYTES = 150_000_000
@@ -73,7 +73,7 @@ def make_records(config: RecordsConfig) -> records.DatasetInfo:
     partial.mkdir(parents=True)
     counts: collections.Counter[str] = collections.Counter()
     shards = []
-    with tqdm(total=len(kept), unit="picture", desc="records", mininterval=1) as progress:
+    with progress_bar(total=len(kept), unit="picture", desc="records") as progress:
         for index, part in enumerate(np.array_split(order, num_shards)):
             file = partial / records.shard_name(index, num_shards)
             num_written = 0

@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from keras_sphereface import alignment, bins, images, lfw, plotting, sources, verification
 from keras_sphereface.config import EvaluateConfig
+from keras_sphereface.progress import progress_bar
 
 PROTOCOL = (
     "sphereface: mean of the other folds subtracted, flip-concatenated features, cosine, "
@@ -149,7 +149,7 @@ def embed_all(
             embeddings.update(zip(names, embedder(np.stack(faces)), strict=True))
             waiting.clear()
 
-    for key in tqdm(keys, unit="picture", desc="embedding", mininterval=1):
+    for key in progress_bar(keys, unit="picture", desc="embedding"):
         try:
             waiting.append((key, load(key)))
         except MissingFace as error:

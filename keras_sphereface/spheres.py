@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
 from keras_sphereface import backbones, pipeline, plotting, separability
 from keras_sphereface.config import SpheresConfig
 from keras_sphereface.conversion import generated_records
 from keras_sphereface.layers import ASoftmax
 from keras_sphereface.losses import unpack_head_output
+from keras_sphereface.progress import progress_bar
 
 BATCH_SIZE = 64
 IMAGES_PER_PERSON = 75  # where faces are generated
@@ -100,7 +100,7 @@ def train_sphere(train: Faces, test: Faces, dim: int, m: int, steps: int, seed: 
     )
     model.compile(keras.optimizers.Adam(3e-3, clipnorm=1.0), loss=head.loss)
     rng = np.random.default_rng(seed)
-    for _ in tqdm(range(steps), desc=f"{dim}-D, m = {m}", unit="step", mininterval=1):
+    for _ in progress_bar(range(steps), desc=f"{dim}-D, m = {m}", unit="step"):
         batch = rng.choice(len(train.labels), BATCH_SIZE)
         images = train.images[batch]
         flipped = rng.random(BATCH_SIZE) < 0.5

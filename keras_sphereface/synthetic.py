@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
-from tqdm import tqdm
 
 from keras_sphereface import lfw
 from keras_sphereface.images import encode
+from keras_sphereface.progress import progress_bar
 
 SIZE = 160  # height and width of a generated picture, pixels
 SUPERSAMPLING = 2
@@ -319,7 +319,7 @@ def generate_faces(
     names = [f"person_{i:04d}" for i in range(1, num_people + num_test_people + 1)]
     lines = []
     total = len(names) * images_per_person
-    with tqdm(total=total, unit="picture", desc="generating faces", mininterval=1) as progress:
+    with progress_bar(total=total, unit="picture", desc="generating faces") as progress:
         for person, name in enumerate(names):
             traits = draw_traits(np.random.default_rng([seed, person]))
             (folder / IMAGES / name).mkdir(parents=True, exist_ok=True)

@@ -14,13 +14,13 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from keras_sphereface import angular, backbones, export, pipeline, records
 from keras_sphereface.augmentation import Augmentation
 from keras_sphereface.config import TrainConfig, save_config
 from keras_sphereface.conversion import generated_records
 from keras_sphereface.layers import ASoftmax
+from keras_sphereface.progress import progress_bar
 
 LOG_FIELDS = (
     "step",
@@ -256,9 +256,7 @@ def _run(trainer, manager, config, info, total_steps):
     step_function = make_step(trainer, config)
     schedule = learning_rate_schedule(config, total_steps)
     log = TrainingLog(Path(config.workdir), trainer.step)
-    progress = tqdm(
-        total=total_steps, initial=trainer.step, unit="step", desc="training", mininterval=1
-    )
+    progress = progress_bar(total=total_steps, initial=trainer.step, unit="step", desc="training")
     with log, progress:
         sums, since, started = [], trainer.step, time.monotonic()
         for step in range(trainer.step + 1, total_steps + 1):

@@ -1,0 +1,57 @@
+"""What the tests share: quiet TensorFlow, a tiny generated data set, and real faces if any."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Workers share the cores.
+    os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+
+import pytest
+
+from keras_sphereface import synthetic
+from keras_sphereface.config import RecordsConfig
+from keras_sphereface.conversion import make_records
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def faces(tmp_path_factory) -> Path:
+    """5 people to train on and 14 in pairs of 7 folds, 6 pictures each, as LFW lays them out."""
+    folder = tmp_path_factory.mktemp("faces")
+    return synthetic.generate_faces(
+        folder,
+        num_people=5,
+        images_per_person=6,
+        num_test_people=14,
+        num_folds=7,
+        pairs_per_class=4,
+        seed=1,
+    )
+
+
+@pytest.fixture(scope="session")
+def records_folder(faces, tmp_path_factory) -> Path:
+    """The records of the 5 people to train on: 30 pictures in 3 shards."""
+    out = tmp_path_factory.mktemp("records") / "records"
+    make_records(
+        RecordsConfig(
+            source=str(faces / "images"),
+            out=str(out),
+            landmarks=str(faces / "landmarks.txt"),
+            exclude=str(faces / "test_people.txt"),
+            num_shards=3,
+        )
+    )
+    return out
+
+
+@pytest.fixture(scope="session")
+def real_faces() -> Path:
+    """Real faces beside the checkout; what needs them is skipped where there are none."""
+    folder = ROOT.parent / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip("no real faces beside this checkout")
+    return folder

@@ -1,0 +1,149 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keras_sphereface import angular
+from keras_sphereface.angular import Annealing
+
+MARGINS = [1, 2, 3, 4, 5, 6, 9]
+
+
+def psi_by_definition(theta, m):
+    """The piecewise definition read literally; the angle is the input, so no arccos."""
+    k = np.minimum(np.floor(theta * m / np.pi), m - 1)
+    return (-1) ** k * np.cos(m * theta) - 2 * k
+
+
+def psi_of_the_original_layer(c, m):
+    """The closed forms of the authors' Caffe layer for m = 2, 3 and 4."""
+    s0 = np.sign(c)
+    if m == 2:
+        return 2 * s0 * c**2 - 1
+    if m == 3:
+        s1 = np.sign(np.abs(c) - 0.5)
+        return s1 * (4 * c**3 - 3 * c) + s0 * (1 + s1) - 2
+    s3 = s0 * np.sign(2 * c**2 - 1)
+    return s3 * (8 * c**4 - 8 * c**2 + 1) + 2 * s0 + s3 - 3
+
+
+@pytest.mark.parametrize("m", MARGINS)
+def test_psi_matches_the_definition(m):
+    theta = np.linspace(0, np.pi, 2003)
+    np.testing.assert_allclose(
+        angular.psi(np.cos(theta), m), psi_by_definition(theta, m), atol=1e-11
+    )
+
+
+@pytest.mark.parametrize("m", [2, 3, 4])
+def test_psi_matches_the_closed_forms_of_the_original_layer(m):
+    # Off the breakpoints, where the sign of the closed forms is 0.
+    cosines = np.linspace(-1, 1, 1999) + 1e-7
+    np.testing.assert_allclose(
+        angular.psi(cosines, m), psi_of_the_original_layer(cosines, m), atol=1e-13
+    )
+
+
+@pytest.mark.parametrize("m", MARGINS)
+def test_psi_runs_from_1_to_1_minus_2m(m):
+    np.testing.assert_allclose(angular.psi([1.0, -1.0], m), [1.0, 1.0 - 2 * m], atol=1e-6)
+
+
+@given(st.integers(1, 8), st.floats(0, np.pi), st.floats(0, np.pi))
+def test_psi_never_rises_with_theta(m, a, b):
+    far, near = np.sort(np.cos([a, b]))
+    assert angular.psi(near, m) >= angular.psi(far, m) - 1e-9
+
+
+@pytest.mark.parametrize("m", MARGINS)
+def test_psi_has_a_finite_slope_at_poles_and_breakpoints(m):
+    points = np.cos(np.arange(m + 1) * np.pi / m).astype(np.float32)
+    cosines = tf.constant(np.append(points, 0.0))
+    with tf.GradientTape() as tape:
+        tape.watch(cosines)
+        values = angular.psi(cosines, m)
+    slopes = tape.gradient(values, cosines).numpy()
+    assert np.isfinite(slopes).all()
+    # T_m has slope m^2 at both poles, and psi the same: it falls there too.
+    np.testing.assert_allclose(slopes[[0, m]], m**2, rtol=1e-5)
+
+
+def test_psi_keeps_dtype_and_shape():
+    for dtype in (tf.float32, tf.float64):
+        values = angular.psi(tf.zeros((2, 3), dtype), 4)
+        assert values.dtype == dtype
+        assert values.shape == (2, 3)
+
+
+@pytest.mark.parametrize(("m", "error"), [(0, ValueError), (-1, ValueError), (2.5, TypeError)])
+def test_psi_refuses_a_bad_margin(m, error):
+    with pytest.raises(error, match=rf"int >= 1. Received: m={m}"):
+        angular.psi([0.5], m)
+
+
+def test_l2_norm_of_zero_has_a_zero_gradient():
+    x = tf.zeros((2, 3))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        norms = angular.l2_norm(x)
+    np.testing.assert_allclose(norms, [[1e-12], [1e-12]], rtol=1e-6)
+    np.testing.assert_array_equal(tape.gradient(norms, x), np.zeros((2, 3)))
+
+
+def test_cosine_logits_match_numpy():
+    rng = np.random.default_rng(0)
+    embeddings, kernel = rng.normal(size=(5, 4)), rng.normal(size=(4, 7))
+    logits, norms = angular.cosine_logits(tf.constant(embeddings), tf.constant(kernel))
+    expected = embeddings @ (kernel / np.linalg.norm(kernel, axis=0))
+    np.testing.assert_allclose(logits, expected, rtol=1e-12)
+    np.testing.assert_allclose(norms[:, 0], np.linalg.norm(embeddings, axis=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kernel_shape", [(4,), (4, 7, 1), (5, 7)])
+def test_cosine_logits_refuse_a_kernel_of_another_shape(kernel_shape):
+    with pytest.raises(ValueError, match=r"Received: embeddings.shape=\(5, 4\), kernel.shape="):
+        angular.cosine_logits(tf.zeros((5, 4)), tf.zeros(kernel_shape))
+
+
+def test_target_cosines_are_those_of_the_own_class():
+    rng = np.random.default_rng(0)
+    embeddings, kernel = rng.normal(size=(3, 4)), rng.normal(size=(4, 7))
+    labels = np.array([6, 0, 2])
+    logits, norms = angular.cosine_logits(tf.constant(embeddings), tf.constant(kernel))
+    expected = (logits / norms).numpy()[np.arange(3), labels]
+    cosines = angular.target_cosines(tf.constant(embeddings), tf.constant(kernel), labels)
+    np.testing.assert_allclose(cosines, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("step", "expected"), [(0, 1000.0), (1, 892.857), (501, 16.3613), (1658, 5.00100), (1659, 5.0)]
+)
+def test_annealing_follows_the_authors(step, expected):
+    np.testing.assert_allclose(angular.annealing_lambda(step), expected, rtol=1e-5)
+
+
+def test_annealing_with_base_0_is_the_pure_margin():
+    annealing = Annealing(base=0.0, lambda_min=0.0)
+    assert float(angular.annealing_lambda(7, annealing)) == 0.0
+    cosines = tf.constant([0.3, -0.8])
+    np.testing.assert_allclose(
+        angular.margin_logits(2.0 * cosines, tf.constant([2.0, 2.0]), 4, 0.0),
+        2.0 * angular.psi(cosines, 4),
+        rtol=1e-6,
+    )
+
+
+def test_a_large_lambda_leaves_the_logit_as_it_is():
+    logits, norms = tf.constant([1.5, -0.4]), tf.constant([2.0, 2.0])
+    np.testing.assert_allclose(angular.margin_logits(logits, norms, 4, 1e8), logits, rtol=1e-6)
+
+
+@pytest.mark.parametrize("m", [1, 4])
+def test_margin_logits_have_finite_gradients_everywhere(m):
+    logits, norms = tf.constant([3.0, -3.0, 0.0, 1e6]), tf.constant([3.0, 3.0, 1e-12, 1e6])
+    with tf.GradientTape() as tape:
+        tape.watch([logits, norms])
+        values = angular.margin_logits(logits, norms, m, 5.0)
+    for gradient in tape.gradient(values, [logits, norms]):
+        assert np.isfinite(gradient).all()

@@ -1,0 +1,296 @@
+"""`ASoftmax` and `ASoftmaxLoss` together: values, gradients, fit, saving, errors."""
+
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_sphereface import ASoftmax, ASoftmaxLoss, unpack_head_output
+from tests.test_angular import psi_by_definition
+
+NUM_CLASSES, SIZE = 5, 6
+PURE = {"base": 0.0, "lambda_min": 0.0}
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, NUM_CLASSES, 64)
+    embeddings = rng.normal(size=(64, SIZE)) + 2 * np.eye(NUM_CLASSES, SIZE)[labels]
+    return embeddings.astype(np.float32), labels
+
+
+def small_model(m=4, **kwargs):
+    keras.utils.set_random_seed(3)
+    head = ASoftmax(NUM_CLASSES, m=m, name="head", **kwargs)
+    model = keras.Sequential([keras.Input((SIZE,)), keras.layers.Dense(SIZE), head])
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss=head.loss, metrics=["accuracy"])
+    return model
+
+
+def loss_by_definition(embeddings, kernel, labels, m, annealing_lambda):
+    """Equation 7 with the annealing, in slow float64, a sample and a class at a time."""
+    losses = []
+    for x, label in zip(embeddings.astype(np.float64), labels, strict=True):
+        norm, logits = np.sqrt(np.sum(x**2)), []
+        for j, w in enumerate(kernel.astype(np.float64).T):
+            theta = np.arccos(np.clip(np.sum(x * w) / norm / np.sqrt(np.sum(w**2)), -1, 1))
+            if j == label:
+                value = annealing_lambda * np.cos(theta) + psi_by_definition(theta, m)
+                logits.append(norm * value / (1 + annealing_lambda))
+            else:
+                logits.append(norm * np.cos(theta))
+        losses.append(np.log(np.sum(np.exp(logits))) - logits[label])
+    return np.array(losses)
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("annealing_lambda", [0.0, 5.0, 1000.0])
+def test_loss_matches_the_definition(batch, m, annealing_lambda):
+    embeddings, labels = batch
+    head = ASoftmax(NUM_CLASSES, m=m, base=annealing_lambda, lambda_min=0.0)
+    outputs = head(embeddings)
+    losses = head.loss.call(labels, outputs)
+    expected = loss_by_definition(
+        embeddings, head.get_weights()[0], labels, m, annealing_lambda
+    )
+    np.testing.assert_allclose(losses, expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("m", [1, 4])
+def test_gradients_match_finite_differences_of_the_definition(batch, m):
+    embeddings, labels = batch[0][:3].astype(np.float64), batch[1][:3]
+    head = ASoftmax(NUM_CLASSES, m=m, base=1.0, lambda_min=1.0, dtype="float64")
+    head.build((None, SIZE))
+    kernel = head.get_weights()[0].astype(np.float64)
+    x = tf.constant(embeddings)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = tf.reduce_sum(head.loss.call(labels, head(x)))
+    by_input, by_kernel = tape.gradient(loss, [x, head.trainable_variables[0]])
+
+    def difference(array, place, function):
+        up, down = array.copy(), array.copy()
+        up[place] += 1e-6
+        down[place] -= 1e-6
+        return (function(up).sum() - function(down).sum()) / 2e-6
+
+    for place in np.ndindex(embeddings.shape):
+        expected = difference(
+            embeddings, place, lambda e: loss_by_definition(e, kernel, labels, m, 1.0)
+        )
+        assert by_input.numpy()[place] == pytest.approx(expected, abs=1e-6)
+    for place in np.ndindex(kernel.shape):
+        expected = difference(
+            kernel, place, lambda k: loss_by_definition(embeddings, k, labels, m, 1.0)
+        )
+        assert by_kernel.numpy()[place] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("m", [1, 4])
+def test_gradients_are_finite_at_zero_and_at_the_poles(m):
+    head = ASoftmax(NUM_CLASSES, m=m, **PURE)
+    head.build((None, SIZE))
+    own = head.get_weights()[0][:, 0]
+    extremes = [np.zeros(SIZE), own, -own, 1e6 * own, 1e-20 * own]
+    x = tf.constant(np.array(extremes, np.float32))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = tf.reduce_sum(head.loss.call(np.zeros(5, int), head(x)))
+    for gradient in tape.gradient(loss, [x, head.trainable_variables[0]]):
+        assert np.isfinite(gradient).all()
+
+
+def test_a_zero_class_weight_gives_finite_numbers(batch):
+    head = ASoftmax(NUM_CLASSES, kernel_initializer="zeros")
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(head.loss.call(batch[1], head(batch[0])))
+    assert float(loss) == pytest.approx(np.log(NUM_CLASSES), rel=0.2)
+    assert np.isfinite(tape.gradient(loss, head.trainable_variables[0])).all()
+
+
+def test_carrier_columns_come_back_and_never_win(batch):
+    head = ASoftmax(NUM_CLASSES, m=3, base=7.0, lambda_min=7.0)
+    outputs = head(100.0 * batch[0])
+    logits, norms, annealing_lambda, m = unpack_head_output(outputs)
+    assert logits.shape == (64, NUM_CLASSES)
+    np.testing.assert_allclose(norms[:, 0], np.linalg.norm(100.0 * batch[0], axis=1), rtol=1e-5)
+    np.testing.assert_allclose(annealing_lambda, 7.0, rtol=1e-5)
+    np.testing.assert_array_equal(m, 3.0)
+    np.testing.assert_array_equal(np.argmax(outputs, 1), np.argmax(logits, 1))
+    assert np.all(outputs[:, NUM_CLASSES:] <= np.min(logits, axis=1, keepdims=True) + 1e-3)
+
+
+@pytest.mark.parametrize("label_shape", [(-1,), (-1, 1)])
+def test_fit_learns_and_reads_accuracy_without_the_margin(batch, label_shape):
+    embeddings, labels = batch
+    model = small_model(base=10.0)
+    history = model.fit(embeddings, labels.reshape(label_shape), epochs=30, verbose=0)
+    assert history.history["loss"][-1] < 0.7 * history.history["loss"][0]
+    logits = unpack_head_output(model.predict(embeddings, verbose=0)).logits
+    expected = np.mean(np.argmax(logits, axis=1) == labels)
+    reported = model.evaluate(embeddings, labels.reshape(label_shape), verbose=0)[1]
+    assert reported == pytest.approx(expected)
+    assert expected > 0.8
+
+
+def test_fit_works_in_a_functional_model(batch):
+    image = keras.Input((SIZE,))
+    embedding = keras.layers.Dense(SIZE)(image)
+    head = ASoftmax(NUM_CLASSES, m=2)
+    model = keras.Model(image, head(embedding))
+    model.compile("sgd", loss=head.loss, metrics=["accuracy"])
+    losses = model.fit(*batch, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
+def test_annealing_counts_optimiser_steps_only(batch):
+    model = small_model()
+    model.fit(*batch, batch_size=16, epochs=3, validation_data=batch, verbose=0)
+    model.evaluate(*batch, verbose=0)
+    model.predict(batch[0], verbose=0)
+    assert int(model.layers[-1].step.numpy()) == 12 == int(model.optimizer.iterations.numpy())
+    assert float(model.layers[-1].annealing_lambda) == pytest.approx(1000 / (1 + 0.12 * 12))
+
+
+def test_the_first_step_trains_with_the_lambda_of_step_1(batch):
+    head = ASoftmax(NUM_CLASSES)
+    carried = unpack_head_output(head(batch[0], training=True)).annealing_lambda
+    np.testing.assert_allclose(carried, 892.857, rtol=1e-4)
+
+
+def test_resuming_from_a_keras_file_equals_training_on(batch, tmp_path):
+    model = small_model(base=10.0)
+    model.fit(*batch, epochs=2, shuffle=False, verbose=0)
+    model.save(tmp_path / "model.keras")
+    restored = keras.models.load_model(tmp_path / "model.keras")
+    for other in (model, restored):
+        other.fit(*batch, epochs=2, shuffle=False, verbose=0)
+    assert float(restored.layers[-1].annealing_lambda) < 10 / (1 + 0.12 * 7)
+    for ours, theirs in zip(model.get_weights(), restored.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_resuming_from_a_checkpoint_equals_training_on(batch, tmp_path):
+    model = small_model(base=10.0)
+    model.fit(*batch, epochs=2, shuffle=False, verbose=0)
+    tf.train.Checkpoint(model=model, optimizer=model.optimizer).write(str(tmp_path / "c"))
+    restored = small_model(base=10.0)
+    restored.optimizer.build(restored.trainable_variables)
+    checkpoint = tf.train.Checkpoint(model=restored, optimizer=restored.optimizer)
+    checkpoint.read(str(tmp_path / "c")).assert_consumed()
+    for other in (model, restored):
+        other.fit(*batch, epochs=2, shuffle=False, verbose=0)
+    for ours, theirs in zip(model.get_weights(), restored.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.slow
+def test_a_keras_file_loads_in_a_fresh_process_without_custom_objects(batch, tmp_path):
+    model = small_model()
+    model.fit(*batch, epochs=1, verbose=0)
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "x.npy", batch[0])
+    program = (
+        "import sys, keras, numpy as np, keras_sphereface\n"
+        "model = keras.models.load_model(sys.argv[1] + '/model.keras')\n"
+        "y = model.predict(np.load(sys.argv[1] + '/x.npy'), verbose=0)\n"
+        "np.save(sys.argv[1] + '/y.npy', y)\n"
+        "print(type(model.loss).__name__, model.loss.m)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["ASoftmaxLoss", "4"]
+    expected = model.predict(batch[0], verbose=0)
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_layer_and_loss_configurations_round_trip():
+    layer = ASoftmax(7, m=3, base=9.0, gamma=0.5, power=2.0, lambda_min=1.0, name="h")
+    assert ASoftmax.from_config(layer.get_config()).get_config() == layer.get_config()
+    loss = ASoftmaxLoss(m=3, name="l")
+    assert ASoftmaxLoss.from_config(loss.get_config()).get_config() == loss.get_config()
+
+
+def test_the_head_is_float32_under_a_mixed_policy(batch):
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        head = ASoftmax(NUM_CLASSES)
+        outputs = head(tf.cast(batch[0], tf.bfloat16))
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert outputs.dtype == tf.float32
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_compilation_does_not_change_the_loss(batch, jit):
+    head = ASoftmax(NUM_CLASSES, **PURE)
+    eager = head.loss.call(batch[1], head(batch[0]))
+    compiled = tf.function(lambda x, y: head.loss.call(y, head(x)), jit_compile=jit)(*batch)
+    np.testing.assert_allclose(compiled, eager, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "received"),
+    [
+        ({"m": 0}, ValueError, "Received: m=0"),
+        ({"m": 2.5}, TypeError, "Received: m=2.5"),
+        ({"m": True}, TypeError, "Received: m=True"),
+        ({"num_classes": 1}, ValueError, "Received: num_classes=1"),
+        ({"num_classes": "10"}, TypeError, "Received: num_classes='10'"),
+        ({"base": -1.0}, ValueError, "Received: base=-1.0"),
+        ({"gamma": float("nan")}, ValueError, "Received: gamma=nan"),
+        ({"lambda_min": None}, TypeError, "Received: lambda_min=None"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, error, received):
+    with pytest.raises(error) as caught:
+        ASoftmax(**{"num_classes": 10, **arguments})
+    assert str(caught.value).endswith(received)
+
+
+def test_images_instead_of_embeddings_are_refused():
+    with pytest.raises(ValueError, match="expected ndim=2"):
+        ASoftmax(10)(tf.zeros((2, 4, 4, 3)))
+
+
+@pytest.mark.parametrize("bad", [NUM_CLASSES, -1])
+@pytest.mark.parametrize("eager", [True, False])
+def test_labels_out_of_range_are_refused(batch, bad, eager):
+    head = ASoftmax(NUM_CLASSES)
+    outputs = head(batch[0])
+    labels = np.where(np.arange(64) == 7, bad, batch[1])
+    loss = head.loss if eager else tf.function(head.loss.__call__)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"below num_classes(.|\n)*Received"):
+        loss(labels, outputs)
+
+
+def test_labels_out_of_range_give_nan_where_assertions_do_not_run(batch):
+    head = ASoftmax(NUM_CLASSES)
+    outputs = head(batch[0])
+    labels = np.where(np.arange(64) == 7, NUM_CLASSES, batch[1])
+    losses = tf.function(head.loss.call, jit_compile=True)(labels, outputs)
+    np.testing.assert_array_equal(np.isnan(losses), np.arange(64) == 7)
+
+
+def test_one_hot_labels_are_refused(batch):
+    head = ASoftmax(NUM_CLASSES)
+    with pytest.raises(ValueError, match=r"not one-hot. Received: labels.shape=\(64, 5\)"):
+        head.loss(np.eye(NUM_CLASSES)[batch[1]], head(batch[0]))
+
+
+def test_a_loss_with_another_m_than_the_head_is_refused(batch):
+    outputs = ASoftmax(NUM_CLASSES, m=4)(batch[0])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="head.loss"):
+        ASoftmaxLoss(m=3)(batch[1], outputs)
+
+
+def test_nan_embeddings_give_a_nan_loss_and_not_a_talk_about_m(batch):
+    head = ASoftmax(NUM_CLASSES)
+    losses = head.loss.call(batch[1], head(np.full_like(batch[0], np.nan)))
+    assert np.isnan(losses).all()
