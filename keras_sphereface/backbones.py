@@ -27,7 +27,7 @@ def sphereface(
     width: float = 1.0,
     seed: int | None = None,
 ) -> keras.Model:
-    """A SphereFace network of `depth` weighted layers.
+    """A SphereFace network of `depth` convolutions and FC1.
 
     Args:
         depth: 4, 10, 20, 36 or 64.

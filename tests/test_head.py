@@ -54,9 +54,7 @@ def test_loss_matches_the_definition(batch, m, annealing_lambda):
     head = ASoftmax(NUM_CLASSES, m=m, base=annealing_lambda, lambda_min=0.0)
     outputs = head(embeddings)
     losses = head.loss.call(labels, outputs)
-    expected = loss_by_definition(
-        embeddings, head.get_weights()[0], labels, m, annealing_lambda
-    )
+    expected = loss_by_definition(embeddings, head.get_weights()[0], labels, m, annealing_lambda)
     np.testing.assert_allclose(losses, expected, rtol=2e-5, atol=2e-5)
 
 
@@ -286,7 +284,7 @@ def test_one_hot_labels_are_refused(batch):
 
 def test_a_loss_with_another_m_than_the_head_is_refused(batch):
     outputs = ASoftmax(NUM_CLASSES, m=4)(batch[0])
-    with pytest.raises(tf.errors.InvalidArgumentError, match="head.loss"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"head\.loss"):
         ASoftmaxLoss(m=3)(batch[1], outputs)
 
 

@@ -1,0 +1,82 @@
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from keras_sphereface import images
+
+
+def encoded(mode="RGB", format_="PNG", size=(6, 4), exif=None, **options):
+    picture = Image.fromarray(
+        np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    ).convert(mode)
+    buffer = io.BytesIO()
+    if exif:
+        options["exif"] = exif
+    picture.save(buffer, format_, **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("format_", ["PNG", "JPEG", "BMP", "WEBP", "PPM"])
+def test_every_format_decodes_to_rgb(format_):
+    assert images.decode(encoded(format_=format_)).shape == (4, 6, 3)
+
+
+def test_grey_becomes_three_equal_channels():
+    image = images.decode(encoded("L"))
+    np.testing.assert_array_equal(image[..., 0], image[..., 2])
+
+
+def test_transparency_lies_on_black():
+    buffer = io.BytesIO()
+    Image.new("RGBA", (2, 2), (200, 100, 50, 0)).save(buffer, "PNG")
+    assert not images.decode(buffer.getvalue()).any()
+
+
+def test_exif_rotation_is_undone():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned a quarter to the right
+    turned, plain = encoded(format_="PNG", exif=exif), encoded(format_="PNG")
+    np.testing.assert_array_equal(images.decode(turned), np.rot90(images.decode(plain), -1))
+    assert not images.passes_through(turned, (4, 6))
+
+
+@pytest.mark.parametrize(
+    "damaged", [b"", b"no picture", encoded()[:40], encoded(format_="JPEG")[:200]]
+)
+def test_damaged_bytes_are_refused(damaged):
+    with pytest.raises(images.UnreadableImage):
+        images.decode(damaged)
+
+
+def test_only_right_size_and_format_pass_through():
+    assert images.passes_through(encoded(), (4, 6))
+    assert not images.passes_through(encoded(), (6, 4))
+    assert not images.passes_through(encoded(format_="WEBP"), (4, 6))
+    assert not images.passes_through(encoded("RGBA"), (4, 6))
+
+
+def test_tensorflow_and_pillow_read_the_same_pixels():
+    data = encoded()
+    np.testing.assert_array_equal(images.decode_record_image(data, (4, 6)), images.decode(data))
+
+
+def test_crop_keeps_the_centre_and_the_proportions():
+    image = np.zeros((100, 300, 3), np.uint8)
+    image[:, 100:200] = 255
+    np.testing.assert_array_equal(images.crop_to(image, (50, 50))[:, 1:-1], 255)
+
+
+def test_normalize_is_the_authors_scaling_also_inside_a_dataset():
+    pixels = np.array([0, 127, 255], np.uint8)
+    expected = (pixels.astype(np.float64) - 127.5) / 128
+    np.testing.assert_allclose(images.normalize(pixels), expected)
+    dataset = tf.data.Dataset.from_tensors(pixels).map(images.normalize)
+    np.testing.assert_allclose(next(dataset.as_numpy_iterator()), expected)
+
+
+def test_mirror_swaps_left_and_right():
+    image = np.arange(24).reshape(1, 2, 4, 3)
+    np.testing.assert_array_equal(images.mirror(image), image[:, :, ::-1])
