@@ -1,0 +1,200 @@
+"""Training on records: it learns, logs, resumes exactly, and equals itself on two devices."""
+
+import json
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from keras_sphereface import records, training
+from keras_sphereface.config import TrainConfig
+
+SMALL = {
+    "backbone": "sphereface4",
+    "width": 0.1,
+    "embedding_size": 16,
+    "batch_size": 6,
+    "total_steps": 6,
+    "log_steps": 2,
+    "checkpoint_steps": 2,
+    "learning_rate": 0.01,
+    "shift": 2.0,
+}
+
+
+def config(folder, workdir, **settings):
+    return TrainConfig(data=str(folder), workdir=str(workdir), **{**SMALL, **settings})
+
+
+def weights(workdir):
+    """The embeddings of a fixed picture by the exported network."""
+    picture = np.random.default_rng(0).integers(0, 256, (2, 112, 96, 3), dtype=np.uint8)
+    signature = tf.saved_model.load(str(workdir / "export")).signatures["serving_default"]
+    return signature(images=tf.constant(picture))["embeddings"].numpy()
+
+
+def test_train_leaves_export_checkpoints_log_and_settings(records_folder, tmp_path):
+    export = training.train(config(records_folder, tmp_path))
+    assert export == tmp_path / "export"
+    assert weights(tmp_path).shape == (2, 16)
+    log = pd.read_csv(tmp_path / "log.csv")
+    assert tuple(log.columns) == training.LOG_FIELDS
+    assert log["step"].tolist() == [2, 4, 6]
+    # Lambda is the mean over the steps of a row.
+    expected = np.mean([1000 / (1 + 0.12 * step) for step in (5, 6)])
+    assert log["annealing_lambda"].iloc[-1] == pytest.approx(expected, rel=1e-4)
+    assert log["learning_rate"].tolist() == pytest.approx([1e-2, 1e-3, 1e-4])
+    assert log["target_angle"].between(45, 135).all()
+    assert json.loads((tmp_path / "config.json").read_text())["width"] == 0.1
+    assert list((tmp_path / "tensorboard").glob("events*"))
+    assert len(list((tmp_path / "checkpoints").glob("*.index"))) == training.CHECKPOINTS_KEPT
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("head", ["asoftmax", "softmax"])
+def test_loss_falls_and_accuracy_rises(records_folder, tmp_path, head):
+    settings = {"width": 0.2, "optimizer": "adam", "learning_rate": 1e-3, "log_steps": 20}
+    training.train(
+        config(records_folder, tmp_path, head=head, total_steps=80, batch_size=15, **settings)
+    )
+    log = pd.read_csv(tmp_path / "log.csv")
+    assert log["loss"].iloc[-1] < 0.5 * log["loss"].iloc[0]
+    assert log["accuracy"].iloc[-1] > 0.8
+    assert log["target_angle"].iloc[-1] < log["target_angle"].iloc[0]
+
+
+def test_a_continued_run_equals_an_uninterrupted_one(records_folder, tmp_path, monkeypatch):
+    training.train(config(records_folder, tmp_path / "whole"))
+
+    real_write, rows = training.TrainingLog.write, []
+
+    def stops_at_the_second_row(self, row):
+        rows.append(row)
+        if len(rows) == 2:
+            raise KeyboardInterrupt
+        real_write(self, row)
+
+    monkeypatch.setattr(training.TrainingLog, "write", stops_at_the_second_row)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(config(records_folder, tmp_path / "stopped"))
+    assert not (tmp_path / "stopped" / "export").exists()
+    monkeypatch.undo()
+    training.train(config(records_folder, tmp_path / "stopped"))
+    np.testing.assert_array_equal(weights(tmp_path / "stopped"), weights(tmp_path / "whole"))
+    logs = [pd.read_csv(tmp_path / name / "log.csv") for name in ("whole", "stopped")]
+    same = [name for name in training.LOG_FIELDS if name != "images_per_second"]
+    pd.testing.assert_frame_equal(logs[0][same], logs[1][same])
+
+
+def test_a_finished_run_is_exported_again_and_not_trained_on(records_folder, tmp_path):
+    training.train(config(records_folder, tmp_path))
+    before = weights(tmp_path)
+    training.train(config(records_folder, tmp_path))
+    np.testing.assert_array_equal(weights(tmp_path), before)
+
+
+def test_a_workdir_of_other_settings_is_refused(records_folder, tmp_path):
+    training.train(config(records_folder, tmp_path))
+    with pytest.raises(ValueError, match="Received: m: 4 before, 3 now"):
+        training.train(config(records_folder, tmp_path, m=3))
+
+
+def test_the_same_seed_gives_the_same_network_and_another_seed_another(records_folder, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        training.train(config(records_folder, tmp_path / name, total_steps=2, seed=seed))
+    np.testing.assert_array_equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert np.any(weights(tmp_path / "a") != weights(tmp_path / "c"))
+
+
+def test_a_network_of_the_users_own_is_trained(records_folder, tmp_path):
+    def backbone(input_shape, embedding_size, seed):
+        keras.utils.set_random_seed(seed)
+        return keras.Sequential(
+            [
+                keras.Input(input_shape),
+                keras.layers.Conv2D(4, 5, strides=4, activation="relu"),
+                keras.layers.BatchNormalization(),
+                keras.layers.GlobalAveragePooling2D(),
+                keras.layers.Dense(embedding_size),
+            ]
+        )
+
+    training.train(config(records_folder, tmp_path), backbone)
+    assert weights(tmp_path).shape == (2, 16)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"backbone": "resnet"}, "Received: backbone='resnet'"),
+        ({"batch_size": 0}, "Received: batch_size=0"),
+        ({"batch_size": 31}, "Received: batch_size=31"),
+        ({"log_steps": 0}, "Received: log_steps=0"),
+        ({"weight_decay": -1.0}, "Received: weight_decay=-1.0"),
+        ({"m": 0}, "Received: m=0"),
+    ],
+)
+def test_bad_settings_are_refused(records_folder, tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        training.train(config(records_folder, tmp_path, **settings))
+
+
+def test_divergence_ends_the_run_and_says_what_helps(records_folder, tmp_path):
+    with pytest.raises(FloatingPointError, match="A lower learning rate"):
+        training.train(config(records_folder, tmp_path, learning_rate=1e9))
+    assert not (tmp_path / "export").exists()
+
+
+def test_epochs_count_passes_over_the_data():
+    steps = training.planned_steps(TrainConfig(batch_size=10, epochs=2.5), num_images=30)
+    assert steps == 8
+
+
+def test_the_rate_falls_where_the_authors_rate_falls():
+    schedule = training.learning_rate_schedule(TrainConfig(), 28_000)
+    rates = [float(schedule(step)) for step in (0, 15_999, 16_000, 23_999, 24_000, 27_999)]
+    np.testing.assert_allclose(rates, [0.1, 0.1, 0.01, 0.01, 0.001, 0.001], rtol=1e-6)
+
+
+def test_decay_spares_biases_and_biases_learn_at_twice_the_rate():
+    kernel, bias = tf.Variable([3.0], name="kernel"), tf.Variable([3.0], name="fc1/bias")
+    gradients = training.solver_gradients([tf.constant([1.0])] * 2, [kernel, bias], 0.1)
+    np.testing.assert_allclose([g.numpy()[0] for g in gradients], [1.3, 2.0], rtol=1e-6)
+
+
+TWO_DEVICES = """
+import sys, numpy as np, tensorflow as tf
+devices = tf.config.list_physical_devices("CPU")
+count = int(sys.argv[2])
+tf.config.set_logical_device_configuration(
+    devices[0], [tf.config.LogicalDeviceConfiguration()] * count)
+from keras_sphereface import records, training
+from tests.test_training import SMALL
+from keras_sphereface.config import TrainConfig
+training.train(TrainConfig(data=sys.argv[1], workdir=sys.argv[3], **SMALL))
+"""
+
+
+@pytest.mark.slow
+def test_two_devices_train_as_one(records_folder, tmp_path):
+    for count in (1, 2):
+        command = [sys.executable, "-c", TWO_DEVICES, str(records_folder), str(count)]
+        result = subprocess.run(
+            [*command, str(tmp_path / str(count))], capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, result.stderr
+    np.testing.assert_allclose(weights(tmp_path / "1"), weights(tmp_path / "2"), atol=2e-6)
+    logs = [pd.read_csv(tmp_path / name / "log.csv") for name in ("1", "2")]
+    same = [name for name in training.LOG_FIELDS if name != "images_per_second"]
+    pd.testing.assert_frame_equal(logs[0][same], logs[1][same], rtol=1e-4)
+
+
+def test_a_batch_that_does_not_split_is_refused(records_folder, monkeypatch):
+    info = records.read_info(records_folder)
+    monkeypatch.setattr(tf.distribute.MirroredStrategy, "num_replicas_in_sync", 4)
+    with pytest.raises(ValueError, match=r"split over 4 devices.*Received: batch_size=6"):
+        training.make_trainer(TrainConfig(**SMALL), info, 6)
