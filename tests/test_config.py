@@ -1,0 +1,60 @@
+import dataclasses
+import json
+
+import pytest
+
+from keras_sphereface import config
+
+ALL = (
+    config.FacesConfig,
+    config.RecordsConfig,
+    config.TrainConfig,
+    config.EvaluateConfig,
+    config.SpheresConfig,
+)
+
+
+def test_flags_become_fields_of_their_types():
+    parsed = config.parse_config(
+        config.TrainConfig, ["--total-steps", "5", "--width", "0.5", "--data", "x"]
+    )
+    assert parsed == config.TrainConfig(total_steps=5, width=0.5, data="x")
+    spheres = config.parse_config(config.SpheresConfig, ["--out", "o", "--m", "1", "4", "--dim", "2"])
+    assert spheres == config.SpheresConfig(out="o", m=(1, 4), dim=2)
+    records = config.parse_config(config.RecordsConfig, ["--source", "s", "--out", "o", "--overwrite"])
+    assert records == config.RecordsConfig(source="s", out="o", overwrite=True)
+
+
+def test_the_training_defaults_are_the_papers():
+    defaults = config.TrainConfig()
+    assert (defaults.backbone, defaults.m, defaults.embedding_size) == ("sphereface20", 4, 512)
+    assert (defaults.batch_size, defaults.total_steps) == (256, 28_000)
+    assert (defaults.learning_rate, defaults.momentum, defaults.weight_decay) == (0.1, 0.9, 5e-4)
+    annealing = defaults.base, defaults.gamma, defaults.power, defaults.lambda_min
+    assert annealing == (1000.0, 0.12, 1.0, 5.0)
+
+
+@pytest.mark.parametrize(
+    "argv",
+    ["--out o --surce s", "--out o --sourc s", "--out o", "--source s --out o --num-shards x"],
+)
+def test_misspelt_abbreviated_missing_and_mistyped_flags_fail(argv, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        config.parse_config(config.RecordsConfig, argv.split())
+    assert stopped.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("config_class", ALL)
+def test_every_flag_explains_itself(config_class, capsys):
+    with pytest.raises(SystemExit):
+        config.parse_config(config_class, ["--help"])
+    text = capsys.readouterr().out
+    for field in dataclasses.fields(config_class):
+        assert "--" + field.name.replace("_", "-") in text
+        assert field.metadata["help"]
+
+
+def test_a_saved_configuration_can_be_read(tmp_path):
+    config.save_config(config.TrainConfig(m=2), tmp_path / "c.json")
+    assert config.TrainConfig(**json.loads((tmp_path / "c.json").read_text())).m == 2

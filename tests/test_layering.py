@@ -1,0 +1,70 @@
+"""Imports run downwards only, every module is in its place, and importing does no work."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+PACKAGE = "keras_sphereface"
+LEVELS = [
+    {"angular", "verification", "config", "version", "compat", "progress"},
+    {"images", "alignment", "lfw", "bins", "losses", "backbones"}
+    | {"separability", "records", "plotting"},
+    {"layers", "augmentation", "sources", "synthetic", "export"},
+    {"conversion", "pipeline"},
+    {"training", "evaluation", "spheres"},
+]
+LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}
+MODULES = sorted((ROOT / PACKAGE).glob("*.py"))
+
+
+def imported(tree):
+    """The modules of the package that a module imports."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module == PACKAGE:
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE + "."):
+            yield node.module.split(".")[1]
+        elif isinstance(node, ast.Import):
+            names = (alias.name for alias in node.names)
+            yield from (name.split(".")[1] for name in names if name.startswith(PACKAGE + "."))
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
+def test_imports_run_downwards(path):
+    if path.stem == "__init__":
+        return
+    assert path.stem in LEVEL_OF, f"{path.stem} has no level yet; give it one in this test"
+    for name in imported(ast.parse(path.read_text())):
+        assert LEVEL_OF[name] < LEVEL_OF[path.stem], (
+            f"{path.stem} (level {LEVEL_OF[path.stem]}) imports {name} (level {LEVEL_OF[name]}); "
+            f"the arrow should point from the higher level to the lower"
+        )
+
+
+@pytest.mark.parametrize("folder", ["tools", "examples"])
+def test_scripts_only_parse_and_call(folder):
+    for path in (ROOT / folder).glob("*.py"):
+        definitions = [
+            node
+            for node in ast.walk(ast.parse(path.read_text()))
+            if isinstance(node, ast.FunctionDef | ast.ClassDef)
+        ]
+        assert not definitions, f"{path.name}: what deserves a name belongs in the package"
+
+
+@pytest.mark.slow
+def test_importing_the_package_touches_no_device():
+    program = (
+        "import keras_sphereface\n"
+        "from tensorflow.python.eager import context\n"
+        "assert not context.context()._initialized\n"
+        "assert sorted(keras_sphereface.__all__) == keras_sphereface.__all__\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,65 @@
+"""Every code block of the README runs: on a tiny data set, with a few steps."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
+# What the README asks for takes hours; the last of two equal flags counts.
+FEWER = {
+    "train_casia.py": "--width 0.1 --batch-size 4 --total-steps 2 --log-steps 1",
+    "feature_spheres.py": "--people 3 --total-steps 2",
+    "generate_faces.py": "--num-people 2 --images-per-person 2 --num-test-people 4",
+}
+
+pytestmark = pytest.mark.slow
+
+
+def commands(block):
+    """The commands of a shell block, continued lines joined, comments left out."""
+    for line in block.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words:
+            yield words
+
+
+def run(words, folder):
+    return subprocess.run(
+        words,
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+
+
+def test_the_blocks_of_the_readme_run_in_their_order(faces, tmp_path):
+    # The names that the README uses for what a user holds.
+    for name in ("casia", "lfw"):
+        (tmp_path / name).symlink_to(faces)
+    for name in ("tools", "examples"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    assert {language for language, _ in BLOCKS} == {"sh", "python"}
+    for language, block in BLOCKS:
+        if language == "python":
+            result = run([sys.executable, "-c", block], tmp_path)
+            assert result.returncode == 0, block + result.stderr
+            continue
+        for words in commands(block):
+            if words[0] == "make":
+                result = run(["make", "-n", *words[1:]], ROOT)
+            elif words[0] == "python":
+                script = words[1].split("/")[-1]
+                fewer = FEWER.get(script, "").split()
+                result = run([sys.executable, *words[1:], *fewer], tmp_path)
+            else:
+                assert words[:2] == ["pip", "install"], f"a command unknown here: {words}"
+                continue
+            assert result.returncode == 0, " ".join(words) + "\n" + result.stderr

@@ -1,0 +1,78 @@
+"""The scripts as a user starts them, and the path from pictures to numbers through them."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from keras_sphereface import images
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+def run(script, *arguments, expect=0):
+    result = subprocess.run(
+        [sys.executable, str(ROOT / script), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"},
+    )
+    assert result.returncode == expect, result.stderr
+    return result
+
+
+def test_pictures_become_records_a_model_and_numbers(tmp_path):
+    faces, records = tmp_path / "faces", tmp_path / "records"
+    sizes = "--num-people 3 --images-per-person 4 --num-test-people 4 --pairs-per-class 3".split()
+    run("tools/generate_faces.py", "--out", faces, *sizes)
+    aligned = ["--landmarks", faces / "landmarks.txt"]
+    source = ["--source", faces / "images", "--exclude", faces / "test_people.txt"]
+    result = run("tools/make_tfrecords.py", *source, *aligned, "--out", records)
+    assert "12 pictures of 3 people" in result.stdout
+    assert "records: 100%" in result.stderr
+    small = "--backbone sphereface4 --width 0.1 --batch-size 4 --total-steps 3 --log-steps 1"
+    workdir = tmp_path / "run"
+    result = run(
+        "examples/train_casia.py", "--data", records, "--workdir", workdir, *small.split()
+    )
+    assert "3/3" in result.stderr
+    pairs = ["--images", faces / "images", "--pairs", faces / "pairs.txt"]
+    out = tmp_path / "evaluation"
+    result = run("tools/evaluate.py", "--model", workdir / "export", *pairs, *aligned, "--out", out)
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["num_pairs"] == 12
+    assert f"accuracy           {100 * metrics['accuracy_mean']:.2f} %" in result.stdout
+
+
+def test_training_without_data_generates_faces_and_says_so_first(tmp_path):
+    small = "--backbone sphereface4 --width 0.1 --batch-size 8 --total-steps 2 --log-steps 1"
+    result = run("examples/train_casia.py", "--workdir", tmp_path / "run", *small.split())
+    first_line = result.stdout.splitlines()[0]
+    assert first_line == "No --data given: training on generated faces."
+    assert (tmp_path / "run" / "export" / "saved_model.pb").is_file()
+    assert (tmp_path / "run" / "generated" / "faces" / "pairs.txt").is_file()
+
+
+def test_feature_spheres_are_drawn_side_by_side(records_folder, tmp_path):
+    small = "--people 4 --total-steps 3 --m 1 4".split()
+    result = run(
+        "examples/feature_spheres.py", "--data", records_folder, "--out", tmp_path, *small
+    )
+    table = pd.read_csv(tmp_path / "spheres.csv")
+    assert table[["dim", "m"]].to_numpy().tolist() == [[2, 1], [2, 4], [3, 1], [3, 4]]
+    assert table["mean_intra"].between(0, 180).all()
+    for name in ("spheres_2d.png", "spheres_3d.png"):
+        assert images.decode((tmp_path / name).read_bytes()).std() > 10
+    assert "mean_intra" in result.stdout
+
+
+def test_bad_flags_end_with_usage_and_nothing_written(tmp_path):
+    arguments = "--source nowhere --oud".split()
+    result = run("tools/make_tfrecords.py", *arguments, tmp_path / "out", expect=2)
+    assert "usage:" in result.stderr
+    assert list(tmp_path.iterdir()) == []

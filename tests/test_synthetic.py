@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+
+from keras_sphereface import alignment, images, lfw, sources, synthetic
+
+
+def render(person, picture):
+    traits = synthetic.draw_traits(np.random.default_rng([0, person]))
+    return synthetic.render(traits, np.random.default_rng([0, person, picture]))
+
+
+def test_the_same_seed_draws_the_same_face():
+    (first, points), (again, points_again) = render(1, 2), render(1, 2)
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(points, points_again)
+    assert np.any(first != render(1, 3)[0])
+
+
+def test_landmarks_lie_where_the_features_are():
+    """Aligned, the eyes of many faces fall together: their pupils are dark, the whites white."""
+    contrasts = []
+    for person in range(12):
+        image, points = render(person, 1)
+        assert image.shape == (synthetic.SIZE, synthetic.SIZE, 3)
+        aligned = alignment.align(image, points).astype(float).mean(axis=2)
+        for x, y in alignment.template()[:2].astype(int):
+            eye = aligned[y - 5 : y + 6, x - 9 : x + 10]
+            contrasts.append(eye.max() - aligned[y - 1 : y + 2, x - 1 : x + 2].min())
+    assert np.median(contrasts) > 60
+
+
+def test_pictures_of_a_person_are_more_alike_than_those_of_two():
+    faces = np.stack(
+        [[alignment.align(*render(person, picture)) for picture in range(6)] for person in range(8)]
+    ).astype(float)
+    faces = faces.reshape(8, 6, -1) - faces.mean(axis=(0, 1)).ravel()
+    faces /= np.linalg.norm(faces, axis=-1, keepdims=True)
+    cosines = np.einsum("pid,qjd->piqj", faces, faces)
+    same = np.einsum("pipj->pij", cosines)[:, ~np.eye(6, dtype=bool)]
+    different = cosines[~np.eye(8, dtype=bool)[:, None, :, None].repeat(6, 1).repeat(6, 3)]
+    assert same.mean() > different.mean() + 0.1
+    # But not so much alike that raw pixels tell them apart.
+    assert np.mean(same > np.quantile(different, 0.99)) < 0.7
+
+
+def test_the_folder_is_laid_out_as_lfw(faces):
+    pairs = lfw.read_pairs(faces / "pairs.txt")
+    landmarks = sources.read_landmarks(faces / "landmarks.txt")
+    pictures = [picture.key for picture in sources.class_folders(faces / "images")]
+    assert len(pictures) == 19 * 6 == len(landmarks)
+    assert set(pairs.first) | set(pairs.second) <= set(pictures)
+    assert pairs.people() <= sources.read_names(faces / "test_people.txt")
+    assert np.bincount(pairs.folds).tolist() == [0] + [8] * 7
+    people = [pairs.in_folds([fold]).people() for fold in range(1, 8)]
+    assert sum(map(len, people)) == len(set().union(*people))
+    same = [a.split("/")[0] == b.split("/")[0] for a, b in zip(*pairs[:2], strict=True)]
+    np.testing.assert_array_equal(same, pairs.is_same)
+    assert all(a != b for a, b in zip(*pairs[:2], strict=True))
+
+
+def test_a_complete_folder_is_left_and_another_seed_replaces_it(tmp_path):
+    numbers = {"num_people": 1, "images_per_person": 2, "num_test_people": 0}
+    picture = tmp_path / "images" / "person_0001" / "person_0001_0001.jpg"
+    synthetic.generate_faces(tmp_path, **numbers)
+    written = picture.stat().st_mtime_ns
+    synthetic.generate_faces(tmp_path, **numbers)
+    assert picture.stat().st_mtime_ns == written
+    before = images.decode(picture.read_bytes())
+    synthetic.generate_faces(tmp_path, **numbers, seed=1)
+    assert np.any(images.decode(picture.read_bytes()) != before)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [{"num_people": 0, "num_test_people": 0}, {"images_per_person": 1}, {"num_test_people": 3}],
+)
+def test_too_few_people_or_pictures_are_refused(tmp_path, numbers):
+    with pytest.raises(ValueError, match="Received: "):
+        synthetic.generate_faces(tmp_path, **numbers)
