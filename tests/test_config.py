@@ -19,9 +19,13 @@ def test_flags_become_fields_of_their_types():
         config.TrainConfig, ["--total-steps", "5", "--width", "0.5", "--data", "x"]
     )
     assert parsed == config.TrainConfig(total_steps=5, width=0.5, data="x")
-    spheres = config.parse_config(config.SpheresConfig, ["--out", "o", "--m", "1", "4", "--dim", "2"])
+    spheres = config.parse_config(
+        config.SpheresConfig, ["--out", "o", "--m", "1", "4", "--dim", "2"]
+    )
     assert spheres == config.SpheresConfig(out="o", m=(1, 4), dim=2)
-    records = config.parse_config(config.RecordsConfig, ["--source", "s", "--out", "o", "--overwrite"])
+    records = config.parse_config(
+        config.RecordsConfig, ["--source", "s", "--out", "o", "--overwrite"]
+    )
     assert records == config.RecordsConfig(source="s", out="o", overwrite=True)
 
 

@@ -37,9 +37,7 @@ def test_pictures_become_records_a_model_and_numbers(tmp_path):
     assert "records: 100%" in result.stderr
     small = "--backbone sphereface4 --width 0.1 --batch-size 4 --total-steps 3 --log-steps 1"
     workdir = tmp_path / "run"
-    result = run(
-        "examples/train_casia.py", "--data", records, "--workdir", workdir, *small.split()
-    )
+    result = run("examples/train_casia.py", "--data", records, "--workdir", workdir, *small.split())
     assert "3/3" in result.stderr
     pairs = ["--images", faces / "images", "--pairs", faces / "pairs.txt"]
     out = tmp_path / "evaluation"
@@ -60,9 +58,7 @@ def test_training_without_data_generates_faces_and_says_so_first(tmp_path):
 
 def test_feature_spheres_are_drawn_side_by_side(records_folder, tmp_path):
     small = "--people 4 --total-steps 3 --m 1 4".split()
-    result = run(
-        "examples/feature_spheres.py", "--data", records_folder, "--out", tmp_path, *small
-    )
+    result = run("examples/feature_spheres.py", "--data", records_folder, "--out", tmp_path, *small)
     table = pd.read_csv(tmp_path / "spheres.csv")
     assert table[["dim", "m"]].to_numpy().tolist() == [[2, 1], [2, 4], [3, 1], [3, 4]]
     assert table["mean_intra"].between(0, 180).all()
