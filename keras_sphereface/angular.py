@@ -7,6 +7,7 @@ Recognition", CVPR 2017.
 
 import functools
 import math
+import numbers
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -25,23 +26,25 @@ class Annealing(NamedTuple):
     lambda_min: float = 5.0
 
 
-def check_margin(m: int, name: str = "m") -> int:
-    """Return `m` if it is an integer margin, an int >= 1; raise otherwise."""
-    if isinstance(m, bool) or not isinstance(m, int):
-        raise TypeError(f"`{name}` must be an int >= 1. Received: {name}={m!r}")
-    if m < 1:
-        raise ValueError(f"`{name}` must be an int >= 1. Received: {name}={m!r}")
-    return m
+def check_integer(value: int, name: str, minimum: int) -> int:
+    """Return `value` as an int if it is a whole number >= `minimum`; raise otherwise."""
+    message = f"`{name}` must be an int >= {minimum}. Received: {name}={value!r}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise TypeError(message)
+    if value < minimum:
+        raise ValueError(message)
+    return int(value)
 
 
 def check_annealing(annealing: Annealing) -> Annealing:
-    """Return `annealing` if every argument is a finite number >= 0; raise otherwise."""
+    """Return `annealing` as floats if every argument is finite and >= 0; raise otherwise."""
     for name, value in annealing._asdict().items():
-        if isinstance(value, bool) or not isinstance(value, (int, float)):
-            raise TypeError(f"`{name}` must be a number >= 0. Received: {name}={value!r}")
-        if not (math.isfinite(value) and value >= 0):
-            raise ValueError(f"`{name}` must be finite and >= 0. Received: {name}={value!r}")
-    return annealing
+        message = f"`{name}` must be a finite number >= 0. Received: {name}={value!r}"
+        if isinstance(value, bool) or not isinstance(value, numbers.Real):
+            raise TypeError(message)
+        if not (math.isfinite(value) and float(value) >= 0.0):
+            raise ValueError(message)
+    return Annealing(*map(float, annealing))
 
 
 def l2_norm(x: tf.Tensor, axis: int = -1) -> tf.Tensor:
@@ -119,7 +122,7 @@ def psi(cos_theta: tf.Tensor, m: int) -> tf.Tensor:
     Raises:
         TypeError, ValueError: if `m` is not an int >= 1.
     """
-    return _compiled_psi(check_margin(m))(tf.convert_to_tensor(cos_theta))
+    return _compiled_psi(check_integer(m, "m", 1))(tf.convert_to_tensor(cos_theta))
 
 
 @functools.cache

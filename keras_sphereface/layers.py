@@ -63,16 +63,8 @@ class ASoftmax(keras.layers.Layer):
         if dtype is None and keras.mixed_precision.global_policy().compute_dtype in HALF_DTYPES:
             dtype = "float32"
         super().__init__(dtype=dtype, **kwargs)
-        if isinstance(num_classes, bool) or not isinstance(num_classes, int):
-            raise TypeError(
-                f"`num_classes` must be an int >= 2. Received: num_classes={num_classes!r}"
-            )
-        if num_classes < 2:
-            raise ValueError(
-                f"`num_classes` must be an int >= 2. Received: num_classes={num_classes!r}"
-            )
-        self.num_classes = num_classes
-        self.m = angular.check_margin(m)
+        self.num_classes = angular.check_integer(num_classes, "num_classes", 2)
+        self.m = angular.check_integer(m, "m", 1)
         self.annealing = angular.check_annealing(angular.Annealing(base, gamma, power, lambda_min))
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)

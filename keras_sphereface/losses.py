@@ -133,7 +133,7 @@ class ASoftmaxLoss(keras.losses.Loss):
 
     def __init__(self, m: int = 4, name: str = "asoftmax_loss", **kwargs):
         super().__init__(name=name, **kwargs)
-        self.m = angular.check_margin(m)
+        self.m = angular.check_integer(m, "m", 1)
 
     def call(self, y_true, y_pred):
         return asoftmax_loss(y_true, y_pred, self.m)

@@ -77,6 +77,7 @@ def train(config: TrainConfig, backbone: Callable[..., keras.Model] | None = Non
     workdir = Path(config.workdir)
     if not config.data:
         print("No --data given: training on generated faces.", flush=True)
+        print("The defaults suit CASIA-WebFace; for a quick run see `make demo`.", flush=True)
         generated = generated_records(workdir / "generated", 60, 20, 40, config.seed)
         config = dataclasses.replace(config, data=str(generated.records))
     info = records.read_info(config.data)
@@ -272,15 +273,22 @@ def _run(trainer, manager, config, info, total_steps):
                 progress.set_postfix_str(
                     f"loss {means[0]:.3f} accuracy {means[1]:.3f} lambda {means[2]:.1f}"
                 )
-                if not np.isfinite(means[0]):
-                    raise FloatingPointError(
-                        f"The loss is {means[0]} at step {step}: the run diverged. A lower "
-                        "learning rate or a larger lambda_min helps. Received: "
-                        f"learning_rate={config.learning_rate}, lambda_min={config.lambda_min}"
-                    )
+                _check_finite(means[0], step, config)
                 sums, since, started = [], step, time.monotonic()
             if last or step % config.checkpoint_steps == 0:
+                # A run that diverged must not be continued from where it did.
+                if sums:
+                    _check_finite(float(sums[-1][0]), step, config)
                 manager.save(checkpoint_number=step)
+
+
+def _check_finite(loss, step, config):
+    if not np.isfinite(loss):
+        raise FloatingPointError(
+            f"The loss is {loss} at step {step}: the run diverged. A lower learning rate or a "
+            "larger lambda_min helps. Received: "
+            f"learning_rate={config.learning_rate}, lambda_min={config.lambda_min}"
+        )
 
 
 def _augmentation(config):

@@ -252,6 +252,14 @@ def test_bad_arguments_are_refused(arguments, error, received):
     assert str(caught.value).endswith(received)
 
 
+def test_numbers_of_numpy_are_taken_and_saved_as_plain_ones():
+    head = ASoftmax(np.int64(7), m=np.int32(2), base=np.float32(3.0))
+    config = head.get_config()
+    assert (config["num_classes"], config["m"], config["base"]) == (7, 2, 3.0)
+    assert {type(config[name]) for name in ("num_classes", "m")} == {int}
+    assert type(config["base"]) is float
+
+
 def test_images_instead_of_embeddings_are_refused():
     with pytest.raises(ValueError, match="expected ndim=2"):
         ASoftmax(10)(tf.zeros((2, 4, 4, 3)))

@@ -149,6 +149,13 @@ def test_divergence_ends_the_run_and_says_what_helps(records_folder, tmp_path):
     assert not (tmp_path / "export").exists()
 
 
+def test_a_diverged_run_leaves_no_checkpoint_to_continue_from(records_folder, tmp_path):
+    settings = {"learning_rate": 1e9, "log_steps": 6, "checkpoint_steps": 4}
+    with pytest.raises(FloatingPointError, match="at step 4"):
+        training.train(config(records_folder, tmp_path, **settings))
+    assert not list((tmp_path / "checkpoints").glob("*.index"))
+
+
 def test_epochs_count_passes_over_the_data():
     steps = training.planned_steps(TrainConfig(batch_size=10, epochs=2.5), num_images=30)
     assert steps == 8
