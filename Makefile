@@ -26,7 +26,7 @@ demo: install
 	    --landmarks $(DEMO)/faces/landmarks.txt --exclude $(DEMO)/faces/test_people.txt \
 	    --out $(DEMO)/records
 	$(BIN)/python examples/train_casia.py --data $(DEMO)/records --workdir $(DEMO)/training \
-	    --backbone sphereface4 --width 0.5 --batch-size 64 --total-steps 400 \
+	    --backbone sphereface4 --width 0.5 --batch-size 64 --total-steps 300 \
 	    --gamma 0.4 --optimizer adam --learning-rate 0.001 --log-steps 50
 	$(BIN)/python tools/evaluate.py --model $(DEMO)/training/export \
 	    --images $(DEMO)/faces/images --pairs $(DEMO)/faces/pairs.txt \

@@ -53,7 +53,9 @@ def make_records(config: RecordsConfig) -> records.DatasetInfo:
     if config.exclude_pairs:
         pairs = lfw.read_pairs(config.exclude_pairs)
         excluded |= pairs.in_folds(config.exclude_folds).people()
-    listed = [p for p in sources.class_folders(config.source) if p.identity not in excluded]
+    found = list(sources.class_folders(config.source))
+    listed = [picture for picture in found if picture.identity not in excluded]
+    known = {picture.identity for picture in found}
     kept, dropped = _with_landmarks(listed, landmarks)
     kept, too_few = _with_enough_pictures(kept, config.min_images)
     dropped += too_few
@@ -109,7 +111,8 @@ def make_records(config: RecordsConfig) -> records.DatasetInfo:
         alignment="five-point similarity" if landmarks is not None else "none",
         seed=config.seed,
         shards=tuple(shards),
-        excluded_identities=tuple(sorted(excluded)),
+        excluded_identities=tuple(sorted(excluded & known)),
+        unknown_exclusions=tuple(sorted(excluded - known)),
         dropped=tuple(sorted(dropped, key=lambda entry: entry.key)),
     )
     info.write(partial)
@@ -149,6 +152,14 @@ def summary(info: records.DatasetInfo) -> str:
         f"{info.num_images} pictures of {info.num_classes} people in {len(info.shards)} "
         f"shards, {info.image_size[0]} x {info.image_size[1]}, alignment: {info.alignment}"
     ]
+    if info.excluded_identities:
+        lines.append(f"left out as asked: {len(info.excluded_identities)} people")
+    if info.unknown_exclusions:
+        names = ", ".join(info.unknown_exclusions[:3])
+        lines.append(
+            f"WARNING: {len(info.unknown_exclusions)} people to leave out are not in the source, "
+            f"for example {names}"
+        )
     reasons = collections.Counter(entry.reason for entry in info.dropped)
     lines += [f"dropped {count}: {reason}" for reason, count in reasons.most_common(10)]
     if len(reasons) > 10:

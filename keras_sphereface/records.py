@@ -53,7 +53,8 @@ class DatasetInfo:
     alignment: str
     seed: int
     shards: tuple[Shard, ...]
-    excluded_identities: tuple[str, ...]
+    excluded_identities: tuple[str, ...]  # left out as asked for
+    unknown_exclusions: tuple[str, ...]  # asked to be left out, but not in the source
     dropped: tuple[Dropped, ...]
 
     def write(self, folder: Path) -> None:
@@ -86,6 +87,7 @@ def read_info(folder: str | os.PathLike) -> DatasetInfo:
             "image_size": tuple(values["image_size"]),
             "shards": tuple(Shard(**shard) for shard in values["shards"]),
             "excluded_identities": tuple(values["excluded_identities"]),
+            "unknown_exclusions": tuple(values["unknown_exclusions"]),
             "dropped": tuple(Dropped(**entry) for entry in values["dropped"]),
         }
     )

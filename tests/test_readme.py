@@ -43,7 +43,10 @@ def run(words, folder):
 def test_the_blocks_of_the_readme_run_in_their_order(faces, tmp_path):
     # The names that the README uses for what a user holds.
     for name in ("casia", "lfw"):
-        (tmp_path / name).symlink_to(faces)
+        (tmp_path / name).mkdir()
+        for part in ("images", "landmarks.txt", "pairs.txt"):
+            (tmp_path / name / part).symlink_to(faces / part)
+    (tmp_path / "casia" / "in_lfw.txt").write_text("person_0001\n")
     for name in ("tools", "examples"):
         (tmp_path / name).symlink_to(ROOT / name)
     assert {language for language, _ in BLOCKS} == {"sh", "python"}

@@ -120,7 +120,7 @@ def test_what_cannot_be_used_is_dropped_counted_and_listed(source, faces, tmp_pa
 
 def test_identities_are_left_out_by_name_by_pairs_and_by_number(faces, tmp_path):
     names = tmp_path / "names.txt"
-    names.write_text("person_0001\n")
+    names.write_text("person_0001\nNobody\n")
     info = convert(
         faces / "images",
         tmp_path / "out",
@@ -131,6 +131,8 @@ def test_identities_are_left_out_by_name_by_pairs_and_by_number(faces, tmp_path)
     # People 6 to 9 are those of folds 1 and 2.
     kept = set(pd.read_csv(tmp_path / "out" / "labels.csv")["identity"])
     assert kept == {f"person_{i:04d}" for i in (*range(2, 6), *range(10, 20))}
+    assert info.unknown_exclusions == ("Nobody",)
+    assert "WARNING: 1 people to leave out are not in the source" in conversion.summary(info)
     assert info.excluded_identities == ("person_0001", *(f"person_{i:04d}" for i in range(6, 10)))
 
 
