@@ -72,7 +72,8 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.nda
     matrix = np.vstack([matrix, (0.0, 0.0, 1.0)])
     picture = Image.fromarray(image)
     scale = np.sqrt(np.linalg.det(matrix[:2, :2]))
-    halvings = int(np.floor(-np.log2(scale))) if scale < 0.5 else 0
+    halvings = int(np.floor(-np.log2(max(scale, 1e-6)))) if scale < 0.5 else 0
+    halvings = min(halvings, int(np.log2(min(picture.size))))
     if halvings:
         factor = 2**halvings
         picture = picture.reduce(factor)
@@ -95,5 +96,16 @@ def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.nda
 def align(
     image: np.ndarray, points: np.ndarray, size: tuple[int, int] = TEMPLATE_SIZE
 ) -> np.ndarray:
-    """The face with these five points (5, 2), laid on the template: uint8 (*size, 3)."""
+    """The face with these five points (5, 2), laid on the template: uint8 (*size, 3).
+
+    Raises:
+        ValueError: if the points have no extent, or lie further outside the picture than it
+            is large: they belong to another picture then.
+    """
+    extent = np.array(image.shape[1::-1])
+    if np.any(points < -extent) or np.any(points > 2 * extent):
+        raise ValueError(
+            f"The points must lie in or near the picture of {extent[0]} x {extent[1]} pixels. "
+            f"Received: {np.asarray(points).tolist()}"
+        )
     return warp(image, similarity(points, template(size)), size)

@@ -12,10 +12,13 @@ import numpy as np
 
 _ALLOWED = {
     ("_codecs", "encode"),
+    ("builtins", "bytearray"),
     ("numpy", "dtype"),
     ("numpy", "ndarray"),
     ("numpy.core.multiarray", "_reconstruct"),
     ("numpy.core.multiarray", "scalar"),
+    ("numpy.core.numeric", "_frombuffer"),
+    ("numpy._core.numeric", "_frombuffer"),
     ("numpy._core.multiarray", "_reconstruct"),
     ("numpy._core.multiarray", "scalar"),
 }
@@ -28,8 +31,8 @@ class _BytesOnlyUnpickler(pickle.Unpickler):
         # NumPy 2 moved these; old files name the old place and new files the new one.
         if module.startswith("numpy.") and not hasattr(np, "_core"):
             module = module.replace("numpy._core", "numpy.core")
-        elif module == "numpy.core.multiarray":
-            module = "numpy._core.multiarray"
+        elif module.startswith("numpy.core."):
+            module = module.replace("numpy.core", "numpy._core")
         return super().find_class(module, name)
 
 

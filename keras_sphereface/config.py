@@ -2,10 +2,8 @@
 
 import argparse
 import dataclasses
-import json
 import typing
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -40,7 +38,7 @@ class RecordsConfig:
     out: str = setting(help="folder for the shards, dataset.json and labels.csv")
     landmarks: str = setting("", "five points a picture; with it every face is aligned")
     num_shards: int = setting(0, "0: as many as hold about 150 MB each")
-    exclude: str = setting("", "file with the identities to leave out, one a line")
+    exclude: str = setting("", "file with identities to leave out, one a line")
     exclude_pairs: str = setting("", "list of pairs; everyone in them is left out")
     exclude_folds: tuple[int, ...] = setting((), "of exclude-pairs, only these folds")
     min_images: int = setting(1, "leave out identities with fewer pictures than this")
@@ -142,8 +140,3 @@ def parse_config(config_class: type[Config], argv: Sequence[str] | None = None) 
     return config_class(
         **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     )
-
-
-def save_config(config, path: Path) -> None:
-    """Write a configuration as JSON."""
-    path.write_text(json.dumps(dataclasses.asdict(config), indent=2) + "\n", encoding="utf-8")

@@ -3,6 +3,7 @@
 import collections
 import os
 import shutil
+import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,7 +30,7 @@ def make_records(config: RecordsConfig) -> records.DatasetInfo:
     a picture that has the right size already is taken byte for byte, and any other is cropped
     to the shape at its centre and resized. A picture that cannot be read, or that has no
     landmarks where they are given, is dropped and listed in dataset.json; it never ends the
-    run. Everything is written to OUT.partial, which takes the place of OUT at the very end.
+    run. Everything is written to a hidden folder beside OUT, which becomes OUT at the very end.
 
     Returns:
         What stands in dataset.json.
@@ -43,11 +44,13 @@ def make_records(config: RecordsConfig) -> records.DatasetInfo:
             f"num_shards={config.num_shards}, min_images={config.min_images}, "
             f"height={config.height}, width={config.width}"
         )
-    out = Path(config.out)
-    if out.exists() and not config.overwrite and (not out.is_dir() or any(out.iterdir())):
-        raise FileExistsError(
-            f"The output folder must be new or empty, or `--overwrite` given. Received: {out}"
+    if config.exclude_folds and not config.exclude_pairs:
+        raise ValueError(
+            "`exclude_folds` are folds of `exclude_pairs`, which is not given. "
+            f"Received: exclude_folds={config.exclude_folds}"
         )
+    out = Path(config.out).resolve()
+    _check_out(out, Path(config.source).resolve(), config.overwrite)
     landmarks = sources.read_landmarks(config.landmarks) if config.landmarks else None
     excluded = sources.read_names(config.exclude) if config.exclude else frozenset()
     if config.exclude_pairs:
@@ -70,7 +73,7 @@ def make_records(config: RecordsConfig) -> records.DatasetInfo:
     num_shards = config.num_shards or max(1, round(len(kept) * ALIGNED_BYTES / SHARD_BYTES))
     num_shards = min(num_shards, len(kept))
 
-    partial = out.with_name(out.name + ".partial")
+    partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     counts: collections.Counter[str] = collections.Counter()
@@ -81,18 +84,23 @@ def make_records(config: RecordsConfig) -> records.DatasetInfo:
             num_written = 0
             with tf.io.TFRecordWriter(str(file)) as writer:
                 pictures = [kept[i] for i in part]
-                for picture, result in _prepare(pictures, landmarks, config):
+                for picture, result in _prepare(pictures, labels, landmarks, config):
                     progress.update()
                     if isinstance(result, records.Dropped):
                         dropped.append(result)
                         continue
-                    label = labels[picture.identity]
-                    writer.write(records.serialize(result, label, picture.identity, picture.key))
+                    writer.write(result)
                     counts[picture.identity] += 1
                     num_written += 1
-            shards.append(records.Shard(file.name, num_written, records.sha256(file)))
+            shards.append((file, num_written))
     if not counts:
         raise ValueError(f"No picture could be read. Received: source={config.source}")
+    if len(counts) < len(identities):
+        # Someone has no picture that can be read, and must not stay as an empty class.
+        identities = sorted(counts)
+        labels = {identity: label for label, identity in enumerate(identities)}
+        for file, _ in shards:
+            records.relabel(file, labels)
 
     table = pd.DataFrame(
         {
@@ -110,7 +118,10 @@ def make_records(config: RecordsConfig) -> records.DatasetInfo:
         image_size=(config.height, config.width),
         alignment="five-point similarity" if landmarks is not None else "none",
         seed=config.seed,
-        shards=tuple(shards),
+        shards=tuple(
+            records.Shard(file.name, num_written, records.sha256(file))
+            for file, num_written in shards
+        ),
         excluded_identities=tuple(sorted(excluded & known)),
         unknown_exclusions=tuple(sorted(excluded - known)),
         dropped=tuple(sorted(dropped, key=lambda entry: entry.key)),
@@ -134,15 +145,18 @@ def generated_records(
     faces = synthetic.generate_faces(
         folder / "faces", num_people, images_per_person, num_test_people, seed=seed
     )
-    out = folder / "records"
-    if not (out / records.INFO_FILE).is_file():
+    out, made_of = folder / "records", folder / "records_of.txt"
+    description = synthetic.description(faces)
+    if not (made_of.is_file() and made_of.read_text() == description):
         config = RecordsConfig(
             source=str(faces / synthetic.IMAGES),
             out=str(out),
             landmarks=str(faces / synthetic.LANDMARKS),
             exclude=str(faces / synthetic.TEST_PEOPLE),
+            overwrite=True,
         )
         make_records(config)
+        made_of.write_text(description)
     return GeneratedRecords(faces, out)
 
 
@@ -186,22 +200,28 @@ def _with_enough_pictures(pictures, min_images):
 
 
 def _prepare(
-    pictures: Iterable[sources.Picture], landmarks, config: RecordsConfig
+    pictures: Iterable[sources.Picture], labels, landmarks, config: RecordsConfig
 ) -> Iterator[tuple[sources.Picture, bytes | records.Dropped]]:
-    """Each picture, in order, with its bytes for the record; threads share the work."""
+    """Each picture, in order, with its record; threads share the work."""
     size = (config.height, config.width)
 
-    def prepare(picture):
+    def face(picture):
+        encoded = (Path(config.source) / picture.key).read_bytes()
+        if landmarks is None:
+            return images.fit(encoded, size)
+        image = images.decode(encoded)
         try:
-            encoded = (Path(config.source) / picture.key).read_bytes()
-            if landmarks is not None:
-                face = alignment.align(images.decode(encoded), landmarks[picture.key], size)
-                return images.encode(face)
-            if images.passes_through(encoded, size):
-                return encoded
-            return images.encode(images.crop_to(images.decode(encoded), size))
-        except (OSError, ValueError) as error:
-            return records.Dropped(picture.key, f"cannot be read: {error}")
+            return images.encode(alignment.align(image, landmarks[picture.key], size))
+        except (ValueError, ArithmeticError):
+            raise ValueError("its landmarks do not fit the picture") from None
+
+    def prepare(picture):
+        label = labels[picture.identity]
+        try:
+            return records.serialize(face(picture), label, picture.identity, picture.key)
+        # Whatever is wrong with one picture, the others must not suffer.
+        except Exception as error:
+            return records.Dropped(picture.key, f"cannot be used: {error}")
 
     pictures = list(pictures)
     with ThreadPoolExecutor(os.cpu_count()) as executor:
@@ -210,11 +230,27 @@ def _prepare(
             yield from zip(chunk, executor.map(prepare, chunk), strict=True)
 
 
+def _check_out(out: Path, source: Path, overwrite: bool) -> None:
+    """Refuse an output folder that holds anything else than records to be replaced."""
+    if source == out or source in out.parents:
+        raise ValueError(f"The output must lie outside of the source. Received: {out}")
+    if not out.exists() or (out.is_dir() and not any(out.iterdir())):
+        return
+    if not (out / records.INFO_FILE).is_file():
+        raise FileExistsError(
+            f"The output folder must be new, empty, or hold records. Received: {out}"
+        )
+    if not overwrite:
+        raise FileExistsError(
+            f"The output folder holds records; `--overwrite` replaces them. Received: {out}"
+        )
+
+
 def _take_place(partial: Path, out: Path) -> None:
     """Rename `partial` to `out`; what was there before goes only when the new one stands."""
-    old = out.with_name(out.name + ".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if out.exists():
-        out.rename(old)
-    partial.rename(out)
-    shutil.rmtree(old, ignore_errors=True)
+    if not out.exists():
+        partial.rename(out)
+        return
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as old:
+        out.rename(Path(old) / "old")
+        partial.rename(out)

@@ -94,10 +94,12 @@ def face_set(config: EvaluateConfig, image_size: tuple[int, int]) -> FaceSet:
         FileNotFoundError, ValueError: if the settings do not fit together or a file is not
             as it should be.
     """
-    if bool(config.bin) == bool(config.images and config.pairs):
+    from_bin = bool(config.bin) and not (config.images or config.pairs or config.landmarks)
+    from_images = bool(config.images and config.pairs) and not config.bin
+    if not (from_bin or from_images):
         raise ValueError(
-            "Give either `bin`, or `images` and `pairs`. Received: "
-            f"bin={config.bin!r}, images={config.images!r}, pairs={config.pairs!r}"
+            f"Give either `bin` alone, or `images` and `pairs`. Received: bin={config.bin!r}, "
+            f"images={config.images!r}, pairs={config.pairs!r}, landmarks={config.landmarks!r}"
         )
     if config.bin:
         encoded, is_same = bins.read_bin(config.bin)
@@ -127,7 +129,10 @@ def face_set(config: EvaluateConfig, image_size: tuple[int, int]) -> FaceSet:
             return image if fits else images.crop_to(image, image_size)
         if key not in landmarks:
             raise MissingFace("no landmarks")
-        return alignment.align(image, landmarks[key], image_size)
+        try:
+            return alignment.align(image, landmarks[key], image_size)
+        except ValueError:
+            raise MissingFace("its landmarks do not fit the picture") from None
 
     return FaceSet(pairs, load)
 
@@ -163,8 +168,9 @@ def embed_all(
 def evaluate(config: EvaluateConfig) -> dict:
     """Evaluate as `config` says; write metrics.json, roc.png and similarities.png.
 
-    A pair with a face that is not to be had is left out of every number; how many there are,
-    why, and between which bounds the accuracy would lie with them stands in the result.
+    A pair with a face that is not to be had is left out of every number. How many there are,
+    why, and the accuracy if all of them were counted as wrong or as right (the other pairs as
+    they are), stands in the result.
 
     Returns:
         What stands in metrics.json.
@@ -187,7 +193,12 @@ def evaluate(config: EvaluateConfig) -> dict:
         )
     used = pairs.select(complete)
     first, second = (np.stack([embeddings[key] for key in side]) for side in used[:2])
-    results = verification.k_fold_accuracy(first, second, used.is_same, used.folds)
+    try:
+        results = verification.k_fold_accuracy(first, second, used.is_same, used.folds)
+    except ValueError as error:
+        if missing:
+            raise ValueError(f"{len(missing)} faces are missing. {error}") from error
+        raise
     scores = np.empty(len(used.first))
     for fold, result in zip(np.unique(used.folds), results, strict=True):
         scores[used.folds == fold] = result.scores
@@ -263,8 +274,8 @@ def summary(metrics: dict) -> str:
         lines.append(
             f"WARNING: {metrics['num_pairs_left_out']} pairs are left out, because "
             f"{len(metrics['missing'])} pictures are missing ({'; '.join(reasons)}). The numbers "
-            f"below are of the other pairs; over all pairs the accuracy would lie between "
-            f"{low:.2f} % and {high:.2f} %."
+            f"below are of the other pairs. With those left out counted as wrong the accuracy "
+            f"over all pairs is {low:.2f} %, counted as right {high:.2f} %."
         )
     per_fold = ", ".join(f"{100 * accuracy:.2f}" for accuracy in metrics["accuracy_per_fold"])
     tars = ", ".join(

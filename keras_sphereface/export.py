@@ -43,9 +43,14 @@ def export_savedmodel(backbone: keras.Model, folder: str | os.PathLike) -> Path:
 
     Returns:
         The folder.
+
+    Raises:
+        FileExistsError: if `folder` holds something else than a SavedModel.
     """
     folder = Path(folder)
-    partial = folder.with_name(folder.name + ".partial")
+    if folder.exists() and any(folder.iterdir()) and not (folder / "saved_model.pb").is_file():
+        raise FileExistsError(f"The folder must be new or hold a SavedModel. Received: {folder}")
+    partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     module = EmbeddingModule(backbone)
     signatures = {"serving_default": module.serve, "embed": module.embed}

@@ -33,14 +33,19 @@ def decode(encoded: bytes) -> np.ndarray:
     return np.asarray(picture)
 
 
-def passes_through(encoded: bytes, size: tuple[int, int]) -> bool:
-    """Whether the bytes can go into a record as they are: right format, size and rotation.
+def fit(encoded: bytes, size: tuple[int, int]) -> bytes:
+    """Encoded picture -> one of (height, width) = `size` that TensorFlow can read.
+
+    Bytes that are so already, upright and in a known format, come back untouched; any other
+    picture is cropped to the shape at its centre, resized and encoded anew.
 
     Raises:
         UnreadableImage: as `decode`; the whole picture is decoded to be sure.
     """
     picture, as_stored = _open(encoded)
-    return as_stored and picture.size == size[::-1]
+    if as_stored and picture.size == size[::-1]:
+        return encoded
+    return encode(crop_to(np.asarray(picture), size))
 
 
 def _open(encoded):
@@ -52,16 +57,20 @@ def _open(encoded):
             as_stored = (
                 opened.format in RECORD_FORMATS
                 and opened.mode in ("RGB", "L")
+                and "transparency" not in opened.info
                 and opened.getexif().get(0x0112, 1) == 1
             )
             upright = ImageOps.exif_transpose(opened)
+            if upright.mode.startswith("I"):  # 16 bits of grey, which `convert` would clip
+                eight_bits = np.asarray(upright, np.float64) / 257.0
+                upright = Image.fromarray(np.rint(eight_bits).astype(np.uint8))
             if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
                 upright = upright.convert("RGBA")
                 black = Image.new("RGBA", upright.size, (0, 0, 0, 255))
                 upright = Image.alpha_composite(black, upright)
             return upright.convert("RGB"), as_stored
-    # Pillow's decoders raise all of these on damaged files, SyntaxError included.
-    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+    # On damaged files Pillow's decoders raise almost anything, struct.error included.
+    except Exception as error:
         raise UnreadableImage(str(error).split("<_io")[0].strip() or "damaged") from error
 
 

@@ -38,8 +38,8 @@ class ASoftmax(keras.layers.Layer):
         kernel_initializer: of the class weights (D, C). By default uniform with variance
             1 / D, as in the authors' code.
         kernel_regularizer: of the class weights.
-        dtype: float32 by default also under a mixed policy: half precision cannot count
-            classes and costs the cosines three digits.
+        dtype: float32 (the default, also under a mixed policy) or float64: half precision
+            cannot count classes and costs the cosines three digits.
 
     Raises:
         TypeError, ValueError: if an argument is out of range.
@@ -63,6 +63,8 @@ class ASoftmax(keras.layers.Layer):
         if dtype is None and keras.mixed_precision.global_policy().compute_dtype in HALF_DTYPES:
             dtype = "float32"
         super().__init__(dtype=dtype, **kwargs)
+        if self.compute_dtype in HALF_DTYPES:
+            raise ValueError(f"`dtype` must be float32 or float64. Received: dtype={dtype!r}")
         self.num_classes = angular.check_integer(num_classes, "num_classes", 2)
         self.m = angular.check_integer(m, "m", 1)
         self.annealing = angular.check_annealing(angular.Annealing(base, gamma, power, lambda_min))

@@ -48,7 +48,7 @@ def unpack_head_output(outputs: tf.Tensor) -> HeadOutput:
 
 
 def flat_labels(labels: tf.Tensor) -> tf.Tensor:
-    """(B,) or (B, 1) labels of any number type -> (B,) int32.
+    """(B,) or (B, 1) labels of any number type -> (B,) int64, or floats as they are.
 
     Raises:
         ValueError: if the labels have another rank, one-hot rows for example.
@@ -59,7 +59,9 @@ def flat_labels(labels: tf.Tensor) -> tf.Tensor:
             "Labels must be integers of shape (B,) or (B, 1), not one-hot. "
             f"Received: labels.shape={labels.shape}"
         )
-    return tf.cast(tf.reshape(labels, [-1]), tf.int32)
+    labels = tf.reshape(labels, [-1])
+    # Keras 3 hands labels over as floats; they are judged before they are cut to whole numbers.
+    return labels if labels.dtype.is_floating else tf.cast(labels, tf.int64)
 
 
 def target_logits(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -82,14 +84,22 @@ def asoftmax_loss(labels: tf.Tensor, outputs: tf.Tensor, m: int) -> tf.Tensor:
     logits, norms, annealing_lambda, head_m = unpack_head_output(outputs)
     labels = flat_labels(labels)
     num_classes = tf.shape(logits)[1]
-    in_range = (labels >= 0) & (labels < num_classes)
+    in_range = (labels >= 0) & (labels < tf.cast(num_classes, labels.dtype))
+    if labels.dtype.is_floating:
+        in_range &= labels == tf.round(labels)
     # nan comes from nan embeddings, and is no matter of m: the loss is nan then, as it must be.
     same_m = (head_m[:, 0] == float(m)) | tf.math.is_nan(head_m[:, 0])
     checks = [
         tf.debugging.Assert(
             tf.reduce_all(in_range),
-            ["Labels must be >= 0 and below num_classes =", num_classes, "Received:", labels],
-            summarize=16,
+            [
+                "Labels must be whole numbers >= 0 and below num_classes =",
+                num_classes,
+                "Received labels from",
+                tf.reduce_min(labels),
+                "to",
+                tf.reduce_max(labels),
+            ],
         ),
         tf.debugging.Assert(
             tf.reduce_all(same_m),
@@ -102,7 +112,7 @@ def asoftmax_loss(labels: tf.Tensor, outputs: tf.Tensor, m: int) -> tf.Tensor:
         ),
     ]
     # In XLA the assertions vanish, and a gather out of range must not read garbage.
-    labels = tf.where(in_range, labels, 0)
+    labels = tf.cast(tf.where(in_range, labels, tf.zeros_like(labels)), tf.int32)
     own = target_logits(logits, labels)
     with_margin = angular.margin_logits(own, norms, m, annealing_lambda)
     rows = tf.range(tf.shape(labels)[0])

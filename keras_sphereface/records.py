@@ -117,6 +117,18 @@ def serialize(image: bytes, label: int, identity: str, key: str) -> bytes:
     return tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
 
 
+def relabel(file: Path, labels: dict[str, int]) -> None:
+    """Write a shard anew with the label that `labels` gives to each identity."""
+    renewed = file.with_suffix(".relabelled")
+    with tf.io.TFRecordWriter(str(renewed)) as writer:
+        for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
+            example = tf.train.Example.FromString(record)
+            identity = example.features.feature["identity"].bytes_list.value[0].decode()
+            example.features.feature["label"].int64_list.value[:] = [labels[identity]]
+            writer.write(example.SerializeToString())
+    renewed.replace(file)
+
+
 def parse(record: tf.Tensor) -> dict[str, tf.Tensor]:
     """The inverse of `serialize`, inside TensorFlow; the image stays encoded."""
     return tf.io.parse_single_example(record, _FEATURES)

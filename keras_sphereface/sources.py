@@ -20,8 +20,8 @@ class Picture(NamedTuple):
 def class_folders(root: str | os.PathLike) -> Iterator[Picture]:
     """The pictures of ROOT/IDENTITY/IMAGE, sorted by identity and file name.
 
-    Files that are not pictures by their suffix, hidden files and empty folders are passed
-    over.
+    Files that are not pictures by their suffix, hidden files and folders, and empty folders
+    are passed over.
 
     Raises:
         FileNotFoundError: if `root` is no folder.
@@ -30,6 +30,8 @@ def class_folders(root: str | os.PathLike) -> Iterator[Picture]:
     if not root.is_dir():
         raise FileNotFoundError(f"The source must be a folder of class folders. Received: {root}")
     for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
+        if folder.name.startswith(".") or folder.name == "__MACOSX":
+            continue
         for file in sorted(folder.iterdir()):
             hidden = file.name.startswith(".")
             if file.suffix.lower() in IMAGE_SUFFIXES and not hidden and file.is_file():

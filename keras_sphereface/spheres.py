@@ -1,6 +1,5 @@
 """Feature spheres: small networks with 2-D and 3-D embeddings, trained for several m."""
 
-import collections
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,15 +9,17 @@ import pandas as pd
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from keras_sphereface import backbones, pipeline, plotting, separability
+from keras_sphereface import backbones, pipeline, plotting, records, separability
 from keras_sphereface.config import SpheresConfig
 from keras_sphereface.conversion import generated_records
+from keras_sphereface.images import normalize
 from keras_sphereface.layers import ASoftmax
 from keras_sphereface.losses import unpack_head_output
 from keras_sphereface.progress import progress_bar
 
 BATCH_SIZE = 64
 IMAGES_PER_PERSON = 75  # where faces are generated
+MIN_PICTURES = 4  # of a person: two to train on and two to test with
 TEST_SHARE = 3  # one picture in so many is kept for testing
 
 
@@ -34,7 +35,7 @@ class Sphere(NamedTuple):
 
 
 class Faces(NamedTuple):
-    """Normalised pictures (N, H, W, 3) and their labels (N,), 0..C-1."""
+    """Pictures, uint8 (N, H, W, 3), and their labels (N,), 0..C-1."""
 
     images: np.ndarray
     labels: np.ndarray
@@ -44,20 +45,24 @@ def people_with_most_pictures(folder: str, people: int) -> Faces:
     """The pictures of the `people` classes that have most, labelled 0, 1, ... anew.
 
     Raises:
-        ValueError: if `people` is below 2 or above the number of classes.
+        ValueError: if `people` is below 2, or if there are not as many with 4 pictures each.
     """
-    batches = list(pipeline.evaluation_batches(folder, 256).as_numpy_iterator())
-    images, labels = (np.concatenate(part) for part in zip(*batches, strict=True))
-    counts = collections.Counter(labels.tolist())
-    if not 2 <= people <= len(counts):
+    table = pd.read_csv(Path(folder) / records.LABELS_FILE)
+    table = table[table["count"] >= MIN_PICTURES]
+    if not 2 <= people <= len(table):
         raise ValueError(
-            f"`people` must be from 2 to {len(counts)}, the number of people in {folder}. "
-            f"Received: people={people}"
+            f"`people` must be from 2 to {len(table)}, the number of people in {folder} with at "
+            f"least {MIN_PICTURES} pictures. Received: people={people}"
         )
-    chosen = [label for label, _ in sorted(counts.items(), key=lambda kv: (-kv[1], kv[0]))[:people]]
-    kept = np.isin(labels, chosen)
-    renamed = {label: place for place, label in enumerate(chosen)}
-    return Faces(images[kept], np.array([renamed[label] for label in labels[kept].tolist()]))
+    table = table.sort_values(["count", "label"], ascending=[False, True]).head(people)
+    chosen = {label: place for place, label in enumerate(table["label"].tolist())}
+    info = records.read_info(folder)
+    # Filtered while encoded: the records may hold far more than memory does.
+    own = pipeline.encoded_records(folder, info).filter(
+        lambda record: tf.reduce_any(record["label"] == list(chosen))
+    )
+    pictures, labels = zip(*pipeline.decoded(own, info.image_size).as_numpy_iterator(), strict=True)
+    return Faces(np.stack(pictures), np.array([chosen[int(label)] for label in labels]))
 
 
 def split(faces: Faces, seed: int) -> tuple[Faces, Faces]:
@@ -105,9 +110,9 @@ def train_sphere(train: Faces, test: Faces, dim: int, m: int, steps: int, seed: 
         images = train.images[batch]
         flipped = rng.random(BATCH_SIZE) < 0.5
         images[flipped] = images[flipped, :, ::-1]
-        model.train_on_batch(images, train.labels[batch])
+        model.train_on_batch(normalize(images).numpy(), train.labels[batch])
     embedder = keras.Sequential(model.layers[:-1])
-    embeddings = embedder.predict(test.images, verbose=0)
+    embeddings = embedder.predict(normalize(test.images).numpy(), verbose=0)
     logits = unpack_head_output(head(embeddings)).logits.numpy()
     return Sphere(
         m=m,

@@ -6,6 +6,7 @@ are drawn as polygons; it turns, is lit from one side, smiles, and is blurred an
 """
 
 import os
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from keras_sphereface.progress import progress_bar
 SIZE = 160  # height and width of a generated picture, pixels
 SUPERSAMPLING = 2
 IMAGES, LANDMARKS, PAIRS, TEST_PEOPLE = "images", "landmarks.txt", "pairs.txt", "test_people.txt"
+DESCRIPTION = "generated.txt"
 
 
 class Traits(NamedTuple):
@@ -275,7 +277,8 @@ def generate_faces(
 
     FOLDER/images/person_0001/person_0001_0001.jpg and so on, landmarks.txt, and for the test
     people, who come last, pairs.txt and test_people.txt (to be excluded from training).
-    People of different folds are disjoint. A folder that is complete is left as it is.
+    People of different folds are disjoint. Faces generated with the same numbers before are
+    left as they are, and those of other numbers are replaced.
 
     Args:
         folder: where to write.
@@ -291,6 +294,7 @@ def generate_faces(
 
     Raises:
         ValueError: if the numbers leave too few people or pictures for the pairs.
+        FileExistsError: if the folder holds something else.
     """
     if num_people + num_test_people < 1 or images_per_person < 2:
         raise ValueError(
@@ -298,12 +302,17 @@ def generate_faces(
             f"num_people={num_people}, num_test_people={num_test_people}, "
             f"images_per_person={images_per_person}"
         )
+    if num_test_people and (num_folds < 2 or pairs_per_class < 1):
+        raise ValueError(
+            "Pairs need at least 2 folds and 1 pair of each kind. "
+            f"Received: num_folds={num_folds}, pairs_per_class={pairs_per_class}"
+        )
     if num_test_people and num_test_people < 2 * num_folds:
         raise ValueError(
             "Every fold needs at least 2 test people. "
             f"Received: num_test_people={num_test_people}, num_folds={num_folds}"
         )
-    folder = Path(folder)
+    finished = Path(folder).resolve()
     wanted = dict(
         num_people=num_people,
         images_per_person=images_per_person,
@@ -312,10 +321,13 @@ def generate_faces(
         pairs_per_class=pairs_per_class,
         seed=seed,
     )
-    done, description = folder / "generated.txt", f"{wanted}\n"
-    if done.is_file() and done.read_text() == description:
-        return folder
-    done.unlink(missing_ok=True)
+    if finished.exists() and any(finished.iterdir()):
+        if description(finished) == f"{wanted}\n":
+            return finished
+        shutil.rmtree(finished)
+    folder = finished.with_name(f".{finished.name}.partial")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     names = [f"person_{i:04d}" for i in range(1, num_people + num_test_people + 1)]
     lines = []
     total = len(names) * images_per_person
@@ -336,8 +348,24 @@ def generate_faces(
         rng = np.random.default_rng([seed, len(names)])
         pairs = _draw_pairs(test_names, images_per_person, num_folds, pairs_per_class, rng)
         lfw.write_pairs(folder / PAIRS, pairs)
-    done.write_text(description)
-    return folder
+    (folder / DESCRIPTION).write_text(f"{wanted}\n")
+    if finished.exists():
+        finished.rmdir()
+    return folder.rename(finished)
+
+
+def description(folder: Path) -> str:
+    """The numbers that a generated data set was made with.
+
+    Raises:
+        FileExistsError: if `folder` holds something else.
+    """
+    file = folder / DESCRIPTION
+    if not file.is_file():
+        raise FileExistsError(
+            f"The folder must be new, empty, or hold generated faces. Received: {folder}"
+        )
+    return file.read_text()
 
 
 def _draw_pairs(names, images_per_person, num_folds, pairs_per_class, rng):

@@ -3,9 +3,12 @@
 import csv
 import dataclasses
 import functools
+import hashlib
 import importlib
 import json
 import math
+import os
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +20,7 @@ import tensorflow as tf
 
 from keras_sphereface import angular, backbones, export, pipeline, records
 from keras_sphereface.augmentation import Augmentation
-from keras_sphereface.config import TrainConfig, save_config
+from keras_sphereface.config import TrainConfig
 from keras_sphereface.conversion import generated_records
 from keras_sphereface.layers import ASoftmax
 from keras_sphereface.progress import progress_bar
@@ -35,7 +38,8 @@ LOG_FIELDS = (
 )
 CHECKPOINTS_KEPT = 2
 # Settings that may change between a run and its continuation.
-MAY_CHANGE = ("workdir", "log_steps", "checkpoint_steps")
+MAY_CHANGE = ("data", "workdir", "log_steps", "checkpoint_steps")
+SETTINGS_FILE = "config.json"
 
 
 class Trainer(NamedTuple):
@@ -47,10 +51,6 @@ class Trainer(NamedTuple):
     optimizer: keras.optimizers.Optimizer
 
     @property
-    def checkpoint(self) -> tf.train.Checkpoint:
-        return tf.train.Checkpoint(backbone=self.backbone, head=self.head, optimizer=self.optimizer)
-
-    @property
     def step(self) -> int:
         """The number of optimiser steps taken."""
         return int(self.optimizer.iterations.numpy())
@@ -60,7 +60,8 @@ def train(config: TrainConfig, backbone: Callable[..., keras.Model] | None = Non
     """Train as `config` says and export the network.
 
     A run that was stopped continues from its newest checkpoint when it is started again with
-    the same settings: weights, optimiser, lambda and place in the data are kept.
+    the same settings: weights, optimiser, lambda and place in the data are kept. (A network
+    that draws random numbers itself, for dropout say, draws others after that.)
 
     Args:
         config: the settings; `config.data` is a folder of records, or empty for generated faces.
@@ -74,6 +75,7 @@ def train(config: TrainConfig, backbone: Callable[..., keras.Model] | None = Non
         FileNotFoundError, ValueError: if the data or the settings cannot be used.
         FloatingPointError: if the loss is no longer finite.
     """
+    check_settings(config)
     workdir = Path(config.workdir)
     if not config.data:
         print("No --data given: training on generated faces.", flush=True)
@@ -83,37 +85,57 @@ def train(config: TrainConfig, backbone: Callable[..., keras.Model] | None = Non
     info = records.read_info(config.data)
     total_steps = planned_steps(config, info.num_images)
     workdir.mkdir(parents=True, exist_ok=True)
-    _keep_config(config, workdir / "config.json")
-
     keras.utils.set_random_seed(config.seed)
     trainer = make_trainer(config, info, total_steps, backbone)
-    manager = tf.train.CheckpointManager(
-        trainer.checkpoint, str(workdir / "checkpoints"), max_to_keep=CHECKPOINTS_KEPT
+    checkpoint = tf.train.Checkpoint(
+        backbone=trainer.backbone, head=trainer.head, optimizer=trainer.optimizer
     )
+    manager = tf.train.CheckpointManager(
+        checkpoint, str(workdir / "checkpoints"), max_to_keep=CHECKPOINTS_KEPT
+    )
+    settings = {**dataclasses.asdict(config), "data_checksum": data_checksum(info)}
     if manager.latest_checkpoint:
-        trainer.checkpoint.restore(manager.latest_checkpoint).assert_consumed()
+        _check_same_settings(settings, workdir)
+        checkpoint.restore(manager.latest_checkpoint).assert_consumed()
         print(f"continuing from step {trainer.step}", flush=True)
+    text = json.dumps(settings, indent=2)
+    (workdir / SETTINGS_FILE).write_text(text + "\n", encoding="utf-8")
     if trainer.step < total_steps:
         _run(trainer, manager, config, info, total_steps)
     return export.export_savedmodel(trainer.backbone, workdir / "export")
 
 
-def planned_steps(config: TrainConfig, num_images: int) -> int:
-    """The number of optimiser steps that the settings ask for.
+def check_settings(config: TrainConfig) -> None:
+    """Refuse settings that cannot train anything.
 
     Raises:
-        ValueError: if a setting is out of range.
+        ValueError: naming the setting, what is allowed and what was received.
     """
-    at_least_one = {
-        name: getattr(config, name)
-        for name in ("batch_size", "total_steps", "log_steps", "checkpoint_steps")
+    ranges = {
+        **dict.fromkeys(("batch_size", "total_steps", "log_steps"), (1, math.inf)),
+        **dict.fromkeys(("checkpoint_steps", "embedding_size"), (1, math.inf)),
+        **dict.fromkeys(("epochs", "learning_rate", "weight_decay"), (0, math.inf)),
+        **dict.fromkeys(("shift", "rotation"), (0, math.inf)),
+        **dict.fromkeys(("momentum", "zoom"), (0, 0.999)),
+        **dict.fromkeys(("brightness", "contrast", "erase"), (0, 1)),
     }
-    for name, value in at_least_one.items():
-        if value < 1:
-            raise ValueError(f"`{name}` must be >= 1. Received: {name}={value}")
-    for name in ("epochs", "weight_decay", "momentum", "shift", "zoom", "rotation"):
-        if getattr(config, name) < 0:
-            raise ValueError(f"`{name}` must be >= 0. Received: {name}={getattr(config, name)}")
+    for name, (low, high) in ranges.items():
+        value = getattr(config, name)
+        if not (low <= value <= high and math.isfinite(value)):
+            raise ValueError(
+                f"`{name}` must be finite and from {low} to {high}. Received: {name}={value}"
+            )
+    for field in dataclasses.fields(config):
+        choices, value = field.metadata["choices"], getattr(config, field.name)
+        if choices and value not in choices:
+            raise ValueError(
+                f"`{field.name}` must be one of {', '.join(map(str, choices))}. "
+                f"Received: {field.name}={value!r}"
+            )
+
+
+def planned_steps(config: TrainConfig, num_images: int) -> int:
+    """The number of optimiser steps that the settings ask for."""
     if config.epochs > 0:
         return max(1, round(config.epochs * num_images / config.batch_size))
     return config.total_steps
@@ -166,7 +188,15 @@ def backbone_by_name(name: str, width: float = 1.0) -> Callable[..., keras.Model
     """
     if ":" in name:
         module, function = name.split(":", 1)
-        return getattr(importlib.import_module(module), function)
+        if os.getcwd() not in sys.path:  # a script sees its own folder only
+            sys.path.insert(0, os.getcwd())
+        try:
+            return getattr(importlib.import_module(module), function)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(
+                f"`backbone` must name a function in a module that can be imported: {error}. "
+                f"Received: backbone={name!r}"
+            ) from error
     names = {f"sphereface{depth}": depth for depth in backbones.BLOCKS_PER_STAGE}
     if name not in names:
         raise ValueError(
@@ -206,7 +236,12 @@ def make_step(trainer: Trainer, config: TrainConfig) -> Callable[[tf.data.Iterat
             outputs = head(embeddings, training=True)
             per_sample = loss_of(labels, outputs)
             loss = tf.reduce_sum(per_sample) / config.batch_size
+            if backbone.losses:  # a network of the user's own may have regularisers
+                loss += tf.add_n(backbone.losses) / strategy.num_replicas_in_sync
         gradients = tape.gradient(loss, variables)
+        unused = [v.name for v, g in zip(variables, gradients, strict=True) if g is None]
+        if unused:
+            raise ValueError(f"Every trainable weight must reach the loss. Received: {unused}")
         share = config.weight_decay / strategy.num_replicas_in_sync
         gradients = solver_gradients(gradients, variables, share)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
@@ -329,18 +364,22 @@ class TrainingLog:
         self.board.close()
 
 
-def _keep_config(config, path):
-    """Save the settings; refuse to continue a run that had others."""
-    if path.is_file():
-        saved, wanted = json.loads(path.read_text(encoding="utf-8")), dataclasses.asdict(config)
-        differences = [
-            f"{name}: {saved.get(name)!r} before, {value!r} now"
-            for name, value in wanted.items()
-            if name not in MAY_CHANGE and saved.get(name) != value
-        ]
-        if differences:
-            raise ValueError(
-                f"{path.parent} holds a run with other settings; choose another `workdir`. "
-                f"Received: {'; '.join(differences)}"
-            )
-    save_config(config, path)
+def data_checksum(info: records.DatasetInfo) -> str:
+    """One checksum for all shards, which tells records apart whatever their path."""
+    joined = "".join(shard.sha256 for shard in info.shards)
+    return hashlib.sha256(joined.encode()).hexdigest()
+
+
+def _check_same_settings(settings, workdir):
+    """Refuse to continue a run that had other settings or other data."""
+    saved = json.loads((workdir / SETTINGS_FILE).read_text(encoding="utf-8"))
+    differences = [
+        f"{name}: {saved.get(name)!r} before, {value!r} now"
+        for name, value in settings.items()
+        if name not in MAY_CHANGE and saved.get(name) != value
+    ]
+    if differences:
+        raise ValueError(
+            f"{workdir} holds a run with other settings; choose another `workdir`. "
+            f"Received: {'; '.join(differences)}"
+        )

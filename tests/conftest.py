@@ -8,11 +8,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     # Workers share the cores.
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
+import hypothesis
 import pytest
 
 from keras_sphereface import synthetic
 from keras_sphereface.config import RecordsConfig
 from keras_sphereface.conversion import make_records
+
+# The first call of a compiled function takes longer than the usual deadline.
+hypothesis.settings.register_profile("tests", deadline=None)
+hypothesis.settings.load_profile("tests")
 
 ROOT = Path(__file__).resolve().parent.parent
 

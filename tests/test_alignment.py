@@ -43,6 +43,12 @@ def test_template_for_112_x_112_is_8_further_right():
     np.testing.assert_allclose(moved, np.tile((8.0, 0.0), (5, 1)))
 
 
+def test_points_of_another_picture_are_refused():
+    picture = np.zeros((100, 80, 3), np.uint8)
+    with pytest.raises(ValueError, match="near the picture of 80 x 100 pixels"):
+        alignment.align(picture, alignment.template() + 300)
+
+
 def dots(points, size):
     """A black picture with a soft white dot on each point."""
     y, x = np.mgrid[: size[0], : size[1]]

@@ -9,7 +9,7 @@ from keras_sphereface import bins
 
 def test_pictures_as_bytes_and_as_arrays_are_read(tmp_path):
     pictures = [b"one", np.frombuffer(b"two", np.uint8), b"three", np.frombuffer(b"4", np.uint8)]
-    for protocol in (2, 4):
+    for protocol in (2, 4, 5):
         file = tmp_path / "set.bin"
         file.write_bytes(pickle.dumps((pictures, [True, np.False_]), protocol))
         read, is_same = bins.read_bin(file)

@@ -1,5 +1,4 @@
 import dataclasses
-import json
 
 import pytest
 
@@ -57,8 +56,3 @@ def test_every_flag_explains_itself(config_class, capsys):
     for field in dataclasses.fields(config_class):
         assert "--" + field.name.replace("_", "-") in text
         assert field.metadata["help"]
-
-
-def test_a_saved_configuration_can_be_read(tmp_path):
-    config.save_config(config.TrainConfig(m=2), tmp_path / "c.json")
-    assert config.TrainConfig(**json.loads((tmp_path / "c.json").read_text())).m == 2

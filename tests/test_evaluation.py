@@ -171,8 +171,8 @@ def test_a_savedmodel_with_another_signature_is_refused(settings, tmp_path, argu
     ("changes", "error", "message"),
     [
         ({"model": "absent"}, FileNotFoundError, "SavedModel folder. Received: absent"),
-        ({"bin": "set.bin"}, ValueError, "either `bin`, or `images` and `pairs`"),
-        ({"pairs": ""}, ValueError, "either `bin`, or `images` and `pairs`"),
+        ({"bin": "set.bin"}, ValueError, "either `bin` alone, or `images` and `pairs`"),
+        ({"pairs": ""}, ValueError, "either `bin` alone, or `images` and `pairs`"),
         ({"images": "absent"}, FileNotFoundError, "Received: absent"),
         ({"folds": (1, 9)}, ValueError, r"Received: \[9\]"),
         ({"folds": (1,)}, ValueError, "at least 2 folds"),

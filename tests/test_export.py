@@ -75,3 +75,5 @@ def test_exporting_again_replaces_the_old_model(network, pictures, tmp_path):
     expected = other(images.normalize(pictures))
     np.testing.assert_allclose(embeddings["embeddings"], expected, atol=1e-5)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
+    with pytest.raises(FileExistsError, match="hold a SavedModel"):
+        export.export_savedmodel(network, tmp_path)

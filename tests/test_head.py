@@ -208,6 +208,39 @@ def test_a_keras_file_loads_in_a_fresh_process_without_custom_objects(batch, tmp
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, rtol=1e-6, atol=1e-6)
 
 
+TWO_REPLICAS = """
+import sys, keras, numpy as np, tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+from keras_sphereface import ASoftmax
+rng = np.random.default_rng(0)
+labels = rng.integers(0, 5, 64)
+data = tf.data.Dataset.from_tensor_slices((rng.normal(size=(64, 6)).astype("float32"), labels))
+data = data.batch(16, drop_remainder=True).repeat()
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    head = ASoftmax(5, m=4)
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(6), head])
+    model.compile("sgd", loss=head.loss, metrics=["accuracy"])
+model.fit(data, steps_per_epoch=4, epochs=2, verbose=0)
+model.save(sys.argv[1])
+print(strategy.num_replicas_in_sync, int(head.step.numpy()), float(head.annealing_lambda))
+"""
+
+
+@pytest.mark.slow
+def test_two_replicas_count_each_step_once_in_fit(tmp_path):
+    path = str(tmp_path / "model.keras")
+    result = subprocess.run(
+        [sys.executable, "-c", TWO_REPLICAS, path], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    replicas, steps, annealing_lambda = map(float, result.stdout.split())
+    assert (replicas, steps) == (2, 8)
+    assert annealing_lambda == pytest.approx(1000 / (1 + 0.12 * 8))
+    assert int(keras.models.load_model(path).layers[-1].step.numpy()) == 8
+
+
 def test_layer_and_loss_configurations_round_trip():
     layer = ASoftmax(7, m=3, base=9.0, gamma=0.5, power=2.0, lambda_min=1.0, name="h")
     assert ASoftmax.from_config(layer.get_config()).get_config() == layer.get_config()
@@ -243,6 +276,7 @@ def test_compilation_does_not_change_the_loss(batch, jit):
         ({"num_classes": "10"}, TypeError, "Received: num_classes='10'"),
         ({"base": -1.0}, ValueError, "Received: base=-1.0"),
         ({"gamma": float("nan")}, ValueError, "Received: gamma=nan"),
+        ({"dtype": "float16"}, ValueError, "Received: dtype='float16'"),
         ({"lambda_min": None}, TypeError, "Received: lambda_min=None"),
     ],
 )
@@ -274,6 +308,21 @@ def test_labels_out_of_range_are_refused(batch, bad, eager):
     loss = head.loss if eager else tf.function(head.loss.__call__)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"below num_classes(.|\n)*Received"):
         loss(labels, outputs)
+
+
+def test_the_error_names_the_bad_label_wherever_it_stands():
+    head = ASoftmax(NUM_CLASSES)
+    outputs = head(np.ones((300, SIZE), np.float32))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"Received labels from(.|\n)*77"):
+        head.loss(np.where(np.arange(300) == 200, 77, 0), outputs)
+
+
+@pytest.mark.parametrize("bad", [0.5, -0.2, float("nan"), 2**32])
+def test_labels_that_are_no_whole_numbers_are_refused(batch, bad):
+    head = ASoftmax(NUM_CLASSES)
+    labels = np.where(np.arange(64) == 7, bad, batch[1])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="whole numbers"):
+        head.loss(labels, head(batch[0]))
 
 
 def test_labels_out_of_range_give_nan_where_assertions_do_not_run(batch):

@@ -40,7 +40,7 @@ def test_exif_rotation_is_undone():
     exif[0x0112] = 6  # to be turned a quarter to the right
     turned, plain = encoded(format_="PNG", exif=exif), encoded(format_="PNG")
     np.testing.assert_array_equal(images.decode(turned), np.rot90(images.decode(plain), -1))
-    assert not images.passes_through(turned, (4, 6))
+    assert images.fit(turned, (6, 4)) != turned
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,21 @@ def test_damaged_bytes_are_refused(damaged):
 
 
 def test_only_right_size_and_format_pass_through():
-    assert images.passes_through(encoded(), (4, 6))
-    assert not images.passes_through(encoded(), (6, 4))
-    assert not images.passes_through(encoded(format_="WEBP"), (4, 6))
-    assert not images.passes_through(encoded("RGBA"), (4, 6))
+    assert images.fit(encoded(), (4, 6)) == encoded()
+    others = [encoded(size=(4, 6)), encoded(format_="WEBP"), encoded("RGBA")]
+    others.append(encoded(transparency=(1, 2, 3)))
+    for other in others:
+        fitted = images.fit(other, (4, 6))
+        assert fitted != other
+        assert images.decode_record_image(fitted, (4, 6)).shape == (4, 6, 3)
+
+
+@pytest.mark.parametrize("format_", ["PNG", "PPM"])
+def test_sixteen_bits_of_grey_keep_their_brightness(format_):
+    grey = np.linspace(0, 65535, 24).astype(np.uint16).reshape(4, 6)
+    buffer = io.BytesIO()
+    Image.fromarray(grey).save(buffer, format_)
+    np.testing.assert_allclose(images.decode(buffer.getvalue())[..., 1], grey / 257, atol=0.51)
 
 
 def test_tensorflow_and_pillow_read_the_same_pixels():

@@ -105,16 +105,25 @@ def test_what_cannot_be_used_is_dropped_counted_and_listed(source, faces, tmp_pa
     landmarks.write_text(
         "\n".join([line for line in lines if not line.startswith(without)] + extra)
     )
+    (source / "person_0003").mkdir()
+    (source / "person_0003" / "nothing.jpg").touch()
+    extra = landmarks.read_text() + "\nperson_0003/nothing.jpg 50 50 90 50 70 70 55 90 85 90\n"
+    landmarks.write_text(extra.replace("person_0002/person_0002_0003.jpg\t", "x/y.jpg\t"))
+    with open(landmarks, "a") as file:
+        file.write("person_0002/person_0002_0003.jpg 1e10 0 2e10 0 3e10 0 4e10 9 5e10 9\n")
     info = convert(source, tmp_path / "out", landmarks=str(landmarks))
+    assert info.num_classes == 2  # person_0003 has no picture that can be read
     reasons = {entry.key: entry.reason for entry in info.dropped}
     assert reasons.pop(without) == "no landmarks"
-    assert "not all in one place" in reasons.pop("person_0002/person_0002_0002.jpg")
+    for number in (2, 3):
+        assert "do not fit" in reasons.pop(f"person_0002/person_0002_{number:04d}.jpg")
     assert "the file is empty" in reasons.pop("person_0001/empty.jpg")
+    assert "the file is empty" in reasons.pop("person_0003/nothing.jpg")
     assert set(reasons) == {"person_0001/broken.png", "person_0002/half.jpg"}
-    assert info.num_images == 10 == len(read(tmp_path / "out"))
+    assert info.num_images == 9 == len(read(tmp_path / "out"))
     assert records.read_info(tmp_path / "out") == info
     text = conversion.summary(info)
-    assert "10 pictures of 2 people" in text
+    assert "9 pictures of 2 people" in text
     assert "dropped 1: no landmarks" in text
 
 
@@ -159,10 +168,46 @@ def test_a_run_that_stops_leaves_nothing_that_looks_finished(source, tmp_path, m
         convert(source, out, num_shards=3)
     assert not out.exists()
     with pytest.raises(FileNotFoundError, match=r"dataset\.json"):
-        records.read_info(tmp_path / "out.partial")
+        records.read_info(tmp_path / ".out.partial")
     monkeypatch.undo()
     assert convert(source, out, num_shards=3).num_images == 12
-    assert not (tmp_path / "out.partial").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
+
+
+def test_an_identity_without_a_readable_picture_leaves_no_gap_in_the_labels(source, tmp_path):
+    (source / "a nobody").mkdir()
+    (source / "a nobody" / "1.jpg").write_bytes(b"no picture")
+    info = convert(source, tmp_path / "out")
+    table = pd.read_csv(tmp_path / "out" / "labels.csv")
+    assert table["identity"].tolist() == ["person_0001", "person_0002"]
+    contents = read(tmp_path / "out").values()
+    assert {(label, identity) for label, identity, _ in contents} == set(
+        zip(table["label"], table["identity"], strict=True)
+    )
+    shard = info.shards[0]
+    assert records.sha256(tmp_path / "out" / shard.file) == shard.sha256
+
+
+def test_nothing_but_records_is_ever_replaced(source, tmp_path):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("years")
+    (tmp_path / "out.old").mkdir()
+    for out in (tmp_path / "mine", source, source / "records"):
+        with pytest.raises((FileExistsError, ValueError), match="Received: "):
+            convert(source, out, overwrite=True)
+    for seed in (0, 1):
+        convert(source, tmp_path / "out", overwrite=True, seed=seed)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out", "out.old", "source"]
+    assert (tmp_path / "mine" / "thesis.txt").exists()
+
+
+def test_generated_records_follow_the_faces_they_are_made_of(tmp_path):
+    counts = []
+    for people, seed in ((2, 0), (2, 0), (1, 1)):
+        made = conversion.generated_records(tmp_path, people, 2, 0, seed)
+        counts.append((records.read_info(made.records), list(read(made.records))))
+    assert counts[0] == counts[1]
+    assert counts[2][0].num_classes == 1
 
 
 def test_existing_records_stay_unless_overwriting_is_asked_for(source, tmp_path):
@@ -187,6 +232,7 @@ def test_bad_settings_and_empty_sources_are_refused(source, tmp_path):
         (tmp_path / "empty", {}, ValueError),
         (source, {"num_shards": -1}, ValueError),
         (source, {"min_images": 100}, ValueError),
+        (source, {"exclude_folds": (1,)}, ValueError),
     ):
         with pytest.raises(error, match="Received: "):
             convert(where, tmp_path / "out", **settings)

@@ -7,7 +7,15 @@ from keras_sphereface import sources
 
 
 def test_class_folders_lists_pictures_and_passes_over_the_rest(tmp_path):
-    for path in ("b/2.jpg", "b/1.PNG", "a b/ä.webp", "a b/Thumbs.db", "b/.DS_Store", "b/.x.jpg"):
+    for path in (
+        "b/2.jpg",
+        "b/1.PNG",
+        "a b/ä.webp",
+        "a b/Thumbs.db",
+        "b/.DS_Store",
+        "b/.x.jpg",
+        ".c/3.jpg",
+    ):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).touch()
     (tmp_path / "empty").mkdir()

@@ -60,19 +60,32 @@ def test_the_folder_is_laid_out_as_lfw(faces):
 
 def test_a_complete_folder_is_left_and_another_seed_replaces_it(tmp_path):
     numbers = {"num_people": 1, "images_per_person": 2, "num_test_people": 0}
-    picture = tmp_path / "images" / "person_0001" / "person_0001_0001.jpg"
-    synthetic.generate_faces(tmp_path, **numbers)
+    folder = tmp_path / "faces"
+    picture = folder / "images" / "person_0001" / "person_0001_0001.jpg"
+    synthetic.generate_faces(folder, **numbers)
     written = picture.stat().st_mtime_ns
-    synthetic.generate_faces(tmp_path, **numbers)
+    synthetic.generate_faces(folder, **numbers)
     assert picture.stat().st_mtime_ns == written
     before = images.decode(picture.read_bytes())
-    synthetic.generate_faces(tmp_path, **numbers, seed=1)
+    synthetic.generate_faces(folder, **{**numbers, "num_people": 2})
+    synthetic.generate_faces(folder, **numbers, seed=1)
     assert np.any(images.decode(picture.read_bytes()) != before)
+    assert [path.name for path in (folder / "images").iterdir()] == ["person_0001"]
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(FileExistsError, match=r"generated faces\. Received: "):
+        synthetic.generate_faces(tmp_path, **numbers)
+    assert (tmp_path / "mine.txt").exists()
 
 
 @pytest.mark.parametrize(
     "numbers",
-    [{"num_people": 0, "num_test_people": 0}, {"images_per_person": 1}, {"num_test_people": 3}],
+    [
+        {"num_people": 0, "num_test_people": 0},
+        {"images_per_person": 1},
+        {"num_test_people": 3},
+        {"num_folds": 1},
+        {"pairs_per_class": 0},
+    ],
 )
 def test_too_few_people_or_pictures_are_refused(tmp_path, numbers):
     with pytest.raises(ValueError, match="Received: "):

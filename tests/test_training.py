@@ -1,6 +1,7 @@
 """Training on records: it learns, logs, resumes exactly, and equals itself on two devices."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -127,10 +128,47 @@ def test_a_network_of_the_users_own_is_trained(records_folder, tmp_path):
     assert weights(tmp_path).shape == (2, 16)
 
 
+def test_regularisers_of_a_network_of_the_users_own_count(records_folder, tmp_path):
+    def backbone(strength):
+        def build(input_shape, embedding_size, seed):
+            keras.utils.set_random_seed(seed)
+            regularizer = keras.regularizers.L2(strength)
+            return keras.Sequential(
+                [
+                    keras.Input(input_shape),
+                    keras.layers.GlobalAveragePooling2D(),
+                    keras.layers.Dense(embedding_size, kernel_regularizer=regularizer),
+                ]
+            )
+
+        return build
+
+    for name, strength in (("a", 0.0), ("b", 1.0)):
+        training.train(config(records_folder, tmp_path / name), backbone(strength))
+    assert np.abs(weights(tmp_path / "b")).max() < 0.99 * np.abs(weights(tmp_path / "a")).max()
+
+
+def test_moved_records_continue_and_other_records_do_not(records_folder, tmp_path):
+    shutil.copytree(records_folder, tmp_path / "moved")
+    training.train(config(records_folder, tmp_path / "run"))
+    training.train(config(tmp_path / "moved", tmp_path / "run"))
+    info = json.loads((tmp_path / "moved" / "dataset.json").read_text())
+    info["shards"][0]["sha256"] = "0" * 64
+    (tmp_path / "moved" / "dataset.json").write_text(json.dumps(info))
+    with pytest.raises(ValueError, match="data_checksum"):
+        training.train(config(tmp_path / "moved", tmp_path / "run"))
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"backbone": "resnet"}, "Received: backbone='resnet'"),
+        ({"backbone": "absent_module:network"}, "Received: backbone='absent_module:network'"),
+        ({"backbone": "math:network"}, "Received: backbone='math:network'"),
+        ({"head": "sofmax"}, "Received: head='sofmax'"),
+        ({"learning_rate": float("nan")}, "Received: learning_rate=nan"),
+        ({"zoom": 1.5}, "Received: zoom=1.5"),
+        ({"erase": 3.0}, "Received: erase=3.0"),
         ({"batch_size": 0}, "Received: batch_size=0"),
         ({"batch_size": 31}, "Received: batch_size=31"),
         ({"log_steps": 0}, "Received: log_steps=0"),
@@ -141,6 +179,8 @@ def test_a_network_of_the_users_own_is_trained(records_folder, tmp_path):
 def test_bad_settings_are_refused(records_folder, tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
         training.train(config(records_folder, tmp_path, **settings))
+    # Nothing of it stands in the way of the next try.
+    training.train(config(records_folder, tmp_path, total_steps=1))
 
 
 def test_divergence_ends_the_run_and_says_what_helps(records_folder, tmp_path):

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_sphereface import verification
@@ -69,7 +69,6 @@ def test_a_score_on_the_threshold_is_wrong_either_way():
     assert verification.accuracies(scores, is_same, 0.5) == 0.0
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(-9, 9), st.booleans()), min_size=1, max_size=30),
     st.integers(-10, 10),
@@ -85,7 +84,6 @@ def test_zero_features_score_0():
     np.testing.assert_array_equal(verification.cosine_scores(zero, one), [0.0])
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1), st.lists(st.integers(0, 5), min_size=1))
 def test_auc_is_how_often_a_matched_pair_scores_higher(same, different):
     scores = np.array(same + different, float)
