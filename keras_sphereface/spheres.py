@@ -135,7 +135,7 @@ def draw_spheres(spheres: list[Sphere]) -> Figure:
         data = sphere.embeddings, sphere.labels, sphere.kernel
         title = (
             f"m = {sphere.m}\nmean intra-class angle {sphere.angles.mean_intra:.1f}\N{DEGREE SIGN}"
-            f"\ntest accuracy {100 * sphere.accuracy:.0f} %"
+            f"\ntest accuracy {100 * sphere.accuracy:.1f} %"
         )
         if dim == 2:
             plotting.plot_circle(column[0], *data, title=title)
