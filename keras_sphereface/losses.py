@@ -106,9 +106,9 @@ def asoftmax_loss(labels: tf.Tensor, outputs: tf.Tensor, m: int) -> tf.Tensor:
             [
                 "The loss must have the m of its head; use `loss=head.loss`. Received: m =",
                 m,
-            ]
-            + ["in the loss, and in the head m =", head_m[:, 0]],
-            summarize=1,
+                "in the loss, and in the head m =",
+                head_m[:1, 0],
+            ],
         ),
     ]
     # In XLA the assertions vanish, and a gather out of range must not read garbage.
@@ -119,7 +119,8 @@ def asoftmax_loss(labels: tf.Tensor, outputs: tf.Tensor, m: int) -> tf.Tensor:
     logits = tf.tensor_scatter_nd_update(
         logits, tf.stack([rows, labels], axis=1), with_margin[:, 0]
     )
-    with tf.control_dependencies([check for check in checks if check is not None]):  # eager: None
+    # Run eagerly, an assertion has been made already and is None here.
+    with tf.control_dependencies([check for check in checks if check is not None]):
         losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
     return tf.where(in_range & same_m, losses, float("nan"))
 

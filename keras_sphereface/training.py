@@ -264,8 +264,8 @@ def make_step(trainer: Trainer, config: TrainConfig) -> Callable[[tf.data.Iterat
 def solver_gradients(gradients, variables, weight_decay: float) -> list[tf.Tensor]:
     """Gradients as Caffe's solver sees them in the authors' network files.
 
-    Weight decay is added to the gradient, so that it goes through the momentum; biases have
-    twice the rate and no decay.
+    Weight decay is added to the gradient, so that it goes through the momentum. Biases have no
+    decay, and with SGD, by a gradient twice as large, twice the rate.
     """
     return [
         2.0 * gradient
