@@ -2,8 +2,6 @@
 
 import collections
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,6 +13,7 @@ import tensorflow as tf
 
 from keras_sphereface import alignment, images, lfw, records, sources, synthetic
 from keras_sphereface.config import RecordsConfig
+from keras_sphereface.folders import written_whole
 from keras_sphereface.progress import progress_bar
 from keras_sphereface.version import __version__
 
@@ -73,61 +72,58 @@ def make_records(config: RecordsConfig) -> records.DatasetInfo:
     num_shards = config.num_shards or max(1, round(len(kept) * ALIGNED_BYTES / SHARD_BYTES))
     num_shards = min(num_shards, len(kept))
 
-    partial = out.with_name(f".{out.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    counts: collections.Counter[str] = collections.Counter()
-    shards = []
-    with progress_bar(total=len(kept), unit="picture", desc="records") as progress:
-        for index, part in enumerate(np.array_split(order, num_shards)):
-            file = partial / records.shard_name(index, num_shards)
-            num_written = 0
-            with tf.io.TFRecordWriter(str(file)) as writer:
-                pictures = [kept[i] for i in part]
-                for picture, result in _prepare(pictures, labels, landmarks, config):
-                    progress.update()
-                    if isinstance(result, records.Dropped):
-                        dropped.append(result)
-                        continue
-                    writer.write(result)
-                    counts[picture.identity] += 1
-                    num_written += 1
-            shards.append((file, num_written))
-    if not counts:
-        raise ValueError(f"No picture could be read. Received: source={config.source}")
-    if len(counts) < len(identities):
-        # Someone has no picture that can be read, and must not stay as an empty class.
-        identities = sorted(counts)
-        labels = {identity: label for label, identity in enumerate(identities)}
-        for file, _ in shards:
-            records.relabel(file, labels)
+    with written_whole(out) as partial:
+        counts: collections.Counter[str] = collections.Counter()
+        shards = []
+        with progress_bar(total=len(kept), unit="picture", desc="records") as progress:
+            for index, part in enumerate(np.array_split(order, num_shards)):
+                file = partial / records.shard_name(index, num_shards)
+                num_written = 0
+                with tf.io.TFRecordWriter(str(file)) as writer:
+                    pictures = [kept[i] for i in part]
+                    for picture, result in _prepare(pictures, labels, landmarks, config):
+                        progress.update()
+                        if isinstance(result, records.Dropped):
+                            dropped.append(result)
+                            continue
+                        writer.write(result)
+                        counts[picture.identity] += 1
+                        num_written += 1
+                shards.append((file, num_written))
+        if not counts:
+            raise ValueError(f"No picture could be read. Received: source={config.source}")
+        if len(counts) < len(identities):
+            # Someone has no picture that can be read, and must not stay as an empty class.
+            identities = sorted(counts)
+            labels = {identity: label for label, identity in enumerate(identities)}
+            for file, _ in shards:
+                records.relabel(file, labels)
 
-    table = pd.DataFrame(
-        {
-            "label": range(len(identities)),
-            "identity": identities,
-            "count": [counts[name] for name in identities],
-        }
-    )
-    table.to_csv(partial / records.LABELS_FILE, index=False)
-    info = records.DatasetInfo(
-        format_version=records.FORMAT_VERSION,
-        tool_version=__version__,
-        num_images=sum(counts.values()),
-        num_classes=len(identities),
-        image_size=(config.height, config.width),
-        alignment="five-point similarity" if landmarks is not None else "none",
-        seed=config.seed,
-        shards=tuple(
-            records.Shard(file.name, num_written, records.sha256(file))
-            for file, num_written in shards
-        ),
-        excluded_identities=tuple(sorted(excluded & known)),
-        unknown_exclusions=tuple(sorted(excluded - known)),
-        dropped=tuple(sorted(dropped, key=lambda entry: entry.key)),
-    )
-    info.write(partial)
-    _take_place(partial, out)
+        table = pd.DataFrame(
+            {
+                "label": range(len(identities)),
+                "identity": identities,
+                "count": [counts[name] for name in identities],
+            }
+        )
+        table.to_csv(partial / records.LABELS_FILE, index=False)
+        info = records.DatasetInfo(
+            format_version=records.FORMAT_VERSION,
+            tool_version=__version__,
+            num_images=sum(counts.values()),
+            num_classes=len(identities),
+            image_size=(config.height, config.width),
+            alignment="five-point similarity" if landmarks is not None else "none",
+            seed=config.seed,
+            shards=tuple(
+                records.Shard(file.name, num_written, records.sha256(file))
+                for file, num_written in shards
+            ),
+            excluded_identities=tuple(sorted(excluded & known)),
+            unknown_exclusions=tuple(sorted(excluded - known)),
+            dropped=tuple(sorted(dropped, key=lambda entry: entry.key)),
+        )
+        info.write(partial)
     return info
 
 
@@ -147,7 +143,8 @@ def generated_records(
     )
     out, made_of = folder / "records", folder / "records_of.txt"
     description = synthetic.description(faces)
-    if not (made_of.is_file() and made_of.read_text() == description):
+    there = (out / records.INFO_FILE).is_file() and made_of.is_file()
+    if not (there and made_of.read_text() == description):
         config = RecordsConfig(
             source=str(faces / synthetic.IMAGES),
             out=str(out),
@@ -244,13 +241,3 @@ def _check_out(out: Path, source: Path, overwrite: bool) -> None:
         raise FileExistsError(
             f"The output folder holds records; `--overwrite` replaces them. Received: {out}"
         )
-
-
-def _take_place(partial: Path, out: Path) -> None:
-    """Rename `partial` to `out`; what was there before goes only when the new one stands."""
-    if not out.exists():
-        partial.rename(out)
-        return
-    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as old:
-        out.rename(Path(old) / "old")
-        partial.rename(out)

@@ -210,7 +210,7 @@ def evaluate(config: EvaluateConfig) -> dict:
         "tar_at_far": _tar_at_far(curve, np.sum(~used.is_same)),
         "num_pairs": len(used.first),
         "protocol": PROTOCOL,
-        **_missing_metrics(results, used, complete, missing),
+        **_missing_metrics(results, complete, missing),
     }
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
@@ -238,7 +238,7 @@ def _tar_at_far(curve, num_different):
     }
 
 
-def _missing_metrics(results, used, complete, missing):
+def _missing_metrics(results, complete, missing):
     right = sum(result.accuracy * len(result.scores) for result in results)
     left_out = int(np.sum(~complete))
     return {

@@ -1,13 +1,13 @@
 """A trained network as a SavedModel that takes raw pixels and needs no package of ours."""
 
 import os
-import shutil
 from pathlib import Path
 
 import keras
 import tensorflow as tf
 
 from keras_sphereface import images
+from keras_sphereface.folders import written_whole
 
 
 class EmbeddingModule(tf.Module):
@@ -50,11 +50,8 @@ def export_savedmodel(backbone: keras.Model, folder: str | os.PathLike) -> Path:
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / "saved_model.pb").is_file():
         raise FileExistsError(f"The folder must be new or hold a SavedModel. Received: {folder}")
-    partial = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
     module = EmbeddingModule(backbone)
     signatures = {"serving_default": module.serve, "embed": module.embed}
-    tf.saved_model.save(module, str(partial), signatures=signatures)
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+    with written_whole(folder) as partial:
+        tf.saved_model.save(module, str(partial), signatures=signatures)
     return folder

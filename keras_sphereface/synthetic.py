@@ -6,7 +6,6 @@ are drawn as polygons; it turns, is lit from one side, smiles, and is blurred an
 """
 
 import os
-import shutil
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from keras_sphereface import lfw
+from keras_sphereface.folders import written_whole
 from keras_sphereface.images import encode
 from keras_sphereface.progress import progress_bar
 
@@ -321,37 +321,32 @@ def generate_faces(
         pairs_per_class=pairs_per_class,
         seed=seed,
     )
-    if finished.exists() and any(finished.iterdir()):
-        if description(finished) == f"{wanted}\n":
-            return finished
-        shutil.rmtree(finished)
-    folder = finished.with_name(f".{finished.name}.partial")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    names = [f"person_{i:04d}" for i in range(1, num_people + num_test_people + 1)]
-    lines = []
-    total = len(names) * images_per_person
-    with progress_bar(total=total, unit="picture", desc="generating faces") as progress:
-        for person, name in enumerate(names):
-            traits = draw_traits(np.random.default_rng([seed, person]))
-            (folder / IMAGES / name).mkdir(parents=True, exist_ok=True)
-            for number in range(1, images_per_person + 1):
-                image, points = render(traits, np.random.default_rng([seed, person, number]))
-                key = f"{name}/{name}_{number:04d}.jpg"
-                (folder / IMAGES / key).write_bytes(encode(image))
-                lines.append("\t".join([key, *(f"{value:.2f}" for value in points.ravel())]))
-                progress.update()
-    (folder / LANDMARKS).write_text("\n".join(lines) + "\n")
-    test_names = names[num_people:]
-    (folder / TEST_PEOPLE).write_text("".join(f"{name}\n" for name in test_names))
-    if test_names:
-        rng = np.random.default_rng([seed, len(names)])
-        pairs = _draw_pairs(test_names, images_per_person, num_folds, pairs_per_class, rng)
-        lfw.write_pairs(folder / PAIRS, pairs)
-    (folder / DESCRIPTION).write_text(f"{wanted}\n")
-    if finished.exists():
-        finished.rmdir()
-    return folder.rename(finished)
+    in_use = finished.exists() and any(finished.iterdir())
+    if in_use and description(finished) == f"{wanted}\n":
+        return finished
+    with written_whole(finished) as folder:
+        names = [f"person_{i:04d}" for i in range(1, num_people + num_test_people + 1)]
+        lines = []
+        total = len(names) * images_per_person
+        with progress_bar(total=total, unit="picture", desc="generating faces") as progress:
+            for person, name in enumerate(names):
+                traits = draw_traits(np.random.default_rng([seed, person]))
+                (folder / IMAGES / name).mkdir(parents=True, exist_ok=True)
+                for number in range(1, images_per_person + 1):
+                    image, points = render(traits, np.random.default_rng([seed, person, number]))
+                    key = f"{name}/{name}_{number:04d}.jpg"
+                    (folder / IMAGES / key).write_bytes(encode(image))
+                    lines.append("\t".join([key, *(f"{value:.2f}" for value in points.ravel())]))
+                    progress.update()
+        (folder / LANDMARKS).write_text("\n".join(lines) + "\n")
+        test_names = names[num_people:]
+        (folder / TEST_PEOPLE).write_text("".join(f"{name}\n" for name in test_names))
+        if test_names:
+            rng = np.random.default_rng([seed, len(names)])
+            pairs = _draw_pairs(test_names, images_per_person, num_folds, pairs_per_class, rng)
+            lfw.write_pairs(folder / PAIRS, pairs)
+        (folder / DESCRIPTION).write_text(f"{wanted}\n")
+    return finished
 
 
 def description(folder: Path) -> str:

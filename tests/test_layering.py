@@ -10,7 +10,7 @@ from tests.conftest import ROOT
 
 PACKAGE = "keras_sphereface"
 LEVELS = [
-    {"angular", "verification", "config", "version", "compat", "progress"},
+    {"angular", "verification", "config", "version", "compat", "progress", "folders"},
     {"images", "alignment", "lfw", "bins", "losses", "backbones"}
     | {"separability", "records", "plotting"},
     {"layers", "augmentation", "sources", "synthetic", "export"},

@@ -208,6 +208,9 @@ def test_generated_records_follow_the_faces_they_are_made_of(tmp_path):
         counts.append((records.read_info(made.records), list(read(made.records))))
     assert counts[0] == counts[1]
     assert counts[2][0].num_classes == 1
+    shutil.rmtree(tmp_path / "records")
+    again = conversion.generated_records(tmp_path, 1, 2, 0, 1)
+    assert records.read_info(again.records) == counts[2][0]
 
 
 def test_existing_records_stay_unless_overwriting_is_asked_for(source, tmp_path):
