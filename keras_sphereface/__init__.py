@@ -13,19 +13,38 @@ from keras_sphereface.backbones import (
     sphereface36,
     sphereface64,
 )
+from keras_sphereface.family import (
+    ArcFace,
+    CosFace,
+    NormFace,
+    PlainSoftmax,
+    SphereFace2,
+    SphereFacePlus,
+    SphereFaceR,
+)
+from keras_sphereface.guard import ConvergenceGuard
 from keras_sphereface.layers import ASoftmax
-from keras_sphereface.losses import ASoftmaxLoss, unpack_head_output
+from keras_sphereface.losses import ASoftmaxLoss, HeadLoss, embedding_norm
 from keras_sphereface.version import __version__
 
 __all__ = [
     "ASoftmax",
     "ASoftmaxLoss",
+    "ArcFace",
+    "ConvergenceGuard",
+    "CosFace",
+    "HeadLoss",
+    "NormFace",
+    "PlainSoftmax",
+    "SphereFace2",
+    "SphereFacePlus",
+    "SphereFaceR",
     "__version__",
+    "embedding_norm",
     "sphereface",
     "sphereface4",
     "sphereface10",
     "sphereface20",
     "sphereface36",
     "sphereface64",
-    "unpack_head_output",
 ]

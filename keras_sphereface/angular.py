@@ -12,9 +12,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-# Below this the squared norm is floored. Its root, 1e-12, is far under any norm that
-# carries information in float32, and 1 / 1e-12 is still a finite float32.
-SQUARED_NORM_FLOOR = 1e-24
+# Norms are floored here: far under any norm that carries information in float32, while
+# its square, 1e-24, and its inverse are still finite float32 numbers.
+NORM_FLOOR = 1e-12
 
 
 class Annealing(NamedTuple):
@@ -24,6 +24,7 @@ class Annealing(NamedTuple):
     gamma: float = 0.12
     power: float = 1.0
     lambda_min: float = 5.0
+    warm_start: int = 0  # first steps with m = 1; the authors have none
 
 
 def check_integer(value: int, name: str, minimum: int) -> int:
@@ -37,24 +38,40 @@ def check_integer(value: int, name: str, minimum: int) -> int:
 
 
 def check_annealing(annealing: Annealing) -> Annealing:
-    """Return `annealing` as floats if every argument is finite and >= 0; raise otherwise."""
+    """Return `annealing` as plain numbers if all are finite and >= 0; raise otherwise."""
+    warm_start = check_integer(annealing.warm_start, "warm_start", 0)
     for name, value in annealing._asdict().items():
         message = f"`{name}` must be a finite number >= 0. Received: {name}={value!r}"
         if isinstance(value, bool) or not isinstance(value, numbers.Real):
             raise TypeError(message)
         if not (math.isfinite(value) and float(value) >= 0.0):
             raise ValueError(message)
-    return Annealing(*map(float, annealing))
+    base, gamma, power, lambda_min = map(float, annealing[:4])
+    return Annealing(base, gamma, power, lambda_min, warm_start)
 
 
 def l2_norm(x: tf.Tensor, axis: int = -1) -> tf.Tensor:
     """Euclidean norm along `axis`, kept as a dimension of size 1.
 
-    The square is floored at `SQUARED_NORM_FLOOR`: a zero vector has norm 1e-12 and a
-    zero gradient, where the plain norm would have a nan gradient.
+    The norm is floored at `NORM_FLOOR`: a zero vector has norm 1e-12 and a zero gradient,
+    where the plain norm would have a nan gradient.
     """
     squared = tf.reduce_sum(tf.square(x), axis=axis, keepdims=True)
-    return tf.sqrt(tf.maximum(squared, tf.cast(SQUARED_NORM_FLOOR, squared.dtype)))
+    return tf.sqrt(tf.maximum(squared, tf.cast(NORM_FLOOR**2, squared.dtype)))
+
+
+@tf.custom_gradient
+def inverse_norms(kernel: tf.Tensor) -> tf.Tensor:
+    """1 / |w_j| of each column: (D, C) -> (C,); the norm is floored at `NORM_FLOOR`."""
+    norms = tf.sqrt(tf.reduce_sum(tf.square(kernel), axis=0))
+    floor = tf.cast(NORM_FLOOR, norms.dtype)
+    inverse = 1.0 / tf.maximum(norms, floor)
+
+    def gradient(upstream):
+        slopes = tf.where(norms > floor, upstream * inverse**3, tf.zeros_like(norms))
+        return -kernel * slopes
+
+    return inverse, gradient
 
 
 def cosine_logits(embeddings: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -80,8 +97,8 @@ def cosine_logits(embeddings: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, 
             "`embeddings` (B, D) and `kernel` (D, C) must share D. "
             f"Received: embeddings.shape={embeddings.shape}, kernel.shape={kernel.shape}"
         )
-    unit_kernel = kernel / l2_norm(kernel, axis=0)
-    return tf.matmul(embeddings, unit_kernel), l2_norm(embeddings)
+    # The products are scaled, not the kernel: mostly B < D.
+    return tf.matmul(embeddings, kernel) * inverse_norms(kernel), l2_norm(embeddings)
 
 
 def target_cosines(embeddings: tf.Tensor, kernel: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
@@ -140,28 +157,29 @@ def _compiled_psi(m):
     return compiled
 
 
-def margin_logits(
-    target_logits: tf.Tensor, norms: tf.Tensor, m: int, annealing_lambda: tf.Tensor
-) -> tf.Tensor:
-    """The target logit of A-Softmax: |x| (lambda cos(theta) + psi(theta)) / (1 + lambda).
+def blend(cos_theta: tf.Tensor, m: int, annealing_lambda: tf.Tensor) -> tf.Tensor:
+    """What A-Softmax puts in the place of cos(theta_y): (lambda cos + psi) / (1 + lambda).
 
     Args:
-        target_logits: |x| cos(theta_y), any shape.
-        norms: |x|, of the same shape.
+        cos_theta: cosines, any shape.
         m: the margin, a Python int >= 1.
-        annealing_lambda: lambda, >= 0; large means softmax on the sphere, 0 the pure margin.
+        annealing_lambda: lambda, >= 0; 0 is the pure margin, and infinity the cosine itself.
     """
-    cos_theta = target_logits / norms
-    blended = annealing_lambda * cos_theta + psi(cos_theta, m)
-    return norms * blended / (1.0 + annealing_lambda)
+    # Written so that an infinite lambda gives no inf / inf.
+    return cos_theta + (psi(cos_theta, m) - cos_theta) / (1.0 + annealing_lambda)
 
 
 def annealing_lambda(step: tf.Tensor, annealing: Annealing = Annealing()) -> tf.Tensor:
     """lambda = max(lambda_min, base * (1 + gamma * step)^(-power)), float32.
 
     `step` is the number of the optimiser step being taken, the first being 1: with the
-    authors' arguments lambda is 892.9 at step 1, 16.36 at 501 and 5 from 1659 on.
+    authors' arguments lambda is 892.9 at step 1, 16.36 at 501 and 5 from 1659 on. In the first
+    `warm_start` steps lambda is infinite, which is m = 1, and the count begins after them.
     """
-    base, gamma, power, lambda_min = annealing
-    decay = tf.pow(1.0 + gamma * tf.cast(step, tf.float32), -power)
-    return tf.maximum(tf.cast(lambda_min, tf.float32), base * decay)
+    base, gamma, power, lambda_min, warm_start = annealing
+    step = tf.cast(step, tf.float32) - float(warm_start)
+    decay = tf.pow(1.0 + gamma * tf.maximum(step, 0.0), -power)
+    value = tf.maximum(tf.cast(lambda_min, tf.float32), base * decay)
+    if warm_start == 0:
+        return value
+    return tf.where(step > 0.0, value, float("inf"))

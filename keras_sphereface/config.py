@@ -59,8 +59,32 @@ class TrainConfig:
     )
     width: float = setting(1.0, "factor on the channels of a SphereFace network")
     embedding_size: int = setting(512, "size of FC1, the embedding")
-    head: str = setting("asoftmax", "softmax: the plain baseline", ("asoftmax", "softmax"))
-    m: int = setting(4, "the margin; 1: modified softmax")
+    head: str = setting(
+        "asoftmax",
+        "the classifier and its loss; softmax: the plain baseline",
+        (
+            *("softmax", "normface", "asoftmax", "sphereface+", "sphereface-r-v1"),
+            *("sphereface-r-v2", "sphereface2", "cosface", "arcface"),
+        ),
+    )
+    m: float | None = setting(
+        None, "the margin, if not the head's default (asoftmax: 4); 1: modified softmax"
+    )
+    scale: float | None = setting(None, "length of the embeddings, of heads that have one")
+    embedding_norm: str | None = setting(
+        None, "sphereface-r: hard, free or soft length", ("hard", "free", "soft")
+    )
+    gradient: str | None = setting(
+        None, "of the margin, if not the head's default", ("exact", "caffe", "detached")
+    )
+    kernel_norm: str | None = setting(
+        None, "projected: class weights kept at unit length", ("through", "projected")
+    )
+    chunk_size: int | None = setting(
+        None, "classes at once, to save memory; by default all up to 262,144 classes"
+    )
+    sample_rate: float = setting(1.0, "share of the classes seen at a step (Partial FC)")
+    warm_start: int = setting(0, "first steps with m = 1, before the annealing begins")
     base: float = setting(1000.0, "annealing: lambda before the first step")
     gamma: float = setting(0.12, "annealing: lambda = base (1 + gamma step)^-power")
     power: float = setting(1.0, "annealing: see gamma")
@@ -131,7 +155,8 @@ def parse_config(config_class: type[Config], argv: Sequence[str] | None = None) 
             options["action"] = argparse.BooleanOptionalAction
         else:
             several = typing.get_origin(field.type) is tuple
-            options["type"] = typing.get_args(field.type)[0] if several else field.type
+            # The type of `tuple[int, ...]` and of `int | None` is int.
+            options["type"] = (typing.get_args(field.type) or (field.type,))[0]
             options["choices"] = field.metadata["choices"]
             if several:
                 options["nargs"] = "+"

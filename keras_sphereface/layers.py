@@ -4,14 +4,12 @@ import keras
 import tensorflow as tf
 
 from keras_sphereface import angular
-from keras_sphereface.compat import add_step_counter
-from keras_sphereface.losses import CARRIER_COLUMNS, ASoftmaxLoss, pack_head_output
-
-HALF_DTYPES = ("float16", "bfloat16")
+from keras_sphereface.heads import AngularHead, own_columns
+from keras_sphereface.losses import ASoftmaxLoss
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
-class ASoftmax(keras.layers.Layer):
+class ASoftmax(AngularHead):
     """Angular softmax: embeddings (B, D) -> |x| cos(theta_j) for each of C classes.
 
     The margin enters in the loss, which knows the labels; the layer needs none:
@@ -24,10 +22,6 @@ class ASoftmax(keras.layers.Layer):
     of its own, so lambda continues after any way of saving and restoring weights. A training
     step is one call with `training=True`.
 
-    The output has C + 3 columns: the logits and three that carry |x|, lambda and m to the
-    loss. They are below every logit, so argmax and accuracy are those of the logits.
-    `unpack_head_output` takes the columns apart.
-
     Args:
         num_classes: C, an int >= 2.
         m: the margin, an int >= 1. m = 1 is the modified softmax: normalised class weights,
@@ -35,17 +29,22 @@ class ASoftmax(keras.layers.Layer):
         base, gamma, power, lambda_min: the annealing
             lambda = max(lambda_min, base * (1 + gamma * step)^(-power)); the authors' values
             by default. `base=0, lambda_min=0` is the pure margin.
-        kernel_initializer: of the class weights (D, C). By default uniform with variance
-            1 / D, as in the authors' code.
-        kernel_regularizer: of the class weights.
-        dtype: float32 (the default, also under a mixed policy) or float64: half precision
-            cannot count classes and costs the cosines three digits.
+        warm_start: an int >= 0, the number of first steps that are trained with m = 1; the
+            annealing counts from there.
+        gradient: "exact", the derivative of the loss; "detached", where the margin changes the
+            value of the target only and its slope is that of the cosine (Liu et al., "SphereFace
+            Revived", TPAMI 2022); or "caffe", that of the authors' first code: the class weights
+            learn as with "detached", the embeddings from a margin term of unit length.
+        **kwargs: `kernel_norm`, `chunk_size`, `sample_rate`, `seed`, `kernel_initializer`,
+            `kernel_regularizer` and `dtype` as for `AngularHead`, and `name`.
 
     Raises:
         TypeError, ValueError: if an argument is out of range.
 
     Reference: Liu et al., "SphereFace", CVPR 2017, equations 6 and 7.
     """
+
+    gradients = ("exact", "caffe", "detached")
 
     def __init__(
         self,
@@ -55,33 +54,15 @@ class ASoftmax(keras.layers.Layer):
         gamma: float = 0.12,
         power: float = 1.0,
         lambda_min: float = 5.0,
-        kernel_initializer="lecun_uniform",
-        kernel_regularizer=None,
-        dtype=None,
+        warm_start: int = 0,
+        gradient: str = "exact",
         **kwargs,
     ):
-        if dtype is None and keras.mixed_precision.global_policy().compute_dtype in HALF_DTYPES:
-            dtype = "float32"
-        super().__init__(dtype=dtype, **kwargs)
-        if self.compute_dtype in HALF_DTYPES:
-            raise ValueError(f"`dtype` must be float32 or float64. Received: dtype={dtype!r}")
-        self.num_classes = angular.check_integer(num_classes, "num_classes", 2)
+        super().__init__(num_classes, scale=None, gradient=gradient, **kwargs)
         self.m = angular.check_integer(m, "m", 1)
-        self.annealing = angular.check_annealing(angular.Annealing(base, gamma, power, lambda_min))
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.input_spec = keras.layers.InputSpec(ndim=2)
-
-    def build(self, input_shape):
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(input_shape[-1], self.num_classes),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
+        self.annealing = angular.check_annealing(
+            angular.Annealing(base, gamma, power, lambda_min, warm_start)
         )
-        self.step = add_step_counter(self, name="step")
-        self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: input_shape[-1]})
-        self.built = True
 
     @property
     def loss(self) -> ASoftmaxLoss:
@@ -90,25 +71,43 @@ class ASoftmax(keras.layers.Layer):
 
     @property
     def annealing_lambda(self) -> tf.Tensor:
-        """lambda after the steps counted so far, a float32 scalar."""
+        """lambda after the steps counted so far, a float32 scalar; infinite in the warm start."""
         return angular.annealing_lambda(tf.convert_to_tensor(self.step), self.annealing)
 
-    def call(self, embeddings, training=False):
-        if training:
-            # The first step is number 1, as in the authors' code.
-            self.step.assign_add(1)
-        logits, norms = angular.cosine_logits(embeddings, tf.convert_to_tensor(self.kernel))
-        return pack_head_output(logits, norms, self.annealing_lambda, self.m)
+    def target_cosine(self, cos_theta, context):
+        annealing_lambda = angular.annealing_lambda(context.step, self.annealing)
+        return angular.blend(cos_theta, self.m, tf.cast(annealing_lambda, cos_theta.dtype))
 
-    def compute_output_shape(self, input_shape):
-        return (input_shape[0], self.num_classes + CARRIER_COLUMNS)
+    def target_logits(self, own, labels, context):
+        target = super().target_logits(own, labels, context)
+        return (
+            target + self._caffe_term(own, labels, context) if self.gradient == "caffe" else target
+        )
+
+    def _caffe_term(self, own, labels, context):
+        """Zeros (B,) whose slope by the embeddings makes "detached" that of the authors' code.
+
+        With d(|x| psi) / dx = a w + b x, w the unit class weight, that code divides a and b by
+        (a^2 + b^2)^(1/2); lambda blends the result with w.
+        """
+        embeddings, norms = context.embeddings, context.norms[:, 0]
+        with tf.GradientTape() as tape:
+            cos_theta = tf.stop_gradient(own / norms)
+            tape.watch(cos_theta)
+            value = angular.psi(cos_theta, self.m)
+        a = tape.gradient(value, cos_theta)
+        b = tf.stop_gradient((value - cos_theta * a) / norms)
+        length = tf.sqrt(tf.square(a) + tf.square(b))
+        weights = own_columns(context, labels)
+        along_weight = tf.reduce_sum(embeddings * weights, axis=1) / angular.l2_norm(weights)[:, 0]
+        along_embedding = tf.reduce_sum(tf.square(embeddings), axis=1) / 2.0
+        annealing_lambda = angular.annealing_lambda(context.step, self.annealing)
+        share = tf.cast(1.0 / (1.0 + annealing_lambda), own.dtype)
+        # The slope of "detached" is w; a and b come in its place, by the margin's share.
+        term = share * ((a / length - 1.0) * along_weight + b / length * along_embedding)
+        return term - tf.stop_gradient(term)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "num_classes": self.num_classes,
-            "m": self.m,
-            **self.annealing._asdict(),
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
-            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
-        }
+        config = super().get_config()
+        del config["scale"]
+        return {**config, "m": self.m, **self.annealing._asdict()}

@@ -1,50 +1,64 @@
-"""`ASoftmaxLoss`, and the form in which a head hands over what its loss needs.
+"""`HeadLoss`, and the way a head hands its loss what that needs.
 
-A Keras loss sees one tensor, but A-Softmax needs three things beside the logits: the norm
-|x|, the current lambda, and the m of the head. They travel as three further columns:
-
-    [ |x| cos(theta_1) ... |x| cos(theta_C), -|x|, -(1 + |x|)(1 + lambda), -(1 + |x|) m ]
-
-A logit is never below -|x| and the other two columns are always below it, so no carrier
-column can win an argmax and `metrics=["accuracy"]` reads the logits without the margin.
-The head is the only owner of m and lambda: a loss with another m is refused.
+A Keras loss sees one tensor: what the head returned. A margin needs more: the embeddings, the
+class weights, lambda. The head leaves them as an attribute on the tensor that it returns, a
+`HeadContext`, as Keras' own softmax leaves its logits there for the cross-entropy. So the
+output is plain logits (B, C), every metric reads it, the head stays the only owner of its
+settings, and logits that no one reads are never computed in a compiled step.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from keras_sphereface import angular
 
-CARRIER_COLUMNS = 3
+ATTRIBUTE = "_keras_sphereface_context"
+NO_CONTEXT = (
+    "The loss of a head must be given the very tensor that the head returned: the head must be the "
+    "model's last layer and be called in the same function as the loss."
+)
 
 
-class HeadOutput(NamedTuple):
-    """What an `ASoftmax` head says about a batch."""
+class HeadContext(NamedTuple):
+    """What one call of a head knows; see `context_of`."""
 
-    logits: tf.Tensor  # (B, C), |x| cos(theta_j), without the margin
+    head: Any  # the layer
+    embeddings: tf.Tensor  # (B, D)
     norms: tf.Tensor  # (B, 1), |x|
-    annealing_lambda: tf.Tensor  # (B, 1), the same in every row
-    m: tf.Tensor  # (B, 1), the same in every row, a whole number
+    rows: tf.Tensor  # (B, D), the embeddings, scaled as the logits are
+    kernels: list[tf.Tensor]  # blocks (D, C_b) of class weights
+    biases: list[tf.Tensor]  # (C_b,) each, or empty
+    products: tf.Tensor | None  # (B, C), the logits without bias, where there is one block
+    step: tf.Tensor  # int64, the number of this training step, or of the last one
+    training: bool
 
 
-def pack_head_output(
-    logits: tf.Tensor, norms: tf.Tensor, annealing_lambda: tf.Tensor, m: int
-) -> tf.Tensor:
-    """(B, C) logits and (B, 1) norms -> (B, C + 3); see the module's text."""
-    beyond = -(1.0 + tf.stop_gradient(norms))
-    annealing_lambda = tf.cast(annealing_lambda, norms.dtype)
-    return tf.concat(
-        [logits, -norms, beyond * (1.0 + annealing_lambda), beyond * float(m)], axis=-1
-    )
+class Assessment(NamedTuple):
+    """What a head says about a batch with labels; one value a sample, (B,)."""
+
+    losses: tf.Tensor  # with the margin
+    correct: tf.Tensor  # bool: without margin, the own class is above all that were looked at
+    cos_theta: tf.Tensor  # of the angle to the own class weight
 
 
-def unpack_head_output(outputs: tf.Tensor) -> HeadOutput:
-    """The inverse of `pack_head_output`: (B, C + 3) -> logits, norms, lambda and m."""
-    logits, norms = outputs[:, :-CARRIER_COLUMNS], -outputs[:, -3:-2]
-    carried = tf.stop_gradient(outputs[:, -2:] / -(1.0 + norms))
-    return HeadOutput(logits, norms, carried[:, :1] - 1.0, tf.round(carried[:, 1:]))
+def leave_context(outputs: tf.Tensor, context: HeadContext) -> tf.Tensor:
+    """Return `outputs` with `context` on it."""
+    setattr(outputs, ATTRIBUTE, context)
+    return outputs
+
+
+def context_of(outputs: tf.Tensor) -> HeadContext:
+    """What the head left on its outputs.
+
+    Raises:
+        ValueError: if `outputs` is not the very tensor that a head returned.
+    """
+    context = getattr(outputs, ATTRIBUTE, None)
+    if context is None:
+        raise ValueError(f"{NO_CONTEXT} Received: {outputs!r}")
+    return context
 
 
 def flat_labels(labels: tf.Tensor) -> tf.Tensor:
@@ -64,77 +78,75 @@ def flat_labels(labels: tf.Tensor) -> tf.Tensor:
     return labels if labels.dtype.is_floating else tf.cast(labels, tf.int64)
 
 
-def target_logits(logits: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """The logit of each sample's own class: (B, C), (B,) -> (B, 1)."""
-    return tf.gather(logits, labels[:, None], batch_dims=1)
+def checked_labels(labels: tf.Tensor, num_classes: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Labels of any form -> (B,) int32 in [0, num_classes), and (B,) whether they were so.
 
-
-def asoftmax_loss(labels: tf.Tensor, outputs: tf.Tensor, m: int) -> tf.Tensor:
-    """A-Softmax cross-entropy, one value a sample (paper, eq. 7, with the authors' annealing).
-
-    Args:
-        labels: (B,) or (B, 1), whole numbers in [0, C).
-        outputs: (B, C + 3), what an `ASoftmax` head returned.
-        m: the margin, which must be the head's.
-
-    Returns:
-        (B,) losses. A label out of range or a wrong m stops the program with an
-        InvalidArgumentError where assertions run, and is nan where they do not (XLA).
+    A label out of range stops the program with an InvalidArgumentError. Where assertions do not
+    run (XLA) it becomes 0, and the caller must not use what comes of it.
     """
-    logits, norms, annealing_lambda, head_m = unpack_head_output(outputs)
     labels = flat_labels(labels)
-    num_classes = tf.shape(logits)[1]
-    in_range = (labels >= 0) & (labels < tf.cast(num_classes, labels.dtype))
+    valid = (labels >= 0) & (labels < tf.cast(num_classes, labels.dtype))
     if labels.dtype.is_floating:
-        in_range &= labels == tf.round(labels)
-    # nan comes from nan embeddings, and is no matter of m: the loss is nan then, as it must be.
-    same_m = (head_m[:, 0] == float(m)) | tf.math.is_nan(head_m[:, 0])
-    checks = [
-        tf.debugging.Assert(
-            tf.reduce_all(in_range),
-            [
-                "Labels must be whole numbers >= 0 and below num_classes =",
-                num_classes,
-                "Received labels from",
-                tf.reduce_min(labels),
-                "to",
-                tf.reduce_max(labels),
-            ],
-        ),
-        tf.debugging.Assert(
-            tf.reduce_all(same_m),
-            [
-                "The loss must have the m of its head; use `loss=head.loss`. Received: m =",
-                m,
-                "in the loss, and in the head m =",
-                head_m[:1, 0],
-            ],
-        ),
-    ]
-    # In XLA the assertions vanish, and a gather out of range must not read garbage.
-    labels = tf.cast(tf.where(in_range, labels, tf.zeros_like(labels)), tf.int32)
-    own = target_logits(logits, labels)
-    with_margin = angular.margin_logits(own, norms, m, annealing_lambda)
-    rows = tf.range(tf.shape(labels)[0])
-    logits = tf.tensor_scatter_nd_update(
-        logits, tf.stack([rows, labels], axis=1), with_margin[:, 0]
+        valid &= labels == tf.round(labels)
+    assertion = tf.debugging.Assert(
+        tf.reduce_all(valid),
+        [
+            "Labels must be whole numbers >= 0 and below num_classes =",
+            num_classes,
+            "Received labels from",
+            tf.reduce_min(labels),
+            "to",
+            tf.reduce_max(labels),
+        ],
     )
     # Run eagerly, an assertion has been made already and is None here.
-    with tf.control_dependencies([check for check in checks if check is not None]):
-        losses = tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-    return tf.where(in_range & same_m, losses, float("nan"))
+    with tf.control_dependencies([] if assertion is None else [assertion]):
+        return tf.cast(tf.where(valid, labels, tf.zeros_like(labels)), tf.int32), valid
+
+
+def _failing_values(outputs):
+    """(B,) values that are an error when they are computed, and nan in XLA.
+
+    Under a strategy Keras 3 traces losses and metrics once with a tensor of its own, and never
+    runs that.
+    """
+    assertion = tf.debugging.Assert(False, [NO_CONTEXT, "Received:", outputs])
+    with tf.control_dependencies([assertion]):
+        return tf.fill(tf.shape(outputs)[:1], tf.constant(float("nan"), outputs.dtype))
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
-class ASoftmaxLoss(keras.losses.Loss):
-    """The loss that belongs to an `ASoftmax` head; best taken from it as `head.loss`.
+class HeadLoss(keras.losses.Loss):
+    """The loss of the head whose outputs it is given; best taken from it as `head.loss`.
 
-    It holds m only. Lambda and the norms come with the head's outputs, so the annealing has
-    one owner and continues wherever the head's weights are restored.
+    It holds no settings: margin, scale and lambda are the head's, and continue wherever the
+    head's weights are restored. `y_true` are labels (B,) or (B, 1), whole numbers in [0, C);
+    `y_pred` is the tensor that the head returned.
 
     Args:
-        m: the margin of the head, an int >= 1. Another m than the head's is an error
-            at the first batch.
+        name: the loss's name.
+        **kwargs: as for `keras.losses.Loss`, for example `reduction`.
+    """
+
+    def __init__(self, name: str = "head_loss", **kwargs):
+        super().__init__(name=name, **kwargs)
+
+    def call(self, y_true, y_pred):
+        if not tf.executing_eagerly() and not hasattr(y_pred, ATTRIBUTE):
+            return _failing_values(y_pred)
+        self.check(context_of(y_pred).head)
+        return context_of(y_pred).head.assess(y_true, y_pred).losses
+
+    def check(self, head) -> None:
+        """Refuse a head that this loss is not for."""
+
+
+@keras.saving.register_keras_serializable(package="keras_sphereface")
+class ASoftmaxLoss(HeadLoss):
+    """The loss that belongs to an `ASoftmax` head; best taken from it as `head.loss`.
+
+    Args:
+        m: the margin of the head, an int >= 1. Another m than the head's is an error.
         name: the loss's name.
         **kwargs: as for `keras.losses.Loss`, for example `reduction`.
 
@@ -146,8 +158,22 @@ class ASoftmaxLoss(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
         self.m = angular.check_integer(m, "m", 1)
 
-    def call(self, y_true, y_pred):
-        return asoftmax_loss(y_true, y_pred, self.m)
+    def check(self, head):
+        head_m = getattr(head, "m", None)
+        if head_m != self.m:
+            raise ValueError(
+                "The loss must have the m of its head; use `loss=head.loss`. "
+                f"Received: m={self.m} in the loss, and in the head m={head_m}"
+            )
 
     def get_config(self):
         return {**super().get_config(), "m": self.m}
+
+
+@keras.saving.register_keras_serializable(package="keras_sphereface")
+def embedding_norm(y_true, y_pred):
+    """|x| of each sample, (B,): a metric, `metrics=["accuracy", embedding_norm]`."""
+    del y_true
+    if not tf.executing_eagerly() and not hasattr(y_pred, ATTRIBUTE):
+        return _failing_values(y_pred)
+    return context_of(y_pred).norms[:, 0]

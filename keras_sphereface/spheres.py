@@ -14,7 +14,6 @@ from keras_sphereface.config import SpheresConfig
 from keras_sphereface.conversion import generated_records
 from keras_sphereface.images import normalize
 from keras_sphereface.layers import ASoftmax
-from keras_sphereface.losses import unpack_head_output
 from keras_sphereface.progress import progress_bar
 
 BATCH_SIZE = 64
@@ -113,7 +112,7 @@ def train_sphere(train: Faces, test: Faces, dim: int, m: int, steps: int, seed: 
         model.train_on_batch(normalize(images).numpy(), train.labels[batch])
     embedder = keras.Sequential(model.layers[:-1])
     embeddings = embedder.predict(normalize(test.images).numpy(), verbose=0)
-    logits = unpack_head_output(head(embeddings)).logits.numpy()
+    logits = head(embeddings).numpy()
     return Sphere(
         m=m,
         embeddings=embeddings,

@@ -22,7 +22,9 @@ from keras_sphereface import angular, backbones, export, pipeline, records
 from keras_sphereface.augmentation import Augmentation
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.conversion import generated_records
-from keras_sphereface.layers import ASoftmax
+from keras_sphereface.family import make_head
+from keras_sphereface.guard import ConvergenceWatch
+from keras_sphereface.heads import AngularHead
 from keras_sphereface.progress import progress_bar
 
 LOG_FIELDS = (
@@ -40,6 +42,11 @@ CHECKPOINTS_KEPT = 2
 # Settings that may change between a run and its continuation.
 MAY_CHANGE = ("data", "workdir", "log_steps", "checkpoint_steps")
 SETTINGS_FILE = "config.json"
+# The settings of every head; those it does not have must stay at None.
+HEAD_SETTINGS = (
+    *("m", "scale", "embedding_norm", "gradient", "kernel_norm"),
+    *("chunk_size", "sample_rate", "seed"),
+)
 
 
 class Trainer(NamedTuple):
@@ -47,7 +54,7 @@ class Trainer(NamedTuple):
 
     strategy: tf.distribute.Strategy
     backbone: keras.Model
-    head: keras.layers.Layer
+    head: AngularHead
     optimizer: keras.optimizers.Optimizer
 
     @property
@@ -117,6 +124,8 @@ def check_settings(config: TrainConfig) -> None:
         **dict.fromkeys(("epochs", "learning_rate", "weight_decay"), (0, math.inf)),
         **dict.fromkeys(("shift", "rotation"), (0, math.inf)),
         **dict.fromkeys(("momentum", "zoom"), (0, 0.999)),
+        "warm_start": (0, math.inf),
+        "sample_rate": (1e-9, 1),
         **dict.fromkeys(("brightness", "contrast", "erase"), (0, 1)),
     }
     for name, (low, high) in ranges.items():
@@ -127,7 +136,7 @@ def check_settings(config: TrainConfig) -> None:
             )
     for field in dataclasses.fields(config):
         choices, value = field.metadata["choices"], getattr(config, field.name)
-        if choices and value not in choices:
+        if choices and value is not None and value not in choices:
             raise ValueError(
                 f"`{field.name}` must be one of {', '.join(map(str, choices))}. "
                 f"Received: {field.name}={value!r}"
@@ -168,7 +177,7 @@ def make_trainer(
             embedding_size=config.embedding_size,
             seed=config.seed,
         )
-        head = make_head(config, info.num_classes)
+        head = head_of(config, info.num_classes)
         head.build(network.output_shape)
         schedule = learning_rate_schedule(config, total_steps)
         optimizer = (
@@ -206,17 +215,16 @@ def backbone_by_name(name: str, width: float = 1.0) -> Callable[..., keras.Model
     return functools.partial(backbones.sphereface, names[name], width=width)
 
 
-def make_head(config: TrainConfig, num_classes: int) -> keras.layers.Layer:
-    """The classification layer that the settings ask for; both kinds have a `kernel`."""
-    if config.head == "softmax":
-        initializer = keras.initializers.LecunUniform(seed=config.seed)
-        return keras.layers.Dense(num_classes, kernel_initializer=initializer, name="head")
-    return ASoftmax(
-        num_classes,
-        m=config.m,
-        **{name: getattr(config, name) for name in angular.Annealing._fields},
-        kernel_initializer=keras.initializers.LecunUniform(seed=config.seed),
-        name="head",
+def head_of(config: TrainConfig, num_classes: int) -> AngularHead:
+    """The classification layer that the settings ask for."""
+    settings = {name: getattr(config, name) for name in HEAD_SETTINGS}
+    if config.head in ("asoftmax", "sphereface+"):
+        settings |= {name: getattr(config, name) for name in angular.Annealing._fields}
+        # The margin of these is a whole number; another is refused by the head.
+        settings["m"] = int(config.m) if config.m is not None and config.m % 1 == 0 else config.m
+    initializer = keras.initializers.LecunUniform(seed=config.seed)
+    return make_head(
+        config.head, num_classes, **settings, kernel_initializer=initializer, name="head"
     )
 
 
@@ -228,14 +236,12 @@ def make_step(trainer: Trainer, config: TrainConfig) -> Callable[[tf.data.Iterat
     """
     strategy, backbone, head, optimizer = trainer
     variables = backbone.trainable_variables + head.trainable_variables
-    loss_of = head.loss.call if isinstance(head, ASoftmax) else _softmax_loss
 
     def replica_step(images, labels):
         with tf.GradientTape() as tape:
             embeddings = tf.cast(backbone(images, training=True), tf.float32)
-            outputs = head(embeddings, training=True)
-            per_sample = loss_of(labels, outputs)
-            loss = tf.reduce_sum(per_sample) / config.batch_size
+            assessed = head.assess(labels, head(embeddings, training=True))
+            loss = tf.reduce_sum(assessed.losses) / config.batch_size
             if backbone.losses:  # a network of the user's own may have regularisers
                 loss += tf.add_n(backbone.losses) / strategy.num_replicas_in_sync
         gradients = tape.gradient(loss, variables)
@@ -245,13 +251,13 @@ def make_step(trainer: Trainer, config: TrainConfig) -> Callable[[tf.data.Iterat
         share = config.weight_decay / strategy.num_replicas_in_sync
         gradients = solver_gradients(gradients, variables, share)
         optimizer.apply_gradients(zip(gradients, variables, strict=True))
-        right = tf.cast(tf.argmax(outputs, axis=-1, output_type=tf.int32) == labels, tf.float32)
-        cos_theta = angular.target_cosines(embeddings, tf.convert_to_tensor(head.kernel), labels)
-        angles = tf.acos(tf.clip_by_value(cos_theta, -1.0, 1.0)) * (180.0 / math.pi)
-        annealing_lambda = head.annealing_lambda if isinstance(head, ASoftmax) else 0.0
+        angles = tf.acos(tf.clip_by_value(assessed.cos_theta, -1.0, 1.0)) * (180.0 / math.pi)
         norms = angular.l2_norm(embeddings)[:, 0]
-        lambdas = annealing_lambda * tf.ones_like(norms)
-        return tf.stack([tf.reduce_sum(x) for x in (per_sample, right, lambdas, angles, norms)])
+        lambdas = head.annealing_lambda * tf.ones_like(norms)
+        right = tf.cast(assessed.correct, tf.float32)
+        return tf.stack(
+            [tf.reduce_sum(x) for x in (assessed.losses, right, lambdas, angles, norms)]
+        )
 
     @tf.function
     def step(iterator):
@@ -276,11 +282,7 @@ def solver_gradients(gradients, variables, weight_decay: float) -> list[tf.Tenso
 
 
 def _is_bias(variable):
-    return variable.name.split("/")[-1].split(":")[0] == "bias"
-
-
-def _softmax_loss(labels, logits):
-    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+    return variable.name.split("/")[-1].startswith("bias")
 
 
 def _run(trainer, manager, config, info, total_steps):
@@ -293,6 +295,7 @@ def _run(trainer, manager, config, info, total_steps):
     schedule = learning_rate_schedule(config, total_steps)
     log = TrainingLog(Path(config.workdir), trainer.step)
     progress = progress_bar(total=total_steps, initial=trainer.step, unit="step", desc="training")
+    watch = ConvergenceWatch(trainer.head, patience=max(200, total_steps // 20))
     with log, progress:
         sums, since, started = [], trainer.step, time.monotonic()
         for step in range(trainer.step + 1, total_steps + 1):
@@ -309,6 +312,9 @@ def _run(trainer, manager, config, info, total_steps):
                     f"loss {means[0]:.3f} accuracy {means[1]:.3f} lambda {means[2]:.1f}"
                 )
                 _check_finite(means[0], step, config)
+                message = watch.see(means[0], norm=means[4], steps=step - since)
+                if message:
+                    progress.write(f"step {step}: {message}")
                 sums, since, started = [], step, time.monotonic()
             if last or step % config.checkpoint_steps == 0:
                 # A run that diverged must not be continued from where it did.

@@ -127,23 +127,32 @@ def test_annealing_with_base_0_is_the_pure_margin():
     annealing = Annealing(base=0.0, lambda_min=0.0)
     assert float(angular.annealing_lambda(7, annealing)) == 0.0
     cosines = tf.constant([0.3, -0.8])
-    np.testing.assert_allclose(
-        angular.margin_logits(2.0 * cosines, tf.constant([2.0, 2.0]), 4, 0.0),
-        2.0 * angular.psi(cosines, 4),
-        rtol=1e-6,
-    )
+    np.testing.assert_allclose(angular.blend(cosines, 4, 0.0), angular.psi(cosines, 4), rtol=1e-6)
 
 
-def test_a_large_lambda_leaves_the_logit_as_it_is():
-    logits, norms = tf.constant([1.5, -0.4]), tf.constant([2.0, 2.0])
-    np.testing.assert_allclose(angular.margin_logits(logits, norms, 4, 1e8), logits, rtol=1e-6)
+def test_the_annealing_counts_from_the_end_of_the_warm_start():
+    annealing = Annealing(warm_start=10)
+    assert np.isposinf(angular.annealing_lambda(10, annealing))
+    np.testing.assert_allclose(angular.annealing_lambda(11, annealing), 892.857, rtol=1e-5)
+    np.testing.assert_allclose(angular.annealing_lambda(511, annealing), 16.3613, rtol=1e-5)
 
 
-@pytest.mark.parametrize("m", [1, 4])
-def test_margin_logits_have_finite_gradients_everywhere(m):
-    logits, norms = tf.constant([3.0, -3.0, 0.0, 1e6]), tf.constant([3.0, 3.0, 1e-12, 1e6])
+@pytest.mark.parametrize("annealing_lambda", [1e8, np.inf])
+def test_a_large_lambda_leaves_the_cosine_as_it_is(annealing_lambda):
+    cosines = tf.constant([0.75, -0.2])
     with tf.GradientTape() as tape:
-        tape.watch([logits, norms])
-        values = angular.margin_logits(logits, norms, m, 5.0)
-    for gradient in tape.gradient(values, [logits, norms]):
-        assert np.isfinite(gradient).all()
+        tape.watch(cosines)
+        blended = angular.blend(cosines, 4, annealing_lambda)
+    np.testing.assert_allclose(blended, cosines, rtol=1e-6)
+    np.testing.assert_allclose(tape.gradient(blended, cosines), [1.0, 1.0], rtol=1e-6)
+
+
+def test_inverse_norms_have_the_right_gradient_and_none_at_zero():
+    kernel = tf.constant(np.array([[3.0, 0.0, 1.0], [4.0, 0.0, 0.0]]))
+    with tf.GradientTape() as tape:
+        tape.watch(kernel)
+        inverse = angular.inverse_norms(kernel)
+    np.testing.assert_allclose(inverse, [0.2, 1e12, 1.0])
+    # d|w|^-1 / dw = -w / |w|^3
+    expected = [[-3 / 125, 0.0, -1.0], [-4 / 125, 0.0, 0.0]]
+    np.testing.assert_allclose(tape.gradient(inverse, kernel), expected)

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from keras_sphereface import config
+from keras_sphereface.family import HEADS, make_head
 
 ALL = (
     config.FacesConfig,
@@ -28,9 +29,21 @@ def test_flags_become_fields_of_their_types():
     assert records == config.RecordsConfig(source="s", out="o", overwrite=True)
 
 
+def test_optional_flags_are_none_until_they_are_given():
+    assert config.TrainConfig().chunk_size is None
+    parsed = config.parse_config(config.TrainConfig, "--m 1.5 --chunk-size 7".split())
+    assert (parsed.m, parsed.chunk_size) == (1.5, 7)
+
+
+def test_every_head_can_be_asked_for():
+    fields = {field.name: field for field in dataclasses.fields(config.TrainConfig)}
+    assert set(fields["head"].metadata["choices"]) == set(HEADS)
+
+
 def test_the_training_defaults_are_the_papers():
     defaults = config.TrainConfig()
-    assert (defaults.backbone, defaults.m, defaults.embedding_size) == ("sphereface20", 4, 512)
+    assert (defaults.backbone, defaults.head, defaults.m) == ("sphereface20", "asoftmax", None)
+    assert (make_head("asoftmax", 10, m=defaults.m).m, defaults.embedding_size) == (4, 512)
     assert (defaults.batch_size, defaults.total_steps) == (256, 28_000)
     assert (defaults.learning_rate, defaults.momentum, defaults.weight_decay) == (0.1, 0.9, 5e-4)
     annealing = defaults.base, defaults.gamma, defaults.power, defaults.lambda_min

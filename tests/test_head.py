@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_sphereface import ASoftmax, ASoftmaxLoss, unpack_head_output
+from keras_sphereface import ASoftmax, ASoftmaxLoss
 from tests.test_angular import psi_by_definition
 
 NUM_CLASSES, SIZE = 5, 6
@@ -110,16 +110,12 @@ def test_a_zero_class_weight_gives_finite_numbers(batch):
     assert np.isfinite(tape.gradient(loss, head.trainable_variables[0])).all()
 
 
-def test_carrier_columns_come_back_and_never_win(batch):
-    head = ASoftmax(NUM_CLASSES, m=3, base=7.0, lambda_min=7.0)
+def test_the_outputs_are_the_logits_without_the_margin(batch):
+    head = ASoftmax(NUM_CLASSES, m=3)
     outputs = head(100.0 * batch[0])
-    logits, norms, annealing_lambda, m = unpack_head_output(outputs)
-    assert logits.shape == (64, NUM_CLASSES)
-    np.testing.assert_allclose(norms[:, 0], np.linalg.norm(100.0 * batch[0], axis=1), rtol=1e-5)
-    np.testing.assert_allclose(annealing_lambda, 7.0, rtol=1e-5)
-    np.testing.assert_array_equal(m, 3.0)
-    np.testing.assert_array_equal(np.argmax(outputs, 1), np.argmax(logits, 1))
-    assert np.all(outputs[:, NUM_CLASSES:] <= np.min(logits, axis=1, keepdims=True) + 1e-3)
+    kernel = head.get_weights()[0]
+    expected = 100.0 * batch[0] @ (kernel / np.linalg.norm(kernel, axis=0))
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-4)
 
 
 @pytest.mark.parametrize("label_shape", [(-1,), (-1, 1)])
@@ -128,7 +124,7 @@ def test_fit_learns_and_reads_accuracy_without_the_margin(batch, label_shape):
     model = small_model(base=10.0)
     history = model.fit(embeddings, labels.reshape(label_shape), epochs=30, verbose=0)
     assert history.history["loss"][-1] < 0.7 * history.history["loss"][0]
-    logits = unpack_head_output(model.predict(embeddings, verbose=0)).logits
+    logits = model.predict(embeddings, verbose=0)
     expected = np.mean(np.argmax(logits, axis=1) == labels)
     reported = model.evaluate(embeddings, labels.reshape(label_shape), verbose=0)[1]
     assert reported == pytest.approx(expected)
@@ -156,8 +152,9 @@ def test_annealing_counts_optimiser_steps_only(batch):
 
 def test_the_first_step_trains_with_the_lambda_of_step_1(batch):
     head = ASoftmax(NUM_CLASSES)
-    carried = unpack_head_output(head(batch[0], training=True)).annealing_lambda
-    np.testing.assert_allclose(carried, 892.857, rtol=1e-4)
+    outputs = head(batch[0], training=True)
+    expected = loss_by_definition(batch[0], head.get_weights()[0], batch[1], 4, 1000 / 1.12)
+    np.testing.assert_allclose(head.loss.call(batch[1], outputs), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_resuming_from_a_keras_file_equals_training_on(batch, tmp_path):
@@ -303,11 +300,13 @@ def test_images_instead_of_embeddings_are_refused():
 @pytest.mark.parametrize("eager", [True, False])
 def test_labels_out_of_range_are_refused(batch, bad, eager):
     head = ASoftmax(NUM_CLASSES)
-    outputs = head(batch[0])
     labels = np.where(np.arange(64) == 7, bad, batch[1])
-    loss = head.loss if eager else tf.function(head.loss.__call__)
+
+    def losses(embeddings, labels):
+        return head.loss(labels, head(embeddings))
+
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"below num_classes(.|\n)*Received"):
-        loss(labels, outputs)
+        (losses if eager else tf.function(losses))(batch[0], labels)
 
 
 def test_the_error_names_the_bad_label_wherever_it_stands():
@@ -327,9 +326,9 @@ def test_labels_that_are_no_whole_numbers_are_refused(batch, bad):
 
 def test_labels_out_of_range_give_nan_where_assertions_do_not_run(batch):
     head = ASoftmax(NUM_CLASSES)
-    outputs = head(batch[0])
     labels = np.where(np.arange(64) == 7, NUM_CLASSES, batch[1])
-    losses = tf.function(head.loss.call, jit_compile=True)(labels, outputs)
+    compiled = tf.function(lambda x, y: head.loss.call(y, head(x)), jit_compile=True)
+    losses = compiled(batch[0], labels)
     np.testing.assert_array_equal(np.isnan(losses), np.arange(64) == 7)
 
 
@@ -341,11 +340,23 @@ def test_one_hot_labels_are_refused(batch):
 
 def test_a_loss_with_another_m_than_the_head_is_refused(batch):
     outputs = ASoftmax(NUM_CLASSES, m=4)(batch[0])
-    with pytest.raises(tf.errors.InvalidArgumentError, match=r"head\.loss"):
+    with pytest.raises(ValueError, match=r"use `loss=head.loss`. Received: m=3 in the loss"):
         ASoftmaxLoss(m=3)(batch[1], outputs)
 
 
-def test_nan_embeddings_give_a_nan_loss_and_not_a_talk_about_m(batch):
+def test_a_loss_of_something_else_than_the_heads_outputs_is_refused(batch):
+    head = ASoftmax(NUM_CLASSES)
+    with pytest.raises(ValueError, match="the very tensor that the head returned"):
+        head.loss(batch[1], head(batch[0]).numpy())
+
+
+def test_outputs_that_crossed_into_another_function_are_refused_when_it_runs(batch):
+    head = ASoftmax(NUM_CLASSES)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the very tensor"):
+        tf.function(head.loss.__call__)(batch[1], head(batch[0]))
+
+
+def test_nan_embeddings_give_a_nan_loss(batch):
     head = ASoftmax(NUM_CLASSES)
     losses = head.loss.call(batch[1], head(np.full_like(batch[0], np.nan)))
     assert np.isnan(losses).all()

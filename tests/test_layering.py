@@ -11,11 +11,12 @@ from tests.conftest import ROOT
 PACKAGE = "keras_sphereface"
 LEVELS = [
     {"angular", "verification", "config", "version", "compat", "progress", "folders"},
-    {"images", "alignment", "lfw", "bins", "losses", "backbones"}
+    {"images", "alignment", "lfw", "bins", "logits", "losses", "margins", "backbones"}
     | {"separability", "records", "plotting"},
-    {"layers", "augmentation", "sources", "synthetic", "export"},
-    {"conversion", "pipeline"},
-    {"training", "evaluation", "spheres"},
+    {"heads", "augmentation", "sources", "synthetic", "export"},
+    {"layers", "guard", "conversion", "pipeline"},
+    {"family", "evaluation"},
+    {"training", "spheres"},
 ]
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}
 MODULES = sorted((ROOT / PACKAGE).glob("*.py"))

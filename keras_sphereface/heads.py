@@ -1,0 +1,326 @@
+"""`AngularHead`: what all classification layers of the family share."""
+
+import keras
+import tensorflow as tf
+
+from keras_sphereface import angular, logits
+from keras_sphereface.compat import add_step_counter
+from keras_sphereface.losses import (
+    Assessment,
+    HeadContext,
+    HeadLoss,
+    checked_labels,
+    context_of,
+    leave_context,
+)
+
+HALF_DTYPES = ("float16", "bfloat16")
+KERNEL_NORMS = ("through", "projected")
+GRADIENTS = ("exact", "detached")
+
+# More classes than this, and a head works in blocks unless told otherwise: the float32 logits of
+# 256 samples would take more than 256 MiB.
+MOST_CLASSES_AT_ONCE = 2**18
+# Wide enough for fast products, small enough that a block is nothing beside the kernel. Not a
+# multiple of 1024: rows at such distances fall on the same lines of the cache.
+DEFAULT_CHUNK_SIZE = 255 * 64
+
+
+def check_real(value: float, name: str, low: float, high: float = float("inf")) -> float:
+    """Return `value` as a float if it is in [low, high] and finite; raise otherwise."""
+    message = f"`{name}` must be a finite number from {low} to {high}. Received: {name}={value!r}"
+    if isinstance(value, bool) or not hasattr(value, "__float__"):
+        raise TypeError(message)
+    if not (low <= float(value) <= high and float(value) < float("inf")):
+        raise ValueError(message)
+    return float(value)
+
+
+def check_choice(value: str, name: str, choices: tuple[str, ...]) -> str:
+    """Return `value` if it is one of `choices`; raise otherwise."""
+    if value not in choices:
+        raise ValueError(
+            f"`{name}` must be one of {', '.join(choices)}. Received: {name}={value!r}"
+        )
+    return value
+
+
+class AngularHead(keras.layers.Layer):
+    """Embeddings (B, D) -> logits (B, C): scale times the cosine to each class weight.
+
+    The base of the family. A subclass says how a target differs from the other classes; the
+    margin enters in `head.loss`, which knows the labels, so the layer needs none:
+
+        model.add(head)
+        model.compile("sgd", loss=head.loss, metrics=["accuracy"])
+
+    The logits that the layer returns have no margin. Where nothing reads them, a compiled step
+    (`fit`, any `tf.function`) does not compute them; `metrics=["accuracy"]` reads them.
+
+    Args:
+        num_classes: C, an int >= 2.
+        scale: the length given to every embedding, > 0; None: each keeps its own, |x|.
+        gradient: "exact", the derivative of the loss; or "detached", where the margin changes the
+            value of the target only and its slope is that of the plain cosine.
+        kernel_norm: "through": class weights of any length, of which only the direction counts,
+            with the exact gradient. "projected": class weights are of unit length at the start
+            and made so after each update, by a constraint, and the gradient ignores their norm;
+            faster.
+        chunk_size: classes worked on at once. With fewer than `num_classes` the kernel is held
+            in blocks of that many classes, and the loss never holds (B, C) logits. None: all at
+            once up to `MOST_CLASSES_AT_ONCE` classes, else blocks of `DEFAULT_CHUNK_SIZE`.
+        sample_rate: in (0, 1]; in training the loss looks at the batch's own classes and at
+            random others, this share of all in sum (Partial FC; see `logits.sample_classes`).
+        seed: of the sampling, an int.
+        kernel_initializer: of the class weights (D, C). By default uniform with variance 1 / D,
+            as in the authors' code.
+        kernel_regularizer: of the class weights.
+        dtype: float32 (the default, also under a mixed policy) or float64: half precision
+            cannot count classes and costs the cosines three digits.
+
+    Raises:
+        TypeError, ValueError: if an argument is out of range.
+    """
+
+    gradients: tuple[str, ...] = GRADIENTS
+    use_bias = False
+
+    def __init__(
+        self,
+        num_classes: int,
+        scale: float | None = None,
+        gradient: str = "exact",
+        kernel_norm: str = "through",
+        chunk_size: int | None = None,
+        sample_rate: float = 1.0,
+        seed: int = 0,
+        kernel_initializer="lecun_uniform",
+        kernel_regularizer=None,
+        dtype=None,
+        **kwargs,
+    ):
+        if dtype is None and keras.mixed_precision.global_policy().compute_dtype in HALF_DTYPES:
+            dtype = "float32"
+        super().__init__(dtype=dtype, **kwargs)
+        if self.compute_dtype in HALF_DTYPES:
+            raise ValueError(f"`dtype` must be float32 or float64. Received: dtype={dtype!r}")
+        self.num_classes = angular.check_integer(num_classes, "num_classes", 2)
+        self.scale = scale if scale is None else check_real(scale, "scale", 1e-6)
+        self.gradient = check_choice(gradient, "gradient", self.gradients)
+        self.kernel_norm = check_choice(kernel_norm, "kernel_norm", KERNEL_NORMS)
+        self.chunk_size = (
+            None if chunk_size is None else angular.check_integer(chunk_size, "chunk_size", 1)
+        )
+        self.sample_rate = check_real(sample_rate, "sample_rate", 1e-9, 1.0)
+        self.seed = angular.check_integer(seed, "seed", 0)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.input_spec = keras.layers.InputSpec(ndim=2)
+
+    def block_sizes(self) -> list[int]:
+        """The number of classes in each block of the kernel."""
+        size = self.chunk_size
+        if size is None:
+            all_at_once = self.num_classes <= MOST_CLASSES_AT_ONCE
+            size = self.num_classes if all_at_once else DEFAULT_CHUNK_SIZE
+        return [min(size, self.num_classes - i) for i in range(0, self.num_classes, size)]
+
+    def build(self, input_shape):
+        sizes = self.block_sizes()
+        names = ["kernel"] if len(sizes) == 1 else [f"kernel_{i}" for i in range(len(sizes))]
+        projected = self.kernel_norm == "projected" and self.normalise
+        self.kernels = [
+            self.add_weight(
+                name=name,
+                shape=(input_shape[-1], size),
+                initializer=self._block_initializer(i, projected),
+                regularizer=self.kernel_regularizer,
+                constraint=keras.constraints.UnitNorm(axis=0) if projected else None,
+            )
+            for i, (name, size) in enumerate(zip(names, sizes, strict=True))
+        ]
+        self.biases = [
+            self.add_weight(name=name.replace("kernel", "bias"), shape=(size,), initializer="zeros")
+            for name, size in zip(names, sizes, strict=True)
+            if self.use_bias
+        ]
+        self.step = add_step_counter(self, name="step")
+        self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: input_shape[-1]})
+        self.built = True
+
+    def _block_initializer(self, i, unit):
+        """That of block i: one initializer would give every block the same start weights."""
+        config = self.kernel_initializer.get_config()
+        if isinstance(config.get("seed"), int):
+            config["seed"] += i
+        initializer = type(self.kernel_initializer).from_config(config)
+        if not unit:
+            return initializer
+
+        def unit_columns(shape, dtype=None, **kwargs):
+            kernel = initializer(shape, dtype=dtype, **kwargs)
+            return kernel * angular.inverse_norms(kernel)
+
+        return unit_columns
+
+    @property
+    def normalise(self) -> bool:
+        """Whether the class weights count by their direction only."""
+        return True
+
+    @property
+    def kernel(self):
+        """The class weights (D, C): the variable itself, or a copy of all blocks."""
+        if len(self.kernels) == 1:
+            return self.kernels[0]
+        return tf.concat([tf.convert_to_tensor(kernel) for kernel in self.kernels], axis=1)
+
+    @property
+    def loss(self) -> HeadLoss:
+        """The loss that belongs to this layer."""
+        return HeadLoss()
+
+    @property
+    def annealing_lambda(self) -> tf.Tensor:
+        """lambda after the steps counted so far; 0 where there is no annealing."""
+        return tf.constant(0.0)
+
+    def call(self, embeddings, training=False):
+        if training:
+            # The first step is number 1, as in the authors' code.
+            self.step.assign_add(1)
+        kernels = [tf.convert_to_tensor(kernel) for kernel in self.kernels]
+        biases = [tf.convert_to_tensor(bias) for bias in self.biases]
+        norms = angular.l2_norm(embeddings)
+        rows = embeddings if self.scale is None else self._scaled(embeddings, norms)
+        through = self.normalise and self.kernel_norm == "through"
+        products = [
+            tf.matmul(rows, kernel) * angular.inverse_norms(kernel)
+            if through
+            else tf.matmul(rows, kernel)
+            for kernel in kernels
+        ]
+        blocks = (
+            [tf.add(*pair) for pair in zip(products, biases, strict=True)] if biases else products
+        )
+        context = HeadContext(
+            head=self,
+            embeddings=embeddings,
+            norms=norms,
+            rows=rows,
+            kernels=kernels,
+            biases=biases,
+            products=products[0] if len(products) == 1 else None,
+            step=tf.convert_to_tensor(self.step),
+            training=bool(training),
+        )
+        return leave_context(blocks[0] if len(blocks) == 1 else tf.concat(blocks, axis=1), context)
+
+    def _scaled(self, embeddings, norms):
+        """The embeddings at length `scale`; one below the floor of the norm counts as zero."""
+        factor = tf.where(norms > angular.NORM_FLOOR, self.scale / norms, tf.zeros_like(norms))
+        return embeddings * factor
+
+    def assess(self, labels: tf.Tensor, outputs: tf.Tensor) -> Assessment:
+        """Losses, right answers and target cosines of a batch.
+
+        Args:
+            labels: (B,) or (B, 1), whole numbers in [0, C).
+            outputs: the tensor that this layer returned for the batch.
+
+        Returns:
+            One value a sample of each. A label out of range stops the program with an
+            InvalidArgumentError, or, where assertions do not run (XLA), makes its loss nan.
+        """
+        context = context_of(outputs)
+        labels, valid = checked_labels(labels, self.num_classes)
+        rest = self.rest(context)
+        own, total, highest = logits.own_and_rest(
+            context.rows,
+            self._blocks(labels, context),
+            rest,
+            normalise=self.normalise and self.kernel_norm == "through",
+            products=None if self._sampled(context) else context.products,
+        )
+        losses = self.sample_losses(own, total, labels, context)
+        losses = tf.where(valid, losses, tf.constant(float("nan"), losses.dtype))
+        correct = rest.transform(own[:, None])[:, 0] > highest
+        return Assessment(losses, correct, self.target_cosines(own, labels, context))
+
+    def rest(self, context: HeadContext) -> logits.LogSumExp | logits.SumOver:
+        """How the logits of the other classes become one number a sample."""
+        return logits.LogSumExp()
+
+    def sample_losses(self, own, rest, labels, context: HeadContext) -> tf.Tensor:
+        """The loss of each sample, from its own logit and its rest: (B,), (B,) -> (B,)."""
+        return tf.nn.softplus(rest - self.target_logits(own, labels, context))
+
+    def target_logits(self, own, labels, context: HeadContext) -> tf.Tensor:
+        """The own logit with the margin: (B,) -> (B,)."""
+        lengths = context.norms[:, 0] if self.scale is None else tf.fill(tf.shape(own), self.scale)
+        lengths = tf.cast(lengths, own.dtype)
+        target = lengths * self.target_cosine(own / lengths, context)
+        return target if self.gradient == "exact" else own + tf.stop_gradient(target - own)
+
+    def target_cosine(self, cos_theta, context: HeadContext) -> tf.Tensor:
+        """What stands in the place of cos(theta) for the own class: (B,) -> (B,)."""
+        return cos_theta
+
+    def target_cosines(self, own, labels, context: HeadContext) -> tf.Tensor:
+        """cos(theta) to the own class weight: (B,)."""
+        if self.normalise:
+            return own / angular.l2_norm(context.rows)[:, 0]
+        weights = own_columns(context, labels)
+        products = tf.reduce_sum(context.embeddings * weights, axis=1)
+        return products / (context.norms * angular.l2_norm(weights))[:, 0]
+
+    def _sampled(self, context):
+        return context.training and self.sample_rate < 1.0
+
+    def _blocks(self, labels, context):
+        biases = context.biases or [None] * len(context.kernels)
+        blocks, start = [], 0
+        for i, (kernel, bias) in enumerate(zip(context.kernels, biases, strict=True)):
+            if self._sampled(context):
+                step = tf.cast(context.step % 2**20, tf.int32)
+                seed = tf.stack([self.seed, step * len(context.kernels) + i])
+                block, _ = logits.sample_classes(
+                    kernel, labels, start, self.sample_rate, seed, bias
+                )
+                blocks.append(block)
+            else:
+                own = logits.own_class(labels, start, kernel.shape[1], len(context.kernels) == 1)
+                blocks.append(logits.Block(kernel, own, bias))
+            start += kernel.shape[1]
+        return blocks
+
+    def compute_output_shape(self, input_shape):
+        return (input_shape[0], self.num_classes)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "scale": self.scale,
+            "gradient": self.gradient,
+            "kernel_norm": self.kernel_norm,
+            "chunk_size": self.chunk_size,
+            "sample_rate": self.sample_rate,
+            "seed": self.seed,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+        }
+
+
+def own_columns(context: HeadContext, labels: tf.Tensor) -> tf.Tensor:
+    """The class weight of each sample's own class, (B, D), without a gradient."""
+    start, columns = 0, tf.zeros_like(context.rows)
+    for kernel in context.kernels:
+        width = kernel.shape[1]
+        here = tf.transpose(
+            tf.gather(kernel, tf.clip_by_value(labels - start, 0, width - 1), axis=1)
+        )
+        inside = (labels >= start) & (labels < start + width)
+        columns = tf.where(inside[:, None], here, columns)
+        start += width
+    return tf.stop_gradient(columns)

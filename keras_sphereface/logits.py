@@ -1,0 +1,347 @@
+"""The own logit of each sample, and one number for all its other classes.
+
+A softmax head is a function of two numbers a sample: the logit of its own class, where the
+margin goes, and the log-sum-exp of the logits of the other classes, its "rest":
+
+    cross-entropy = -log( e^target / (e^target + e^rest) ) = softplus(rest - target)
+
+`own_and_rest` computes both, and their gradients, in one operation that passes over the
+(B, C) logits as seldom as it can. A margin is then arithmetic on B numbers, which TensorFlow
+differentiates as usual.
+
+The kernel may come in blocks of classes. With one block the exponentials of the forward pass
+are kept for the backward pass. With several, the blocks are worked through one after another
+and the backward pass computes their logits again, so that never more than one block of
+logits exists.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from keras_sphereface import angular
+
+
+class OwnClass(NamedTuple):
+    """Where in a block of logits (B, C_b) each sample has its own class."""
+
+    index: tf.Tensor  # (B, 2), row and column; any column where the class is not inside
+    inside: tf.Tensor | None = None  # (B,), whether the class is in this block; None: all are
+
+    def read(self, block: tf.Tensor) -> tf.Tensor:
+        """(B, C_b) -> (B,); meaningless where the class is not inside."""
+        return tf.gather_nd(block, self.index)
+
+    def write(self, block: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+        """`block` with `values` (B,) at the own classes that are inside."""
+        if self.inside is not None:
+            values = tf.where(self.inside, values, self.read(block))
+        return tf.tensor_scatter_nd_update(block, self.index, values)
+
+
+def own_class(labels: tf.Tensor, start: int, width: int, inside_all: bool) -> OwnClass:
+    """The own classes of `labels` (B,) in the block of classes [start, start + width)."""
+    rows = tf.range(tf.shape(labels)[0])
+    if inside_all:
+        return OwnClass(tf.stack([rows, labels], axis=1))
+    inside = (labels >= start) & (labels < start + width)
+    columns = tf.clip_by_value(labels - start, 0, width - 1)
+    return OwnClass(tf.stack([rows, columns], axis=1), inside)
+
+
+class LogSumExp:
+    """The rest of a softmax: log sum weight * exp(transform(logit)) over the other classes.
+
+    Args:
+        transform: maps a block of logits to one of the same shape. It must never fall, and its
+            slope counts as 1 (a detached gradient). None: the logits themselves.
+    """
+
+    parameters: tuple[tf.Tensor, ...] = ()
+
+    def __init__(self, transform: Callable[[tf.Tensor], tf.Tensor] | None = None):
+        self.transform = transform or (lambda logits: logits)
+
+    def start(self, zeros):
+        """Before the first block: the highest logit (B,), the sum (B,), no exponentials."""
+        return zeros - float("inf"), zeros, None
+
+    def add(self, state, logits, own, weights):
+        """After one more block; the sum is relative to e^highest."""
+        before, total, _ = state
+        # The own logit goes first: beside a high one the exponentials of the others vanish.
+        others = own.write(self.transform(logits), tf.fill(tf.shape(total), _minus_inf(total)))
+        highest = tf.maximum(before, tf.reduce_max(others, axis=1))
+        # It is -inf after a block that holds nothing but the own class.
+        shift = tf.maximum(highest, total.dtype.min)
+        exponentials = tf.exp(others - shift[:, None])
+        if weights is not None:
+            exponentials *= weights
+        total = total * tf.exp(before - shift) + tf.reduce_sum(exponentials, axis=1)
+        return highest, total, exponentials
+
+    def finish(self, state):
+        """The rest (B,) and the highest (B,)."""
+        highest, total, _ = state
+        return highest + tf.math.log(total), highest
+
+    def entries(self, logits, own, weights, upstream, rest, kept):
+        """The gradient by a block of logits, and those by the parameters.
+
+        The first comes as entries (B, C_b) still to be multiplied by factors (B,), which are
+        better put on the rows of the embeddings. The entry of the own class is left to the
+        caller. `kept` is the last state, if that is the state of this block.
+        """
+        del own
+        if kept is not None:
+            _, total, exponentials = kept
+            return exponentials, upstream / total, ()
+        exponentials = tf.exp(self.transform(logits) - rest[:, None])
+        return exponentials if weights is None else exponentials * weights, upstream, ()
+
+
+class SumOver:
+    """The rest of a loss that is a sum: sum weight * entry(logit, *parameters) over the others.
+
+    Args:
+        entry: maps a block of logits and the parameters to a block of the same shape.
+        parameters: tensors by which the sum is differentiated too.
+    """
+
+    def __init__(self, entry: Callable[..., tf.Tensor], parameters: Sequence[tf.Tensor] = ()):
+        self.entry = entry
+        self.parameters = tuple(parameters)
+
+    def transform(self, logits):
+        return logits
+
+    def start(self, zeros):
+        return zeros - float("inf"), zeros
+
+    def add(self, state, logits, own, weights):
+        before, total = state
+        others = own.write(logits, tf.fill(tf.shape(total), _minus_inf(total)))
+        highest = tf.maximum(before, tf.reduce_max(others, axis=1))
+        return highest, total + self._sum(logits, own, weights)
+
+    def finish(self, state):
+        highest, total = state
+        return total, highest
+
+    def entries(self, logits, own, weights, upstream, rest, kept):
+        del rest, kept
+        sources = [logits, *self.parameters]
+        with tf.GradientTape() as tape:
+            tape.watch(sources)
+            total = self._sum(logits, own, weights)
+        by_logits, *by_parameters = tape.gradient(total, sources, output_gradients=upstream)
+        return by_logits, tf.ones_like(upstream), tuple(by_parameters)
+
+    def _sum(self, logits, own, weights):
+        entries = self.entry(logits, *self.parameters)
+        entries = entries if weights is None else entries * weights
+        return tf.reduce_sum(own.write(entries, tf.zeros_like(entries[:, 0])), axis=1)
+
+
+class Block(NamedTuple):
+    """Some classes, and what belongs to them."""
+
+    kernel: tf.Tensor  # (D, C_b)
+    own: OwnClass
+    offset: tf.Tensor | None = None  # (C_b,), added to the logits
+    weights: tf.Tensor | None = None  # (C_b,), how many classes each stands for; constant
+
+
+def own_and_rest(
+    rows: tf.Tensor,
+    blocks: Sequence[Block],
+    rest: LogSumExp | SumOver,
+    normalise: bool = True,
+    products: tf.Tensor | None = None,
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """The logit of each sample's own class, the rest, and the highest of the others.
+
+    The logits of a block are rows @ kernel, over the norms of the kernel's columns if
+    `normalise`, plus the offset. Gradients are exact, by rows, kernels, offsets and the
+    parameters of the rest; first derivatives only. Where the gradient that comes in through
+    the rest of a softmax is 0, that through the own logit must be 0 too, as it is in
+    softplus(rest - own).
+
+    Args:
+        rows: (B, D), the embeddings, scaled as the logits shall be.
+        blocks: all classes; each sample's own class is inside one block. Either all have an
+            offset or none has.
+        rest: how the logits of the other classes become one number.
+        normalise: whether only the direction of a class weight counts.
+        products: rows @ kernel (over the norms) of a single block, if known already.
+
+    Returns:
+        own (B,); rest (B,); and highest (B,), the largest logit of another class, transformed as
+        the rest does it, without a gradient.
+    """
+    count, single = len(blocks), len(blocks) == 1
+
+    def forward(rows, kernel, offset, inverse):
+        """Products and logits of one block."""
+        if products is not None and single:
+            known = tf.stop_gradient(products)
+        else:
+            known = tf.matmul(rows, kernel)
+            known = known if inverse is None else known * inverse
+        return known, known if offset is None else known + offset
+
+    @tf.custom_gradient
+    def operation(rows, *tensors):
+        kernels = tensors[:count]
+        offsets = tensors[count : 2 * count] if blocks[0].offset is not None else [None] * count
+        parts = list(zip(kernels, offsets, blocks, strict=True))
+        own_logits = tf.zeros_like(rows[:, 0])
+        state, inverses = rest.start(own_logits), []
+        for kernel, offset, (_, own, _, weights) in parts:
+            # One after another: blocks that are worked on side by side are all in memory at once.
+            with tf.control_dependencies([state[1]]):
+                inverses.append(angular.inverse_norms(kernel) if normalise else None)
+                known, logits = forward(rows, kernel, offset, inverses[-1])
+                here = own.read(logits)
+                own_logits = here if own.inside is None else tf.where(own.inside, here, own_logits)
+                state = rest.add(state, logits, own, weights)
+        total, highest = rest.finish(state)
+        kept = (known, logits) if single else None
+
+        def gradient(by_own, by_rest, _):
+            by_rows, by_kernels, by_offsets, by_parameters = tf.zeros_like(rows), [], [], []
+            for (kernel, offset, (_, own, _, weights)), inverse in zip(
+                parts, inverses, strict=True
+            ):
+                with tf.control_dependencies([by_rows, *by_kernels[-1:]]):
+                    known, logits = kept or forward(rows, kernel, offset, inverse)
+                    entries, factors, slopes = rest.entries(
+                        logits, own, weights, by_rest, total, state if single else None
+                    )
+                    entries = own.write(entries, tf.math.divide_no_nan(by_own, factors))
+                    if offset is not None:
+                        by_offsets.append(tf.linalg.matvec(entries, factors, transpose_a=True))
+                    by_row, by_kernel = _by_rows_and_kernel(
+                        rows, kernel, entries, factors, known, inverse
+                    )
+                    by_rows += by_row
+                    by_kernels.append(by_kernel)
+                    by_parameters.append(slopes)
+            return (
+                by_rows,
+                *by_kernels,
+                *by_offsets,
+                *map(tf.add_n, zip(*by_parameters, strict=True)),
+            )
+
+        return (own_logits, total, highest), gradient
+
+    own, total, highest = operation(
+        rows,
+        *(block.kernel for block in blocks),
+        *(block.offset for block in blocks if block.offset is not None),
+        *rest.parameters,
+    )
+    return own, total, tf.stop_gradient(highest)
+
+
+def _by_rows_and_kernel(rows, kernel, entries, factors, products, inverse):
+    """The gradients by rows and kernel, given factors * entries, that by the products.
+
+    With u the unit class weight, dL/dw = (dL/du - (u . dL/du) u) / |w|, and u . dL/du is the
+    sum over the batch of gradient times product: a pass over (B, C) instead of (D, C).
+    """
+    scaled = rows * factors[:, None]
+    if inverse is None:
+        by_kernel = tf.matmul(scaled, entries, transpose_a=True)
+    else:
+        along = tf.linalg.matvec(entries * products, factors, transpose_a=True)
+        # Below its floor the norm is a constant.
+        floored = inverse >= 1.0 / angular.NORM_FLOOR
+        along = tf.where(floored, tf.zeros_like(along), along * tf.square(inverse))
+        entries *= inverse
+        by_kernel = tf.matmul(scaled, entries, transpose_a=True) - kernel * along
+    return tf.matmul(entries, kernel, transpose_b=True) * factors[:, None], by_kernel
+
+
+def sample_classes(
+    kernel: tf.Tensor,
+    labels: tf.Tensor,
+    start: int,
+    rate: float,
+    seed: tf.Tensor,
+    bias: tf.Tensor | None = None,
+) -> tuple[Block, tf.Tensor]:
+    """The batch's own classes of a block, and a random share of the others (Partial FC).
+
+    Of n other classes, k are drawn without replacement, each with the same chance, and each
+    counts n / k times. So any sum over classes is estimated without bias. (The logarithm of
+    such a sum, in the softmax loss, is low on average, by about half the squared relative
+    error of the sum.)
+
+    Args:
+        kernel: (D, C_b), the class weights of the classes [start, start + C_b).
+        labels: (B,), int32.
+        start: the first class of the block.
+        rate: in (0, 1]; rate * C_b classes are kept, and at least those of the batch and one more.
+        seed: (2,) int32, for `tf.random.stateless_uniform`.
+        bias: (C_b,), or None.
+
+    Returns:
+        The block of the sample, and the sampled classes (K,), counted within the given block.
+
+    Reference: An et al., "Partial FC: Training 10 Million Identities on a Single Machine",
+    2021, which samples in this way but lets every class count once.
+    """
+    width, batch_size = kernel.shape[1], tf.shape(labels)[0]
+    inside = (labels >= start) & (labels < start + width)
+    columns = tf.clip_by_value(labels - start, 0, width - 1)
+    # Own classes have a key above every random one, so that they are always among the highest.
+    keys = tf.tensor_scatter_nd_max(
+        tf.random.stateless_uniform([width], seed), columns[:, None], tf.where(inside, 2.0, 0.0)
+    )
+    count = tf.minimum(tf.maximum(math.ceil(rate * width), batch_size + 1), width)
+    values, chosen = tf.math.top_k(keys, count)
+    is_own = values > 1.0
+    num_own = tf.reduce_sum(tf.cast(is_own, kernel.dtype))
+    num_drawn = tf.maximum(tf.cast(count, kernel.dtype) - num_own, 1.0)
+    share = (width - num_own) / num_drawn
+    weights = tf.where(is_own, tf.ones_like(share), share)
+    places = places_of(chosen, width)
+    own_columns = tf.minimum(tf.gather(places, columns), count - 1)
+    own = OwnClass(tf.stack([tf.range(batch_size), own_columns], axis=1), inside)
+    offset = None if bias is None else gather_columns(bias[None], chosen, places)[0]
+    return Block(gather_columns(kernel, chosen, places), own, offset, weights), chosen
+
+
+def places_of(chosen: tf.Tensor, size: int) -> tf.Tensor:
+    """The place of each of 0 ... size - 1 in `chosen` (K,), all different; K where it has none."""
+    count = tf.size(chosen)
+    return tf.tensor_scatter_nd_update(tf.fill([size], count), chosen[:, None], tf.range(count))
+
+
+def gather_columns(kernel: tf.Tensor, chosen: tf.Tensor, places: tf.Tensor) -> tf.Tensor:
+    """`kernel` (D, C) -> its columns `chosen` (K,), as (D, K), with a gradient in one pass.
+
+    Args:
+        kernel: (D, C).
+        chosen: (K,).
+        places: (C,), for each column the place in `chosen` from which it takes its gradient, or K
+            for none; `places_of(chosen, C)` where all of `chosen` are different.
+    """
+
+    @tf.custom_gradient
+    def gather(kernel):
+        def gradient(by_columns):
+            # Every column takes what is its own, and those not chosen a column of zeros.
+            return tf.gather(tf.pad(by_columns, [[0, 0], [0, 1]]), places, axis=1)
+
+        return tf.gather(kernel, chosen, axis=1), gradient
+
+    return gather(kernel)
+
+
+def _minus_inf(like):
+    return tf.constant(-float("inf"), like.dtype)
