@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import sys
 import typing
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -132,6 +133,43 @@ class SpheresConfig:
     people: int = setting(8, "the people with most pictures are used")
     total_steps: int = setting(300, "optimiser steps for each m")
     seed: int = setting(0, "of faces, start weights and shuffling")
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadBenchmarkConfig:
+    """Time and memory of a training step of every head, beside a plain Dense layer."""
+
+    out: str = setting(help="folder for head.csv, head.md, head.png and the XLA programs")
+    batch_size: int = setting(256, "B")
+    embedding_size: int = setting(512, "D")
+    num_classes: int = setting(10_572, "C of the table")
+    sweep: tuple[int, ...] = setting(
+        (1_000, 10_572, 100_000, 262_144, 1_000_000), "values of C of the picture"
+    )
+    repeats: int = setting(30, "rounds of the table; one of the picture has a tenth, at least 3")
+    seed: int = setting(0, "of embeddings, labels and class weights")
+
+
+@dataclasses.dataclass(frozen=True)
+class ConvergenceBenchmarkConfig:
+    """Does A-Softmax converge? Twenty runs on generated faces, each beside its m = 1."""
+
+    out: str = setting(help="folder for convergence.csv and convergence.md")
+    total_steps: int = setting(400, "optimiser steps of a run")
+    width: float = setting(0.25, "factor on the channels of the networks")
+    batch_size: int = setting(64, "pictures a step")
+    seed: int = setting(0, "of faces and of the first run")
+
+
+def parse_command(
+    commands: dict[str, type[Config]], argv: Sequence[str] | None = None
+) -> tuple[str, Config]:
+    """The first word of a command line, and the configuration that the rest makes."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("command", choices=list(commands), help="what to do; then see --help")
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = parser.parse_args(arguments[:1]).command
+    return command, parse_config(commands[command], arguments[1:])
 
 
 def parse_config(config_class: type[Config], argv: Sequence[str] | None = None) -> Config:

@@ -169,6 +169,11 @@ class AngularHead(keras.layers.Layer):
         return True
 
     @property
+    def through_norm(self) -> bool:
+        """Whether logits are divided by the norms of the class weights."""
+        return self.normalise and self.kernel_norm == "through"
+
+    @property
     def kernel(self):
         """The class weights (D, C): the variable itself, or a copy of all blocks."""
         if len(self.kernels) == 1:
@@ -189,19 +194,35 @@ class AngularHead(keras.layers.Layer):
         if training:
             # The first step is number 1, as in the authors' code.
             self.step.assign_add(1)
-        kernels = [tf.convert_to_tensor(kernel) for kernel in self.kernels]
-        biases = [tf.convert_to_tensor(bias) for bias in self.biases]
+        return self.forward(
+            embeddings,
+            [tf.convert_to_tensor(kernel) for kernel in self.kernels],
+            [tf.convert_to_tensor(bias) for bias in self.biases],
+            tf.convert_to_tensor(self.step),
+            bool(training),
+        )
+
+    def forward(
+        self,
+        embeddings: tf.Tensor,
+        kernels: list[tf.Tensor],
+        biases: list[tf.Tensor],
+        step: tf.Tensor,
+        training: bool,
+    ) -> tf.Tensor:
+        """What `call` does, as a function of tensors: blocks of weights in, logits (B, C) out."""
         norms = angular.l2_norm(embeddings)
         rows = embeddings if self.scale is None else self._scaled(embeddings, norms)
-        through = self.normalise and self.kernel_norm == "through"
-        products = [
-            tf.matmul(rows, kernel) * angular.inverse_norms(kernel)
-            if through
-            else tf.matmul(rows, kernel)
-            for kernel in kernels
-        ]
+        products = [tf.matmul(rows, kernel) for kernel in kernels]
+        if self.through_norm:
+            products = [
+                product * angular.inverse_norms(kernel)
+                for product, kernel in zip(products, kernels, strict=True)
+            ]
         blocks = (
-            [tf.add(*pair) for pair in zip(products, biases, strict=True)] if biases else products
+            [product + bias for product, bias in zip(products, biases, strict=True)]
+            if biases
+            else products
         )
         context = HeadContext(
             head=self,
@@ -211,8 +232,8 @@ class AngularHead(keras.layers.Layer):
             kernels=kernels,
             biases=biases,
             products=products[0] if len(products) == 1 else None,
-            step=tf.convert_to_tensor(self.step),
-            training=bool(training),
+            step=step,
+            training=training,
         )
         return leave_context(blocks[0] if len(blocks) == 1 else tf.concat(blocks, axis=1), context)
 
@@ -239,7 +260,7 @@ class AngularHead(keras.layers.Layer):
             context.rows,
             self._blocks(labels, context),
             rest,
-            normalise=self.normalise and self.kernel_norm == "through",
+            normalise=self.through_norm,
             products=None if self._sampled(context) else context.products,
         )
         losses = self.sample_losses(own, total, labels, context)

@@ -1,6 +1,7 @@
 """Figures of the field: functions that take arrays and an `Axes`, and return the `Axes`."""
 
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from mpl_toolkits.mplot3d import Axes3D
 
@@ -108,4 +109,23 @@ def plot_sphere(
     axes.set(xlim=(-1, 1), ylim=(-1, 1), zlim=(-1, 1))
     axes.set_axis_off()
     axes.set_title(title, y=1.0)
+    return axes
+
+
+def plot_scaling(axes: Axes, table: pd.DataFrame, column: str, unit: str) -> Axes:
+    """A line for each case over the number of classes, both on log scales.
+
+    Args:
+        axes: where to draw.
+        table: with the columns "case", "num_classes" and `column`.
+        column: what goes up.
+        unit: the label of that axis.
+    """
+    for i, (case, rows) in enumerate(table.groupby("case", sort=False)):
+        colour, marker = COLOURS[i % len(COLOURS)], "osD^vPX*"[i % 8]
+        # What is smaller than one unit is drawn at one: 0 has no place on a log scale.
+        values = rows[column].clip(lower=1.0)
+        axes.plot(rows["num_classes"], values, marker=marker, color=colour, label=str(case))
+    axes.set(xscale="log", yscale="log", xlabel="classes", ylabel=unit)
+    axes.grid(alpha=0.3)
     return axes

@@ -1,0 +1,424 @@
+"""Benchmarks: time and memory of the heads beside a plain Dense layer, and convergence.
+
+Every measurement runs in a process of its own, started anew, so that none inherits the memory or
+the compiled functions of another. Within a process the cases take turns, so that whatever slows
+the machine slows them alike, and what counts is the ratio to the Dense layer of the same round.
+"""
+
+import concurrent.futures
+import multiprocessing
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from matplotlib.figure import Figure
+
+from keras_sphereface import heads, hlo, plotting, training
+from keras_sphereface.config import (
+    ConvergenceBenchmarkConfig,
+    HeadBenchmarkConfig,
+    TrainConfig,
+)
+from keras_sphereface.conversion import generated_records
+from keras_sphereface.family import make_head
+from keras_sphereface.progress import progress_bar
+from keras_sphereface.version import __version__
+
+DENSE = "Dense + cross-entropy"
+ASOFTMAX = "A-Softmax"
+PROJECTED = "A-Softmax, unit kernel"
+BLOCKS = "A-Softmax, in blocks"
+UNIT_BLOCKS = "A-Softmax, unit kernel, in blocks"
+SAMPLED = "A-Softmax, 10 % of the classes"
+
+
+def _blocks(num_classes):
+    """At least four blocks, so that small kernels show what blocks cost too."""
+    return min(heads.DEFAULT_CHUNK_SIZE, -(-num_classes // 4))
+
+
+# What makes each head from C.
+HEADS: dict[str, Callable[[int], heads.AngularHead]] = {
+    ASOFTMAX: lambda c: make_head("asoftmax", c, chunk_size=c),
+    PROJECTED: lambda c: make_head("asoftmax", c, chunk_size=c, kernel_norm="projected"),
+    BLOCKS: lambda c: make_head("asoftmax", c, chunk_size=_blocks(c)),
+    UNIT_BLOCKS: lambda c: make_head("asoftmax", c, chunk_size=_blocks(c), kernel_norm="projected"),
+    SAMPLED: lambda c: make_head("asoftmax", c, chunk_size=c, sample_rate=0.1),
+    "A-Softmax, caffe gradient": lambda c: make_head("asoftmax", c, gradient="caffe"),
+    "A-Softmax, detached gradient": lambda c: make_head("asoftmax", c, gradient="detached"),
+    "softmax": lambda c: make_head("softmax", c),
+    "NormFace": lambda c: make_head("normface", c),
+    "CosFace": lambda c: make_head("cosface", c),
+    "ArcFace": lambda c: make_head("arcface", c),
+    "SphereFace-R v1": lambda c: make_head("sphereface-r-v1", c),
+    "SphereFace-R v2": lambda c: make_head("sphereface-r-v2", c),
+    "SphereFace+": lambda c: make_head("sphereface+", c),
+    "SphereFace2": lambda c: make_head("sphereface2", c),
+}
+CASES = (DENSE, *HEADS)
+SWEEP_CASES = (DENSE, ASOFTMAX, BLOCKS, UNIT_BLOCKS, SAMPLED)
+# Beyond this, the kernels of all cases together would not fit in 16 GB.
+MOST_CLASSES_OF_ALL_CASES = 400_000
+LARGE_CASES = (DENSE, BLOCKS, UNIT_BLOCKS, SAMPLED)
+
+
+def cases_of_sweep(num_classes: int) -> tuple[str, ...]:
+    """The cases that are measured at this number of classes."""
+    return SWEEP_CASES if num_classes <= MOST_CLASSES_OF_ALL_CASES else LARGE_CASES
+
+
+def make_step(
+    case: str, config: HeadBenchmarkConfig, num_classes: int, initializer="lecun_uniform"
+):
+    """A compiled training step of a case: (B, D) embeddings, (B,) labels -> loss and gradients."""
+    if case == DENSE:
+        kernel = tf.Variable(
+            keras.initializers.get(initializer)((config.embedding_size, num_classes), "float32")
+        )
+        variables = [kernel]
+
+        def losses(embeddings, labels):
+            products = tf.matmul(embeddings, kernel)
+            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, products)
+
+    else:
+        head = HEADS[case](num_classes)
+        head.kernel_initializer = keras.initializers.get(initializer)
+        head.build((None, config.embedding_size))
+        variables = head.trainable_variables
+
+        def losses(embeddings, labels):
+            return head.loss.call(labels, head(embeddings, training=True))
+
+    @tf.function
+    def step(embeddings, labels):
+        with tf.GradientTape() as tape:
+            tape.watch(embeddings)
+            loss = tf.reduce_mean(losses(embeddings, labels))
+        return loss, tape.gradient(loss, [embeddings, *variables])
+
+    return step
+
+
+def make_batch(config: HeadBenchmarkConfig, num_classes: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Normal embeddings (B, D) and uniform labels (B,)."""
+    rng = np.random.default_rng(config.seed)
+    embeddings = rng.standard_normal((config.batch_size, config.embedding_size))
+    labels = rng.integers(0, num_classes, config.batch_size)
+    return tf.constant(embeddings, tf.float32), tf.constant(labels, tf.int32)
+
+
+def measure_times(
+    config: HeadBenchmarkConfig, num_classes: int, cases: tuple[str, ...], rounds: int
+) -> np.ndarray:
+    """Seconds (rounds, cases) of a training step; the cases take turns, in ever new order."""
+    keras.utils.set_random_seed(config.seed)
+    batch = make_batch(config, num_classes)
+    steps = [make_step(case, config, num_classes) for case in cases]
+    for step in steps:
+        step(*batch)  # traced and warm
+    rng = np.random.default_rng(config.seed)
+    seconds = np.zeros((rounds, len(cases)))
+    for row in seconds:
+        for i in rng.permutation(len(cases)):
+            start = time.perf_counter()
+            results = steps[i](*batch)
+            tf.test.experimental.sync_devices()
+            row[i] = time.perf_counter() - start
+            del results
+    return seconds
+
+
+def measure_memory(config: HeadBenchmarkConfig, num_classes: int, case: str) -> float:
+    """Peak memory of a training step beyond the kernel and its gradient, in MB (10^6 bytes).
+
+    On a GPU that is the device's memory, else this process's. To be run in a fresh process.
+    """
+    # The libraries start before the count.
+    tf.matmul(tf.ones((2, 2)), tf.ones((2, 2)))
+    before = _resident("VmRSS")
+    step = make_step(case, config, num_classes, keras.initializers.Constant(0.01))
+    batch = make_batch(config, num_classes)
+    for _ in range(2):
+        step(*batch)
+    kernel = 4 * config.embedding_size * num_classes
+    if tf.config.list_physical_devices("GPU"):
+        peak = tf.config.experimental.get_memory_info("GPU:0")["peak"]
+        return (peak - 2 * kernel) / 1e6
+    return (_resident("VmHWM") - before - 2 * kernel) / 1e6
+
+
+def _resident(name):
+    """A line of /proc/self/status in bytes: VmRSS is what is held, VmHWM the most ever held."""
+    with open("/proc/self/status", encoding="ascii") as file:
+        lines = dict(line.split(":", 1) for line in file)
+    return 1024 * int(lines[name].split()[0])
+
+
+def machine() -> str:
+    """Device, cores, system and versions in a line."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        device = f"{len(gpus)} x {details.get('device_name', 'GPU')}"
+    else:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if "model name" in line]
+        device = f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
+    return (
+        f"{device}, {platform.system()}, Python {platform.python_version()}, "
+        f"TensorFlow {tf.__version__}, Keras {keras.__version__}, keras_sphereface {__version__}"
+    )
+
+
+def in_new_process(function: Callable, *arguments) -> Any:
+    """What `function(*arguments)` returns, computed in a process started anew."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def check_head_config(config: HeadBenchmarkConfig) -> None:
+    """Refuse sizes that cannot be measured.
+
+    Raises:
+        ValueError: naming the setting, what is allowed and what was received.
+    """
+    lowest = {"batch_size": 1, "embedding_size": 1, "num_classes": 8, "repeats": 1}
+    for name, low in lowest.items():
+        if getattr(config, name) < low:
+            raise ValueError(f"`{name}` must be >= {low}. Received: {getattr(config, name)}")
+    if min(config.sweep) < 8:
+        raise ValueError(f"`sweep` must hold numbers >= 8. Received: {config.sweep}")
+
+
+def benchmark_heads(config: HeadBenchmarkConfig) -> str:
+    """Measure, and write head.csv, head.md, head.png and the XLA programs.
+
+    Returns:
+        The text of head.md.
+    """
+    check_head_config(config)
+    jobs = [("table", config.num_classes, CASES, config.repeats)]
+    rounds = max(3, config.repeats // 10)
+    jobs += [("picture", c, cases_of_sweep(c), rounds) for c in sorted(set(config.sweep))]
+    rows = []
+    folder = Path(config.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    in_new_process(write_programs, config, folder)
+    with progress_bar(total=sum(1 + len(job[2]) for job in jobs), unit="job") as progress:
+        for part, num_classes, cases, count in jobs:
+            progress.set_postfix_str(f"{num_classes:,} classes")
+            seconds = in_new_process(measure_times, config, num_classes, cases, count)
+            progress.update()
+            for i, case in enumerate(cases):
+                low, middle, high = np.quantile(seconds[:, i] / seconds[:, 0], [0.25, 0.5, 0.75])
+                rows.append(
+                    {
+                        "part": part,
+                        "case": case,
+                        "num_classes": num_classes,
+                        "milliseconds": 1e3 * np.median(seconds[:, i]),
+                        "ratio": middle,
+                        "ratio_low": low,
+                        "ratio_high": high,
+                        "megabytes": in_new_process(measure_memory, config, num_classes, case),
+                    }
+                )
+                progress.update()
+    table = pd.DataFrame(rows)
+    text = describe_heads(table, config, machine())
+    table.to_csv(folder / "head.csv", index=False, float_format="%.4g")
+    draw_scaling(table[table["part"] == "picture"]).savefig(folder / "head.png", dpi=110)
+    (folder / "head.md").write_text(text, encoding="utf-8")
+    return text
+
+
+def describe_heads(table: pd.DataFrame, config: HeadBenchmarkConfig, machine: str) -> str:
+    """The results as Markdown."""
+    lines = [
+        f"One training step of the head, forward and backward, float32, B = {config.batch_size}, "
+        f"D = {config.embedding_size}.",
+        f"Machine: {machine}.",
+        "Ratios are to the Dense layer of the same round, medians with quartiles; memory is the "
+        "peak beyond the kernel and its gradient.",
+    ]
+    for (part, num_classes), rows in table.groupby(["part", "num_classes"], sort=False):
+        rounds = config.repeats if part == "table" else max(3, config.repeats // 10)
+        lines += [
+            "",
+            f"{num_classes:,} classes, {rounds} rounds:",
+            "",
+            "| head | ms | times Dense | quartiles | memory, MB |",
+            "|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {row.case} | {row.milliseconds:.4g} | {row.ratio:.2f} "
+            f"| {row.ratio_low:.2f} to {row.ratio_high:.2f} | {row.megabytes:,.0f} |"
+            for row in rows.itertuples()
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def draw_scaling(table: pd.DataFrame) -> Figure:
+    """Time and memory over the number of classes."""
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    plotting.plot_scaling(left, table, "milliseconds", "milliseconds a step")
+    plotting.plot_scaling(right, table, "megabytes", "MB beyond kernel and its gradient")
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def write_programs(config: HeadBenchmarkConfig, folder: Path) -> None:
+    """The steps of Dense and of three A-Softmax heads as XLA programs, for `tools/run_hlo.py`."""
+    c = config.num_classes
+
+    def dense(embeddings, kernel, labels):
+        products = tf.matmul(embeddings, kernel)
+        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, products)
+
+    def losses_of(head):
+        def losses(embeddings, kernel, labels):
+            kernels = tf.split(kernel, head.block_sizes(), axis=1)
+            step = tf.constant(1, tf.int64)
+            return head.assess(labels, head.forward(embeddings, kernels, [], step, True)).losses
+
+        return losses
+
+    programs = {
+        "dense": dense,
+        "asoftmax": losses_of(HEADS[ASOFTMAX](c)),
+        "asoftmax_unit": losses_of(HEADS[PROJECTED](c)),
+        "asoftmax_blocks": losses_of(HEADS[BLOCKS](c)),
+    }
+    recipe = [
+        {"shape": [config.batch_size, config.embedding_size], "dtype": "float32", "scale": 1.0},
+        # Of unit length to within a few per cent, as the unit kernel wants it.
+        {
+            "shape": [config.embedding_size, c],
+            "dtype": "float32",
+            "scale": config.embedding_size**-0.5,
+        },
+        {"shape": [config.batch_size], "dtype": "int32", "below": c},
+    ]
+    for name, losses in programs.items():
+        hlo.write_program(folder / name, _step_of(losses), recipe, config.seed)
+
+
+def _step_of(losses):
+    """Losses of (embeddings, kernel, labels) -> their mean and its gradients by the first two."""
+
+    def step(embeddings, kernel, labels):
+        with tf.GradientTape() as tape:
+            tape.watch([embeddings, kernel])
+            loss = tf.reduce_mean(losses(embeddings, kernel, labels))
+        return loss, *tape.gradient(loss, [embeddings, kernel])
+
+    return step
+
+
+# Depth of the network, people, and how far the seed is from the first.
+CONVERGENCE_RUNS = ((4, 10, 0), (4, 40, 1), (10, 10, 2), (10, 40, 3), (4, 10, 4))
+CONVERGENCE_MARGINS = (2, 3, 4, 6)
+IMAGES_PER_PERSON = 20
+ALLOWED_LOSS = 0.02  # of training accuracy, against m = 1
+
+
+def benchmark_convergence(config: ConvergenceBenchmarkConfig) -> str:
+    """Train five networks with m = 1, 2, 3, 4 and 6 on generated faces; compare with m = 1.
+
+    Head and annealing have their default settings. The accuracy is that on training pictures,
+    without the margin, over the last fifth of the steps.
+
+    Returns:
+        The text of convergence.md.
+    """
+    if config.total_steps < 5:
+        raise ValueError(f"`total_steps` must be >= 5. Received: {config.total_steps}")
+    rows = []
+    out = Path(config.out)
+    margins = (1, *CONVERGENCE_MARGINS)
+    with progress_bar(total=len(CONVERGENCE_RUNS) * len(margins), unit="run") as progress:
+        for depth, people, offset in CONVERGENCE_RUNS:
+            seed = config.seed + offset
+            data = generated_records(
+                out / f"faces-{people}-{seed}", people, IMAGES_PER_PERSON, 0, seed
+            )
+            for m in margins:
+                workdir = out / f"run-{depth}-{people}-{seed}-{m}"
+                settings = TrainConfig(
+                    data=str(data.records),
+                    workdir=str(workdir),
+                    backbone=f"sphereface{depth}",
+                    width=config.width,
+                    embedding_size=128,
+                    m=m,
+                    batch_size=config.batch_size,
+                    total_steps=config.total_steps,
+                    optimizer="adam",
+                    learning_rate=1e-3,
+                    log_steps=max(1, config.total_steps // 5),
+                    seed=seed,
+                )
+                in_new_process(training.train, settings)
+                last = pd.read_csv(workdir / "log.csv").iloc[-1]
+                rows.append(
+                    {
+                        "layers": depth,
+                        "people": people,
+                        "seed": seed,
+                        "m": m,
+                        "accuracy": last["accuracy"],
+                        "loss": last["loss"],
+                        "annealing_lambda": last["annealing_lambda"],
+                    }
+                )
+                progress.update()
+    table = pd.DataFrame(rows)
+    keys = ["layers", "people", "seed"]
+    plain = table[table["m"] == 1].set_index(keys)["accuracy"].rename("accuracy_of_m_1")
+    table = table.join(plain, on=keys)
+    table["converged"] = table["accuracy"] >= table["accuracy_of_m_1"] - ALLOWED_LOSS
+    table.to_csv(out / "convergence.csv", index=False, float_format="%.4g")
+    text = describe_convergence(table, config)
+    (out / "convergence.md").write_text(text, encoding="utf-8")
+    return text
+
+
+def describe_convergence(table: pd.DataFrame, config: ConvergenceBenchmarkConfig) -> str:
+    """The results as Markdown."""
+    runs = table[table["m"] > 1]
+    lines = [
+        f"{int(runs['converged'].sum())} of {len(runs)} runs reach the training accuracy of m = 1 "
+        f"less {100 * ALLOWED_LOSS:.0f} points ({config.total_steps} steps, lambda at the end "
+        f"{runs['annealing_lambda'].iloc[-1]:.1f}).",
+        "",
+        "| layers | people | seed | "
+        + " | ".join(f"m = {m}" for m in (1, *CONVERGENCE_MARGINS))
+        + " |",
+        "|---" * (4 + len(CONVERGENCE_MARGINS)) + "|",
+    ]
+    for key, rows in table.groupby(["layers", "people", "seed"], sort=False):
+        accuracies = [f"{100 * value:.1f} %" for value in rows["accuracy"]]
+        lines.append("| " + " | ".join([*map(str, key), *accuracies]) + " |")
+    return "\n".join(lines) + "\n"
+
+
+COMMANDS: dict[str, Any] = {
+    "head": HeadBenchmarkConfig,
+    "convergence": ConvergenceBenchmarkConfig,
+}
+
+
+def run(command: str, config: Any) -> str:
+    """Run a benchmark of `COMMANDS` and return its results as text."""
+    return benchmark_heads(config) if command == "head" else benchmark_convergence(config)

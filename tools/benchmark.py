@@ -1,0 +1,13 @@
+"""Measure the heads or their convergence; `benchmark.py head --help` lists the flags.
+
+python tools/benchmark.py head --out runs/benchmark
+python tools/benchmark.py convergence --out runs/convergence
+"""
+
+from keras_sphereface.benchmark import COMMANDS, run
+from keras_sphereface.config import parse_command
+
+if __name__ == "__main__":
+    command, config = parse_command(COMMANDS)
+    print(run(command, config))
+    print(f"written to {config.out}")
