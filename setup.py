@@ -9,6 +9,7 @@ HERE = Path(__file__).parent
 VERSION = re.search(
     r'__version__ = "(.+)"', (HERE / "keras_sphereface" / "version.py").read_text()
 ).group(1)
+JAX = "jax>=0.6"
 
 setup(
     name="keras-sphereface",
@@ -33,7 +34,10 @@ setup(
         "tensorboard>=2.15,<2.22",
     ],
     extras_require={
+        # For tools/run_hlo.py; the package itself does not use it.
+        "jax": [JAX],
         "dev": [
+            JAX,
             "pytest>=8",
             "pytest-xdist>=3.5",
             "hypothesis>=6.100",

@@ -146,15 +146,18 @@ class HeadBenchmarkConfig:
     sweep: tuple[int, ...] = setting(
         (1_000, 10_572, 100_000, 262_144, 1_000_000), "values of C of the picture"
     )
+    cases: tuple[str, ...] = setting((), "only these rows of the table, beside Dense; empty: all")
     repeats: int = setting(30, "rounds of the table; one of the picture has a tenth, at least 3")
     seed: int = setting(0, "of embeddings, labels and class weights")
 
 
 @dataclasses.dataclass(frozen=True)
 class ConvergenceBenchmarkConfig:
-    """Does A-Softmax converge? Twenty runs on generated faces, each beside its m = 1."""
+    """Does A-Softmax converge? Runs on generated faces, each beside its m = 1."""
 
     out: str = setting(help="folder for convergence.csv and convergence.md")
+    networks: int = setting(5, "how many of the five pairs of network and faces")
+    m: tuple[int, ...] = setting((2, 3, 4, 6), "the margins")
     total_steps: int = setting(400, "optimiser steps of a run")
     width: float = setting(0.25, "factor on the channels of the networks")
     batch_size: int = setting(64, "pictures a step")

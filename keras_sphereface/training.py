@@ -314,7 +314,7 @@ def _run(trainer, manager, config, info, total_steps):
                 _check_finite(means[0], step, config)
                 message = watch.see(means[0], norm=means[4], steps=step - since)
                 if message:
-                    progress.write(f"step {step}: {message}")
+                    progress.write(f"step {step}: {message}", file=sys.stderr)
                 sums, since, started = [], step, time.monotonic()
             if last or step % config.checkpoint_steps == 0:
                 # A run that diverged must not be continued from where it did.

@@ -11,6 +11,8 @@ ALL = (
     config.TrainConfig,
     config.EvaluateConfig,
     config.SpheresConfig,
+    config.HeadBenchmarkConfig,
+    config.ConvergenceBenchmarkConfig,
 )
 
 
@@ -27,6 +29,16 @@ def test_flags_become_fields_of_their_types():
         config.RecordsConfig, ["--source", "s", "--out", "o", "--overwrite"]
     )
     assert records == config.RecordsConfig(source="s", out="o", overwrite=True)
+
+
+def test_a_command_chooses_its_configuration(capsys):
+    commands = {"a": config.EvaluateConfig, "b": config.ConvergenceBenchmarkConfig}
+    parsed = config.parse_command(commands, "b --out o --m 2 3".split())
+    assert parsed == ("b", config.ConvergenceBenchmarkConfig(out="o", m=(2, 3)))
+    for argv in ([], ["c"], ["a"]):
+        with pytest.raises(SystemExit):
+            config.parse_command(commands, argv)
+    assert "invalid choice: 'c'" in capsys.readouterr().err
 
 
 def test_optional_flags_are_none_until_they_are_given():

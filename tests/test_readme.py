@@ -15,6 +15,8 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(), 
 FEWER = {
     "train_casia.py": "--width 0.1 --batch-size 4 --total-steps 2 --log-steps 1",
     "feature_spheres.py": "--people 3 --total-steps 2",
+    "benchmark.py head": "--cases A-Softmax --num-classes 40 --sweep 30 --repeats 1 --batch-size 4",
+    "benchmark.py convergence": "--networks 1 --m 4 --total-steps 5 --width 0.1 --batch-size 4",
     "generate_faces.py": "--num-people 2 --images-per-person 2 --num-test-people 4",
 }
 
@@ -60,8 +62,8 @@ def test_the_blocks_of_the_readme_run_in_their_order(faces, tmp_path):
                 result = run(["make", "-n", *words[1:]], ROOT)
             elif words[0] == "python":
                 script = words[1].split("/")[-1]
-                fewer = FEWER.get(script, "").split()
-                result = run([sys.executable, *words[1:], *fewer], tmp_path)
+                fewer = FEWER.get(script) or FEWER.get(f"{script} {words[2]}") or ""
+                result = run([sys.executable, *words[1:], *fewer.split()], tmp_path)
             else:
                 assert words[:2] == ["pip", "install"], f"a command unknown here: {words}"
                 continue

@@ -13,6 +13,7 @@ import tensorflow as tf
 
 from keras_sphereface import records, training
 from keras_sphereface.config import TrainConfig
+from keras_sphereface.family import HEADS
 
 SMALL = {
     "backbone": "sphereface4",
@@ -66,6 +67,52 @@ def test_loss_falls_and_accuracy_rises(records_folder, tmp_path, head):
     assert log["loss"].iloc[-1] < 0.5 * log["loss"].iloc[0]
     assert log["accuracy"].iloc[-1] > 0.8
     assert log["target_angle"].iloc[-1] < log["target_angle"].iloc[0]
+
+
+@pytest.mark.parametrize("head", HEADS)
+def test_every_head_is_trained(records_folder, tmp_path, head):
+    training.train(config(records_folder, tmp_path, head=head, chunk_size=3, sample_rate=0.9))
+    log = pd.read_csv(tmp_path / "log.csv")
+    assert np.isfinite(log["loss"]).all()
+    assert log["target_angle"].between(0, 180).all()
+    assert log["accuracy"].between(0, 1).all()
+
+
+def test_settings_of_the_head_reach_it():
+    settings = {"m": 3.0, "warm_start": 7, "kernel_norm": "projected", "gradient": "caffe"}
+    head = training.head_of(TrainConfig(**settings, chunk_size=4, sample_rate=0.5, seed=2), 10)
+    assert (head.m, head.annealing.warm_start, head.kernel_norm) == (3, 7, "projected")
+    assert (head.gradient, head.chunk_size, head.sample_rate, head.seed) == ("caffe", 4, 0.5, 2)
+    r = training.head_of(TrainConfig(head="sphereface-r-v2", m=1.4, embedding_norm="soft"), 10)
+    assert (r.m, r.version, r.embedding_norm, r.gradient) == (1.4, "v2", "soft", "detached")
+    assert training.head_of(TrainConfig(head="arcface", scale=32.0), 10).scale == 32.0
+
+
+def test_a_warm_start_is_seen_in_the_log(records_folder, tmp_path):
+    training.train(config(records_folder, tmp_path, warm_start=2))
+    lambdas = pd.read_csv(tmp_path / "log.csv")["annealing_lambda"]
+    assert np.isposinf(lambdas[0])
+    expected = np.mean([1000 / (1 + 0.12 * step) for step in (1, 2)])
+    assert lambdas[1] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_run_that_learns_nothing_says_so(records_folder, tmp_path, capfd):
+    settings = {"learning_rate": 0.0, "total_steps": 210, "log_steps": 10}
+    settings |= {"checkpoint_steps": 210, "base": 0.0, "lambda_min": 0.0, "width": 0.02}
+
+    def zeros(input_shape, embedding_size, seed):
+        return keras.Sequential(
+            [
+                keras.Input(input_shape),
+                keras.layers.AveragePooling2D(16),
+                keras.layers.Flatten(),
+                keras.layers.Dense(embedding_size, kernel_initializer="zeros"),
+            ]
+        )
+
+    training.train(config(records_folder, tmp_path, **settings), zeros)
+    error = capfd.readouterr().err
+    assert error.count("stayed at ln C = 1.61 for 200 steps") == 1
 
 
 def test_a_continued_run_equals_an_uninterrupted_one(records_folder, tmp_path, monkeypatch):
@@ -174,6 +221,9 @@ def test_moved_records_continue_and_other_records_do_not(records_folder, tmp_pat
         ({"log_steps": 0}, "Received: log_steps=0"),
         ({"weight_decay": -1.0}, "Received: weight_decay=-1.0"),
         ({"m": 0}, "Received: m=0"),
+        ({"head": "softmax", "m": 4}, "`m` means nothing for the head softmax"),
+        ({"sample_rate": 0.0}, "Received: sample_rate=0.0"),
+        ({"gradient": "excat"}, "Received: gradient='excat'"),
     ],
 )
 def test_bad_settings_are_refused(records_folder, tmp_path, settings, message):
@@ -214,7 +264,7 @@ def test_decay_spares_biases_and_biases_learn_at_twice_the_rate():
 
 
 TWO_DEVICES = """
-import sys, numpy as np, tensorflow as tf
+import json, sys, numpy as np, tensorflow as tf
 devices = tf.config.list_physical_devices("CPU")
 count = int(sys.argv[2])
 tf.config.set_logical_device_configuration(
@@ -222,16 +272,29 @@ tf.config.set_logical_device_configuration(
 from keras_sphereface import records, training
 from tests.test_training import SMALL
 from keras_sphereface.config import TrainConfig
-training.train(TrainConfig(data=sys.argv[1], workdir=sys.argv[3], **SMALL))
+settings = json.loads(sys.argv[4])
+training.train(TrainConfig(data=sys.argv[1], workdir=sys.argv[3], **SMALL, **settings))
 """
 
 
 @pytest.mark.slow
-def test_two_devices_train_as_one(records_folder, tmp_path):
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"kernel_norm": "projected", "chunk_size": 2},
+        {"head": "sphereface2", "sample_rate": 0.999},
+    ],
+    ids=str,
+)
+def test_two_devices_train_as_one(records_folder, tmp_path, settings):
     for count in (1, 2):
         command = [sys.executable, "-c", TWO_DEVICES, str(records_folder), str(count)]
         result = subprocess.run(
-            [*command, str(tmp_path / str(count))], capture_output=True, text=True, check=False
+            [*command, str(tmp_path / str(count)), json.dumps(settings)],
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert result.returncode == 0, result.stderr
     np.testing.assert_allclose(weights(tmp_path / "1"), weights(tmp_path / "2"), atol=2e-6)

@@ -1,0 +1,137 @@
+"""The benchmarks run to their end on small sizes, and their programs run elsewhere."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from keras_sphereface import benchmark, hlo, images
+from keras_sphereface.config import ConvergenceBenchmarkConfig, HeadBenchmarkConfig
+from tests.conftest import ROOT
+
+SMALL = {"batch_size": 8, "embedding_size": 16, "repeats": 2}
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_heads_writes_table_picture_and_programs(tmp_path):
+    # Each case has a process of its own, which takes seconds to start: two show the way.
+    sizes = {"num_classes": 40, "sweep": (30, 60), "cases": (benchmark.BLOCKS,)}
+    config = HeadBenchmarkConfig(out=str(tmp_path), **sizes, **SMALL)
+    text = benchmark.benchmark_heads(config)
+    table = pd.read_csv(tmp_path / "head.csv")
+    assert table[["part", "num_classes", "case"]].to_numpy().tolist() == [
+        ["table", 40, benchmark.DENSE],
+        ["table", 40, benchmark.BLOCKS],
+        *(["picture", c, case] for c in (30, 60) for case in (benchmark.DENSE, benchmark.BLOCKS)),
+    ]
+    assert (table["milliseconds"] > 0).all()
+    assert (table.loc[table["case"] == benchmark.DENSE, "ratio"] == 1.0).all()
+    assert (tmp_path / "head.md").read_text() == text
+    assert f"| {benchmark.BLOCKS} |" in text
+    assert f"TensorFlow {tf.__version__}" in text
+    assert images.decode((tmp_path / "head.png").read_bytes()).std() > 10
+    assert len(list(tmp_path.glob("*.hlo"))) == 4
+
+
+@pytest.mark.parametrize("case", benchmark.CASES)
+def test_every_case_is_a_step_with_gradients(case):
+    config = HeadBenchmarkConfig(out="", **SMALL)
+    loss, gradients = benchmark.make_step(case, config, 40)(*benchmark.make_batch(config, 40))
+    assert np.isfinite(float(loss))
+    assert gradients[0].shape == (8, 16)
+    assert sum(int(tf.size(g)) for g in gradients[1:]) >= 16 * 40
+    assert all(np.isfinite(g).all() for g in gradients)
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_step_grows_with_the_logits_and_not_in_blocks():
+    """B = 512, C = 40,000: the logits alone are 82 MB, a block of them 33 MB."""
+    config = HeadBenchmarkConfig(out="", batch_size=512, embedding_size=16)
+    whole, blocks = (
+        benchmark.in_new_process(benchmark.measure_memory, config, 40_000, case)
+        for case in (benchmark.ASOFTMAX, benchmark.BLOCKS)
+    )
+    assert whole > 2 * 82
+    assert blocks < 0.75 * whole
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"repeats": 0}, "`repeats` must be >= 1. Received: 0"),
+        ({"num_classes": 2}, "`num_classes` must be >= 8. Received: 2"),
+        ({"cases": ("Dens",)}, "`cases` must be among .* Received: 'Dens'"),
+        ({"sweep": (100, 1)}, r"`sweep` must hold numbers >= 8. Received: \(100, 1\)"),
+    ],
+)
+def test_sizes_that_cannot_be_measured_are_refused(tmp_path, settings, message):
+    with pytest.raises(ValueError, match=message):
+        benchmark.benchmark_heads(HeadBenchmarkConfig(out=str(tmp_path / "x"), **settings))
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_convergence_compares_with_m_1(tmp_path, monkeypatch):
+    monkeypatch.setattr(benchmark, "CONVERGENCE_RUNS", ((4, 3, 0),))
+    monkeypatch.setattr(benchmark, "CONVERGENCE_MARGINS", (4,))
+    monkeypatch.setattr(benchmark, "IMAGES_PER_PERSON", 4)
+    config = ConvergenceBenchmarkConfig(out=str(tmp_path), total_steps=5, width=0.1, batch_size=4)
+    text = benchmark.benchmark_convergence(config)
+    table = pd.read_csv(tmp_path / "convergence.csv")
+    assert table[["layers", "people", "m"]].to_numpy().tolist() == [[4, 3, 1], [4, 3, 4]]
+    assert table["converged"][0]  # m = 1 equals itself
+    assert " of 1 runs reach" in text
+
+
+def write_small_program(folder):
+    def function(x, labels):
+        return tf.reduce_mean(tf.gather(tf.square(x), labels)), 2.0 * x
+
+    recipe = [
+        {"shape": [5, 3], "dtype": "float32", "scale": 2.0},
+        {"shape": [4], "dtype": "int32", "below": 5},
+    ]
+    hlo.write_program(folder / "small", function, recipe, seed=3)
+    return recipe
+
+
+def test_a_program_is_written_with_what_its_first_result_must_be(tmp_path):
+    recipe = write_small_program(tmp_path)
+    facts = json.loads((tmp_path / "small.json").read_text())
+    assert facts["arguments"] == recipe
+    x, labels = hlo.draw_arguments(recipe, 3)
+    assert (x.dtype, labels.dtype) == (np.float32, np.int32)
+    assert facts["first_result"] == pytest.approx(np.mean(x[labels] ** 2), rel=1e-6)
+
+
+def run_hlo(*arguments):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "run_hlo.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.slow
+def test_jax_runs_a_program_and_checks_its_result(tmp_path):
+    pytest.importorskip("jax")
+    write_small_program(tmp_path)
+    shutil.copy(tmp_path / "small.hlo", tmp_path / "wrong.hlo")
+    result = run_hlo(tmp_path / "small.hlo", tmp_path / "small.hlo", "--repeats", 2)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("times small.hlo") == 2
+    facts = json.loads((tmp_path / "small.json").read_text())
+    facts["first_result"] *= 1.01
+    (tmp_path / "wrong.json").write_text(json.dumps(facts))
+    result = run_hlo(tmp_path / "wrong.hlo")
+    assert result.returncode == 2
+    assert "wrong.hlo gives" in result.stderr
+    result = run_hlo(tmp_path / "absent.hlo")
+    assert result.returncode == 2
+    assert "there is no such file" in result.stderr
