@@ -6,6 +6,7 @@ the machine slows them alike, and what counts is the ratio to the Dense layer of
 """
 
 import concurrent.futures
+import dataclasses
 import multiprocessing
 import os
 import platform
@@ -137,29 +138,36 @@ def measure_times(
 
 
 def measure_memory(config: HeadBenchmarkConfig, num_classes: int, case: str) -> float:
-    """Peak memory of a training step beyond the kernel and its gradient, in MB (10^6 bytes).
+    """What a training step takes beyond the kernel and its gradient, in MB (10^6 bytes).
 
-    On a GPU that is the device's memory, else this process's. To be run in a fresh process.
+    The peak over two steps, less what was held before the first (libraries, the kernel, the
+    traced function), less the kernel's gradient, which the step returns. On a GPU it is the memory
+    of the device, else of this process. To be run in a fresh process.
     """
-    # The libraries start before the count.
-    tf.matmul(tf.ones((2, 2)), tf.ones((2, 2)))
-    before = _resident("VmRSS")
-    step = make_step(case, config, num_classes, keras.initializers.Constant(0.01))
+    # A small step first: the libraries take their own memory with it.
+    small = dataclasses.replace(config, batch_size=8, embedding_size=8)
+    make_step(case, small, 64)(*make_batch(small, 64))
+    # Zeros are made without copies, which would be held for the step to use.
+    step = make_step(case, config, num_classes, "zeros")
     batch = make_batch(config, num_classes)
+    step.get_concrete_function(*batch)
+    gpus = tf.config.list_logical_devices("GPU")
+    if gpus:
+        tf.config.experimental.reset_memory_stats(gpus[0].name.removeprefix("/device:"))
+    before = _held(gpus)[0]
     for _ in range(2):
         step(*batch)
-    kernel = 4 * config.embedding_size * num_classes
-    if tf.config.list_physical_devices("GPU"):
-        peak = tf.config.experimental.get_memory_info("GPU:0")["peak"]
-        return (peak - 2 * kernel) / 1e6
-    return (_resident("VmHWM") - before - 2 * kernel) / 1e6
+    return (_held(gpus)[1] - before - 4 * config.embedding_size * num_classes) / 1e6
 
 
-def _resident(name):
-    """A line of /proc/self/status in bytes: VmRSS is what is held, VmHWM the most ever held."""
+def _held(gpus):
+    """Bytes held now, and the most ever held, on the first GPU or else in this process."""
+    if gpus:
+        info = tf.config.experimental.get_memory_info(gpus[0].name.removeprefix("/device:"))
+        return info["current"], info["peak"]
     with open("/proc/self/status", encoding="ascii") as file:
         lines = dict(line.split(":", 1) for line in file)
-    return 1024 * int(lines[name].split()[0])
+    return tuple(1024 * int(lines[name].split()[0]) for name in ("VmRSS", "VmHWM"))
 
 
 def machine() -> str:
@@ -252,8 +260,8 @@ def describe_heads(table: pd.DataFrame, config: HeadBenchmarkConfig, machine: st
         f"One training step of the head, forward and backward, float32, B = {config.batch_size}, "
         f"D = {config.embedding_size}.",
         f"Machine: {machine}.",
-        "Ratios are to the Dense layer of the same round, medians with quartiles; memory is the "
-        "peak beyond the kernel and its gradient.",
+        "Ratios are to the Dense layer of the same round, medians with quartiles; memory is what "
+        "the step takes at its peak, without the kernel and its gradient.",
     ]
     for (part, num_classes), rows in table.groupby(["part", "num_classes"], sort=False):
         rounds = config.repeats if part == "table" else max(3, config.repeats // 10)
@@ -277,7 +285,7 @@ def draw_scaling(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     plotting.plot_scaling(left, table, "milliseconds", "milliseconds a step")
-    plotting.plot_scaling(right, table, "megabytes", "MB beyond kernel and its gradient")
+    plotting.plot_scaling(right, table, "megabytes", "MB taken, without kernel and gradient")
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure

@@ -214,11 +214,9 @@ class AngularHead(keras.layers.Layer):
         norms = angular.l2_norm(embeddings)
         rows = embeddings if self.scale is None else self._scaled(embeddings, norms)
         products = [tf.matmul(rows, kernel) for kernel in kernels]
-        if self.through_norm:
-            products = [
-                product * angular.inverse_norms(kernel)
-                for product, kernel in zip(products, kernels, strict=True)
-            ]
+        inverses = self._inverse_norms(kernels) if self.through_norm else []
+        if inverses:
+            products = [p * inverse for p, inverse in zip(products, inverses, strict=True)]
         blocks = (
             [product + bias for product, bias in zip(products, biases, strict=True)]
             if biases
@@ -231,11 +229,20 @@ class AngularHead(keras.layers.Layer):
             rows=rows,
             kernels=kernels,
             biases=biases,
+            inverses=[tf.stop_gradient(inverse) for inverse in inverses],
             products=products[0] if len(products) == 1 else None,
             step=step,
             training=training,
         )
         return leave_context(blocks[0] if len(blocks) == 1 else tf.concat(blocks, axis=1), context)
+
+    def _inverse_norms(self, kernels):
+        """Those of all blocks; one after another, since each takes as much memory as its block."""
+        inverses = []
+        for kernel in kernels:
+            with tf.control_dependencies(inverses[-1:]):
+                inverses.append(angular.inverse_norms(kernel))
+        return inverses
 
     def _scaled(self, embeddings, norms):
         """The embeddings at length `scale`; one below the floor of the norm counts as zero."""
@@ -260,7 +267,6 @@ class AngularHead(keras.layers.Layer):
             context.rows,
             self._blocks(labels, context),
             rest,
-            normalise=self.through_norm,
             products=None if self._sampled(context) else context.products,
         )
         losses = self.sample_losses(own, total, labels, context)
@@ -299,19 +305,20 @@ class AngularHead(keras.layers.Layer):
         return context.training and self.sample_rate < 1.0
 
     def _blocks(self, labels, context):
-        biases = context.biases or [None] * len(context.kernels)
+        kernels, none = context.kernels, [None] * len(context.kernels)
+        parts = zip(kernels, context.biases or none, context.inverses or none, strict=True)
         blocks, start = [], 0
-        for i, (kernel, bias) in enumerate(zip(context.kernels, biases, strict=True)):
+        for i, (kernel, bias, inverse) in enumerate(parts):
             if self._sampled(context):
                 step = tf.cast(context.step % 2**20, tf.int32)
-                seed = tf.stack([self.seed, step * len(context.kernels) + i])
+                seed = tf.stack([self.seed, step * len(kernels) + i])
                 block, _ = logits.sample_classes(
-                    kernel, labels, start, self.sample_rate, seed, bias
+                    kernel, labels, start, self.sample_rate, seed, bias, inverse
                 )
                 blocks.append(block)
             else:
-                own = logits.own_class(labels, start, kernel.shape[1], len(context.kernels) == 1)
-                blocks.append(logits.Block(kernel, own, bias))
+                own = logits.own_class(labels, start, kernel.shape[1], len(kernels) == 1)
+                blocks.append(logits.Block(kernel, own, bias, inverse=inverse))
             start += kernel.shape[1]
         return blocks
 

@@ -52,7 +52,7 @@ def own_class(labels: tf.Tensor, start: int, width: int, inside_all: bool) -> Ow
 
 
 class LogSumExp:
-    """The rest of a softmax: log sum weight * exp(transform(logit)) over the other classes.
+    """The rest of a softmax: log sum count * exp(transform(logit)) over the other classes.
 
     Args:
         transform: maps a block of logits to one of the same shape. It must never fall, and its
@@ -66,19 +66,20 @@ class LogSumExp:
 
     def start(self, zeros):
         """Before the first block: the highest logit (B,), the sum (B,), no exponentials."""
-        return zeros - float("inf"), zeros, None
+        self.nothing = zeros - float("inf")
+        return self.nothing, zeros, None
 
-    def add(self, state, logits, own, weights):
+    def add(self, state, logits, own, counts):
         """After one more block; the sum is relative to e^highest."""
         before, total, _ = state
         # The own logit goes first: beside a high one the exponentials of the others vanish.
-        others = own.write(self.transform(logits), tf.fill(tf.shape(total), _minus_inf(total)))
+        others = own.write(self.transform(logits), self.nothing)
         highest = tf.maximum(before, tf.reduce_max(others, axis=1))
         # It is -inf after a block that holds nothing but the own class.
         shift = tf.maximum(highest, total.dtype.min)
-        exponentials = tf.exp(others - shift[:, None])
-        if weights is not None:
-            exponentials *= weights
+        exponentials = tf.exp(others - tf.expand_dims(shift, 1))
+        if counts is not None:
+            exponentials *= counts
         total = total * tf.exp(before - shift) + tf.reduce_sum(exponentials, axis=1)
         return highest, total, exponentials
 
@@ -87,7 +88,7 @@ class LogSumExp:
         highest, total, _ = state
         return highest + tf.math.log(total), highest
 
-    def entries(self, logits, own, weights, upstream, rest, kept):
+    def entries(self, logits, own, counts, upstream, rest, kept):
         """The gradient by a block of logits, and those by the parameters.
 
         The first comes as entries (B, C_b) still to be multiplied by factors (B,), which are
@@ -98,12 +99,12 @@ class LogSumExp:
         if kept is not None:
             _, total, exponentials = kept
             return exponentials, upstream / total, ()
-        exponentials = tf.exp(self.transform(logits) - rest[:, None])
-        return exponentials if weights is None else exponentials * weights, upstream, ()
+        exponentials = tf.exp(self.transform(logits) - tf.expand_dims(rest, 1))
+        return exponentials if counts is None else exponentials * counts, upstream, ()
 
 
 class SumOver:
-    """The rest of a loss that is a sum: sum weight * entry(logit, *parameters) over the others.
+    """The rest of a loss that is a sum: sum count * entry(logit, *parameters) over the others.
 
     Args:
         entry: maps a block of logits and the parameters to a block of the same shape.
@@ -118,30 +119,31 @@ class SumOver:
         return logits
 
     def start(self, zeros):
-        return zeros - float("inf"), zeros
+        self.nothing = zeros - float("inf")
+        return self.nothing, zeros
 
-    def add(self, state, logits, own, weights):
+    def add(self, state, logits, own, counts):
         before, total = state
-        others = own.write(logits, tf.fill(tf.shape(total), _minus_inf(total)))
+        others = own.write(logits, self.nothing)
         highest = tf.maximum(before, tf.reduce_max(others, axis=1))
-        return highest, total + self._sum(logits, own, weights)
+        return highest, total + self._sum(logits, own, counts)
 
     def finish(self, state):
         highest, total = state
         return total, highest
 
-    def entries(self, logits, own, weights, upstream, rest, kept):
+    def entries(self, logits, own, counts, upstream, rest, kept):
         del rest, kept
         sources = [logits, *self.parameters]
         with tf.GradientTape() as tape:
             tape.watch(sources)
-            total = self._sum(logits, own, weights)
+            total = self._sum(logits, own, counts)
         by_logits, *by_parameters = tape.gradient(total, sources, output_gradients=upstream)
         return by_logits, tf.ones_like(upstream), tuple(by_parameters)
 
-    def _sum(self, logits, own, weights):
+    def _sum(self, logits, own, counts):
         entries = self.entry(logits, *self.parameters)
-        entries = entries if weights is None else entries * weights
+        entries = entries if counts is None else entries * counts
         return tf.reduce_sum(own.write(entries, tf.zeros_like(entries[:, 0])), axis=1)
 
 
@@ -151,20 +153,22 @@ class Block(NamedTuple):
     kernel: tf.Tensor  # (D, C_b)
     own: OwnClass
     offset: tf.Tensor | None = None  # (C_b,), added to the logits
-    weights: tf.Tensor | None = None  # (C_b,), how many classes each stands for; constant
+    counts: tf.Tensor | None = None  # (C_b,), how many classes each stands for; a constant
+    # (C_b,), `angular.inverse_norms(kernel)`, where only the direction of a class weight counts.
+    # As a number it is constant; the gradient by the kernel goes through the norm all the same.
+    inverse: tf.Tensor | None = None
 
 
 def own_and_rest(
     rows: tf.Tensor,
     blocks: Sequence[Block],
     rest: LogSumExp | SumOver,
-    normalise: bool = True,
     products: tf.Tensor | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The logit of each sample's own class, the rest, and the highest of the others.
 
-    The logits of a block are rows @ kernel, over the norms of the kernel's columns if
-    `normalise`, plus the offset. Gradients are exact, by rows, kernels, offsets and the
+    The logits of a block are rows @ kernel, times the inverse norms if there are any, plus the
+    offset. Gradients are exact, by rows, kernels, offsets and the
     parameters of the rest; first derivatives only. Where the gradient that comes in through
     the rest of a softmax is 0, that through the own logit must be 0 too, as it is in
     softplus(rest - own).
@@ -174,8 +178,7 @@ def own_and_rest(
         blocks: all classes; each sample's own class is inside one block. Either all have an
             offset or none has.
         rest: how the logits of the other classes become one number.
-        normalise: whether only the direction of a class weight counts.
-        products: rows @ kernel (over the norms) of a single block, if known already.
+        products: rows @ kernel (times the inverse norms) of a single block, if known already.
 
     Returns:
         own (B,); rest (B,); and highest (B,), the largest logit of another class, transformed as
@@ -198,33 +201,31 @@ def own_and_rest(
         offsets = tensors[count : 2 * count] if blocks[0].offset is not None else [None] * count
         parts = list(zip(kernels, offsets, blocks, strict=True))
         own_logits = tf.zeros_like(rows[:, 0])
-        state, inverses = rest.start(own_logits), []
-        for kernel, offset, (_, own, _, weights) in parts:
+        state = rest.start(own_logits)
+        for kernel, offset, block in parts:
+            own = block.own
             # One after another: blocks that are worked on side by side are all in memory at once.
             with tf.control_dependencies([state[1]]):
-                inverses.append(angular.inverse_norms(kernel) if normalise else None)
-                known, logits = forward(rows, kernel, offset, inverses[-1])
+                known, logits = forward(rows, kernel, offset, block.inverse)
                 here = own.read(logits)
                 own_logits = here if own.inside is None else tf.where(own.inside, here, own_logits)
-                state = rest.add(state, logits, own, weights)
+                state = rest.add(state, logits, own, block.counts)
         total, highest = rest.finish(state)
         kept = (known, logits) if single else None
 
         def gradient(by_own, by_rest, _):
             by_rows, by_kernels, by_offsets, by_parameters = tf.zeros_like(rows), [], [], []
-            for (kernel, offset, (_, own, _, weights)), inverse in zip(
-                parts, inverses, strict=True
-            ):
+            for kernel, offset, block in parts:
                 with tf.control_dependencies([by_rows, *by_kernels[-1:]]):
-                    known, logits = kept or forward(rows, kernel, offset, inverse)
+                    known, logits = kept or forward(rows, kernel, offset, block.inverse)
                     entries, factors, slopes = rest.entries(
-                        logits, own, weights, by_rest, total, state if single else None
+                        logits, block.own, block.counts, by_rest, total, state if single else None
                     )
-                    entries = own.write(entries, tf.math.divide_no_nan(by_own, factors))
+                    entries = block.own.write(entries, tf.math.divide_no_nan(by_own, factors))
                     if offset is not None:
                         by_offsets.append(tf.linalg.matvec(entries, factors, transpose_a=True))
                     by_row, by_kernel = _by_rows_and_kernel(
-                        rows, kernel, entries, factors, known, inverse
+                        rows, kernel, entries, factors, known, block.inverse
                     )
                     by_rows += by_row
                     by_kernels.append(by_kernel)
@@ -253,17 +254,22 @@ def _by_rows_and_kernel(rows, kernel, entries, factors, products, inverse):
     With u the unit class weight, dL/dw = (dL/du - (u . dL/du) u) / |w|, and u . dL/du is the
     sum over the batch of gradient times product: a pass over (B, C) instead of (D, C).
     """
-    scaled = rows * factors[:, None]
-    if inverse is None:
-        by_kernel = tf.matmul(scaled, entries, transpose_a=True)
-    else:
-        along = tf.linalg.matvec(entries * products, factors, transpose_a=True)
+    factors = tf.expand_dims(factors, 1)
+    along = None
+    if inverse is not None:
+        along = tf.matmul(factors, entries * products, transpose_a=True)
         # Below its floor the norm is a constant.
         floored = inverse >= 1.0 / angular.NORM_FLOOR
         along = tf.where(floored, tf.zeros_like(along), along * tf.square(inverse))
-        entries *= inverse
-        by_kernel = tf.matmul(scaled, entries, transpose_a=True) - kernel * along
-    return tf.matmul(entries, kernel, transpose_b=True) * factors[:, None], by_kernel
+        # In this order, for the memory: the products are let go before a (D, C_b) is taken.
+        with tf.control_dependencies([along]):
+            entries *= inverse
+    by_rows = tf.matmul(entries, kernel, transpose_b=True) * factors
+    with tf.control_dependencies([by_rows]):
+        by_kernel = tf.matmul(rows * factors, entries, transpose_a=True)
+        if along is not None:
+            by_kernel -= kernel * along
+    return by_rows, by_kernel
 
 
 def sample_classes(
@@ -273,6 +279,7 @@ def sample_classes(
     rate: float,
     seed: tf.Tensor,
     bias: tf.Tensor | None = None,
+    inverse: tf.Tensor | None = None,
 ) -> tuple[Block, tf.Tensor]:
     """The batch's own classes of a block, and a random share of the others (Partial FC).
 
@@ -287,7 +294,7 @@ def sample_classes(
         start: the first class of the block.
         rate: in (0, 1]; rate * C_b classes are kept, and at least those of the batch and one more.
         seed: (2,) int32, for `tf.random.stateless_uniform`.
-        bias: (C_b,), or None.
+        bias, inverse: (C_b,), or None; as offset and inverse of `Block`.
 
     Returns:
         The block of the sample, and the sampled classes (K,), counted within the given block.
@@ -308,12 +315,14 @@ def sample_classes(
     num_own = tf.reduce_sum(tf.cast(is_own, kernel.dtype))
     num_drawn = tf.maximum(tf.cast(count, kernel.dtype) - num_own, 1.0)
     share = (width - num_own) / num_drawn
-    weights = tf.where(is_own, tf.ones_like(share), share)
+    counts = tf.where(is_own, tf.ones_like(share), share)
     places = places_of(chosen, width)
     own_columns = tf.minimum(tf.gather(places, columns), count - 1)
     own = OwnClass(tf.stack([tf.range(batch_size), own_columns], axis=1), inside)
     offset = None if bias is None else gather_columns(bias[None], chosen, places)[0]
-    return Block(gather_columns(kernel, chosen, places), own, offset, weights), chosen
+    inverse = None if inverse is None else tf.gather(inverse, chosen)
+    columns = gather_columns(kernel, chosen, places)
+    return Block(columns, own, offset, counts, inverse), chosen
 
 
 def places_of(chosen: tf.Tensor, size: int) -> tf.Tensor:
@@ -341,7 +350,3 @@ def gather_columns(kernel: tf.Tensor, chosen: tf.Tensor, places: tf.Tensor) -> t
         return tf.gather(kernel, chosen, axis=1), gradient
 
     return gather(kernel)
-
-
-def _minus_inf(like):
-    return tf.constant(-float("inf"), like.dtype)

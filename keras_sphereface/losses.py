@@ -30,6 +30,7 @@ class HeadContext(NamedTuple):
     rows: tf.Tensor  # (B, D), the embeddings, scaled as the logits are
     kernels: list[tf.Tensor]  # blocks (D, C_b) of class weights
     biases: list[tf.Tensor]  # (C_b,) each, or empty
+    inverses: list[tf.Tensor]  # (C_b,) each, 1 / |w_j|, or empty where the norms do not count
     products: tf.Tensor | None  # (B, C), the logits without bias, where there is one block
     step: tf.Tensor  # int64, the number of this training step, or of the last one
     training: bool

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_sphereface import logits
+from keras_sphereface import angular, logits
 
 B, D, C = 9, 5, 13
 
@@ -59,12 +59,11 @@ def test_log_sum_exp_equals_the_plain_way(data, sizes, normalise, bias, compiled
                     kernel,
                     logits.own_class(data["labels"], int(start), size, len(sizes) == 1),
                     offset if bias else None,
+                    inverse=tf.stop_gradient(angular.inverse_norms(kernel)) if normalise else None,
                 )
                 for kernel, offset, size, start in zip(kernels, biases, sizes, starts, strict=True)
             ]
-            own, rest, highest = logits.own_and_rest(
-                data["rows"], blocks, logits.LogSumExp(), normalise
-            )
+            own, rest, highest = logits.own_and_rest(data["rows"], blocks, logits.LogSumExp())
             sum_ = tf.reduce_sum(own * data["by_own"] + rest * data["by_rest"])
         return own, rest, highest, *tape.gradient(sum_, sources)
 
@@ -99,7 +98,11 @@ def test_a_sum_over_classes_equals_the_plain_way(data, sizes):
             if ours:
                 (kernels,) = split(sizes, data["kernel"])
                 blocks = [
-                    logits.Block(kernel, logits.own_class(data["labels"], start, size, False))
+                    logits.Block(
+                        kernel,
+                        logits.own_class(data["labels"], start, size, False),
+                        inverse=tf.stop_gradient(angular.inverse_norms(kernel)),
+                    )
                     for kernel, size, start in zip(kernels, sizes, [0, sizes[0]], strict=False)
                 ]
                 own, rest, _ = logits.own_and_rest(
@@ -129,14 +132,21 @@ def test_an_own_logit_far_above_the_others_does_not_hide_them(sizes):
         logits.Block(k, logits.own_class(tf.constant([0, 1]), int(s), n, len(sizes) == 1))
         for k, s, n in zip(kernels, starts, sizes, strict=True)
     ]
-    own, rest, highest = logits.own_and_rest(rows, blocks, logits.LogSumExp(), normalise=False)
+    own, rest, highest = logits.own_and_rest(rows, blocks, logits.LogSumExp())
     np.testing.assert_allclose(own, [300.0, 300.0])
     np.testing.assert_allclose(rest, [0.0, 30.0], atol=1e-5)
     np.testing.assert_allclose(highest, [0.0, 30.0], atol=1e-5)
 
 
 def sampled_sum(data, rate, seed, rows, kernel):
-    block, chosen = logits.sample_classes(kernel, data["labels"], 0, rate, tf.stack([0, seed]))
+    block, chosen = logits.sample_classes(
+        kernel,
+        data["labels"],
+        0,
+        rate,
+        tf.stack([0, seed]),
+        inverse=tf.stop_gradient(angular.inverse_norms(kernel)),
+    )
     own, rest, _ = logits.own_and_rest(rows, [block], logits.LogSumExp())
     return own, tf.exp(rest), chosen
 
