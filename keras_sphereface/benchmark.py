@@ -358,46 +358,39 @@ def benchmark_convergence(config: ConvergenceBenchmarkConfig) -> str:
         raise ValueError(f"`total_steps` must be >= 5. Received: {config.total_steps}")
     if not 1 <= config.networks <= len(NETWORKS):
         raise ValueError(f"`networks` must be 1 to {len(NETWORKS)}. Received: {config.networks}")
-    rows = []
-    out = Path(config.out)
-    margins = (1, *config.m)
-    networks = NETWORKS[: config.networks]
-    with progress_bar(total=len(networks) * len(margins), unit="run") as progress:
-        for depth, people, offset in networks:
-            seed = config.seed + offset
-            data = generated_records(
-                out / f"faces-{people}-{seed}", people, IMAGES_PER_PERSON, 0, seed
+    if config.workers < 1:
+        raise ValueError(f"`workers` must be >= 1. Received: {config.workers}")
+    out, jobs = Path(config.out), []
+    for layers, people, offset in NETWORKS[: config.networks]:
+        seed = config.seed + offset
+        faces = out / f"faces-{people}-{seed}"
+        data = generated_records(faces, people, IMAGES_PER_PERSON, 0, seed)
+        for m in (1, *config.m):
+            settings = TrainConfig(
+                data=str(data.records),
+                workdir=str(out / f"run-{layers}-{people}-{seed}-{m}"),
+                backbone=f"sphereface{layers}",
+                width=config.width,
+                embedding_size=128,
+                m=m,
+                batch_size=config.batch_size,
+                total_steps=config.total_steps,
+                optimizer="adam",
+                learning_rate=1e-3,
+                log_steps=max(1, config.total_steps // 5),
+                seed=seed,
             )
-            for m in margins:
-                workdir = out / f"run-{depth}-{people}-{seed}-{m}"
-                settings = TrainConfig(
-                    data=str(data.records),
-                    workdir=str(workdir),
-                    backbone=f"sphereface{depth}",
-                    width=config.width,
-                    embedding_size=128,
-                    m=m,
-                    batch_size=config.batch_size,
-                    total_steps=config.total_steps,
-                    optimizer="adam",
-                    learning_rate=1e-3,
-                    log_steps=max(1, config.total_steps // 5),
-                    seed=seed,
-                )
-                in_new_process(training.train, settings)
-                last = pd.read_csv(workdir / "log.csv").iloc[-1]
-                rows.append(
-                    {
-                        "layers": depth,
-                        "people": people,
-                        "seed": seed,
-                        "m": m,
-                        "accuracy": last["accuracy"],
-                        "loss": last["loss"],
-                        "annealing_lambda": last["annealing_lambda"],
-                    }
-                )
-                progress.update()
+            jobs.append(({"layers": layers, "people": people, "seed": seed, "m": m}, settings))
+    threads = concurrent.futures.ThreadPoolExecutor(config.workers)
+    with threads, progress_bar(total=len(jobs), unit="run") as progress:
+        runs = [threads.submit(in_new_process, training.train, job[1]) for job in jobs]
+        for run in concurrent.futures.as_completed(runs):
+            run.result()
+            progress.update()
+    rows = []
+    for facts, settings in jobs:
+        last = pd.read_csv(Path(settings.workdir) / "log.csv").iloc[-1]
+        rows.append({**facts, **last[["accuracy", "loss", "annealing_lambda"]]})
     table = pd.DataFrame(rows)
     keys = ["layers", "people", "seed"]
     plain = table[table["m"] == 1].set_index(keys)["accuracy"].rename("accuracy_of_m_1")

@@ -158,9 +158,10 @@ class ConvergenceBenchmarkConfig:
     out: str = setting(help="folder for convergence.csv and convergence.md")
     networks: int = setting(5, "how many of the five pairs of network and faces")
     m: tuple[int, ...] = setting((2, 3, 4, 6), "the margins")
-    total_steps: int = setting(400, "optimiser steps of a run")
-    width: float = setting(0.25, "factor on the channels of the networks")
-    batch_size: int = setting(64, "pictures a step")
+    total_steps: int = setting(1_700, "optimiser steps of a run; lambda is 5 from 1,659 on")
+    width: float = setting(0.125, "factor on the channels of the networks")
+    batch_size: int = setting(32, "pictures a step")
+    workers: int = setting(1, "runs at the same time")
     seed: int = setting(0, "of faces and of the first run")
 
 
