@@ -74,40 +74,6 @@ def inverse_norms(kernel: tf.Tensor) -> tf.Tensor:
     return inverse, gradient
 
 
-def cosine_logits(embeddings: tf.Tensor, kernel: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """|x| cos(theta_j) for every class, and |x|.
-
-    Args:
-        embeddings: (B, D), x in the paper.
-        kernel: (D, C), one class weight w_j a column; only its direction counts.
-
-    Returns:
-        logits (B, C) in [-|x|, |x|], and norms (B, 1).
-
-    Raises:
-        ValueError: if either argument is not a matrix, or if their D differ.
-    """
-    if embeddings.shape.rank != 2 or kernel.shape.rank != 2:
-        raise ValueError(
-            "`embeddings` must have shape (B, D) and `kernel` (D, C). "
-            f"Received: embeddings.shape={embeddings.shape}, kernel.shape={kernel.shape}"
-        )
-    if not embeddings.shape[1:2].is_compatible_with(kernel.shape[0:1]):
-        raise ValueError(
-            "`embeddings` (B, D) and `kernel` (D, C) must share D. "
-            f"Received: embeddings.shape={embeddings.shape}, kernel.shape={kernel.shape}"
-        )
-    # The products are scaled, not the kernel: mostly B < D.
-    return tf.matmul(embeddings, kernel) * inverse_norms(kernel), l2_norm(embeddings)
-
-
-def target_cosines(embeddings: tf.Tensor, kernel: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-    """cos(theta_y) of each sample with its own class weight: (B, D), (D, C), (B,) -> (B,)."""
-    own = tf.transpose(tf.gather(kernel, labels, axis=1))
-    products = tf.reduce_sum(embeddings * own, axis=-1)
-    return products / (l2_norm(embeddings) * l2_norm(own))[:, 0]
-
-
 def chebyshev(cos_theta: tf.Tensor, degree: int) -> tf.Tensor:
     """cos(degree * theta), as the Chebyshev polynomial T_degree of cos(theta).
 
@@ -172,7 +138,7 @@ def blend(cos_theta: tf.Tensor, m: int, annealing_lambda: tf.Tensor) -> tf.Tenso
 def annealing_lambda(step: tf.Tensor, annealing: Annealing = Annealing()) -> tf.Tensor:
     """lambda = max(lambda_min, base * (1 + gamma * step)^(-power)), float32.
 
-    `step` is the number of the optimiser step being taken, the first being 1: with the
+    `step` is the number of the training step being taken, the first being 1: with the
     authors' arguments lambda is 892.9 at step 1, 16.36 at 501 and 5 from 1659 on. In the first
     `warm_start` steps lambda is infinite, which is m = 1, and the count begins after them.
     """

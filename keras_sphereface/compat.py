@@ -6,6 +6,11 @@ import tensorflow as tf
 KERAS_3 = int(keras.__version__.split(".")[0]) >= 3
 
 
+def loss_dtype(dtype: str) -> dict[str, str]:
+    """The argument that keeps a loss from casting outputs; Keras 2.15 never casts them."""
+    return {"dtype": dtype} if KERAS_3 else {}
+
+
 def add_step_counter(layer: keras.layers.Layer, name: str):
     """A scalar int64 weight that every replica advances alike and none averages."""
     aggregation = tf.VariableAggregation.ONLY_FIRST_REPLICA

@@ -197,7 +197,7 @@ def parse_config(config_class: type[Config], argv: Sequence[str] | None = None) 
             options["action"] = argparse.BooleanOptionalAction
         else:
             several = typing.get_origin(field.type) is tuple
-            # The type of `tuple[int, ...]` and of `int | None` is int.
+            # The first argument of `tuple[int, ...]` and of `int | None` is the type.
             options["type"] = (typing.get_args(field.type) or (field.type,))[0]
             options["choices"] = field.metadata["choices"]
             if several:

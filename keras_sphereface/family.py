@@ -167,6 +167,10 @@ class SphereFaceR(AngularHead):
         lengths = tf.stop_gradient(angular.l2_norm(context.rows))
         return logits.LogSumExp(lambda z: lengths * margins.divided_angle(z / lengths, self.m))
 
+    @property
+    def chance_loss(self):
+        return super().chance_loss if self.embedding_norm == "free" else None
+
     def sample_losses(self, own, rest, labels, context):
         losses = super().sample_losses(own, rest, labels, context)
         if self.embedding_norm != "free":
@@ -220,6 +224,10 @@ class SphereFacePlus(ASoftmax):
     def sample_losses(self, own, rest, labels, context):
         losses = super().sample_losses(own, rest, labels, context)
         return losses + self.energy_weight * self.energy(context)
+
+    @property
+    def chance_loss(self):
+        return None
 
     def energy(self, context) -> tf.Tensor:
         """The mean of angle^-2 over the pairs, a scalar."""
@@ -286,7 +294,9 @@ class SphereFace2(AngularHead):
     def __init__(
         self, num_classes: int, m: float = 0.4, r: float = 40.0, alpha: float = 0.7, **kwargs
     ):
-        super().__init__(num_classes, **{"scale": 1.0, **kwargs})
+        if kwargs.pop("scale", 1.0) != 1.0:
+            raise ValueError("`scale` must be 1: the logits are cosines. The loss has `r`.")
+        super().__init__(num_classes, scale=1.0, **kwargs)
         self.m = check_real(m, "m", 0.0, 1.0)
         self.r = check_real(r, "r", 1e-6)
         self.alpha = check_real(alpha, "alpha", 1e-6, 1.0 - 1e-6)

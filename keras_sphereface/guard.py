@@ -24,8 +24,7 @@ class ConvergenceWatch:
 
     def __init__(self, head: AngularHead, patience: int):
         self.patience = check_integer(patience, "patience", 1)
-        # Where embeddings are given a length, they cannot collapse, and ln C is no mark.
-        self.chance = math.log(head.num_classes) if head.scale is None else None
+        self.chance = head.chance_loss
         self.first_losses: list[float] = []
         self.steps_near_chance = 0
         self.said: set[str] = set()
@@ -38,13 +37,13 @@ class ConvergenceWatch:
         """
         if not math.isfinite(loss):
             return self._say("exploded", f"The loss is {loss}.", EXPLODED_HELP)
-        if len(self.first_losses) < FIRST_LOSSES:
-            self.first_losses.append(loss)
-        start = sum(self.first_losses) / len(self.first_losses)
+        start = sum(self.first_losses) / len(self.first_losses) if self.first_losses else loss
         if loss > EXPLODED * max(start, self.chance or 0.0):
             return self._say(
                 "exploded", f"The loss rose from {start:.3g} to {loss:.3g}.", EXPLODED_HELP
             )
+        if len(self.first_losses) < FIRST_LOSSES:
+            self.first_losses.append(loss)
         if norm is not None and not norm < NORM_LIMIT:
             return self._say("exploded", f"The mean |x| is {norm:.3g}.", EXPLODED_HELP)
         if self.chance is None:
@@ -73,14 +72,15 @@ STUCK_HELP = (
 )
 EXPLODED_HELP = (
     "What helps: a lower learning rate, a warm-up or clipped gradients (`clipnorm`), and a larger "
-    "`lambda_min`."
+    "`lambda_min`. (Under XLA, as in `fit` on a GPU, a label out of range makes the loss nan too.)"
 )
 
 
 class ConvergenceGuard(keras.callbacks.Callback):
     """Names the two ways in which A-Softmax fails to converge, and what to do about them.
 
-    Stuck: the loss stays within 3 % of ln C, what knowing nothing costs. Exploded: the loss is
+    Stuck: the loss stays within 3 % of ln C, what knowing nothing costs (seen for heads whose
+    embeddings keep their length and whose loss has no further term). Exploded: the loss is
     not finite or over ten times its start, or |x| is over 10,000 (seen where `embedding_norm`
     is among the metrics). Each is said once, as a warning.
 
@@ -110,7 +110,8 @@ class ConvergenceGuard(keras.callbacks.Callback):
         self.sums = {"loss": 0.0, "embedding_norm": 0.0}
 
     def on_train_batch_end(self, batch, logs=None):
-        # Keras gives means since the epoch began; what is new is their difference.
+        # Keras gives means since the epoch began; what is new is their difference. (A last batch
+        # that is smaller counts here like the others, in Keras by its size.)
         steps, means = batch + 1 - self.seen, {}
         for name in self.sums:
             if logs and name in logs:

@@ -1,10 +1,12 @@
 """`AngularHead`: what all classification layers of the family share."""
 
+import math
+
 import keras
 import tensorflow as tf
 
 from keras_sphereface import angular, logits
-from keras_sphereface.compat import add_step_counter
+from keras_sphereface.compat import add_step_counter, loss_dtype
 from keras_sphereface.losses import (
     Assessment,
     HeadContext,
@@ -54,6 +56,8 @@ class AngularHead(keras.layers.Layer):
         model.add(head)
         model.compile("sgd", loss=head.loss, metrics=["accuracy"])
 
+    The loss has first derivatives only; a gradient of its gradient is an error.
+
     The logits that the layer returns have no margin. Where nothing reads them, a compiled step
     (`fit`, any `tf.function`) does not compute them; `metrics=["accuracy"]` reads them.
 
@@ -70,10 +74,11 @@ class AngularHead(keras.layers.Layer):
             in blocks of that many classes, and the loss never holds (B, C) logits. None: all at
             once up to `MOST_CLASSES_AT_ONCE` classes, else blocks of `DEFAULT_CHUNK_SIZE`.
         sample_rate: in (0, 1]; in training the loss looks at the batch's own classes and at
-            random others, this share of all in sum (Partial FC; see `logits.sample_classes`).
+            random others, this share of all in sum, but at least B + 1 of each block (Partial FC;
+            see `logits.sample_classes`).
         seed: of the sampling, an int.
-        kernel_initializer: of the class weights (D, C). By default uniform with variance 1 / D,
-            as in the authors' code.
+        kernel_initializer: of the class weights (D, C), or of each block, with another seed; by
+            default uniform with variance 1 / D, as in the authors' code.
         kernel_regularizer: of the class weights.
         dtype: float32 (the default, also under a mixed policy) or float64: half precision
             cannot count classes and costs the cosines three digits.
@@ -102,7 +107,7 @@ class AngularHead(keras.layers.Layer):
         if dtype is None and keras.mixed_precision.global_policy().compute_dtype in HALF_DTYPES:
             dtype = "float32"
         super().__init__(dtype=dtype, **kwargs)
-        if self.compute_dtype in HALF_DTYPES:
+        if self.compute_dtype not in ("float32", "float64"):
             raise ValueError(f"`dtype` must be float32 or float64. Received: dtype={dtype!r}")
         self.num_classes = angular.check_integer(num_classes, "num_classes", 2)
         self.scale = scale if scale is None else check_real(scale, "scale", 1e-6)
@@ -150,10 +155,19 @@ class AngularHead(keras.layers.Layer):
 
     def _block_initializer(self, i, unit):
         """That of block i: one initializer would give every block the same start weights."""
-        config = self.kernel_initializer.get_config()
-        if isinstance(config.get("seed"), int):
-            config["seed"] += i
-        initializer = type(self.kernel_initializer).from_config(config)
+        initializer = self.kernel_initializer
+        if len(self.block_sizes()) > 1:
+            config = (
+                initializer.get_config() if hasattr(initializer, "get_config") else {"seed": ""}
+            )
+            if not isinstance(config.get("seed", 0), int | None):
+                raise ValueError(
+                    "With several blocks, `kernel_initializer` must be an initializer with a "
+                    f"`get_config` and a seed that is an int or None. Received: {initializer!r}"
+                )
+            if isinstance(config.get("seed"), int):
+                config["seed"] += i
+            initializer = type(initializer).from_config(config)
         if not unit:
             return initializer
 
@@ -183,7 +197,12 @@ class AngularHead(keras.layers.Layer):
     @property
     def loss(self) -> HeadLoss:
         """The loss that belongs to this layer."""
-        return HeadLoss()
+        return HeadLoss(**loss_dtype(self.compute_dtype))
+
+    @property
+    def chance_loss(self) -> float | None:
+        """The loss where every embedding is 0, ln C; None where that is no mark of failure."""
+        return math.log(self.num_classes) if self.scale is None else None
 
     @property
     def annealing_lambda(self) -> tf.Tensor:
@@ -234,7 +253,9 @@ class AngularHead(keras.layers.Layer):
             step=step,
             training=training,
         )
-        return leave_context(blocks[0] if len(blocks) == 1 else tf.concat(blocks, axis=1), context)
+        outputs = blocks[0] if len(blocks) == 1 else tf.concat(blocks, axis=1)
+        # A tensor of its own: one that held itself, through the context, would never be freed.
+        return leave_context(tf.identity(outputs), context)
 
     def _inverse_norms(self, kernels):
         """Those of all blocks; one after another, since each takes as much memory as its block."""
@@ -261,7 +282,7 @@ class AngularHead(keras.layers.Layer):
             InvalidArgumentError, or, where assertions do not run (XLA), makes its loss nan.
         """
         context = context_of(outputs)
-        labels, valid = checked_labels(labels, self.num_classes)
+        labels, valid = checked_labels(labels, self.num_classes, tf.shape(outputs)[0])
         rest = self.rest(context)
         own, total, highest = logits.own_and_rest(
             context.rows,
@@ -284,8 +305,10 @@ class AngularHead(keras.layers.Layer):
 
     def target_logits(self, own, labels, context: HeadContext) -> tf.Tensor:
         """The own logit with the margin: (B,) -> (B,)."""
-        lengths = context.norms[:, 0] if self.scale is None else tf.fill(tf.shape(own), self.scale)
-        lengths = tf.cast(lengths, own.dtype)
+        if self.scale is None:
+            lengths = context.norms[:, 0]
+        else:
+            lengths = tf.fill(tf.shape(own), tf.constant(self.scale, own.dtype))
         target = lengths * self.target_cosine(own / lengths, context)
         return target if self.gradient == "exact" else own + tf.stop_gradient(target - own)
 

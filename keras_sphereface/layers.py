@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_sphereface import angular
+from keras_sphereface.compat import loss_dtype
 from keras_sphereface.heads import AngularHead, own_columns
 from keras_sphereface.losses import ASoftmaxLoss
 
@@ -34,7 +35,8 @@ class ASoftmax(AngularHead):
         gradient: "exact", the derivative of the loss; "detached", where the margin changes the
             value of the target only and its slope is that of the cosine (Liu et al., "SphereFace
             Revived", TPAMI 2022); or "caffe", that of the authors' first code: the class weights
-            learn as with "detached", the embeddings from a margin term of unit length.
+            learn as with "detached", the embeddings from a margin term divided by the length of
+            its two coefficients.
         **kwargs: `kernel_norm`, `chunk_size`, `sample_rate`, `seed`, `kernel_initializer`,
             `kernel_regularizer` and `dtype` as for `AngularHead`, and `name`.
 
@@ -58,7 +60,9 @@ class ASoftmax(AngularHead):
         gradient: str = "exact",
         **kwargs,
     ):
-        super().__init__(num_classes, scale=None, gradient=gradient, **kwargs)
+        if kwargs.pop("scale", None) is not None:
+            raise ValueError("A-Softmax has no `scale`: embeddings keep their own length.")
+        super().__init__(num_classes, gradient=gradient, **kwargs)
         self.m = angular.check_integer(m, "m", 1)
         self.annealing = angular.check_annealing(
             angular.Annealing(base, gamma, power, lambda_min, warm_start)
@@ -67,7 +71,7 @@ class ASoftmax(AngularHead):
     @property
     def loss(self) -> ASoftmaxLoss:
         """The matching loss, with this layer's m."""
-        return ASoftmaxLoss(self.m)
+        return ASoftmaxLoss(self.m, **loss_dtype(self.compute_dtype))
 
     @property
     def annealing_lambda(self) -> tf.Tensor:

@@ -168,8 +168,8 @@ def own_and_rest(
     """The logit of each sample's own class, the rest, and the highest of the others.
 
     The logits of a block are rows @ kernel, times the inverse norms if there are any, plus the
-    offset. Gradients are exact, by rows, kernels, offsets and the
-    parameters of the rest; first derivatives only. Where the gradient that comes in through
+    offset. Gradients are exact, by rows, kernels, offsets and the parameters of the rest; first
+    derivatives only. Where the gradient that comes in through
     the rest of a softmax is 0, that through the own logit must be 0 too, as it is in
     softplus(rest - own).
 
@@ -230,12 +230,8 @@ def own_and_rest(
                     by_rows += by_row
                     by_kernels.append(by_kernel)
                     by_parameters.append(slopes)
-            return (
-                by_rows,
-                *by_kernels,
-                *by_offsets,
-                *map(tf.add_n, zip(*by_parameters, strict=True)),
-            )
+            parameters = map(tf.add_n, zip(*by_parameters, strict=True))
+            return _without_slope(by_rows, *by_kernels, *by_offsets, *parameters)
 
         return (own_logits, total, highest), gradient
 
@@ -246,6 +242,18 @@ def own_and_rest(
         *rest.parameters,
     )
     return own, total, tf.stop_gradient(highest)
+
+
+@tf.custom_gradient
+def _without_slope(*gradients):
+    """The gradients as they are; to differentiate them again is an error, not a wrong number."""
+
+    def gradient(*_):
+        raise NotImplementedError(
+            "The loss of a head has first derivatives only. Received: a gradient of its gradient"
+        )
+
+    return gradients, gradient
 
 
 def _by_rows_and_kernel(rows, kernel, entries, factors, products, inverse):
@@ -292,7 +300,8 @@ def sample_classes(
         kernel: (D, C_b), the class weights of the classes [start, start + C_b).
         labels: (B,), int32.
         start: the first class of the block.
-        rate: in (0, 1]; rate * C_b classes are kept, and at least those of the batch and one more.
+        rate: in (0, 1]; rate * C_b classes are kept, and at least B + 1, so that those of the batch
+            are among them and one more.
         seed: (2,) int32, for `tf.random.stateless_uniform`.
         bias, inverse: (C_b,), or None; as offset and inverse of `Block`.
 

@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from keras_sphereface import angular
+from keras_sphereface.compat import KERAS_3, loss_dtype
 
 ATTRIBUTE = "_keras_sphereface_context"
 NO_CONTEXT = (
@@ -69,7 +70,7 @@ def flat_labels(labels: tf.Tensor) -> tf.Tensor:
         ValueError: if the labels have another rank, one-hot rows for example.
     """
     labels = tf.convert_to_tensor(labels)
-    if labels.shape.rank not in (None, 1) and labels.shape[1:] != (1,):
+    if labels.shape.rank not in (None, 1) and not labels.shape[1:].is_compatible_with((1,)):
         raise ValueError(
             "Labels must be integers of shape (B,) or (B, 1), not one-hot. "
             f"Received: labels.shape={labels.shape}"
@@ -79,11 +80,14 @@ def flat_labels(labels: tf.Tensor) -> tf.Tensor:
     return labels if labels.dtype.is_floating else tf.cast(labels, tf.int64)
 
 
-def checked_labels(labels: tf.Tensor, num_classes: int) -> tuple[tf.Tensor, tf.Tensor]:
+def checked_labels(
+    labels: tf.Tensor, num_classes: int, batch_size: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
     """Labels of any form -> (B,) int32 in [0, num_classes), and (B,) whether they were so.
 
-    A label out of range stops the program with an InvalidArgumentError. Where assertions do not
-    run (XLA) it becomes 0, and the caller must not use what comes of it.
+    Another number of labels than `batch_size`, or a label out of range, stops the program with
+    an InvalidArgumentError. Where assertions do not run (XLA) the label becomes 0, and the caller
+    must not use what comes of it.
     """
     labels = flat_labels(labels)
     valid = (labels >= 0) & (labels < tf.cast(num_classes, labels.dtype))
@@ -100,20 +104,26 @@ def checked_labels(labels: tf.Tensor, num_classes: int) -> tuple[tf.Tensor, tf.T
             tf.reduce_max(labels),
         ],
     )
+    same_size = tf.debugging.assert_equal(
+        tf.shape(labels)[0], batch_size, "There must be as many labels as outputs."
+    )
     # Run eagerly, an assertion has been made already and is None here.
-    with tf.control_dependencies([] if assertion is None else [assertion]):
+    with tf.control_dependencies([check for check in (same_size, assertion) if check is not None]):
         return tf.cast(tf.where(valid, labels, tf.zeros_like(labels)), tf.int32), valid
 
 
 def _failing_values(outputs):
     """(B,) values that are an error when they are computed, and nan in XLA.
 
+    They depend on the outputs, or an optimiser would complain of absent gradients first.
+
     Under a strategy Keras 3 traces losses and metrics once with a tensor of its own, and never
     runs that.
     """
     assertion = tf.debugging.Assert(False, [NO_CONTEXT, "Received:", outputs])
     with tf.control_dependencies([assertion]):
-        return tf.fill(tf.shape(outputs)[:1], tf.constant(float("nan"), outputs.dtype))
+        rows = tf.reshape(outputs, [tf.shape(outputs)[0], -1])
+        return float("nan") * tf.reduce_sum(rows, axis=1)
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
@@ -140,6 +150,10 @@ class HeadLoss(keras.losses.Loss):
 
     def check(self, head) -> None:
         """Refuse a head that this loss is not for."""
+        del head
+
+    def get_config(self):
+        return {**super().get_config(), **(loss_dtype(self.dtype) if KERAS_3 else {})}
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
@@ -173,7 +187,7 @@ class ASoftmaxLoss(HeadLoss):
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
 def embedding_norm(y_true, y_pred):
-    """|x| of each sample, (B,): a metric, `metrics=["accuracy", embedding_norm]`."""
+    """|x| of each sample, (B,), of a float32 head: `metrics=["accuracy", embedding_norm]`."""
     del y_true
     if not tf.executing_eagerly() and not hasattr(y_pred, ATTRIBUTE):
         return _failing_values(y_pred)

@@ -222,6 +222,14 @@ def head_of(config: TrainConfig, num_classes: int) -> AngularHead:
         settings |= {name: getattr(config, name) for name in angular.Annealing._fields}
         # The margin of these is a whole number; another is refused by the head.
         settings["m"] = int(config.m) if config.m is not None and config.m % 1 == 0 else config.m
+    else:
+        # The others refuse what was set of the annealing, which they do not have.
+        changed = set(angular.Annealing._fields) & {
+            field.name
+            for field in dataclasses.fields(config)
+            if getattr(config, field.name) != field.default
+        }
+        settings |= {name: getattr(config, name) for name in changed}
     initializer = keras.initializers.LecunUniform(seed=config.seed)
     return make_head(
         config.head, num_classes, **settings, kernel_initializer=initializer, name="head"

@@ -91,31 +91,6 @@ def test_l2_norm_of_zero_has_a_zero_gradient():
     np.testing.assert_array_equal(tape.gradient(norms, x), np.zeros((2, 3)))
 
 
-def test_cosine_logits_match_numpy():
-    rng = np.random.default_rng(0)
-    embeddings, kernel = rng.normal(size=(5, 4)), rng.normal(size=(4, 7))
-    logits, norms = angular.cosine_logits(tf.constant(embeddings), tf.constant(kernel))
-    expected = embeddings @ (kernel / np.linalg.norm(kernel, axis=0))
-    np.testing.assert_allclose(logits, expected, rtol=1e-12)
-    np.testing.assert_allclose(norms[:, 0], np.linalg.norm(embeddings, axis=1), rtol=1e-12)
-
-
-@pytest.mark.parametrize("kernel_shape", [(4,), (4, 7, 1), (5, 7)])
-def test_cosine_logits_refuse_a_kernel_of_another_shape(kernel_shape):
-    with pytest.raises(ValueError, match=r"Received: embeddings.shape=\(5, 4\), kernel.shape="):
-        angular.cosine_logits(tf.zeros((5, 4)), tf.zeros(kernel_shape))
-
-
-def test_target_cosines_are_those_of_the_own_class():
-    rng = np.random.default_rng(0)
-    embeddings, kernel = rng.normal(size=(3, 4)), rng.normal(size=(4, 7))
-    labels = np.array([6, 0, 2])
-    logits, norms = angular.cosine_logits(tf.constant(embeddings), tf.constant(kernel))
-    expected = (logits / norms).numpy()[np.arange(3), labels]
-    cosines = angular.target_cosines(tf.constant(embeddings), tf.constant(kernel), labels)
-    np.testing.assert_allclose(cosines, expected, rtol=1e-12)
-
-
 @pytest.mark.parametrize(
     ("step", "expected"), [(0, 1000.0), (1, 892.857), (501, 16.3613), (1658, 5.00100), (1659, 5.0)]
 )

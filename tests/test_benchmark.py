@@ -77,10 +77,10 @@ def test_sizes_that_cannot_be_measured_are_refused(tmp_path, settings, message):
 
 @pytest.mark.slow
 def test_the_benchmark_of_convergence_compares_with_m_1(tmp_path, monkeypatch):
-    monkeypatch.setattr(benchmark, "CONVERGENCE_RUNS", ((4, 3, 0),))
-    monkeypatch.setattr(benchmark, "CONVERGENCE_MARGINS", (4,))
+    monkeypatch.setattr(benchmark, "NETWORKS", ((4, 3, 0),))
     monkeypatch.setattr(benchmark, "IMAGES_PER_PERSON", 4)
-    config = ConvergenceBenchmarkConfig(out=str(tmp_path), total_steps=5, width=0.1, batch_size=4)
+    sizes = {"networks": 1, "m": (4,), "total_steps": 5, "width": 0.1, "batch_size": 4}
+    config = ConvergenceBenchmarkConfig(out=str(tmp_path), workers=2, **sizes)
     text = benchmark.benchmark_convergence(config)
     table = pd.read_csv(tmp_path / "convergence.csv")
     assert table[["layers", "people", "m"]].to_numpy().tolist() == [[4, 3, 1], [4, 3, 4]]

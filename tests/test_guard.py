@@ -6,7 +6,14 @@ import keras
 import numpy as np
 import pytest
 
-from keras_sphereface import ASoftmax, ConvergenceGuard, CosFace, embedding_norm
+from keras_sphereface import (
+    ASoftmax,
+    ConvergenceGuard,
+    CosFace,
+    SphereFacePlus,
+    SphereFaceR,
+    embedding_norm,
+)
 from keras_sphereface.guard import ConvergenceWatch
 
 C, D = 20, 8
@@ -86,6 +93,8 @@ def test_the_losses_given_to_the_guard_are_those_of_single_steps(data):
     ("losses", "norm", "word"),
     [
         ([8.0] * 20 + [81.0], None, "rose from 8 to 81"),
+        ([3.0] * 2 + [1e6], None, "rose from 3 to 1e"),
+        ([3.0] * 6 + [1e6] * 5, None, "rose from 3 to 1e"),
         ([8.0, float("nan")], None, "loss is nan"),
         ([8.0], 2e4, "mean |x| is 2e"),
         ([8.0], float("nan"), "mean |x| is nan"),
@@ -103,8 +112,11 @@ def test_the_watch_tells_failures_apart(losses, norm, word):
         assert word in messages[0]
 
 
-def test_heads_of_fixed_length_have_no_mark_at_ln_c():
-    watch = ConvergenceWatch(CosFace(C), patience=10)
+@pytest.mark.parametrize(
+    "head", [CosFace(C), SphereFacePlus(C), SphereFaceR(C, embedding_norm="soft")]
+)
+def test_other_heads_have_no_mark_at_ln_c(head):
+    watch = ConvergenceWatch(head, patience=10)
     assert not any(watch.see(3.0) for _ in range(100))
 
 

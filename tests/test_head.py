@@ -1,14 +1,16 @@
 """`ASoftmax` and `ASoftmaxLoss` together: values, gradients, fit, saving, errors."""
 
+import gc
 import subprocess
 import sys
+import weakref
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_sphereface import ASoftmax, ASoftmaxLoss
+from keras_sphereface import ASoftmax, ASoftmaxLoss, CosFace
 from tests.test_angular import psi_by_definition
 
 NUM_CLASSES, SIZE = 5, 6
@@ -354,6 +356,106 @@ def test_outputs_that_crossed_into_another_function_are_refused_when_it_runs(bat
     head = ASoftmax(NUM_CLASSES)
     with pytest.raises(tf.errors.InvalidArgumentError, match="the very tensor"):
         tf.function(head.loss.__call__)(batch[1], head(batch[0]))
+
+
+def test_a_layer_after_the_head_is_refused_when_it_is_trained(batch):
+    head = ASoftmax(NUM_CLASSES)
+    model = keras.Sequential([keras.Input((SIZE,)), head, keras.layers.Softmax()])
+    model.compile("sgd", loss=head.loss)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the very tensor"):
+        model.fit(*batch, verbose=0)
+
+
+def test_outputs_are_freed_when_no_one_holds_them(batch):
+    outputs = ASoftmax(NUM_CLASSES)(batch[0])
+    freed = weakref.ref(outputs)
+    del outputs
+    gc.collect()
+    assert freed() is None
+
+
+def test_a_gradient_of_the_gradient_is_refused(batch):
+    head, x = ASoftmax(NUM_CLASSES), tf.constant(batch[0])
+    with tf.GradientTape() as outer:
+        outer.watch(x)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            loss = head.loss(batch[1], head(x))
+        penalty = tf.reduce_sum(inner.gradient(loss, x) ** 2)
+    with pytest.raises(NotImplementedError, match="first derivatives only"):
+        outer.gradient(penalty, x)
+
+
+def test_fewer_labels_than_outputs_are_refused(batch):
+    head = ASoftmax(NUM_CLASSES)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="as many labels as outputs"):
+        head.loss(batch[1][:1], head(batch[0]))
+
+
+def test_labels_of_unknown_shape_are_taken(batch):
+    head = ASoftmax(NUM_CLASSES)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int64)])
+    def loss(labels):
+        return head.loss(labels, head(batch[0]))
+
+    np.testing.assert_allclose(loss(batch[1][:, None]), head.loss(batch[1], head(batch[0])))
+
+
+WAYS = {
+    "weights of samples": ({}, {"sample_weight": np.arange(64) % 2.0}, {}),
+    "eager": ({"run_eagerly": True}, {}, {}),
+    "xla": ({"jit_compile": True}, {}, {}),
+    "sampled in xla": ({"jit_compile": True}, {}, {"sample_rate": 0.5}),
+    "float64": ({}, {}, {"dtype": "float64"}),
+    "projected in blocks": ({}, {}, {"kernel_norm": "projected", "chunk_size": 2}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_fit_works_in_every_way(batch, way, tmp_path):
+    compile_, fit, arguments = WAYS[way]
+    head = ASoftmax(NUM_CLASSES, m=2, **arguments)
+    inner = keras.Sequential([keras.Input((SIZE,)), keras.layers.Dense(SIZE), head])
+    model = keras.Sequential([keras.Input((SIZE,)), inner])  # a model in a model
+    model.compile(keras.optimizers.SGD(0.05), loss=head.loss, metrics=["accuracy"], **compile_)
+    # Batches of one size: XLA on CPU compiles each.
+    history = model.fit(*batch, batch_size=32, epochs=8, verbose=0, **fit).history
+    assert history["loss"][-1] < history["loss"][0]
+    model.save(tmp_path / "model.keras")
+    restored = keras.models.load_model(tmp_path / "model.keras")
+    expected = model.evaluate(*batch, verbose=0)
+    np.testing.assert_allclose(restored.evaluate(*batch, verbose=0), expected, rtol=1e-5)
+
+
+def test_mixed_float16_with_a_scaled_loss_trains(batch):
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        model = small_model(base=10.0)
+        history = model.fit(*batch, epochs=20, verbose=0).history
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert "LossScale" in type(model.optimizer).__name__
+    assert history["loss"][-1] < 0.8 * history["loss"][0]
+
+
+def test_two_heads_of_one_model_have_each_its_loss(batch):
+    image = keras.Input((SIZE,))
+    embedding = keras.layers.Dense(SIZE)(image)
+    first, second = ASoftmax(NUM_CLASSES, name="a"), CosFace(NUM_CLASSES, scale=8.0, name="b")
+    model = keras.Model(image, [first(embedding), second(embedding)])
+    model.compile("sgd", loss=[first.loss, second.loss])
+    losses = model.fit(batch[0], [batch[1], batch[1]], epochs=5, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("initializer", [lambda shape, dtype=None: tf.ones(shape, dtype)])
+def test_any_initializer_serves_one_block_and_blocks_need_one_with_a_seed(initializer):
+    head = ASoftmax(4, kernel_initializer=initializer)
+    head.build((None, SIZE))
+    np.testing.assert_array_equal(head.get_weights()[0], 1.0)
+    with pytest.raises(ValueError, match="a seed that is an int or None"):
+        ASoftmax(4, kernel_initializer=initializer, chunk_size=2).build((None, SIZE))
 
 
 def test_nan_embeddings_give_a_nan_loss(batch):

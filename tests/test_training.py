@@ -222,6 +222,7 @@ def test_moved_records_continue_and_other_records_do_not(records_folder, tmp_pat
         ({"weight_decay": -1.0}, "Received: weight_decay=-1.0"),
         ({"m": 0}, "Received: m=0"),
         ({"head": "softmax", "m": 4}, "`m` means nothing for the head softmax"),
+        ({"head": "cosface", "warm_start": 5}, "`warm_start` means nothing for the head cosface"),
         ({"sample_rate": 0.0}, "Received: sample_rate=0.0"),
         ({"gradient": "excat"}, "Received: gradient='excat'"),
     ],
