@@ -336,7 +336,7 @@ class AngularHead(keras.layers.Layer):
                 step = tf.cast(context.step % 2**20, tf.int32)
                 seed = tf.stack([self.seed, step * len(kernels) + i])
                 block, _ = logits.sample_classes(
-                    kernel, labels, start, self.sample_rate, seed, bias, inverse
+                    kernel, labels, start, self.sample_rate, seed, bias, self.through_norm
                 )
                 blocks.append(block)
             else:

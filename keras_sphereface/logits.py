@@ -287,7 +287,7 @@ def sample_classes(
     rate: float,
     seed: tf.Tensor,
     bias: tf.Tensor | None = None,
-    inverse: tf.Tensor | None = None,
+    normalise: bool = True,
 ) -> tuple[Block, tf.Tensor]:
     """The batch's own classes of a block, and a random share of the others (Partial FC).
 
@@ -303,7 +303,8 @@ def sample_classes(
         rate: in (0, 1]; rate * C_b classes are kept, and at least B + 1, so that those of the batch
             are among them and one more.
         seed: (2,) int32, for `tf.random.stateless_uniform`.
-        bias, inverse: (C_b,), or None; as offset and inverse of `Block`.
+        bias: (C_b,), or None.
+        normalise: whether only the direction of a class weight counts.
 
     Returns:
         The block of the sample, and the sampled classes (K,), counted within the given block.
@@ -313,10 +314,10 @@ def sample_classes(
     """
     width, batch_size = kernel.shape[1], tf.shape(labels)[0]
     inside = (labels >= start) & (labels < start + width)
-    columns = tf.clip_by_value(labels - start, 0, width - 1)
+    within = tf.clip_by_value(labels - start, 0, width - 1)
     # Own classes have a key above every random one, so that they are always among the highest.
     keys = tf.tensor_scatter_nd_max(
-        tf.random.stateless_uniform([width], seed), columns[:, None], tf.where(inside, 2.0, 0.0)
+        tf.random.stateless_uniform([width], seed), within[:, None], tf.where(inside, 2.0, 0.0)
     )
     count = tf.minimum(tf.maximum(math.ceil(rate * width), batch_size + 1), width)
     values, chosen = tf.math.top_k(keys, count)
@@ -326,11 +327,11 @@ def sample_classes(
     share = (width - num_own) / num_drawn
     counts = tf.where(is_own, tf.ones_like(share), share)
     places = places_of(chosen, width)
-    own_columns = tf.minimum(tf.gather(places, columns), count - 1)
+    own_columns = tf.minimum(tf.gather(places, within), count - 1)
     own = OwnClass(tf.stack([tf.range(batch_size), own_columns], axis=1), inside)
     offset = None if bias is None else gather_columns(bias[None], chosen, places)[0]
-    inverse = None if inverse is None else tf.gather(inverse, chosen)
     columns = gather_columns(kernel, chosen, places)
+    inverse = tf.stop_gradient(angular.inverse_norms(columns)) if normalise else None
     return Block(columns, own, offset, counts, inverse), chosen
 
 

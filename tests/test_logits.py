@@ -145,7 +145,6 @@ def sampled_sum(data, rate, seed, rows, kernel):
         0,
         rate,
         tf.stack([0, seed]),
-        inverse=tf.stop_gradient(angular.inverse_norms(kernel)),
     )
     own, rest, _ = logits.own_and_rest(rows, [block], logits.LogSumExp())
     return own, tf.exp(rest), chosen
