@@ -37,17 +37,23 @@ def check_integer(value: int, name: str, minimum: int) -> int:
     return int(value)
 
 
+def check_real(value: float, name: str, low: float, high: float = math.inf) -> float:
+    """Return `value` as a float if it is finite and in [low, high]; raise otherwise."""
+    allowed = f">= {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
+    message = f"`{name}` must be a finite number {allowed}. Received: {name}={value!r}"
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(message)
+    if not (low <= float(value) <= high and math.isfinite(value)):
+        raise ValueError(message)
+    return float(value)
+
+
 def check_annealing(annealing: Annealing) -> Annealing:
     """Return `annealing` as plain numbers if all are finite and >= 0; raise otherwise."""
-    warm_start = check_integer(annealing.warm_start, "warm_start", 0)
-    for name, value in annealing._asdict().items():
-        message = f"`{name}` must be a finite number >= 0. Received: {name}={value!r}"
-        if isinstance(value, bool) or not isinstance(value, numbers.Real):
-            raise TypeError(message)
-        if not (math.isfinite(value) and float(value) >= 0.0):
-            raise ValueError(message)
-    base, gamma, power, lambda_min = map(float, annealing[:4])
-    return Annealing(base, gamma, power, lambda_min, warm_start)
+    values = annealing._asdict()
+    warm_start = check_integer(values.pop("warm_start"), "warm_start", 0)
+    reals = {name: check_real(value, name, 0.0) for name, value in values.items()}
+    return Annealing(**reals, warm_start=warm_start)
 
 
 def l2_norm(x: tf.Tensor, axis: int = -1) -> tf.Tensor:

@@ -75,6 +75,12 @@ def cases_of_sweep(num_classes: int) -> tuple[str, ...]:
     return SWEEP_CASES if num_classes <= MOST_CLASSES_OF_ALL_CASES else LARGE_CASES
 
 
+def dense_losses(embeddings: tf.Tensor, kernel: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    """What all heads are compared with: (B, D), (D, C), (B,) -> (B,)."""
+    products = tf.matmul(embeddings, kernel)
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, products)
+
+
 def make_step(
     case: str, config: HeadBenchmarkConfig, num_classes: int, initializer="lecun_uniform"
 ):
@@ -86,8 +92,7 @@ def make_step(
         variables = [kernel]
 
         def losses(embeddings, labels):
-            products = tf.matmul(embeddings, kernel)
-            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, products)
+            return dense_losses(embeddings, kernel, labels)
 
     else:
         head = HEADS[case](num_classes)
@@ -193,6 +198,11 @@ def in_new_process(function: Callable, *arguments) -> Any:
         return pool.submit(function, *arguments).result()
 
 
+def rounds_of(part: str, config: HeadBenchmarkConfig) -> int:
+    """The rounds of the "table" or, at larger sizes, of the "picture"."""
+    return config.repeats if part == "table" else max(3, config.repeats // 10)
+
+
 def check_head_config(config: HeadBenchmarkConfig) -> None:
     """Refuse sizes that cannot be measured.
 
@@ -218,18 +228,18 @@ def benchmark_heads(config: HeadBenchmarkConfig) -> str:
     """
     check_head_config(config)
     chosen = [case for case in CASES if not config.cases or case in (DENSE, *config.cases)]
-    rounds = max(3, config.repeats // 10)
-    jobs = [("table", config.num_classes, chosen, config.repeats)]
+    jobs = [("table", config.num_classes, chosen)]
     for c in sorted(set(config.sweep)):
-        jobs.append(("picture", c, [case for case in cases_of_sweep(c) if case in chosen], rounds))
+        jobs.append(("picture", c, [case for case in cases_of_sweep(c) if case in chosen]))
     rows = []
     folder = Path(config.out)
     folder.mkdir(parents=True, exist_ok=True)
     in_new_process(write_programs, config, folder)
     with progress_bar(total=sum(1 + len(job[2]) for job in jobs), unit="job") as progress:
-        for part, num_classes, cases, count in jobs:
+        for part, num_classes, cases in jobs:
             progress.set_postfix_str(f"{num_classes:,} classes")
-            seconds = in_new_process(measure_times, config, num_classes, cases, count)
+            rounds = rounds_of(part, config)
+            seconds = in_new_process(measure_times, config, num_classes, cases, rounds)
             progress.update()
             for i, case in enumerate(cases):
                 low, middle, high = np.quantile(seconds[:, i] / seconds[:, 0], [0.25, 0.5, 0.75])
@@ -264,10 +274,9 @@ def describe_heads(table: pd.DataFrame, config: HeadBenchmarkConfig, machine: st
         "the step takes at its peak, without the kernel and its gradient.",
     ]
     for (part, num_classes), rows in table.groupby(["part", "num_classes"], sort=False):
-        rounds = config.repeats if part == "table" else max(3, config.repeats // 10)
         lines += [
             "",
-            f"{num_classes:,} classes, {rounds} rounds:",
+            f"{num_classes:,} classes, {rounds_of(str(part), config)} rounds:",
             "",
             "| head | ms | times Dense | quartiles | memory, MB |",
             "|---|---|---|---|---|",
@@ -295,10 +304,6 @@ def write_programs(config: HeadBenchmarkConfig, folder: Path) -> None:
     """The steps of Dense and of three A-Softmax heads as XLA programs, for `tools/run_hlo.py`."""
     c = config.num_classes
 
-    def dense(embeddings, kernel, labels):
-        products = tf.matmul(embeddings, kernel)
-        return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, products)
-
     def losses_of(head):
         def losses(embeddings, kernel, labels):
             kernels = tf.split(kernel, head.block_sizes(), axis=1)
@@ -308,7 +313,7 @@ def write_programs(config: HeadBenchmarkConfig, folder: Path) -> None:
         return losses
 
     programs = {
-        "dense": dense,
+        "dense": dense_losses,
         "asoftmax": losses_of(HEADS[ASOFTMAX](c)),
         "asoftmax_unit": losses_of(HEADS[PROJECTED](c)),
         "asoftmax_blocks": losses_of(HEADS[BLOCKS](c)),

@@ -12,7 +12,8 @@ import keras
 import tensorflow as tf
 
 from keras_sphereface import angular, logits, margins
-from keras_sphereface.heads import AngularHead, check_choice, check_real
+from keras_sphereface.angular import check_real
+from keras_sphereface.heads import AngularHead, check_choice
 from keras_sphereface.layers import ASoftmax
 
 SPHEREFACE_R_VERSIONS = ("v1", "v2")
@@ -251,10 +252,8 @@ class SphereFacePlus(ASoftmax):
         columns, start = 0.0, 0
         for kernel in context.kernels:
             width = kernel.shape[1]
-            inside = (chosen >= start) & (chosen < start + width)
-            here = logits.gather_columns(
-                kernel, tf.clip_by_value(chosen - start, 0, width - 1), places[start:][:width]
-            )
+            inside, within = logits.within_block(chosen, start, width)
+            here = logits.gather_columns(kernel, within, places[start:][:width])
             columns += tf.where(inside, here, tf.zeros_like(here))
             start += width
         return columns

@@ -28,16 +28,6 @@ MOST_CLASSES_AT_ONCE = 2**18
 DEFAULT_CHUNK_SIZE = 255 * 64
 
 
-def check_real(value: float, name: str, low: float, high: float = float("inf")) -> float:
-    """Return `value` as a float if it is in [low, high] and finite; raise otherwise."""
-    message = f"`{name}` must be a finite number from {low} to {high}. Received: {name}={value!r}"
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
-        raise TypeError(message)
-    if not (low <= float(value) <= high and float(value) < float("inf")):
-        raise ValueError(message)
-    return float(value)
-
-
 def check_choice(value: str, name: str, choices: tuple[str, ...]) -> str:
     """Return `value` if it is one of `choices`; raise otherwise."""
     if value not in choices:
@@ -110,13 +100,13 @@ class AngularHead(keras.layers.Layer):
         if self.compute_dtype not in ("float32", "float64"):
             raise ValueError(f"`dtype` must be float32 or float64. Received: dtype={dtype!r}")
         self.num_classes = angular.check_integer(num_classes, "num_classes", 2)
-        self.scale = scale if scale is None else check_real(scale, "scale", 1e-6)
+        self.scale = scale if scale is None else angular.check_real(scale, "scale", 1e-6)
         self.gradient = check_choice(gradient, "gradient", self.gradients)
         self.kernel_norm = check_choice(kernel_norm, "kernel_norm", KERNEL_NORMS)
         self.chunk_size = (
             None if chunk_size is None else angular.check_integer(chunk_size, "chunk_size", 1)
         )
-        self.sample_rate = check_real(sample_rate, "sample_rate", 1e-9, 1.0)
+        self.sample_rate = angular.check_real(sample_rate, "sample_rate", 1e-9, 1.0)
         self.seed = angular.check_integer(seed, "seed", 0)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
@@ -368,10 +358,8 @@ def own_columns(context: HeadContext, labels: tf.Tensor) -> tf.Tensor:
     start, columns = 0, tf.zeros_like(context.rows)
     for kernel in context.kernels:
         width = kernel.shape[1]
-        here = tf.transpose(
-            tf.gather(kernel, tf.clip_by_value(labels - start, 0, width - 1), axis=1)
-        )
-        inside = (labels >= start) & (labels < start + width)
+        inside, within = logits.within_block(labels, start, width)
+        here = tf.transpose(tf.gather(kernel, within, axis=1))
         columns = tf.where(inside[:, None], here, columns)
         start += width
     return tf.stop_gradient(columns)

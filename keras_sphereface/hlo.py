@@ -15,6 +15,8 @@ import tensorflow as tf
 def draw_arguments(recipe: Sequence[dict], seed: int) -> list[np.ndarray]:
     """The arguments that a recipe describes, drawn one after another from one generator.
 
+    `tools/run_hlo.py` draws them in the same way without this package, as it must stand alone.
+
     Args:
         recipe: for each argument its "shape" and "dtype", and either "scale", for normal numbers
             times that, or "below", for whole numbers in [0, below).

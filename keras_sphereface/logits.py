@@ -41,13 +41,18 @@ class OwnClass(NamedTuple):
         return tf.tensor_scatter_nd_update(block, self.index, values)
 
 
+def within_block(classes: tf.Tensor, start: int, width: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """Whether classes are in [start, start + width), and their columns there (or any column)."""
+    inside = (classes >= start) & (classes < start + width)
+    return inside, tf.clip_by_value(classes - start, 0, width - 1)
+
+
 def own_class(labels: tf.Tensor, start: int, width: int, inside_all: bool) -> OwnClass:
     """The own classes of `labels` (B,) in the block of classes [start, start + width)."""
     rows = tf.range(tf.shape(labels)[0])
     if inside_all:
         return OwnClass(tf.stack([rows, labels], axis=1))
-    inside = (labels >= start) & (labels < start + width)
-    columns = tf.clip_by_value(labels - start, 0, width - 1)
+    inside, columns = within_block(labels, start, width)
     return OwnClass(tf.stack([rows, columns], axis=1), inside)
 
 
@@ -169,9 +174,8 @@ def own_and_rest(
 
     The logits of a block are rows @ kernel, times the inverse norms if there are any, plus the
     offset. Gradients are exact, by rows, kernels, offsets and the parameters of the rest; first
-    derivatives only. Where the gradient that comes in through
-    the rest of a softmax is 0, that through the own logit must be 0 too, as it is in
-    softplus(rest - own).
+    derivatives only. Where the gradient that comes in through the rest of a softmax is 0, that
+    through the own logit must be 0 too, as it is in softplus(rest - own).
 
     Args:
         rows: (B, D), the embeddings, scaled as the logits shall be.
@@ -313,8 +317,7 @@ def sample_classes(
     2021, which samples in this way but lets every class count once.
     """
     width, batch_size = kernel.shape[1], tf.shape(labels)[0]
-    inside = (labels >= start) & (labels < start + width)
-    within = tf.clip_by_value(labels - start, 0, width - 1)
+    inside, within = within_block(labels, start, width)
     # Own classes have a key above every random one, so that they are always among the highest.
     keys = tf.tensor_scatter_nd_max(
         tf.random.stateless_uniform([width], seed), within[:, None], tf.where(inside, 2.0, 0.0)

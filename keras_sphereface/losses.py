@@ -112,6 +112,11 @@ def checked_labels(
         return tf.cast(tf.where(valid, labels, tf.zeros_like(labels)), tf.int32), valid
 
 
+def _only_traced(outputs):
+    """Whether outputs without a context are met in tracing, where the run may never come."""
+    return not tf.executing_eagerly() and not hasattr(outputs, ATTRIBUTE)
+
+
 def _failing_values(outputs):
     """(B,) values that are an error when they are computed, and nan in XLA.
 
@@ -143,7 +148,7 @@ class HeadLoss(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
 
     def call(self, y_true, y_pred):
-        if not tf.executing_eagerly() and not hasattr(y_pred, ATTRIBUTE):
+        if _only_traced(y_pred):
             return _failing_values(y_pred)
         self.check(context_of(y_pred).head)
         return context_of(y_pred).head.assess(y_true, y_pred).losses
@@ -189,6 +194,6 @@ class ASoftmaxLoss(HeadLoss):
 def embedding_norm(y_true, y_pred):
     """|x| of each sample, (B,), of a float32 head: `metrics=["accuracy", embedding_norm]`."""
     del y_true
-    if not tf.executing_eagerly() and not hasattr(y_pred, ATTRIBUTE):
+    if _only_traced(y_pred):
         return _failing_values(y_pred)
     return context_of(y_pred).norms[:, 0]

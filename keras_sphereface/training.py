@@ -22,9 +22,9 @@ from keras_sphereface import angular, backbones, export, pipeline, records
 from keras_sphereface.augmentation import Augmentation
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.conversion import generated_records
-from keras_sphereface.family import make_head
+from keras_sphereface.family import HEADS, make_head
 from keras_sphereface.guard import ConvergenceWatch
-from keras_sphereface.heads import AngularHead
+from keras_sphereface.heads import AngularHead, check_choice
 from keras_sphereface.progress import progress_bar
 
 LOG_FIELDS = (
@@ -124,8 +124,6 @@ def check_settings(config: TrainConfig) -> None:
         **dict.fromkeys(("epochs", "learning_rate", "weight_decay"), (0, math.inf)),
         **dict.fromkeys(("shift", "rotation"), (0, math.inf)),
         **dict.fromkeys(("momentum", "zoom"), (0, 0.999)),
-        "warm_start": (0, math.inf),
-        "sample_rate": (1e-9, 1),
         **dict.fromkeys(("brightness", "contrast", "erase"), (0, 1)),
     }
     for name, (low, high) in ranges.items():
@@ -136,11 +134,8 @@ def check_settings(config: TrainConfig) -> None:
             )
     for field in dataclasses.fields(config):
         choices, value = field.metadata["choices"], getattr(config, field.name)
-        if choices and value is not None and value not in choices:
-            raise ValueError(
-                f"`{field.name}` must be one of {', '.join(map(str, choices))}. "
-                f"Received: {field.name}={value!r}"
-            )
+        if choices and value is not None:
+            check_choice(value, field.name, choices)
 
 
 def planned_steps(config: TrainConfig, num_images: int) -> int:
@@ -218,7 +213,7 @@ def backbone_by_name(name: str, width: float = 1.0) -> Callable[..., keras.Model
 def head_of(config: TrainConfig, num_classes: int) -> AngularHead:
     """The classification layer that the settings ask for."""
     settings = {name: getattr(config, name) for name in HEAD_SETTINGS}
-    if config.head in ("asoftmax", "sphereface+"):
+    if HEADS[config.head].settings.issuperset(angular.Annealing._fields):
         settings |= {name: getattr(config, name) for name in angular.Annealing._fields}
         # The margin of these is a whole number; another is refused by the head.
         settings["m"] = int(config.m) if config.m is not None and config.m % 1 == 0 else config.m

@@ -16,6 +16,14 @@ def psi_by_definition(theta, m):
     return (-1) ** k * np.cos(m * theta) - 2 * k
 
 
+def slope(array, place, function):
+    """The slope of the sum of `function(array)` by one of its numbers, as a difference."""
+    up, down = array.copy(), array.copy()
+    up[place] += 1e-6
+    down[place] -= 1e-6
+    return (function(up).sum() - function(down).sum()) / 2e-6
+
+
 def psi_of_the_original_layer(c, m):
     """The closed forms of the authors' Caffe layer for m = 2, 3 and 4."""
     s0 = np.sign(c)

@@ -16,7 +16,7 @@ from keras_sphereface import (
     SphereFaceR,
     family,
 )
-from tests.test_angular import psi_by_definition
+from tests.test_angular import psi_by_definition, slope
 
 C, D, B = 7, 5, 24
 
@@ -158,12 +158,6 @@ def test_exact_gradients_are_the_slopes_of_the_definition(batch, name):
     head = built(name, dtype="float64")
     kernel, bias = values(head)
     _, by_input, by_kernel, by_bias = gradients(head, embeddings, labels)
-
-    def slope(array, place, loss):
-        up, down = array.copy(), array.copy()
-        up[place] += 1e-6
-        down[place] -= 1e-6
-        return (loss(up).sum() - loss(down).sum()) / 2e-6
 
     for place in np.ndindex(embeddings.shape):
         expected = slope(

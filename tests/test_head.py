@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from keras_sphereface import ASoftmax, ASoftmaxLoss, CosFace
-from tests.test_angular import psi_by_definition
+from tests.test_angular import psi_by_definition, slope
 
 NUM_CLASSES, SIZE = 5, 6
 PURE = {"base": 0.0, "lambda_min": 0.0}
@@ -72,21 +72,11 @@ def test_gradients_match_finite_differences_of_the_definition(batch, m):
         loss = tf.reduce_sum(head.loss.call(labels, head(x)))
     by_input, by_kernel = tape.gradient(loss, [x, head.trainable_variables[0]])
 
-    def difference(array, place, function):
-        up, down = array.copy(), array.copy()
-        up[place] += 1e-6
-        down[place] -= 1e-6
-        return (function(up).sum() - function(down).sum()) / 2e-6
-
     for place in np.ndindex(embeddings.shape):
-        expected = difference(
-            embeddings, place, lambda e: loss_by_definition(e, kernel, labels, m, 1.0)
-        )
+        expected = slope(embeddings, place, lambda e: loss_by_definition(e, kernel, labels, m, 1.0))
         assert by_input.numpy()[place] == pytest.approx(expected, abs=1e-6)
     for place in np.ndindex(kernel.shape):
-        expected = difference(
-            kernel, place, lambda k: loss_by_definition(embeddings, k, labels, m, 1.0)
-        )
+        expected = slope(kernel, place, lambda k: loss_by_definition(embeddings, k, labels, m, 1.0))
         assert by_kernel.numpy()[place] == pytest.approx(expected, abs=1e-6)
 
 
