@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from keras_sphereface import images
+from keras_sphereface import preprocessing
 
 
 class Augmentation(NamedTuple):
@@ -32,7 +32,9 @@ class Augmentation(NamedTuple):
         random = _Uniform(seed, tf.shape(pictures)[0])
         if self.flip:  # before the cast: bytes are a quarter of the memory
             chosen = random(0.0, 1.0) < 0.5
-            pictures = tf.where(chosen[:, None, None, None], images.mirror(pictures), pictures)
+            pictures = tf.where(
+                chosen[:, None, None, None], preprocessing.mirror(pictures), pictures
+            )
         pictures = tf.cast(pictures, tf.float32)
         if self.shift or self.zoom or self.rotation:
             pictures = _move(pictures, self.shift, self.zoom, self.rotation, random)

@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_sphereface import alignment, images, lfw, records, sources, synthetic
 from keras_sphereface.config import RecordsConfig
 from keras_sphereface.folders import written_whole
+from keras_sphereface.pictures import Dropped
 from keras_sphereface.progress import progress_bar
 from keras_sphereface.version import __version__
 
@@ -83,7 +84,7 @@ def make_records(config: RecordsConfig) -> records.DatasetInfo:
                     pictures = [kept[i] for i in part]
                     for picture, result in _prepare(pictures, labels, landmarks, config):
                         progress.update()
-                        if isinstance(result, records.Dropped):
+                        if isinstance(result, Dropped):
                             dropped.append(result)
                             continue
                         writer.write(result)
@@ -185,7 +186,7 @@ def _with_landmarks(listed, landmarks):
         return listed, []
     kept = [picture for picture in listed if picture.key in landmarks]
     without = [picture.key for picture in listed if picture.key not in landmarks]
-    return kept, [records.Dropped(key, "no landmarks") for key in without]
+    return kept, [Dropped(key, "no landmarks") for key in without]
 
 
 def _with_enough_pictures(pictures, min_images):
@@ -193,12 +194,12 @@ def _with_enough_pictures(pictures, min_images):
     kept = [picture for picture in pictures if counts[picture.identity] >= min_images]
     few = [picture.key for picture in pictures if counts[picture.identity] < min_images]
     reason = f"fewer than {min_images} pictures of this person"
-    return kept, [records.Dropped(key, reason) for key in few]
+    return kept, [Dropped(key, reason) for key in few]
 
 
 def _prepare(
     pictures: Iterable[sources.Picture], labels, landmarks, config: RecordsConfig
-) -> Iterator[tuple[sources.Picture, bytes | records.Dropped]]:
+) -> Iterator[tuple[sources.Picture, bytes | Dropped]]:
     """Each picture, in order, with its record; threads share the work."""
     size = (config.height, config.width)
 
@@ -218,7 +219,7 @@ def _prepare(
             return records.serialize(face(picture), label, picture.identity, picture.key)
         # Whatever is wrong with one picture, the others must not suffer.
         except Exception as error:
-            return records.Dropped(picture.key, f"cannot be used: {error}")
+            return Dropped(picture.key, f"cannot be used: {error}")
 
     pictures = list(pictures)
     with ThreadPoolExecutor(os.cpu_count()) as executor:

@@ -6,7 +6,7 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
-from keras_sphereface import images
+from keras_sphereface import preprocessing
 from keras_sphereface.folders import written_whole
 
 
@@ -26,13 +26,13 @@ class EmbeddingModule(tf.Module):
         self.embed = tf.function(self._embed, input_signature=[spec])
 
     def _one_view(self, pixels):
-        return tf.cast(self.backbone(images.normalize(pixels), training=False), tf.float32)
+        return tf.cast(self.backbone(preprocessing.normalize(pixels), training=False), tf.float32)
 
     def _serve(self, images):
         return {"embeddings": self._one_view(images)}
 
     def _embed(self, pixels):
-        views = [self._one_view(pixels), self._one_view(images.mirror(pixels))]
+        views = [self._one_view(pixels), self._one_view(preprocessing.mirror(pixels))]
         return {"embeddings": tf.concat(views, axis=-1)}
 
 

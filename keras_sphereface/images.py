@@ -1,13 +1,8 @@
-"""The one preprocessing: encoded bytes -> pixels -> what a network sees.
-
-Training, the SavedModel and the evaluator all use these functions, so they cannot drift
-apart. The Pillow side reads whatever users hold; the TensorFlow side reads our records.
-"""
+"""Encoded pictures <-> pixels, with Pillow: whatever users hold becomes upright RGB."""
 
 import io
 
 import numpy as np
-import tensorflow as tf
 from PIL import Image, ImageOps
 
 IMAGE_SIZE = (112, 96)  # height, width
@@ -86,19 +81,3 @@ def crop_to(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     height, width = size
     fitted = ImageOps.fit(Image.fromarray(image), (width, height), Image.Resampling.BICUBIC)
     return np.asarray(fitted)
-
-
-def normalize(images: tf.Tensor) -> tf.Tensor:
-    """Pixels 0..255 -> (value - 127.5) / 128, float32, as the authors did."""
-    return (tf.cast(images, tf.float32) - 127.5) / 128.0
-
-
-def mirror(images: tf.Tensor) -> tf.Tensor:
-    """(..., H, W, C) flipped left to right."""
-    return tf.reverse(images, axis=[-2])
-
-
-def decode_record_image(encoded: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """The bytes of one record -> uint8 (H, W, 3), inside TensorFlow."""
-    image = tf.io.decode_image(encoded, channels=3, expand_animations=False)
-    return tf.ensure_shape(image, (*size, 3))

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_sphereface import augmentation, images, records
+from keras_sphereface import augmentation, preprocessing, records
 
 SHUFFLE_PICTURES = 10_000  # about 100 MB of encoded faces
 
@@ -21,14 +21,14 @@ def encoded_records(folder: str | os.PathLike, info: records.DatasetInfo) -> tf.
     )
     # Interleave forgets how many there are; fit and evaluate go wrong on an unknown end.
     counted = serialized.apply(tf.data.experimental.assert_cardinality(info.num_images))
-    return counted.map(records.parse, num_parallel_calls=tf.data.AUTOTUNE)
+    return counted.map(preprocessing.parse_record, num_parallel_calls=tf.data.AUTOTUNE)
 
 
 def decoded(dataset: tf.data.Dataset, size: tuple[int, int]) -> tf.data.Dataset:
     """Parsed records -> (uint8 image (*size, 3), int32 label)."""
 
     def decode(record):
-        image = images.decode_record_image(record["image"], size)
+        image = preprocessing.decode_record_image(record["image"], size)
         return image, tf.cast(record["label"], tf.int32)
 
     return dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
@@ -68,7 +68,7 @@ def training_batches(
 
     def augment_and_scale(step, batch):
         pictures, labels = batch
-        return images.normalize(augment(pictures, seed=(seed, step))), labels
+        return preprocessing.normalize(augment(pictures, seed=(seed, step))), labels
 
     dataset = dataset.enumerate(start=start_step)
     dataset = dataset.map(
@@ -81,5 +81,5 @@ def evaluation_batches(folder: str | os.PathLike, batch_size: int) -> tf.data.Da
     """Every picture once, in a fixed order, scaled, not augmented; the last batch is short."""
     info = records.read_info(folder)
     dataset = decoded(encoded_records(folder, info), info.image_size).batch(batch_size)
-    dataset = dataset.map(lambda pictures, labels: (images.normalize(pictures), labels))
+    dataset = dataset.map(lambda pictures, labels: (preprocessing.normalize(pictures), labels))
     return dataset.prefetch(tf.data.AUTOTUNE)

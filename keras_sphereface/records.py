@@ -12,16 +12,11 @@ from pathlib import Path
 
 import tensorflow as tf
 
+from keras_sphereface.pictures import Dropped
+
 FORMAT_VERSION = 1
 INFO_FILE = "dataset.json"
 LABELS_FILE = "labels.csv"
-
-_FEATURES = {
-    "image": tf.io.FixedLenFeature([], tf.string),
-    "label": tf.io.FixedLenFeature([], tf.int64),
-    "identity": tf.io.FixedLenFeature([], tf.string),
-    "key": tf.io.FixedLenFeature([], tf.string),
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,14 +26,6 @@ class Shard:
     file: str
     num_images: int
     sha256: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Dropped:
-    """A picture that is not in the records, and why."""
-
-    key: str
-    reason: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +45,9 @@ class DatasetInfo:
     dropped: tuple[Dropped, ...]
 
     def write(self, folder: Path) -> None:
-        text = json.dumps(dataclasses.asdict(self), indent=2)
+        values = dataclasses.asdict(self)
+        values["dropped"] = [entry._asdict() for entry in self.dropped]
+        text = json.dumps(values, indent=2)
         (folder / INFO_FILE).write_text(text + "\n", encoding="utf-8")
 
 
@@ -127,11 +116,6 @@ def relabel(file: Path, labels: dict[str, int]) -> None:
             example.features.feature["label"].int64_list.value[:] = [labels[identity]]
             writer.write(example.SerializeToString())
     renewed.replace(file)
-
-
-def parse(record: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The inverse of `serialize`, inside TensorFlow; the image stays encoded."""
-    return tf.io.parse_single_example(record, _FEATURES)
 
 
 def sha256(path: Path) -> str:

@@ -15,6 +15,7 @@ from keras_sphereface import (
     export,
     images,
     lfw,
+    preprocessing,
     sources,
     verification,
 )
@@ -54,7 +55,7 @@ def expected_results(network, faces, folds=()):
 
     def feature(key):
         image = images.decode((faces / "images" / key).read_bytes())
-        face = images.normalize(alignment.align(image, landmarks[key]))[None]
+        face = preprocessing.normalize(alignment.align(image, landmarks[key]))[None]
         return np.concatenate([network(face)[0], network(face[:, :, ::-1])[0]])
 
     first, second = ([feature(key) for key in side] for side in (pairs.first, pairs.second))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_sphereface import backbones, export, images
+from keras_sphereface import backbones, export, preprocessing
 
 WITHOUT_THE_PACKAGE = """
 import sys
@@ -53,7 +53,7 @@ def test_the_savedmodel_runs_in_a_process_without_the_package(network, pictures,
         cwd=tmp_path,
     )
     assert result.returncode == 0, result.stderr
-    views = [network(images.normalize(view)) for view in (pictures, pictures[:, :, ::-1])]
+    views = [network(preprocessing.normalize(view)) for view in (pictures, pictures[:, :, ::-1])]
     np.testing.assert_allclose(np.load(tmp_path / "serving_default.npy"), views[0], atol=1e-5)
     expected = np.concatenate(views, axis=1)
     np.testing.assert_allclose(np.load(tmp_path / "embed.npy"), expected, atol=1e-5)
@@ -72,7 +72,7 @@ def test_exporting_again_replaces_the_old_model(network, pictures, tmp_path):
     export.export_savedmodel(other, tmp_path / "model")
     loaded = tf.saved_model.load(str(tmp_path / "model"))
     embeddings = loaded.signatures["serving_default"](images=tf.constant(pictures))
-    expected = other(images.normalize(pictures))
+    expected = other(preprocessing.normalize(pictures))
     np.testing.assert_allclose(embeddings["embeddings"], expected, atol=1e-5)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     with pytest.raises(FileExistsError, match="hold a SavedModel"):

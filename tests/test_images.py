@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_sphereface import images
+from keras_sphereface import images, preprocessing
 
 
 def encoded(mode="RGB", format_="PNG", size=(6, 4), exif=None, **options):
@@ -58,7 +58,7 @@ def test_only_right_size_and_format_pass_through():
     for other in others:
         fitted = images.fit(other, (4, 6))
         assert fitted != other
-        assert images.decode_record_image(fitted, (4, 6)).shape == (4, 6, 3)
+        assert preprocessing.decode_record_image(fitted, (4, 6)).shape == (4, 6, 3)
 
 
 @pytest.mark.parametrize("format_", ["PNG", "PPM"])
@@ -71,7 +71,9 @@ def test_sixteen_bits_of_grey_keep_their_brightness(format_):
 
 def test_tensorflow_and_pillow_read_the_same_pixels():
     data = encoded()
-    np.testing.assert_array_equal(images.decode_record_image(data, (4, 6)), images.decode(data))
+    np.testing.assert_array_equal(
+        preprocessing.decode_record_image(data, (4, 6)), images.decode(data)
+    )
 
 
 def test_crop_keeps_the_centre_and_the_proportions():
@@ -83,11 +85,11 @@ def test_crop_keeps_the_centre_and_the_proportions():
 def test_normalize_is_the_authors_scaling_also_inside_a_dataset():
     pixels = np.array([0, 127, 255], np.uint8)
     expected = (pixels.astype(np.float64) - 127.5) / 128
-    np.testing.assert_allclose(images.normalize(pixels), expected)
-    dataset = tf.data.Dataset.from_tensors(pixels).map(images.normalize)
+    np.testing.assert_allclose(preprocessing.normalize(pixels), expected)
+    dataset = tf.data.Dataset.from_tensors(pixels).map(preprocessing.normalize)
     np.testing.assert_allclose(next(dataset.as_numpy_iterator()), expected)
 
 
 def test_mirror_swaps_left_and_right():
     image = np.arange(24).reshape(1, 2, 4, 3)
-    np.testing.assert_array_equal(images.mirror(image), image[:, :, ::-1])
+    np.testing.assert_array_equal(preprocessing.mirror(image), image[:, :, ::-1])

@@ -10,8 +10,18 @@ from tests.conftest import ROOT
 
 PACKAGE = "keras_sphereface"
 LEVELS = [
-    {"angular", "verification", "config", "version", "compat", "progress", "folders"},
-    {"images", "alignment", "lfw", "bins", "logits", "losses", "margins", "backbones"}
+    {"angular", "verification", "config", "version", "compat", "progress", "folders", "pictures"},
+    {
+        "images",
+        "preprocessing",
+        "alignment",
+        "lfw",
+        "bins",
+        "logits",
+        "losses",
+        "margins",
+        "backbones",
+    }
     | {"separability", "records", "plotting"},
     {"heads", "hlo", "augmentation", "sources", "synthetic", "export"},
     {"layers", "guard", "conversion", "pipeline"},

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from keras_sphereface import alignment, conversion, images, records, sources
+from keras_sphereface import alignment, conversion, images, preprocessing, records, sources
 from keras_sphereface.config import RecordsConfig
 
 
@@ -21,7 +21,7 @@ def read(folder):
     contents = {}
     for shard in records.read_info(folder).shards:
         for record in tf.data.TFRecordDataset(str(folder / shard.file)):
-            parsed = records.parse(record)
+            parsed = preprocessing.parse_record(record)
             key = parsed["key"].numpy().decode()
             pixels = images.decode(parsed["image"].numpy())
             contents[key] = int(parsed["label"]), parsed["identity"].numpy().decode(), pixels
@@ -79,7 +79,7 @@ def test_pictures_of_the_right_size_pass_through_byte_for_byte(source, tmp_path)
     (source / "person_0001" / "aligned.jpg").write_bytes(face)
     convert(source, tmp_path / "out", num_shards=1)
     stored = [
-        records.parse(record)["image"].numpy()
+        preprocessing.parse_record(record)["image"].numpy()
         for record in tf.data.TFRecordDataset(str(tmp_path / "out" / records.shard_name(0, 1)))
     ]
     assert face in stored
