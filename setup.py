@@ -10,6 +10,9 @@ VERSION = re.search(
     r'__version__ = "(.+)"', (HERE / "keras_sphereface" / "version.py").read_text()
 ).group(1)
 JAX = "jax>=0.6"
+PARQUET = "pyarrow>=14"
+DETECT = "mtcnn>=1.0"
+BEAM = "apache-beam>=2.60"
 
 setup(
     name="keras-sphereface",
@@ -29,6 +32,8 @@ setup(
         "pandas>=2.0",
         "matplotlib>=3.8",
         "pillow>=10.0",
+        "opencv-python-headless>=4.8",
+        "google-crc32c>=1.5",
         "tqdm>=4.66",
         # `tf.summary` needs it; TensorFlow itself stopped to require it.
         "tensorboard>=2.15,<2.22",
@@ -36,8 +41,12 @@ setup(
     extras_require={
         # For tools/run_hlo.py; the package itself does not use it.
         "jax": [JAX],
+        # What tools/make_tfrecords.py can do beyond the usual.
+        "parquet": [PARQUET],
+        "detect": [DETECT],
+        "beam": [BEAM],
         "dev": [
-            JAX,
+            *(JAX, PARQUET, DETECT, BEAM),
             "pytest>=8",
             "pytest-xdist>=3.5",
             "hypothesis>=6.100",

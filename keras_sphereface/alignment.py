@@ -1,11 +1,11 @@
-"""Five-point similarity alignment, pure NumPy and Pillow.
+"""Five-point similarity alignment, with NumPy and OpenCV.
 
 Points are (x, y) in pixels: left eye, right eye, nose, left and right mouth corner as seen
 in the picture. (0, 0) is the centre of the top left pixel.
 """
 
+import cv2
 import numpy as np
-from PIL import Image
 
 # The authors' positions of the five points in a face of 112 x 96 (H x W).
 TEMPLATE_112X96 = np.array(
@@ -36,67 +36,62 @@ def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The rotation, scale and shift, without reflection, that best takes source to target.
 
     Args:
-        source, target: (N, 2) points, N >= 2.
+        source: (..., N, 2) points of any number of faces, N >= 2.
+        target: (N, 2) points, or as many as source has.
 
     Returns:
-        (2, 3) matrix A that minimises sum |A (x, y, 1) - target|^2.
+        (..., 2, 3) matrices A that minimise sum |A (x, y, 1) - target|^2.
 
     Raises:
-        ValueError: if the source points are not finite or all lie in one place.
+        ValueError: if points are not finite, or all points of a face lie in one place.
 
     Reference: Umeyama, "Least-squares estimation of transformation parameters between two
     point patterns", PAMI 1991; in the plane its solution is one complex division.
     """
-    source, target = np.asarray(source, np.float64), np.asarray(target, np.float64)
-    source_mean, target_mean = source.mean(0), target.mean(0)
     # A complex number a + bi turns and scales the plane as [[a, -b], [b, a]] does.
-    from_points = (source - source_mean) @ (1, 1j)
-    to_points = (target - target_mean) @ (1, 1j)
-    spread = np.sum(np.abs(from_points) ** 2)
-    if not (np.isfinite(spread) and spread > 0):
+    source, target = (np.asarray(points, np.float64) @ (1, 1j) for points in (source, target))
+    source_mean, target_mean = (points.mean(-1, keepdims=True) for points in (source, target))
+    centred = source - source_mean
+    spread = np.sum(np.abs(centred) ** 2, -1)
+    if not np.all(np.isfinite(spread) & (spread > 0)):
         raise ValueError(
             "The points of a face must be finite and not all in one place. "
-            f"Received: {source.tolist()}"
+            f"Received: {np.stack([source.real, source.imag], -1).tolist()}"
         )
-    turn = np.sum(np.conj(from_points) * to_points) / spread
-    linear = np.array([[turn.real, -turn.imag], [turn.imag, turn.real]])
-    return np.column_stack([linear, target_mean - linear @ source_mean])
+    turn = np.sum(np.conj(centred) * (target - target_mean), -1) / spread
+    shift = target_mean[..., 0] - turn * source_mean[..., 0]
+    rows = [turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]
+    return np.stack([np.stack(row, -1) for row in rows], -2)
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resample `image` (H, W, 3) so that point p moves to matrix (p, 1); black outside.
 
-    Bicubic. A picture that shrinks to less than half is halved first, as often as needed,
-    so that no pixel is skipped.
+    Bicubic. A picture that shrinks to less than half is averaged over squares of 2, 4, 8 ...
+    pixels first, so that no pixel is skipped.
     """
-    matrix = np.vstack([matrix, (0.0, 0.0, 1.0)])
-    picture = Image.fromarray(image)
-    scale = np.sqrt(np.linalg.det(matrix[:2, :2]))
+    scale = np.hypot(*matrix[:, 0])
     halvings = int(np.floor(-np.log2(max(scale, 1e-6)))) if scale < 0.5 else 0
-    halvings = min(halvings, int(np.log2(min(picture.size))))
-    if halvings:
-        factor = 2**halvings
-        picture = picture.reduce(factor)
+    factor = 2 ** min(halvings, int(np.log2(min(image.shape[:2]))))
+    if factor > 1:
+        height, width = (length // factor for length in image.shape[:2])
+        whole = image[: height * factor, : width * factor]
+        image = cv2.resize(whole, (width, height), interpolation=cv2.INTER_AREA)
         # Pixel centres: the centre of reduced pixel 0 lies at (factor - 1) / 2.
-        offset = (factor - 1) / 2
-        matrix = matrix @ np.array([[factor, 0, offset], [0, factor, offset], [0, 0, 1.0]])
-    # Pillow wants the way back, and counts from pixel corners, half a pixel off from ours.
-    half = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1.0]])
-    back = half @ np.linalg.inv(matrix) @ np.linalg.inv(half)
-    height, width = size
-    warped = picture.transform(
-        (width, height),
-        Image.Transform.AFFINE,
-        data=tuple(back[:2].ravel()),
-        resample=Image.Resampling.BICUBIC,
-    )
-    return np.asarray(warped)
+        shift = matrix[:, :2].sum(1) * (factor - 1) / 2 + matrix[:, 2]
+        matrix = np.column_stack([matrix[:, :2] * factor, shift])
+    return cv2.warpAffine(image, matrix, size[::-1], flags=cv2.INTER_CUBIC)
 
 
 def align(
-    image: np.ndarray, points: np.ndarray, size: tuple[int, int] = TEMPLATE_SIZE
+    image: np.ndarray,
+    points: np.ndarray,
+    size: tuple[int, int] = TEMPLATE_SIZE,
+    matrix: np.ndarray | None = None,
 ) -> np.ndarray:
     """The face with these five points (5, 2), laid on the template: uint8 (*size, 3).
+
+    `matrix` is `similarity(points, template(size))`, if it is known already.
 
     Raises:
         ValueError: if the points have no extent, or lie further outside the picture than it
@@ -108,4 +103,4 @@ def align(
             f"The points must lie in or near the picture of {extent[0]} x {extent[1]} pixels. "
             f"Received: {np.asarray(points).tolist()}"
         )
-    return warp(image, similarity(points, template(size)), size)
+    return warp(image, similarity(points, template(size)) if matrix is None else matrix, size)

@@ -27,7 +27,7 @@ from keras_sphereface.config import (
     HeadBenchmarkConfig,
     TrainConfig,
 )
-from keras_sphereface.conversion import generated_records
+from keras_sphereface.datasets import generated_records
 from keras_sphereface.family import make_head
 from keras_sphereface.progress import progress_bar
 from keras_sphereface.version import __version__

@@ -13,9 +13,18 @@ if TYPE_CHECKING:
 Config = TypeVar("Config", bound="DataclassInstance")
 
 
-def setting(default=dataclasses.MISSING, help: str = "", choices: Sequence | None = None):
-    """A field of a configuration: its default, and what `--help` says of it."""
-    return dataclasses.field(default=default, metadata={"help": help, "choices": choices})
+def setting(
+    default=dataclasses.MISSING,
+    help: str = "",
+    choices: Sequence | None = None,
+    rest: bool = False,
+):
+    """A field of a configuration: its default, and what `--help` says of it.
+
+    One with `rest` takes all words of the command line after a lone `--`.
+    """
+    metadata = {"help": help, "choices": choices, "rest": rest}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -33,20 +42,33 @@ class FacesConfig:
 
 @dataclasses.dataclass(frozen=True)
 class RecordsConfig:
-    """Turn class folders of faces into sharded TFRecords."""
+    """Turn faces of any source into sharded TFRecords."""
 
-    source: str = setting(help="folder of class folders: SOURCE/IDENTITY/IMAGE")
-    out: str = setting(help="folder for the shards, dataset.json and labels.csv")
+    source: str = setting(
+        "",
+        "folder of class folders (SOURCE/IDENTITY/IMAGE), list file, zip or tar archive, .rec or "
+        ".parquet file, or a folder of those",
+    )
+    out: str = setting("", "folder for the shards, dataset.json and tables")
     landmarks: str = setting("", "five points a picture; with it every face is aligned")
-    num_shards: int = setting(0, "0: as many as hold about 150 MB each")
-    exclude: str = setting("", "file with identities to leave out, one a line")
+    detect: bool = setting(False, "find missing landmarks with MTCNN, and align every face")
+    contact_sheet: str = setting("", "PNG file for a sample of what the network will see")
+    num_shards: int = setting(0, "0: as many as hold 100 to 200 MB each")
+    exclude: str = setting("", "file of identities or patterns to leave out, one a line")
     exclude_pairs: str = setting("", "list of pairs; everyone in them is left out")
     exclude_folds: tuple[int, ...] = setting((), "of exclude-pairs, only these folds")
+    exclude_casia_lfw: bool = setting(
+        True, "leave out the three people of CASIA-WebFace who are in LFW"
+    )
     min_images: int = setting(1, "leave out identities with fewer pictures than this")
     height: int = setting(112, "height of the faces in pixels")
     width: int = setting(96, "width of the faces in pixels")
     seed: int = setting(0, "of the global shuffle")
+    workers: int = setting(0, "processes; 0: one a core, or one if there are few pictures")
     overwrite: bool = setting(False, "replace a folder of records that exists")
+    runner: str = setting("", "convert on this Apache Beam runner instead of on this machine")
+    beam_options: tuple[str, ...] = setting((), "Beam's own options, after a lone --", rest=True)
+    verify: str = setting("", "folder of records: only compare its shards with their checksums")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -181,12 +203,19 @@ def parse_config(config_class: type[Config], argv: Sequence[str] | None = None) 
 
     Unknown and abbreviated flags fail, and so do values of a wrong type.
     """
+    fields = dataclasses.fields(config_class)
+    rest = [field for field in fields if field.metadata["rest"]]
     parser = argparse.ArgumentParser(
         description=config_class.__doc__,
+        epilog="\n".join(
+            f"-- {field.name.upper()} ...: {field.metadata['help']}" for field in rest
+        ),
         allow_abbrev=False,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
-    for field in dataclasses.fields(config_class):
+    for field in fields:
+        if field in rest:
+            continue
         flag = "--" + field.name.replace("_", "-")
         options: dict[str, Any] = {"help": field.metadata["help"] or " ", "dest": field.name}
         if field.default is dataclasses.MISSING:
@@ -203,7 +232,10 @@ def parse_config(config_class: type[Config], argv: Sequence[str] | None = None) 
             if several:
                 options["nargs"] = "+"
         parser.add_argument(flag, **options)
-    values = vars(parser.parse_args(argv))
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    end = arguments.index("--") if rest and "--" in arguments else len(arguments)
+    values = vars(parser.parse_args(arguments[:end]))
+    values.update({field.name: arguments[end + 1 :] for field in rest})
     return config_class(
         **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
     )

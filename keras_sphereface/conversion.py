@@ -1,231 +1,350 @@
-"""Pictures in class folders -> a finished folder of records, or nothing."""
+"""Pictures of any source -> a finished folder of records, or nothing."""
 
 import collections
+import dataclasses
+import itertools
+import json
 import os
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import pandas as pd
-import tensorflow as tf
-
-from keras_sphereface import alignment, images, lfw, records, sources, synthetic
+from keras_sphereface import images, lists, records, sources
 from keras_sphereface.config import RecordsConfig
-from keras_sphereface.folders import written_whole
-from keras_sphereface.pictures import Dropped
-from keras_sphereface.progress import progress_bar
+from keras_sphereface.contact_sheet import contact_sheet
+from keras_sphereface.description import describe, write_table
+from keras_sphereface.doubts import input_doubts
+from keras_sphereface.exclusions import exclusions_of
+from keras_sphereface.folders import (
+    check_free_space,
+    full_disk_explained,
+    partial_folder,
+    put_in_place,
+    recover,
+)
+from keras_sphereface.parallel import ordered_map
+from keras_sphereface.pictures import Dropped, Picture
+from keras_sphereface.plan import Done, Duplicate, Item, Plan
+from keras_sphereface.preparation import NO_LANDMARKS, Face, Preparation, content_of, preparation_of
+from keras_sphereface.progress import progress_bar, say
 from keras_sphereface.version import __version__
 
+# 100 to 200 MB a shard: large enough to read in one go, small enough to move and to shuffle.
 SHARD_BYTES = 150_000_000
-ALIGNED_BYTES = 12_000  # what an aligned 112 x 96 JPEG takes, about
-CHUNK = 256  # pictures in memory at once
+LARGEST_SHARD = 195_000_000
+SAMPLE = 192  # pictures that are looked at before the long run
+SAMPLE_TO_DETECT = 48  # finding a face takes a hundred times as long as aligning it
+CHUNK = 64  # pictures that travel to a process at once
+FEW = 2_000  # pictures that are done before further processes have started
+SCRATCH = ".scratch"
+EXTRA_BYTES = 160  # of a record, beside its picture: names, checksums and lengths
+SAME_KEY = "another picture has the same key"
+LANDMARKS_FILE = "landmarks.txt"
 
 
 def make_records(config: RecordsConfig) -> records.DatasetInfo:
-    """Convert SOURCE/IDENTITY/IMAGE to globally shuffled shards in `config.out`.
+    """Convert a source of faces to globally shuffled shards in `config.out`.
 
-    With landmarks each face is aligned to the five-point template and encoded anew. Without,
-    a picture that has the right size already is taken byte for byte, and any other is cropped
-    to the shape at its centre and resized. A picture that cannot be read, or that has no
-    landmarks where they are given, is dropped and listed in dataset.json; it never ends the
-    run. Everything is written to a hidden folder beside OUT, which becomes OUT at the very end.
+    With landmarks, or a detector, each face is aligned to the five-point template and encoded
+    anew. Without, a picture that has the right size already is taken byte for byte, and any
+    other is cropped to the shape at its centre and resized. What cannot be used is dropped and
+    listed in dropped.csv; it never ends the run.
+
+    Everything is written to a hidden folder beside OUT, which becomes OUT at the very end. A run
+    that was stopped, however it was, goes on when it is started again with the same settings,
+    and ends with the bytes of a run that was not stopped. These bytes depend on the source, the
+    settings and the seed alone, not on the number of processes.
 
     Returns:
         What stands in dataset.json.
 
     Raises:
         FileNotFoundError, FileExistsError, ValueError: if source or flags cannot be used.
+        OSError: if the disk is full; what was in OUT before stays whole.
     """
-    if config.num_shards < 0 or config.min_images < 1 or min(config.height, config.width) < 1:
+    check_settings(config)
+    out, source_path = Path(config.out).resolve(), Path(config.source).resolve()
+    recover(out)
+    if (out / SCRATCH).is_dir():  # stopped between its last two steps
+        shutil.rmtree(out / SCRATCH)
+        return records.read_info(out)
+    _check_out(out, source_path, config.overwrite)
+    source = sources.open_source(source_path)
+    exclusions = exclusions_of(config)
+    partial = partial_folder(out)
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    with full_disk_explained(out):
+        plan = _open_plan(partial, _fingerprint(config, source_path, exclusions))
+        try:
+            info = _convert(config, source, exclusions, plan, partial)
+        finally:
+            plan.close()
+    put_in_place(out)
+    shutil.rmtree(out / SCRATCH)
+    return info
+
+
+def _convert(config, source, exclusions, plan, partial) -> records.DatasetInfo:
+    """All steps from the list of pictures to the finished folder; those done are passed over."""
+    preparation = preparation_of(config)
+    if not plan.fact("listed"):
+        _list(source, exclusions, plan, config.seed)
+    if config.landmarks and not plan.fact("landmarks"):
+        plan.add_landmarks(lists.landmark_lines(config.landmarks))
+    if not plan.fact("arranged"):
+        few = f"fewer than {config.min_images} pictures of this person"
+        plan.arrange(
+            config.min_images, preparation.align and not config.detect, (NO_LANDMARKS, few)
+        )
+    if not plan.num_pictures:
+        shutil.rmtree(partial)
         raise ValueError(
-            "`num_shards` must be >= 0, and `min_images`, `height` and `width` >= 1. Received: "
-            f"num_shards={config.num_shards}, min_images={config.min_images}, "
-            f"height={config.height}, width={config.width}"
+            f"No picture is left to convert; dropped: {plan.dropped_by_reason()}. "
+            f"Received: source={config.source}"
+        )
+    if not plan.num_shards:
+        _look_at_sample(config, source, plan, preparation, partial)
+    for doubt in plan.fact("doubts"):
+        say(f"WARNING: {doubt}")
+    _write_shards(config, plan, preparation, partial)
+    plan.drop_people_below(
+        config.min_images, f"fewer than {config.min_images} pictures of this person can be read"
+    )
+    for number in plan.outdated_shards():
+        _write_labels_anew(plan, number, partial)
+    if not any(num_images for num_images, *_ in plan.shards()):
+        shutil.rmtree(partial)
+        raise ValueError(
+            f"No picture could be read; dropped: {plan.dropped_by_reason()}. "
+            f"Received: source={config.source}"
+        )
+    return _write_description(config, source, plan, partial)
+
+
+def _list(source, exclusions, plan, seed) -> None:
+    """Take what the source holds into the plan, without what is excluded."""
+    people: set[str] = set()
+    num_images = 0
+
+    def wanted():
+        nonlocal num_images
+        for entry in progress_bar(source.pictures(), unit="picture", desc="listing"):
+            if isinstance(entry, Dropped) or not exclusions.excludes(entry):
+                yield entry
+                continue
+            num_images += 1
+            if exclusions.excludes_person(entry.identity):
+                people.add(entry.identity)
+
+    plan.list_pictures(
+        wanted(), seed, SAME_KEY, lambda: {"left_out": exclusions.facts(people, num_images)}
+    )
+
+
+def _look_at_sample(config, source, plan, preparation, partial) -> None:
+    """Say what looks wrong, draw the contact sheet, and decide on the number of shards."""
+    total = plan.num_pictures
+    size = SAMPLE_TO_DETECT if config.detect else SAMPLE
+    pictures = [item.picture for item in plan.items(1, min(size, total))]
+    sample = [
+        (picture, face)
+        for picture, face in zip(pictures, preparation(pictures), strict=True)
+        if isinstance(face, Face)
+    ]
+    found, sheet = look_at(sample, config)
+    if config.contact_sheet and sheet is not None:
+        Path(config.contact_sheet).write_bytes(sheet)
+    mean = sum(len(face.image) for _, face in sample) / max(1, len(sample))
+    num_bytes = int(total * (mean + EXTRA_BYTES))
+    check_free_space(partial, num_bytes)
+    plan.remember(doubts=[*source.doubts, *found])
+    plan.divide(shards_for(total, num_bytes, config.num_shards))
+
+
+def look_at(
+    sample: Sequence[tuple[Picture, Face]], config: RecordsConfig
+) -> tuple[list[str], bytes | None]:
+    """What looks wrong with a sample, and a PNG of it as a contact sheet if there is any."""
+    if not sample:
+        return [], None
+    preparation = preparation_of(config)
+    seen = [images.decode(face.image) for _, face in sample]
+    cropped = None
+    if preparation.align:
+        # They were decoded before, so they can be decoded again.
+        pictures = [images.decode(content_of(picture)) for picture, _ in sample]
+        cropped = [images.crop_to(picture, preparation.size) for picture in pictures]
+    captions = [picture.identity for picture, _ in sample]
+    sheet = images.encode_png(contact_sheet(seen, captions=captions))
+    return input_doubts(seen, cropped), sheet
+
+
+def shards_for(num_images: int, num_bytes: int, wanted: int) -> int:
+    """How many shards to write: as many as are wanted, or as hold 100 to 200 MB each."""
+    enough = max(round(num_bytes / SHARD_BYTES), -(-num_bytes // LARGEST_SHARD), 1)
+    return min(wanted or enough, num_images)
+
+
+def _write_shards(config, plan, preparation, partial) -> None:
+    """Write the shards that are not there yet, in their order."""
+    total, num_shards = plan.num_pictures, plan.num_shards
+    workers = config.workers or ((os.cpu_count() or 1) if total > FEW else 1)
+    todo = plan.open_shards()
+    chunks = itertools.chain.from_iterable(_chunks(first, last) for _, first, last in todo)
+    items = (list(plan.items(*chunk)) for chunk in chunks)
+    results = ordered_map(_Worker(preparation).prepare, items, workers)
+    bar = progress_bar(total=total, initial=plan.num_finished, unit="picture", desc="records")
+    with bar as progress:
+        for number, first, last in todo:
+            path = partial / records.shard_name(number, num_shards)
+            done: list[Done] = []
+            dropped: list[Dropped] = []
+            with records.ShardWriter(path) as writer:
+                for _ in _chunks(first, last):
+                    for result in next(results):
+                        progress.update()
+                        if isinstance(result, Dropped):
+                            dropped.append(result)
+                            continue
+                        example, entry = result
+                        writer.write(example)
+                        done.append(entry)
+            plan.finish_shard(number, writer.shard, done, dropped)
+    results.close()
+
+
+class _Worker(NamedTuple):
+    """Prepares a chunk of pictures; in a process of its own where there are several."""
+
+    preparation: Preparation
+
+    def prepare(self, items: Sequence[Item]) -> list[tuple[bytes, Done] | Dropped]:
+        """The record of each, and what the plan keeps of it."""
+        faces = self.preparation([item.picture for item in items])
+        return [self._result(item, face) for item, face in zip(items, faces, strict=True)]
+
+    def _result(self, item, face):
+        if isinstance(face, Dropped):
+            return face
+        picture = item.picture
+        record = records.Record(face.image, item.label, picture.identity, picture.key)
+        points = face.landmarks if self.preparation.detect else None
+        return records.serialize(record), Done(item.position, face.digest, points)
+
+
+def _chunks(first: int, last: int) -> Iterator[tuple[int, int]]:
+    """The positions first..last in pieces."""
+    return ((start, min(start + CHUNK - 1, last)) for start in range(first, last + 1, CHUNK))
+
+
+def _write_labels_anew(plan, number, partial) -> None:
+    """Write a shard again without the people who left, and with the labels of the others."""
+    path = partial / records.shard_name(number, plan.num_shards)
+    with records.ShardWriter(path) as writer:
+        for example in records.read_records(path):
+            record = records.deserialize(example)
+            label = plan.label_of(record.identity)
+            if label is not None:
+                writer.write(records.serialize(record._replace(label=label)))
+    plan.relabelled(number, writer.shard)
+
+
+def _write_description(config, source, plan, partial) -> records.DatasetInfo:
+    """The tables, and dataset.json last of all."""
+    num_shards = plan.num_shards
+
+    def write(name, header, rows):
+        with open(partial / name, "w", newline="", encoding="utf-8") as file:
+            return write_table(file, header, rows)
+
+    copies: collections.Counter[str] = collections.Counter()
+
+    def counted(duplicates):
+        for duplicate in duplicates:
+            copies[duplicate.kind] += 1
+            yield duplicate
+
+    write(records.LABELS_FILE, records.LABELS_HEADER, plan.people())
+    write(records.DROPPED_FILE, Dropped._fields, plan.dropped())
+    write(records.DUPLICATES_FILE, Duplicate._fields, counted(plan.duplicates()))
+    if config.detect:
+        with open(partial / LANDMARKS_FILE, "w", encoding="utf-8") as file:
+            file.writelines(lists.landmark_line(*found) for found in plan.landmarks())
+    info = describe(
+        config,
+        kind=source.kind,
+        shards=[
+            records.Shard(records.shard_name(number, num_shards), *values)
+            for number, values in enumerate(plan.shards())
+        ],
+        num_classes=plan.num_people,
+        left_out=plan.fact("left_out"),
+        copies=copies,
+        dropped_by_reason=plan.dropped_by_reason(),
+        dropped=plan.dropped(records.DROPPED_LISTED),
+        warnings=plan.fact("doubts"),
+    )
+    (partial / records.INFO_FILE).write_text(info.to_json(), encoding="utf-8")
+    return info
+
+
+def _open_plan(partial: Path, fingerprint: dict) -> Plan:
+    """The plan of a run with the same settings that was stopped, or a new one."""
+    plan = Plan(partial / SCRATCH)
+    there = plan.fact("settings")
+    if there == fingerprint:
+        say("continuing the conversion that was stopped")
+        return plan
+    if there is not None:
+        say("starting anew: the conversion that was stopped had other settings")
+    # Only now, with the plan locked, is it certain that nobody else works here.
+    for entry in partial.iterdir():
+        if entry.name != SCRATCH:
+            entry.unlink()
+    plan.close()
+    shutil.rmtree(partial / SCRATCH)
+    plan = Plan(partial / SCRATCH)
+    plan.remember(settings=fingerprint)
+    return plan
+
+
+def _fingerprint(config, source, exclusions) -> dict:
+    """Everything that the bytes of the records depend on, as JSON would give it back."""
+    without_effect = {"overwrite", "workers", "contact_sheet", "verify"}
+    values = {
+        name: value
+        for name, value in dataclasses.asdict(config).items()
+        if name not in without_effect
+    }
+    values["source"] = str(source)
+    for name, path in (("source_state", source), ("landmarks_state", config.landmarks)):
+        if path and Path(path).is_file():
+            state = Path(path).stat()
+            values[name] = [state.st_size, state.st_mtime_ns]
+    values["exclusions"] = [sorted(exclusions.identities), exclusions.patterns]
+    values["tool_version"] = __version__
+    return json.loads(json.dumps(values))
+
+
+def check_settings(config: RecordsConfig) -> None:
+    """Raise a ValueError if settings cannot be."""
+    if not (config.source and config.out):
+        raise ValueError(
+            f"`source` and `out` are needed. Received: source={config.source!r}, out={config.out!r}"
+        )
+    numbers = {name: getattr(config, name) for name in ("num_shards", "workers")}
+    sizes = {name: getattr(config, name) for name in ("min_images", "height", "width")}
+    if min(numbers.values()) < 0 or min(sizes.values()) < 1:
+        raise ValueError(
+            "`num_shards` and `workers` must be >= 0, and `min_images`, `height` and `width` >= 1. "
+            "Received: " + ", ".join(f"{name}={n}" for name, n in {**numbers, **sizes}.items())
         )
     if config.exclude_folds and not config.exclude_pairs:
         raise ValueError(
             "`exclude_folds` are folds of `exclude_pairs`, which is not given. "
             f"Received: exclude_folds={config.exclude_folds}"
         )
-    out = Path(config.out).resolve()
-    _check_out(out, Path(config.source).resolve(), config.overwrite)
-    landmarks = sources.read_landmarks(config.landmarks) if config.landmarks else None
-    excluded = sources.read_names(config.exclude) if config.exclude else frozenset()
-    if config.exclude_pairs:
-        pairs = lfw.read_pairs(config.exclude_pairs)
-        excluded |= pairs.in_folds(config.exclude_folds).people()
-    found = list(sources.class_folders(config.source))
-    listed = [picture for picture in found if picture.identity not in excluded]
-    known = {picture.identity for picture in found}
-    kept, dropped = _with_landmarks(listed, landmarks)
-    kept, too_few = _with_enough_pictures(kept, config.min_images)
-    dropped += too_few
-    if not kept:
-        raise ValueError(
-            f"No picture is left to convert: {len(listed)} found, {len(dropped)} dropped. "
-            f"Received: source={config.source}"
-        )
-    identities = sorted({picture.identity for picture in kept})
-    labels = {identity: label for label, identity in enumerate(identities)}
-    order = np.random.default_rng(config.seed).permutation(len(kept))
-    num_shards = config.num_shards or max(1, round(len(kept) * ALIGNED_BYTES / SHARD_BYTES))
-    num_shards = min(num_shards, len(kept))
-
-    with written_whole(out) as partial:
-        counts: collections.Counter[str] = collections.Counter()
-        shards = []
-        with progress_bar(total=len(kept), unit="picture", desc="records") as progress:
-            for index, part in enumerate(np.array_split(order, num_shards)):
-                file = partial / records.shard_name(index, num_shards)
-                num_written = 0
-                with tf.io.TFRecordWriter(str(file)) as writer:
-                    pictures = [kept[i] for i in part]
-                    for picture, result in _prepare(pictures, labels, landmarks, config):
-                        progress.update()
-                        if isinstance(result, Dropped):
-                            dropped.append(result)
-                            continue
-                        writer.write(result)
-                        counts[picture.identity] += 1
-                        num_written += 1
-                shards.append((file, num_written))
-        if not counts:
-            raise ValueError(f"No picture could be read. Received: source={config.source}")
-        if len(counts) < len(identities):
-            # Someone has no picture that can be read, and must not stay as an empty class.
-            identities = sorted(counts)
-            labels = {identity: label for label, identity in enumerate(identities)}
-            for file, _ in shards:
-                records.relabel(file, labels)
-
-        table = pd.DataFrame(
-            {
-                "label": range(len(identities)),
-                "identity": identities,
-                "count": [counts[name] for name in identities],
-            }
-        )
-        table.to_csv(partial / records.LABELS_FILE, index=False)
-        info = records.DatasetInfo(
-            format_version=records.FORMAT_VERSION,
-            tool_version=__version__,
-            num_images=sum(counts.values()),
-            num_classes=len(identities),
-            image_size=(config.height, config.width),
-            alignment="five-point similarity" if landmarks is not None else "none",
-            seed=config.seed,
-            shards=tuple(
-                records.Shard(file.name, num_written, records.sha256(file))
-                for file, num_written in shards
-            ),
-            excluded_identities=tuple(sorted(excluded & known)),
-            unknown_exclusions=tuple(sorted(excluded - known)),
-            dropped=tuple(sorted(dropped, key=lambda entry: entry.key)),
-        )
-        info.write(partial)
-    return info
-
-
-class GeneratedRecords(NamedTuple):
-    """A generated data set and the records of the people to train on."""
-
-    faces: Path
-    records: Path
-
-
-def generated_records(
-    folder: Path, num_people: int, images_per_person: int, num_test_people: int, seed: int
-) -> GeneratedRecords:
-    """Generate faces in FOLDER/faces and convert them to FOLDER/records, if not done yet."""
-    faces = synthetic.generate_faces(
-        folder / "faces", num_people, images_per_person, num_test_people, seed=seed
-    )
-    out, made_of = folder / "records", folder / "records_of.txt"
-    description = synthetic.description(faces)
-    there = (out / records.INFO_FILE).is_file() and made_of.is_file()
-    if not (there and made_of.read_text() == description):
-        config = RecordsConfig(
-            source=str(faces / synthetic.IMAGES),
-            out=str(out),
-            landmarks=str(faces / synthetic.LANDMARKS),
-            exclude=str(faces / synthetic.TEST_PEOPLE),
-            overwrite=True,
-        )
-        make_records(config)
-        made_of.write_text(description)
-    return GeneratedRecords(faces, out)
-
-
-def summary(info: records.DatasetInfo) -> str:
-    """What a user wants to read after a conversion, the drops by reason included."""
-    lines = [
-        f"{info.num_images} pictures of {info.num_classes} people in {len(info.shards)} "
-        f"shards, {info.image_size[0]} x {info.image_size[1]}, alignment: {info.alignment}"
-    ]
-    if info.excluded_identities:
-        lines.append(f"left out as asked: {len(info.excluded_identities)} people")
-    if info.unknown_exclusions:
-        names = ", ".join(info.unknown_exclusions[:3])
-        lines.append(
-            f"WARNING: {len(info.unknown_exclusions)} people to leave out are not in the source, "
-            f"for example {names}"
-        )
-    reasons = collections.Counter(entry.reason for entry in info.dropped)
-    lines += [f"dropped {count}: {reason}" for reason, count in reasons.most_common(10)]
-    if len(reasons) > 10:
-        lines.append(f"and {len(reasons) - 10} more reasons")
-    if reasons:
-        lines.append(f"every dropped picture is listed in {records.INFO_FILE}")
-    return "\n".join(lines)
-
-
-def _with_landmarks(listed, landmarks):
-    if landmarks is None:
-        return listed, []
-    kept = [picture for picture in listed if picture.key in landmarks]
-    without = [picture.key for picture in listed if picture.key not in landmarks]
-    return kept, [Dropped(key, "no landmarks") for key in without]
-
-
-def _with_enough_pictures(pictures, min_images):
-    counts = collections.Counter(picture.identity for picture in pictures)
-    kept = [picture for picture in pictures if counts[picture.identity] >= min_images]
-    few = [picture.key for picture in pictures if counts[picture.identity] < min_images]
-    reason = f"fewer than {min_images} pictures of this person"
-    return kept, [Dropped(key, reason) for key in few]
-
-
-def _prepare(
-    pictures: Iterable[sources.Picture], labels, landmarks, config: RecordsConfig
-) -> Iterator[tuple[sources.Picture, bytes | Dropped]]:
-    """Each picture, in order, with its record; threads share the work."""
-    size = (config.height, config.width)
-
-    def face(picture):
-        encoded = (Path(config.source) / picture.key).read_bytes()
-        if landmarks is None:
-            return images.fit(encoded, size)
-        image = images.decode(encoded)
-        try:
-            return images.encode(alignment.align(image, landmarks[picture.key], size))
-        except (ValueError, ArithmeticError):
-            raise ValueError("its landmarks do not fit the picture") from None
-
-    def prepare(picture):
-        label = labels[picture.identity]
-        try:
-            return records.serialize(face(picture), label, picture.identity, picture.key)
-        # Whatever is wrong with one picture, the others must not suffer.
-        except Exception as error:
-            return Dropped(picture.key, f"cannot be used: {error}")
-
-    pictures = list(pictures)
-    with ThreadPoolExecutor(os.cpu_count()) as executor:
-        for start in range(0, len(pictures), CHUNK):
-            chunk = pictures[start : start + CHUNK]
-            yield from zip(chunk, executor.map(prepare, chunk), strict=True)
 
 
 def _check_out(out: Path, source: Path, overwrite: bool) -> None:

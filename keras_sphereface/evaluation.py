@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from keras_sphereface import alignment, bins, images, lfw, plotting, sources, verification
+from keras_sphereface import alignment, bins, images, lfw, lists, plotting, verification
 from keras_sphereface.config import EvaluateConfig
 from keras_sphereface.progress import progress_bar
 
@@ -113,7 +113,7 @@ def face_set(config: EvaluateConfig, image_size: tuple[int, int]) -> FaceSet:
         root = Path(config.images)
         if not root.is_dir():
             raise FileNotFoundError(f"`images` must be a folder. Received: {root}")
-        landmarks = sources.read_landmarks(config.landmarks) if config.landmarks else None
+        landmarks = lists.read_landmarks(config.landmarks) if config.landmarks else None
         read = lambda key: (root / key).read_bytes()  # noqa: E731
     pairs = pairs.in_folds(config.folds)
 

@@ -1,10 +1,43 @@
-"""Folders that are whole or not there."""
+"""Folders that are whole or not there, and disks that are full."""
 
 import contextlib
+import errno
+import os
 import shutil
-import tempfile
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+
+
+class TooLittleSpace(OSError):
+    """What is about to be written will not fit on the disk."""
+
+
+def partial_folder(folder: Path) -> Path:
+    """Where `folder` is made until it is whole: a hidden folder beside it."""
+    return folder.with_name(f".{folder.name}.partial")
+
+
+def _replaced_folder(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.replaced")
+
+
+def put_in_place(folder: Path) -> None:
+    """Let the partial folder take the place of `folder`; what was there before goes then."""
+    replaced = _replaced_folder(folder)
+    shutil.rmtree(replaced, ignore_errors=True)
+    if folder.exists():
+        folder.rename(replaced)
+    partial_folder(folder).rename(folder)
+    shutil.rmtree(replaced, ignore_errors=True)
+
+
+def recover(folder: Path) -> None:
+    """Bring back what `put_in_place` was replacing when its process was killed."""
+    replaced = _replaced_folder(folder)
+    if replaced.exists() and not folder.exists():
+        replaced.rename(folder)
+    shutil.rmtree(replaced, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -14,13 +47,45 @@ def written_whole(folder: Path) -> Iterator[Path]:
     What was there before goes only when the new one stands. A block that fails leaves it
     untouched, and the hidden folder to be removed by the next try.
     """
-    partial = folder.with_name(f".{folder.name}.partial")
+    recover(folder)
+    partial = partial_folder(folder)
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     yield partial
-    if not folder.exists():
-        partial.rename(folder)
-        return
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as old:
-        folder.rename(Path(old) / "old")
-        partial.rename(folder)
+    put_in_place(folder)
+
+
+@contextlib.contextmanager
+def full_disk_explained(folder: Path) -> Iterator[None]:
+    """Turn the errors of a full disk into one that says where, and what to do."""
+    try:
+        yield
+    except TooLittleSpace:
+        raise
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        raise _full_disk(folder) from error
+    except sqlite3.OperationalError as error:
+        if "full" not in str(error) and "disk I/O" not in str(error):
+            raise
+        raise _full_disk(folder) from error
+
+
+def check_free_space(folder: Path, needed: int) -> None:
+    """Raise `TooLittleSpace` if the disk that holds `folder` has not so many bytes left."""
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise TooLittleSpace(
+            errno.ENOSPC,
+            f"About {needed / 1e9:.2f} GB are needed, and the disk has {free / 1e9:.2f} GB left",
+            os.fspath(folder),
+        )
+
+
+def _full_disk(folder):
+    message = (
+        "The disk is full. What is written so far stays hidden beside the output, what was there "
+        "before is untouched, and the same command goes on once there is space"
+    )
+    return OSError(errno.ENOSPC, message, os.fspath(folder))

@@ -50,7 +50,10 @@ def read_pairs(path: str | os.PathLike) -> Pairs:
     Raises:
         ValueError: naming file and line, if the file has another form.
     """
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    try:
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text. Received: {error}") from error
 
     def fail(number, expected):
         received = repr(lines[number - 1]) if number <= len(lines) else "the end of the file"

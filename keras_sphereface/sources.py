@@ -1,73 +1,276 @@
-"""What users hold: folders of pictures by identity, landmark files, lists of names."""
+"""What users hold: class folders, list files, archives, RecordIO and parquet, told apart.
+
+Each kind has a reader, an iterator of `Picture` and `Dropped`. Readers of files that can lie
+anywhere take the open file, so that they serve the local disk and remote storage alike.
+"""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
-import numpy as np
-
+from keras_sphereface import archives, parquet, recordio
 from keras_sphereface.images import IMAGE_SUFFIXES
+from keras_sphereface.lists import numbered_lines
+from keras_sphereface.pictures import Dropped, Picture, Span
+
+Reader = Callable[[BinaryIO, str], Iterator[Picture | Dropped]]
+
+CLASS_FOLDERS = "class folders"
+LIST_FILE = "list file"
+STRAY = "no picture by its name"
+EMPTY = "the folder holds no picture"
+NO_FILE = "there is no such file"
+NOT_TEXT = "its name is not valid UTF-8"
 
 
-class Picture(NamedTuple):
-    """One picture of a class folder tree; `key` is its path below the root, with slashes."""
+class Source(NamedTuple):
+    """A source of pictures that was told from the others.
 
-    key: str
-    identity: str
+    Attributes:
+        kind: in words, such as "class folders".
+        pictures: what it holds, read anew at each call.
+        files: those it is made of, if each can be read on its own.
+        doubts: what is odd about it, in sentences.
+    """
+
+    kind: str
+    pictures: Callable[[], Iterator[Picture | Dropped]]
+    files: tuple[Path, ...] = ()
+    doubts: tuple[str, ...] = ()
 
 
-def class_folders(root: str | os.PathLike) -> Iterator[Picture]:
+def open_source(path: str | os.PathLike) -> Source:
+    """Tell what kind of source a path is.
+
+    A folder with .rec files is RecordIO (train.idx and property beside them are compared with
+    it), one with .parquet files below it is parquet, one with .zip or .tar files and no folders
+    is a set of archives, and any other is class folders. A file is told by its first bytes, and
+    is a list file if it is text.
+
+    Raises:
+        FileNotFoundError: if there is nothing at the path.
+        ValueError: if it is a verification set or of no known kind.
+    """
+    path = Path(path)
+    if path.is_dir():
+        for suffixes, deep in (((".rec",), False), ((".parquet",), True), (_ARCHIVES, False)):
+            files = _files_with(path, suffixes, deep)
+            if files and (suffixes is not _ARCHIVES or not _has_folders(path)):
+                return _of_files(files)
+        return Source(CLASS_FOLDERS, lambda: class_folders(path))
+    if not path.is_file():
+        raise FileNotFoundError(
+            "The source must be a folder of class folders, a list file, a zip or tar archive, a "
+            f".rec or a .parquet file, or a folder of those. Received: {path}"
+        )
+    if kind_of(_head(path)) is None:
+        return Source(LIST_FILE, lambda: list_file(path))
+    return _of_files([path])
+
+
+def class_folders(root: str | os.PathLike) -> Iterator[Picture | Dropped]:
     """The pictures of ROOT/IDENTITY/IMAGE, sorted by identity and file name.
 
-    Files that are not pictures by their suffix, hidden files and folders, and empty folders
-    are passed over.
+    What is no picture by its name is dropped. A symbolic link may point at any place below ROOT.
 
     Raises:
-        FileNotFoundError: if `root` is no folder.
+        ValueError: if a symbolic link leads out of ROOT.
     """
     root = Path(root)
-    if not root.is_dir():
-        raise FileNotFoundError(f"The source must be a folder of class folders. Received: {root}")
-    for folder in sorted(entry for entry in root.iterdir() if entry.is_dir()):
-        if folder.name.startswith(".") or folder.name == "__MACOSX":
-            continue
-        for file in sorted(folder.iterdir()):
-            hidden = file.name.startswith(".")
-            if file.suffix.lower() in IMAGE_SUFFIXES and not hidden and file.is_file():
-                yield Picture(f"{folder.name}/{file.name}", folder.name)
+    inside = root.resolve()
+    for folder in _sorted_entries(root, inside):
+        if not _is_text(folder.name):
+            yield Dropped(_shown(folder.name), NOT_TEXT)
+        elif not folder.is_dir():
+            yield Dropped(folder.name, f"{STRAY}, or in no class folder")
+        elif not is_hidden(folder.name):
+            yield from _class_folder(folder, inside)
 
 
-def read_landmarks(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """A landmark file -> {key: (5, 2) points}.
+def _class_folder(folder, inside):
+    any_picture = False
+    for entry in _sorted_entries(folder.path, inside):
+        key = f"{folder.name}/{entry.name}"
+        if not _is_text(entry.name):
+            yield Dropped(_shown(key), NOT_TEXT)
+        elif is_picture_name(entry.name) and entry.is_file():
+            any_picture = True
+            yield Picture(key, folder.name, Span(entry.path, 0, entry.stat().st_size))
+        else:
+            yield Dropped(key, STRAY)
+    if not any_picture:
+        yield Dropped(f"{folder.name}/", EMPTY)
 
-    A line is `relative/path x1 y1 x2 y2 x3 y3 x4 y4 x5 y5`, separated by tabs or spaces; the
-    path may hold spaces. Blank lines are passed over.
+
+def list_file(path: str | os.PathLike) -> Iterator[Picture | Dropped]:
+    """The pictures of a list: a line `path<TAB or space>identity` for each.
+
+    A path is absolute, or below the folder of the list; it may hold spaces. An identity with
+    spaces needs the tab. Blank lines are passed over.
 
     Raises:
-        ValueError: naming file and line, if a line has another form.
+        ValueError: naming the line, if it has another form or its path climbs out of the folder.
     """
-    landmarks = {}
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            key, *numbers = line.strip().rsplit(maxsplit=10)
-            try:
-                points = np.array(numbers, dtype=np.float64).reshape(5, 2)
-            except ValueError:
-                points = np.full((5, 2), np.nan)
-            if not np.all(np.isfinite(points)):
-                raise ValueError(
-                    f"{path}, line {number}: expected a path and ten finite numbers. "
-                    f"Received: {line.strip()!r}"
-                )
-            landmarks[key.replace("\\", "/")] = points
-    return landmarks
+    path = Path(path)
+    for number, line in numbered_lines(path):
+        try:
+            key, identity = parse_listed(line)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
+        file = path.parent / key  # an absolute key stays what it is
+        try:
+            size = file.stat().st_size
+        except (OSError, ValueError):
+            yield Dropped(key, NO_FILE)
+            continue
+        yield Picture(key, identity, Span(str(file), 0, size))
 
 
-def read_names(path: str | os.PathLike) -> frozenset[str]:
-    """One name a line; blank lines and lines that start with # are passed over."""
-    lines = Path(path).read_text(encoding="utf-8").splitlines()
-    stripped = (line.strip() for line in lines)
-    return frozenset(line for line in stripped if line and not line.startswith("#"))
+def parse_listed(line: str) -> tuple[str, str]:
+    """A line of a list file -> key, identity.
+
+    Raises:
+        ValueError: if it has another form, or its path climbs out of the folder.
+    """
+    name, _, identity = line.rpartition("\t" if "\t" in line else " ")
+    key, identity = name.strip().replace("\\", "/"), identity.strip()
+    if not key or not identity:
+        raise ValueError(f"expected `path<TAB or space>identity`. Received: {line!r}")
+    if ".." in key.split("/"):
+        raise ValueError(f"a path may not climb out of its folder. Received: {line!r}")
+    return key, identity
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is of the operating system rather than the user."""
+    return name.startswith(".") or name == "__MACOSX"
+
+
+def is_picture_name(name: str) -> bool:
+    """Whether a file name is that of a picture."""
+    return Path(name).suffix.lower() in IMAGE_SUFFIXES and not is_hidden(name)
+
+
+def kind_of(head: bytes) -> str | None:
+    """The kind of file that begins with these 512 bytes; None for text.
+
+    Raises:
+        ValueError: if it is a verification set.
+    """
+    if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
+        raise ValueError(
+            "The source looks like a verification set (.bin), which has no identities: "
+            "`tools/evaluate.py --bin` reads it. "
+            f"Received: a pickle, {head[:16]!r}..."
+        )
+    for start, kind in _MAGIC.items():
+        if head.startswith(start):
+            return kind
+    return archives.TAR if head[257:262] == b"ustar" else None
+
+
+def reader_of(head: bytes, name: str) -> Reader:
+    """The reader of a file that begins with these 512 bytes.
+
+    Raises:
+        ValueError: if it is of no kind that holds pictures.
+    """
+    kind = kind_of(head)
+    if kind is None:
+        raise ValueError(
+            "Expected a zip or tar archive, a .rec or a .parquet file. "
+            f"Received: {name}, which is none of them"
+        )
+    return _READERS[kind]
+
+
+_MAGIC = {
+    b"PK\x03\x04": archives.ZIP,
+    b"PK\x05\x06": archives.ZIP,  # an empty one
+    b"PAR1": parquet.PARQUET,
+    recordio.MAGIC: recordio.RECORDIO,
+    b"\x1f\x8b": archives.TAR,
+    b"BZh": archives.TAR,
+    b"\xfd7zXZ": archives.TAR,
+}
+_ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+
+
+def _recordio(file, name):
+    return recordio.recordio_pictures(file, name, f"{Path(name).stem}/")
+
+
+_READERS: dict[str, Reader] = {
+    archives.ZIP: archives.zip_pictures,
+    archives.TAR: archives.tar_pictures,
+    recordio.RECORDIO: _recordio,
+    parquet.PARQUET: parquet.parquet_pictures,
+}
+
+
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(512)
+
+
+def _of_files(files: list[Path]) -> Source:
+    readers = {path: reader_of(_head(path), str(path)) for path in files}
+    kinds = {str(kind_of(_head(path))) for path in files}
+
+    def pictures():
+        for path, reader in readers.items():
+            with open(path, "rb") as file:
+                yield from reader(file, str(path))
+
+    doubts = [doubt for path in files if path.suffix == ".rec" for doubt in _recordio_doubts(path)]
+    return Source(" and ".join(sorted(kinds)), pictures, tuple(files), tuple(doubts))
+
+
+def _recordio_doubts(path: Path) -> Iterator[str]:
+    """What does not fit in the files beside a .rec; it is read without them."""
+    index, numbers = path.with_suffix(".idx"), path.with_name("property")
+    if index.is_file():
+        with open(path, "rb") as file, open(index, encoding="utf-8", errors="replace") as lines:
+            doubt = recordio.check_index(file, path.name, lines)
+        if doubt:
+            yield f"{index.name} does not fit {path.name} and is not used: {doubt}"
+    if numbers.is_file():
+        try:
+            recordio.read_property(numbers.read_text(encoding="utf-8", errors="replace"))
+        except ValueError as error:
+            yield str(error)
+
+
+def _files_with(folder: Path, suffixes: tuple[str, ...], deep: bool) -> list[Path]:
+    found = folder.rglob("*") if deep else folder.iterdir()
+    return sorted(
+        path
+        for path in found
+        if path.name.lower().endswith(suffixes) and path.is_file() and not is_hidden(path.name)
+    )
+
+
+def _has_folders(path: Path) -> bool:
+    return any(entry.is_dir() and not is_hidden(entry.name) for entry in path.iterdir())
+
+
+def _sorted_entries(folder, inside: Path) -> Iterable[os.DirEntry]:
+    with os.scandir(folder) as entries:
+        found = sorted(entries, key=lambda entry: entry.name)
+    for entry in found:
+        if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(inside):
+            raise ValueError(
+                "A symbolic link in the source leads out of it; a list file may name pictures "
+                f"that lie elsewhere. Received: {entry.path} -> {os.readlink(entry.path)}"
+            )
+        yield entry
+
+
+def _is_text(name: str) -> bool:
+    # Names that are no UTF-8 come as surrogates, which no record can hold.
+    return name.isprintable() or name.encode("utf-8", "replace").decode() == name
+
+
+def _shown(name: str) -> str:
+    return name.encode("utf-8", "replace").decode()

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from keras_sphereface import backbones, pipeline, plotting, records, separability
 from keras_sphereface.config import SpheresConfig
-from keras_sphereface.conversion import generated_records
+from keras_sphereface.datasets import generated_records
 from keras_sphereface.layers import ASoftmax
 from keras_sphereface.preprocessing import normalize
 from keras_sphereface.progress import progress_bar

@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from keras_sphereface import lfw
 from keras_sphereface.folders import written_whole
 from keras_sphereface.images import encode
+from keras_sphereface.lists import landmark_line
 from keras_sphereface.progress import progress_bar
 
 SIZE = 160  # height and width of a generated picture, pixels
@@ -336,9 +337,9 @@ def generate_faces(
                     image, points = render(traits, np.random.default_rng([seed, person, number]))
                     key = f"{name}/{name}_{number:04d}.jpg"
                     (folder / IMAGES / key).write_bytes(encode(image))
-                    lines.append("\t".join([key, *(f"{value:.2f}" for value in points.ravel())]))
+                    lines.append(landmark_line(key, points))
                     progress.update()
-        (folder / LANDMARKS).write_text("\n".join(lines) + "\n")
+        (folder / LANDMARKS).write_text("".join(lines))
         test_names = names[num_people:]
         (folder / TEST_PEOPLE).write_text("".join(f"{name}\n" for name in test_names))
         if test_names:

@@ -21,7 +21,7 @@ import tensorflow as tf
 from keras_sphereface import angular, backbones, export, pipeline, records
 from keras_sphereface.augmentation import Augmentation
 from keras_sphereface.config import TrainConfig
-from keras_sphereface.conversion import generated_records
+from keras_sphereface.datasets import generated_records
 from keras_sphereface.family import HEADS, make_head
 from keras_sphereface.guard import ConvergenceWatch
 from keras_sphereface.heads import AngularHead, check_choice
@@ -350,7 +350,7 @@ class TrainingLog:
         if path.is_file():
             with open(path, newline="", encoding="utf-8") as file:
                 kept = [row for row in csv.DictReader(file) if int(row["step"]) <= start_step]
-        self.file = open(path, "w", newline="", encoding="utf-8")  # noqa: SIM115, closed by exit
+        self.file = open(path, "w", newline="", encoding="utf-8")
         self.table = csv.DictWriter(self.file, LOG_FIELDS)
         self.table.writeheader()
         self.table.writerows(kept)

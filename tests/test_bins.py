@@ -3,6 +3,8 @@ import pickle
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keras_sphereface import bins
 
@@ -45,6 +47,31 @@ def test_a_hostile_pickle_is_refused_and_not_run(tmp_path):
 )
 def test_anything_else_is_refused(tmp_path, content):
     file = tmp_path / "set.bin"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match="Received: "):
+        bins.read_bin(file)
+
+
+@given(st.data())
+def test_damage_gives_pictures_or_a_value_error(tmp_path_factory, data):
+    protocol = data.draw(st.sampled_from([2, 4, 5]))
+    pictures = [b"one", np.frombuffer(b"two", np.uint8)] * 2
+    content = bytearray(pickle.dumps((pictures, [True, False]), protocol))
+    for _ in range(data.draw(st.integers(0, 6))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    file = tmp_path_factory.mktemp("fuzz") / "set.bin"
+    file.write_bytes(content[: data.draw(st.integers(0, len(content)))])
+    try:
+        read, is_same = bins.read_bin(file)
+    except ValueError:
+        return
+    assert len(read) == 2 * len(is_same)
+    assert all(isinstance(picture, bytes) for picture in read)
+
+
+@given(st.binary(max_size=200))
+def test_any_bytes_give_pictures_or_a_value_error(tmp_path_factory, content):
+    file = tmp_path_factory.mktemp("fuzz") / "set.bin"
     file.write_bytes(content)
     with pytest.raises(ValueError, match="Received: "):
         bins.read_bin(file)

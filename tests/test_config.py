@@ -31,6 +31,16 @@ def test_flags_become_fields_of_their_types():
     assert records == config.RecordsConfig(source="s", out="o", overwrite=True)
 
 
+def test_words_after_a_lone_dash_dash_are_kept_for_another_program(capsys):
+    words = "--source s --runner R -- --flink_master=x --y 3".split()
+    parsed = config.parse_config(config.RecordsConfig, words)
+    assert parsed.beam_options == ("--flink_master=x", "--y", "3")
+    assert config.parse_config(config.RecordsConfig, words[:4]).beam_options == ()
+    for argv in (["--source", "s", "stray"], ["--out", "o", "--", "stray"]):
+        with pytest.raises(SystemExit):
+            config.parse_config(config.EvaluateConfig, argv)
+
+
 def test_a_command_chooses_its_configuration(capsys):
     commands = {"a": config.EvaluateConfig, "b": config.ConvergenceBenchmarkConfig}
     parsed = config.parse_command(commands, "b --out o --m 2 3".split())
@@ -64,13 +74,22 @@ def test_the_training_defaults_are_the_papers():
 
 @pytest.mark.parametrize(
     "argv",
-    ["--out o --surce s", "--out o --sourc s", "--out o", "--source s --out o --num-shards x"],
+    [
+        "--model m --out o --bn b",
+        "--model m --out o --b b",
+        "--out o",
+        "--model m --folds x",
+    ],
 )
 def test_misspelt_abbreviated_missing_and_mistyped_flags_fail(argv, capsys):
     with pytest.raises(SystemExit) as stopped:
-        config.parse_config(config.RecordsConfig, argv.split())
+        config.parse_config(config.EvaluateConfig, argv.split())
     assert stopped.value.code == 2
     assert "usage" in capsys.readouterr().err
+
+
+def flag_of(field):
+    return "--" + field.name.replace("_", "-")
 
 
 @pytest.mark.parametrize("config_class", ALL)
@@ -79,5 +98,6 @@ def test_every_flag_explains_itself(config_class, capsys):
         config.parse_config(config_class, ["--help"])
     text = capsys.readouterr().out
     for field in dataclasses.fields(config_class):
-        assert "--" + field.name.replace("_", "-") in text
+        shown = f"-- {field.name.upper()}" if field.metadata["rest"] else flag_of(field)
+        assert shown in text
         assert field.metadata["help"]

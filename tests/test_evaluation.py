@@ -15,8 +15,8 @@ from keras_sphereface import (
     export,
     images,
     lfw,
+    lists,
     preprocessing,
-    sources,
     verification,
 )
 from keras_sphereface.config import EvaluateConfig
@@ -51,7 +51,7 @@ def evaluate(settings, **changes):
 def expected_results(network, faces, folds=()):
     """The protocol on embeddings taken straight from the network, a picture at a time."""
     pairs = lfw.read_pairs(faces / "pairs.txt").in_folds(folds)
-    landmarks = sources.read_landmarks(faces / "landmarks.txt")
+    landmarks = lists.read_landmarks(faces / "landmarks.txt")
 
     def feature(key):
         image = images.decode((faces / "images" / key).read_bytes())
@@ -114,7 +114,7 @@ def test_missing_pictures_and_landmarks_are_said_with_their_effect(settings, fac
 
 def test_a_bin_gives_the_numbers_of_the_same_pictures(settings, faces, model, tmp_path):
     pairs = lfw.read_pairs(faces / "pairs.txt")
-    landmarks = sources.read_landmarks(faces / "landmarks.txt")
+    landmarks = lists.read_landmarks(faces / "landmarks.txt")
     (tmp_path / "aligned").mkdir()
     keys = [key for pair in zip(pairs.first, pairs.second, strict=True) for key in pair]
     encoded = []

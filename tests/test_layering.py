@@ -10,21 +10,18 @@ from tests.conftest import ROOT
 
 PACKAGE = "keras_sphereface"
 LEVELS = [
-    {"angular", "verification", "config", "version", "compat", "progress", "folders", "pictures"},
-    {
-        "images",
-        "preprocessing",
-        "alignment",
-        "lfw",
-        "bins",
-        "logits",
-        "losses",
-        "margins",
-        "backbones",
-    }
-    | {"separability", "records", "plotting"},
-    {"heads", "hlo", "augmentation", "sources", "synthetic", "export"},
-    {"layers", "guard", "conversion", "pipeline"},
+    {"angular", "verification", "config", "version", "compat", "progress", "folders", "pictures"}
+    | {"lists", "order"},
+    {"images", "preprocessing", "alignment", "lfw", "bins", "logits", "losses", "margins"}
+    | {"backbones", "separability", "records", "plotting", "recordio", "parquet", "parallel"}
+    | {"contact_sheet"},
+    {"heads", "hlo", "augmentation", "archives", "synthetic", "export", "detection", "doubts"}
+    | {"exclusions", "plan"},
+    {"layers", "guard", "pipeline", "sources", "preparation"},
+    {"description"},
+    {"conversion"},
+    {"beam"},
+    {"datasets"},
     {"family", "evaluation"},
     {"training", "spheres"},
     {"benchmark"},

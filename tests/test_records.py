@@ -1,245 +1,77 @@
-"""Pictures -> records -> tensors, and everything that goes wrong on the way."""
+"""The schema: what is written without TensorFlow, TensorFlow reads."""
 
+import contextlib
 import json
 import shutil
 
-import numpy as np
-import pandas as pd
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
-from keras_sphereface import alignment, conversion, images, preprocessing, records, sources
-from keras_sphereface.config import RecordsConfig
+from keras_sphereface import preprocessing, records
 
-
-def convert(source, out, **settings):
-    return conversion.make_records(RecordsConfig(source=str(source), out=str(out), **settings))
-
-
-def read(folder):
-    """{key: (label, identity, pixels)}, in the order of the shards."""
-    contents = {}
-    for shard in records.read_info(folder).shards:
-        for record in tf.data.TFRecordDataset(str(folder / shard.file)):
-            parsed = preprocessing.parse_record(record)
-            key = parsed["key"].numpy().decode()
-            pixels = images.decode(parsed["image"].numpy())
-            contents[key] = int(parsed["label"]), parsed["identity"].numpy().decode(), pixels
-    return contents
+RECORD = records.Record(b"\xff\xd8 a picture", 300, "Zoë", "Zoë/1 2.jpg")
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
+RECORDS = st.builds(
+    records.Record, st.binary(max_size=40_000), st.integers(0, 2**63 - 1), TEXT, TEXT
+)
 
 
-@pytest.fixture
-def source(faces, tmp_path):
-    """A few class folders of our own, to be damaged."""
-    for name in ("person_0001", "person_0002"):
-        shutil.copytree(faces / "images" / name, tmp_path / "source" / name)
-    return tmp_path / "source"
+def write(path, examples):
+    with records.ShardWriter(path) as writer:
+        for example in examples:
+            writer.write(example)
+    return writer.shard
 
 
-def test_records_hold_every_face_aligned_once(faces, records_folder):
-    info = records.read_info(records_folder)
-    contents = read(records_folder)
-    assert (info.num_images, info.num_classes, len(contents)) == (30, 5, 30)
-    assert info.image_size == (112, 96)
-    landmarks = sources.read_landmarks(faces / "landmarks.txt")
-    for key, (label, identity, pixels) in contents.items():
-        assert identity == key.split("/")[0] == f"person_{label + 1:04d}"
-        picture = images.decode((faces / "images" / key).read_bytes())
-        expected = alignment.align(picture, landmarks[key]).astype(int)
-        # JPEG of quality 95 is not exact.
-        assert np.abs(pixels - expected).mean() < 4
+@given(RECORDS)
+def test_a_record_is_an_example_and_comes_back(record):
+    encoded = records.serialize(record)
+    feature = tf.train.Example.FromString(encoded).features.feature
+    assert list(feature["image"].bytes_list.value) == [record.image]
+    assert list(feature["label"].int64_list.value) == [record.label]
+    assert [value.decode() for value in feature["identity"].bytes_list.value] == [record.identity]
+    assert [value.decode() for value in feature["key"].bytes_list.value] == [record.key]
+    assert records.deserialize(encoded) == record
 
 
-def test_dataset_json_and_labels_csv_describe_the_shards(records_folder):
-    info = records.read_info(records_folder)
-    assert [shard.file for shard in info.shards] == [records.shard_name(i, 3) for i in range(3)]
-    assert [shard.num_images for shard in info.shards] == [10, 10, 10]
-    for shard in info.shards:
-        assert records.sha256(records_folder / shard.file) == shard.sha256
-    table = pd.read_csv(records_folder / "labels.csv")
-    assert table["label"].tolist() == [0, 1, 2, 3, 4]
-    assert table["count"].tolist() == [6] * 5
-    assert table["identity"].tolist() == [f"person_{i:04d}" for i in range(1, 6)]
+def test_tensorflow_parses_a_record():
+    parsed = preprocessing.parse_record(records.serialize(RECORD))
+    assert parsed["label"].numpy() == 300
+    assert parsed["identity"].numpy().decode() == "Zoë"
 
 
-def test_the_shuffle_is_global_and_seeded(source, tmp_path):
-    orders = []
-    for number, seed in enumerate((0, 0, 1)):
-        convert(source, tmp_path / f"out{number}", seed=seed, num_shards=2)
-        orders.append(list(read(tmp_path / f"out{number}")))
-    assert orders[0] == orders[1] != orders[2]
-    first_shard = [key.split("/")[0] for key in orders[0][:6]]
-    assert len(set(first_shard)) == 2
-    bytes_ = [(tmp_path / f"out{n}" / records.shard_name(0, 2)).read_bytes() for n in (0, 1)]
-    assert bytes_[0] == bytes_[1]
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_a_shard_is_a_file_of_tfrecords(tmp_path, count):
+    examples = [records.serialize(RECORD._replace(label=label)) for label in range(count)]
+    path = tmp_path / "x.tfrecord"
+    shard = write(path, examples)
+    assert list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()) == examples
+    assert list(records.read_records(path)) == examples
+    assert shard == records.Shard("x.tfrecord", count, path.stat().st_size, records.sha256(path))
+    with tf.io.TFRecordWriter(str(tmp_path / "y.tfrecord")) as writer:
+        for example in examples:
+            writer.write(example)
+    assert (tmp_path / "y.tfrecord").read_bytes() == path.read_bytes()
 
 
-def test_pictures_of_the_right_size_pass_through_byte_for_byte(source, tmp_path):
-    face = images.encode(np.random.default_rng(0).integers(0, 256, (112, 96, 3), dtype=np.uint8))
-    (source / "person_0001" / "aligned.jpg").write_bytes(face)
-    convert(source, tmp_path / "out", num_shards=1)
-    stored = [
-        preprocessing.parse_record(record)["image"].numpy()
-        for record in tf.data.TFRecordDataset(str(tmp_path / "out" / records.shard_name(0, 1)))
-    ]
-    assert face in stored
-    assert {images.decode(image).shape for image in stored} == {(112, 96, 3)}
+def test_a_shard_has_its_name_only_when_it_is_whole(tmp_path):
+    with contextlib.suppress(KeyboardInterrupt), records.ShardWriter(tmp_path / "x") as writer:
+        writer.write(b"one")
+        raise KeyboardInterrupt
+    assert not (tmp_path / "x").exists()
 
 
-def test_what_cannot_be_used_is_dropped_counted_and_listed(source, faces, tmp_path):
-    (source / "person_0001" / "empty.jpg").touch()
-    (source / "person_0001" / "broken.png").write_bytes(b"\x89PNG but no more")
-    whole = (source / "person_0002" / "person_0002_0001.jpg").read_bytes()
-    (source / "person_0002" / "half.jpg").write_bytes(whole[: len(whole) // 2])
-    (source / "person_0002" / "Thumbs.db").touch()
-    lines = (faces / "landmarks.txt").read_text().splitlines()
-    landmarks = tmp_path / "landmarks.txt"
-    points = "\t".join(["50"] * 10)
-    extra = [
-        f"person_0001/{n}\t50\t50\t90\t50\t70\t70\t55\t90\t85\t90"
-        for n in ("empty.jpg", "broken.png")
-    ]
-    extra += ["person_0002/half.jpg\t50\t50\t90\t50\t70\t70\t55\t90\t85\t90"]
-    extra += [f"person_0002/person_0002_0002.jpg\t{points}"]
-    without = "person_0001/person_0001_0003.jpg"
-    landmarks.write_text(
-        "\n".join([line for line in lines if not line.startswith(without)] + extra)
-    )
-    (source / "person_0003").mkdir()
-    (source / "person_0003" / "nothing.jpg").touch()
-    extra = landmarks.read_text() + "\nperson_0003/nothing.jpg 50 50 90 50 70 70 55 90 85 90\n"
-    landmarks.write_text(extra.replace("person_0002/person_0002_0003.jpg\t", "x/y.jpg\t"))
-    with open(landmarks, "a") as file:
-        file.write("person_0002/person_0002_0003.jpg 1e10 0 2e10 0 3e10 0 4e10 9 5e10 9\n")
-    info = convert(source, tmp_path / "out", landmarks=str(landmarks))
-    assert info.num_classes == 2  # person_0003 has no picture that can be read
-    reasons = {entry.key: entry.reason for entry in info.dropped}
-    assert reasons.pop(without) == "no landmarks"
-    for number in (2, 3):
-        assert "do not fit" in reasons.pop(f"person_0002/person_0002_{number:04d}.jpg")
-    assert "the file is empty" in reasons.pop("person_0001/empty.jpg")
-    assert "the file is empty" in reasons.pop("person_0003/nothing.jpg")
-    assert set(reasons) == {"person_0001/broken.png", "person_0002/half.jpg"}
-    assert info.num_images == 9 == len(read(tmp_path / "out"))
-    assert records.read_info(tmp_path / "out") == info
-    text = conversion.summary(info)
-    assert "9 pictures of 2 people" in text
-    assert "dropped 1: no landmarks" in text
-
-
-def test_identities_are_left_out_by_name_by_pairs_and_by_number(faces, tmp_path):
-    names = tmp_path / "names.txt"
-    names.write_text("person_0001\nNobody\n")
-    info = convert(
-        faces / "images",
-        tmp_path / "out",
-        exclude=str(names),
-        exclude_pairs=str(faces / "pairs.txt"),
-        exclude_folds=(1, 2),
-    )
-    # People 6 to 9 are those of folds 1 and 2.
-    kept = set(pd.read_csv(tmp_path / "out" / "labels.csv")["identity"])
-    assert kept == {f"person_{i:04d}" for i in (*range(2, 6), *range(10, 20))}
-    assert info.unknown_exclusions == ("Nobody",)
-    assert "WARNING: 1 people to leave out are not in the source" in conversion.summary(info)
-    assert info.excluded_identities == ("person_0001", *(f"person_{i:04d}" for i in range(6, 10)))
-
-
-def test_people_with_few_pictures_are_dropped(source, tmp_path):
-    for number in range(2, 7):
-        (source / "person_0001" / f"person_0001_{number:04d}.jpg").unlink()
-    info = convert(source, tmp_path / "out", min_images=2)
-    assert info.num_classes == 1
-    assert [entry.key for entry in info.dropped] == ["person_0001/person_0001_0001.jpg"]
-
-
-def test_a_run_that_stops_leaves_nothing_that_looks_finished(source, tmp_path, monkeypatch):
-    real_sha256, calls = records.sha256, []
-
-    def stops_at_the_second_shard(path):
-        calls.append(path)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return real_sha256(path)
-
-    monkeypatch.setattr(records, "sha256", stops_at_the_second_shard)
-    out = tmp_path / "out"
-    with pytest.raises(KeyboardInterrupt):
-        convert(source, out, num_shards=3)
-    assert not out.exists()
-    with pytest.raises(FileNotFoundError, match=r"dataset\.json"):
-        records.read_info(tmp_path / ".out.partial")
-    monkeypatch.undo()
-    assert convert(source, out, num_shards=3).num_images == 12
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "source"]
-
-
-def test_an_identity_without_a_readable_picture_leaves_no_gap_in_the_labels(source, tmp_path):
-    (source / "a nobody").mkdir()
-    (source / "a nobody" / "1.jpg").write_bytes(b"no picture")
-    info = convert(source, tmp_path / "out")
-    table = pd.read_csv(tmp_path / "out" / "labels.csv")
-    assert table["identity"].tolist() == ["person_0001", "person_0002"]
-    contents = read(tmp_path / "out").values()
-    assert {(label, identity) for label, identity, _ in contents} == set(
-        zip(table["label"], table["identity"], strict=True)
-    )
-    shard = info.shards[0]
-    assert records.sha256(tmp_path / "out" / shard.file) == shard.sha256
-
-
-def test_nothing_but_records_is_ever_replaced(source, tmp_path):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("years")
-    (tmp_path / "out.old").mkdir()
-    for out in (tmp_path / "mine", source, source / "records"):
-        with pytest.raises((FileExistsError, ValueError), match="Received: "):
-            convert(source, out, overwrite=True)
-    for seed in (0, 1):
-        convert(source, tmp_path / "out", overwrite=True, seed=seed)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out", "out.old", "source"]
-    assert (tmp_path / "mine" / "thesis.txt").exists()
-
-
-def test_generated_records_follow_the_faces_they_are_made_of(tmp_path):
-    counts = []
-    for people, seed in ((2, 0), (2, 0), (1, 1)):
-        made = conversion.generated_records(tmp_path, people, 2, 0, seed)
-        counts.append((records.read_info(made.records), list(read(made.records))))
-    assert counts[0] == counts[1]
-    assert counts[2][0].num_classes == 1
-    shutil.rmtree(tmp_path / "records")
-    again = conversion.generated_records(tmp_path, 1, 2, 0, 1)
-    assert records.read_info(again.records) == counts[2][0]
-
-
-def test_existing_records_stay_unless_overwriting_is_asked_for(source, tmp_path):
-    out = tmp_path / "out"
-    before = convert(source, out)
-    with pytest.raises(FileExistsError, match="--overwrite"):
-        convert(source, out, seed=5)
-    assert records.read_info(out) == before
-    bad = tmp_path / "bad.txt"
-    bad.write_text("no landmarks\n")
-    with pytest.raises(ValueError, match="line 1"):
-        convert(source, out, overwrite=True, landmarks=str(bad))
-    assert records.read_info(out) == before
-    assert convert(source, out, overwrite=True, seed=5).seed == 5
-    assert records.read_info(out).seed == 5
-
-
-def test_bad_settings_and_empty_sources_are_refused(source, tmp_path):
-    (tmp_path / "empty").mkdir()
-    for where, settings, error in (
-        (tmp_path / "absent", {}, FileNotFoundError),
-        (tmp_path / "empty", {}, ValueError),
-        (source, {"num_shards": -1}, ValueError),
-        (source, {"min_images": 100}, ValueError),
-        (source, {"exclude_folds": (1,)}, ValueError),
-    ):
-        with pytest.raises(error, match="Received: "):
-            convert(where, tmp_path / "out", **settings)
-        assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize("place", [3, 9, 14, -2])
+def test_a_damaged_record_is_never_read_as_a_good_one(tmp_path, place):
+    path = tmp_path / "x"
+    write(path, [b"one", b"two"])
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="is damaged"):
+        list(records.read_records(path))
 
 
 def test_damaged_folders_of_records_are_refused(records_folder, tmp_path):
@@ -254,7 +86,20 @@ def test_damaged_folders_of_records_are_refused(records_folder, tmp_path):
         records.read_info(folder)
 
 
-def test_real_faces_convert(real_faces, tmp_path):
-    info = convert(real_faces / "orl_faces", tmp_path / "out", num_shards=2)
-    assert (info.num_images, info.num_classes) == (400, 40)
-    assert info.dropped == ()
+def test_verification_names_the_damaged_shards(records_folder, tmp_path):
+    folder = tmp_path / "copy"
+    shutil.copytree(records_folder, folder)
+    assert records.damaged_shards(folder) == {}
+    names = [records.shard_name(i, 3) for i in range(3)]
+    content = bytearray((folder / names[0]).read_bytes())
+    content[1000] ^= 1
+    (folder / names[0]).write_bytes(content)
+    with open(folder / names[1], "ab") as file:
+        file.write(b"more")
+    (folder / names[2]).unlink()
+    found = records.damaged_shards(folder)
+    assert list(found) == names
+    assert [what.split()[0] for what in found.values()] == ["has", "has", "is"]
+    assert "checksum" in found[names[0]]
+    with pytest.raises(FileNotFoundError, match=r"dataset\.json"):
+        records.damaged_shards(tmp_path)

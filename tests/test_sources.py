@@ -1,66 +1,312 @@
+"""Every kind of source is told from the others and gives the same faces."""
+
+import io
+import os
+import pickle
+import shutil
+import tarfile
+import zipfile
+
 import numpy as np
+import pyarrow
+import pyarrow.parquet
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from keras_sphereface import sources
+from keras_sphereface import conversion, records, sources
+from keras_sphereface.config import RecordsConfig
+from keras_sphereface.pictures import Dropped, Picture
+from keras_sphereface.preparation import content_of
+from tests.recordio_writer import pack, write_rec
 
 
-def test_class_folders_lists_pictures_and_passes_over_the_rest(tmp_path):
-    for path in (
-        "b/2.jpg",
-        "b/1.PNG",
-        "a b/ä.webp",
-        "a b/Thumbs.db",
-        "b/.DS_Store",
-        "b/.x.jpg",
-        ".c/3.jpg",
-    ):
+def pictures_of(root):
+    """(identity, file) of class folders, in order."""
+    found = [path for path in root.glob("*/*") if path.suffix in (".jpg", ".pgm")]
+    return [(path.parent.name, path) for path in sorted(found)]
+
+
+def as_folders(root, where):
+    return root
+
+
+def as_list(root, where):
+    lines = [f"{path}\t{identity}" for identity, path in pictures_of(root)]
+    (where / "list.txt").write_text("\n".join(lines) + "\n")
+    return where / "list.txt"
+
+
+def as_zip(root, where, compression=zipfile.ZIP_DEFLATED):
+    with zipfile.ZipFile(where / "faces.zip", "w", compression) as archive:
+        for identity, path in pictures_of(root):
+            archive.write(path, f"CASIA-WebFace/{identity}/{path.name}")
+    return where / "faces.zip"
+
+
+def as_stored_zip(root, where):
+    return as_zip(root, where, zipfile.ZIP_STORED)
+
+
+def as_tar(root, where, suffix=".tar", mode="w"):
+    with tarfile.open(where / f"faces{suffix}", mode) as archive:
+        archive.add(root, "faces")
+    return where / f"faces{suffix}"
+
+
+def as_tar_gz(root, where):
+    return as_tar(root, where, ".tar.gz", "w:gz")
+
+
+def as_tars(root, where):
+    """A folder of one archive a person."""
+    for folder in root.iterdir():
+        if folder.is_dir():
+            with tarfile.open(where / f"{folder.name}.tar", "w") as archive:
+                archive.add(folder, folder.name)
+    return where
+
+
+def numbers_of(root):
+    names = sorted({identity for identity, _ in pictures_of(root)})
+    return {name: number for number, name in enumerate(names)}
+
+
+def as_recordio(root, where, index=True, header=True):
+    numbers, entries = numbers_of(root), []
+    pictures = pictures_of(root)
+    for number, (identity, path) in enumerate(pictures, start=int(header)):
+        entries.append(pack(numbers[identity], path.read_bytes(), number))
+    if header:
+        end = len(pictures) + 1
+        entries.insert(0, pack(0, b"", 0, (end, end + len(numbers))))
+        entries += [pack(0, b"", end + n, (1, 2)) for n in range(len(numbers))]
+        (where / "property").write_text(f"{len(numbers)},112,112")
+    write_rec(where / "train.rec", entries, index=where / "train.idx" if index else None)
+    return where if index else where / "train.rec"
+
+
+def as_bare_recordio(root, where):
+    return as_recordio(root, where, index=False, header=False)
+
+
+def as_parquet(root, where):
+    """As the `datasets` library writes them: structures of bytes and path, named classes."""
+    numbers = numbers_of(root)
+    rows = [
+        {"image": {"bytes": path.read_bytes(), "path": path.name}, "label": numbers[identity]}
+        for identity, path in pictures_of(root)
+    ]
+    table = pyarrow.Table.from_pylist(rows)
+    label = {"names": list(numbers), "_type": "ClassLabel"}
+    described = f'{{"info": {{"features": {{"label": {label}}}}}}}'.replace("'", '"')
+    (where / "data").mkdir()
+    for part, start in enumerate((0, len(rows) // 2)):
+        piece = table[start : len(rows) // 2 if part == 0 else None]
+        piece = piece.replace_schema_metadata({b"huggingface": described.encode()})
+        pyarrow.parquet.write_table(piece, where / "data" / f"train-{part}.parquet")
+    return where
+
+
+NAMED = [as_list, as_zip, as_stored_zip, as_tar, as_tar_gz, as_tars]
+NUMBERED = [as_recordio, as_bare_recordio, as_parquet]
+KINDS = {
+    as_folders: "class folders",
+    as_list: "list file",
+    as_zip: "zip archive",
+    as_stored_zip: "zip archive",
+    as_tar: "tar archive",
+    as_tar_gz: "tar archive",
+    as_tars: "tar archive",
+    as_recordio: "RecordIO",
+    as_bare_recordio: "RecordIO",
+    as_parquet: "parquet",
+}
+
+
+def converted(source, out):
+    """What a conversion says, and its records in any order."""
+    info = conversion.make_records(RecordsConfig(source=str(source), out=str(out), workers=1))
+    found = [
+        records.deserialize(example)
+        for shard in info.shards
+        for example in records.read_records(out / shard.file)
+    ]
+    return info, found
+
+
+def assert_every_kind_gives_the_same(root, where):
+    """Convert ROOT as each kind of source."""
+    expected_info, expected = converted(root, where / "expected")
+    assert expected_info.source == "class folders"
+    for form in NAMED + NUMBERED:
+        folder = where / form.__name__
+        folder.mkdir()
+        source = form(root, folder)
+        info, found = converted(source, where / f"{form.__name__}_records")
+        assert info.source == KINDS[form]
+        assert not any("fit " in doubt.split("(")[0] for doubt in info.warnings)
+        assert info.num_classes == expected_info.num_classes
+        if form in (as_zip, as_stored_zip, as_tar, as_tar_gz, as_tars):
+            assert found == expected, form  # in the same order, even
+        wanted = sorted((record.label, record.image) for record in expected)
+        assert sorted((record.label, record.image) for record in found) == wanted, form
+        if form is not as_recordio and form is not as_bare_recordio:
+            names = {record.label: record.identity for record in found}
+            assert names == {record.label: record.identity for record in expected}
+
+
+def test_every_kind_of_source_gives_the_same_records(faces, tmp_path):
+    root = tmp_path / "root"
+    for name in ("person_0001", "person_0002", "person_0003"):
+        shutil.copytree(faces / "images" / name, root / name)
+    assert_every_kind_gives_the_same(root, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["lfw_dev/images", "orl_faces"])
+def test_real_faces_of_every_kind_give_the_same_records(real_faces, tmp_path, name):
+    root = real_faces / name
+    if name == "lfw_dev/images":
+        chosen = tmp_path / "chosen"
+        for folder in sorted(root.iterdir())[:400]:
+            shutil.copytree(folder, chosen / folder.name)
+        root = chosen
+    assert_every_kind_gives_the_same(root, tmp_path)
+
+
+def test_class_folders_drop_what_is_no_picture_and_name_it(tmp_path):
+    for path in ("b/2.jpg", "b/1.PNG", "a b/ä.webp", "a b/Thumbs.db", "b/.DS_Store", "b/.x.jpg"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).touch()
-    (tmp_path / "empty").mkdir()
+    for folder in (".c", "empty"):
+        (tmp_path / folder).mkdir()
     (tmp_path / "stray.jpg").touch()
-    keys = [picture.key for picture in sources.class_folders(tmp_path)]
+    entries = list(sources.class_folders(tmp_path))
+    keys = [entry.key for entry in entries if isinstance(entry, Picture)]
     assert keys == ["a b/ä.webp", "b/1.PNG", "b/2.jpg"]
+    dropped = {entry.key: entry.reason for entry in entries if isinstance(entry, Dropped)}
+    assert dropped == {
+        "a b/Thumbs.db": "no picture by its name",
+        "b/.DS_Store": "no picture by its name",
+        "b/.x.jpg": "no picture by its name",
+        "empty/": "the folder holds no picture",
+        "stray.jpg": "no picture by its name, or in no class folder",
+    }
 
 
-def test_a_source_that_is_no_folder_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"class folders\. Received"):
-        list(sources.class_folders(tmp_path / "absent"))
+def test_names_that_are_no_text_are_dropped(tmp_path):
+    (tmp_path / "a").mkdir()
+    with open(os.fsencode(tmp_path / "a") + b"/\xff\xfe.jpg", "wb"):
+        pass
+    entry = next(iter(sources.class_folders(tmp_path)))
+    assert entry == Dropped("a/??.jpg", "its name is not valid UTF-8")
 
 
-def test_landmarks_are_read_with_tabs_spaces_and_spaces_in_names(tmp_path):
-    file = tmp_path / "landmarks.txt"
-    file.write_text(
-        "a/1.jpg 1 2 3 4 5 6 7 8 9 10\n\nb c/2 3.jpg\t" + "\t".join(["1.5"] * 10) + "\n"
+@pytest.mark.parametrize("name", ["folder", "a/picture.jpg"])
+def test_a_link_out_of_the_source_is_refused_and_one_inside_is_followed(tmp_path, name):
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    (outside / "secret").mkdir(parents=True)
+    (root / "a").mkdir(parents=True)
+    (root / "a" / "1.jpg").write_bytes(b"picture")
+    (root / "a" / "2.jpg").symlink_to("1.jpg")
+    (root / "b").symlink_to("a")
+    found = [entry for entry in sources.class_folders(root) if isinstance(entry, Picture)]
+    assert [content_of(picture) for picture in found] == [b"picture"] * 4
+    (root / name).symlink_to(outside / "secret")
+    with pytest.raises(ValueError, match=r"leads out of it.*Received: .*secret"):
+        list(sources.class_folders(root))
+
+
+def test_list_files_hold_paths_with_spaces_and_are_checked(tmp_path):
+    (tmp_path / "a b").mkdir()
+    for name in ("a b/1 2.jpg", "3.jpg"):
+        (tmp_path / name).write_bytes(name.encode())
+    file = tmp_path / "list.txt"
+    absolute = tmp_path / "3.jpg"
+    file.write_text(f"\ufeffa b/1 2.jpg 7\n\na b/1 2.jpg\tAda L\n{absolute} 7\nno.jpg 7\n")
+    entries = list(sources.list_file(file))
+    assert [entry.identity for entry in entries[:3]] == ["7", "Ada L", "7"]
+    assert [content_of(entry) for entry in entries[:3]] == [b"a b/1 2.jpg"] * 2 + [b"3.jpg"]
+    assert entries[3] == Dropped("no.jpg", "there is no such file")
+    for line in ("lonely.jpg", "../up.jpg 3", "x/../../up.jpg\t3"):
+        file.write_text(f"3.jpg 7\n{line}\n")
+        with pytest.raises(ValueError, match=r"line 2: .*Received: "):
+            list(sources.list_file(file))
+    file.write_bytes(b"3.jpg 7\n\xff\xfe\xfd 7\n")
+    with pytest.raises(ValueError, match="is not UTF-8 text"):
+        list(sources.list_file(file))
+
+
+def test_what_is_no_source_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"class folders.*Received"):
+        sources.open_source(tmp_path / "absent")
+    (tmp_path / "lfw.bin").write_bytes(pickle.dumps(([b"a", b"b"], [True])))
+    with pytest.raises(ValueError, match=r"evaluate\.py --bin"):
+        sources.open_source(tmp_path / "lfw.bin")
+    (tmp_path / "odd.zip").write_bytes(b"PK\x03\x04 and nothing else")
+    with pytest.raises(ValueError, match="not a zip archive"):
+        list(sources.open_source(tmp_path / "odd.zip").pictures())
+
+
+def test_an_index_that_does_not_fit_is_said_and_not_used(faces, tmp_path):
+    as_recordio(faces / "images", tmp_path)
+    lines = (tmp_path / "train.idx").read_text().splitlines()
+    (tmp_path / "train.idx").write_text("\n".join(lines[:2] + ["2\t13"] + lines[3:]) + "\n")
+    source = sources.open_source(tmp_path)
+    assert len(source.doubts) == 1
+    assert source.doubts[0].startswith("train.idx does not fit train.rec")
+    found = [entry for entry in source.pictures() if isinstance(entry, Picture)]
+    assert len(found) == 19 * 6
+
+
+def test_a_property_that_does_not_fit_is_said(faces, tmp_path):
+    as_recordio(faces / "images", tmp_path)
+    (tmp_path / "property").write_text("5")
+    assert "property" in sources.open_source(tmp_path).doubts[0]
+
+
+@pytest.mark.parametrize("column", ["label", "who"])
+def test_parquet_columns_are_told(tmp_path, column):
+    points = list(np.arange(10.0))
+    table = pyarrow.table(
+        {"jpeg": [b"a", None, b"c"], column: ["Ada", "Ada", None], "landmarks": [points] * 3}
     )
-    landmarks = sources.read_landmarks(file)
-    assert list(landmarks) == ["a/1.jpg", "b c/2 3.jpg"]
-    np.testing.assert_array_equal(landmarks["a/1.jpg"], np.arange(1, 11).reshape(5, 2))
+    pyarrow.parquet.write_table(table, tmp_path / "x.parquet")
+    entries = list(sources.open_source(tmp_path / "x.parquet").pictures())
+    assert entries[0][:3] == ("x/00000000", "Ada", b"a")
+    np.testing.assert_array_equal(entries[0].landmarks, np.arange(10).reshape(5, 2))
+    assert [entry.reason for entry in entries[1:]] == [
+        "the row holds no picture",
+        "the row names no person",
+    ]
 
 
-@pytest.mark.parametrize(
-    "line", ["a.jpg 1 2 3", "a.jpg 1 2 3 4 5 6 7 8 9 x", "a.jpg" + " nan" * 10]
-)
-def test_bad_landmarks_are_refused_with_file_and_line(tmp_path, line):
-    file = tmp_path / "landmarks.txt"
-    file.write_text("a/1.jpg 1 2 3 4 5 6 7 8 9 10\n" + line + "\n")
-    with pytest.raises(ValueError, match=r"landmarks.txt, line 2: .* Received: 'a.jpg"):
-        sources.read_landmarks(file)
+def test_parquet_that_cannot_be_told_is_refused(tmp_path):
+    path = tmp_path / "x.parquet"
+    for columns in ({"a": [b"x"], "b": [b"y"], "label": [1]}, {"a": [b"x"], "b": [1], "c": [2]}):
+        pyarrow.parquet.write_table(pyarrow.table(columns), path)
+        with pytest.raises(ValueError, match="must have one column of encoded pictures"):
+            list(sources.open_source(path).pictures())
+    path.write_bytes(b"PAR1 and no more")
+    with pytest.raises(ValueError, match="is not a parquet file"):
+        list(sources.open_source(path).pictures())
 
 
-@given(st.text())
-def test_any_text_gives_landmarks_or_a_value_error(tmp_path_factory, text):
-    file = tmp_path_factory.mktemp("fuzz") / "landmarks.txt"
-    file.write_text(text, encoding="utf-8", errors="replace")
-    try:
-        landmarks = sources.read_landmarks(file)
-    except ValueError:
-        return
-    assert all(points.shape == (5, 2) for points in landmarks.values())
+def test_a_parquet_file_cut_short_is_refused_or_named(faces, tmp_path):
+    (tmp_path / "in").mkdir()
+    as_parquet(faces / "images", tmp_path / "in")
+    content = (tmp_path / "in" / "data" / "train-0.parquet").read_bytes()
+    (tmp_path / "x.parquet").write_bytes(content[: len(content) // 2])
+    with pytest.raises(ValueError, match="is not a parquet file"):
+        list(sources.open_source(tmp_path / "x.parquet").pictures())
+    damaged = bytearray(content)
+    damaged[100:2000] = bytes(1900)
+    (tmp_path / "x.parquet").write_bytes(damaged)
+    for entry in sources.open_source(tmp_path / "x.parquet").pictures():
+        assert isinstance(entry, Picture | Dropped)
 
 
-def test_names_skip_blank_lines_and_comments(tmp_path):
-    file = tmp_path / "names.txt"
-    file.write_text("# in LFW\n0166921\n\n 1056413 \n")
-    assert sources.read_names(file) == {"0166921", "1056413"}
+def test_readers_take_any_open_file(faces, tmp_path):
+    path = as_zip(faces / "images", tmp_path)
+    reader = sources.reader_of(path.read_bytes()[:512], path.name)
+    entries = list(reader(io.BytesIO(path.read_bytes()), path.name))
+    assert len(entries) == 19 * 6

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keras_sphereface import alignment, images, lfw, sources, synthetic
+from keras_sphereface import alignment, exclusions, images, lfw, lists, sources, synthetic
 
 
 def render(person, picture):
@@ -45,11 +45,11 @@ def test_pictures_of_a_person_are_more_alike_than_those_of_two():
 
 def test_the_folder_is_laid_out_as_lfw(faces):
     pairs = lfw.read_pairs(faces / "pairs.txt")
-    landmarks = sources.read_landmarks(faces / "landmarks.txt")
+    landmarks = lists.read_landmarks(faces / "landmarks.txt")
     pictures = [picture.key for picture in sources.class_folders(faces / "images")]
     assert len(pictures) == 19 * 6 == len(landmarks)
     assert set(pairs.first) | set(pairs.second) <= set(pictures)
-    assert pairs.people() <= sources.read_names(faces / "test_people.txt")
+    assert pairs.people() <= exclusions.read_exclusions(faces / "test_people.txt").identities
     assert np.bincount(pairs.folds).tolist() == [0] + [8] * 7
     people = [pairs.in_folds([fold]).people() for fold in range(1, 8)]
     assert sum(map(len, people)) == len(set().union(*people))

@@ -1,7 +1,12 @@
-"""Turn class folders of faces into sharded TFRecords; `--help` lists the flags."""
+"""Turn faces of any source into sharded TFRecords; `--help` lists the flags."""
+
+import os
+
+# No picture needs TensorFlow to be converted: without, all starts at once and stays small.
+os.environ.setdefault("KERAS_SPHEREFACE_DATA_ONLY", "1")
 
 from keras_sphereface.config import RecordsConfig, parse_config
-from keras_sphereface.conversion import make_records, summary
+from keras_sphereface.datasets import main
 
 if __name__ == "__main__":
-    print(summary(make_records(parse_config(RecordsConfig))))
+    main(parse_config(RecordsConfig))

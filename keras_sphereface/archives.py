@@ -1,0 +1,141 @@
+"""Pictures in zip and tar archives of class folders, read without unpacking them."""
+
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import PurePosixPath
+from typing import BinaryIO
+
+from keras_sphereface.images import IMAGE_SUFFIXES, looks_like_picture
+from keras_sphereface.pictures import MAX_PICTURE_BYTES, Dropped, Picture, Span
+
+ZIP, TAR = "zip archive", "tar archive"
+_LOCAL_HEADER = 30  # bytes before the name of an entry
+
+
+def zip_pictures(file: BinaryIO, name: str) -> Iterator[Picture | Dropped]:
+    """The pictures of .../IDENTITY/IMAGE in a zip archive, in the archive's order.
+
+    The key of a picture is IDENTITY/IMAGE, whatever folders lie above. The directory of the
+    archive is held in memory, half a kilobyte an entry.
+
+    Raises:
+        ValueError: if the archive is damaged or encrypted, or an entry would climb out of it.
+    """
+    try:
+        archive = zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, OSError, ValueError) as error:
+        raise ValueError(
+            f"{name} is not a zip archive that can be read. Received: {error}"
+        ) from None
+    for entry in archive.infolist():
+        if entry.is_dir():
+            continue
+        place = _place(entry.filename, name)
+        if entry.flag_bits & 1:
+            raise ValueError(f"{name} is encrypted. Received: {entry.filename}")
+        if isinstance(place, Dropped):
+            yield place
+        elif stat.S_ISLNK(entry.external_attr >> 16):
+            yield Dropped(place[0], "a link")
+        elif entry.file_size > MAX_PICTURE_BYTES:
+            yield Dropped(place[0], f"more than {MAX_PICTURE_BYTES} bytes")
+        else:
+            yield _inflated(archive, entry, *place)
+
+
+def _inflated(archive, entry, key, identity):
+    try:
+        with archive.open(entry) as stored:
+            # One byte more than it says: what a bomb holds beyond is not read.
+            content = stored.read(entry.file_size + 1)
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError):
+        return Dropped(key, "the archive is damaged here")
+    return _picture(key, identity, content)
+
+
+def tar_pictures(file: BinaryIO, name: str) -> Iterator[Picture | Dropped]:
+    """The pictures of .../IDENTITY/IMAGE in a tar archive, compressed or not, in its order.
+
+    Raises:
+        ValueError: if the archive is damaged from the start, or an entry would climb out of it.
+    """
+    compressed = file.read(263)[257:262] != b"ustar"
+    file.seek(0)
+    try:
+        archive = tarfile.open(fileobj=file, mode="r:*")
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        raise ValueError(
+            f"{name} is not a tar archive that can be read. Received: {error}"
+        ) from None
+    while True:
+        try:
+            entry = archive.next()
+            if entry is None:
+                return
+            archive.members.clear()  # type: ignore[attr-defined]  # or it would keep them all
+            if entry.isdir():
+                continue
+            place = _place(entry.name, name)
+            if entry.issym() or entry.islnk():
+                target = entry.linkname if entry.islnk() else f"{entry.name}/../{entry.linkname}"
+                _check_inside(target, name)
+                yield Dropped(_key(place), "a link")
+            elif isinstance(place, Dropped):
+                yield place
+            elif not entry.isreg():
+                yield Dropped(place[0], "no ordinary file")
+            elif entry.size > MAX_PICTURE_BYTES:
+                yield Dropped(place[0], f"more than {MAX_PICTURE_BYTES} bytes")
+            elif compressed or entry.issparse():
+                content = archive.extractfile(entry)
+                yield _picture(*place, content.read() if content else b"")
+            else:
+                yield Picture(*place, Span(name, entry.offset_data, entry.size))
+        except (tarfile.TarError, OSError, EOFError, zlib.error):
+            yield Dropped(name, "the archive is damaged, and what follows is lost")
+            return
+
+
+def _picture(key, identity, content):
+    # What is no picture must not fill the disk.
+    if content and not looks_like_picture(content):
+        return Dropped(key, "no picture by its first bytes")
+    return Picture(key, identity, content)
+
+
+def _place(path: str, archive: str) -> tuple[str, str] | Dropped:
+    """An entry's key and identity, or why it has none."""
+    parts = _check_inside(path, archive)
+    shown = "/".join(parts).encode("utf-8", "replace").decode()
+    if any(part.startswith(".") or part == "__MACOSX" for part in parts):
+        return Dropped(shown, "no picture by its name")
+    if shown != "/".join(parts):
+        return Dropped(shown, "its name is not valid UTF-8")
+    if PurePosixPath(parts[-1]).suffix.lower() not in IMAGE_SUFFIXES:
+        return Dropped(shown, "no picture by its name")
+    if len(parts) < 2:
+        return Dropped(shown, "in no class folder")
+    return f"{parts[-2]}/{parts[-1]}", parts[-2]
+
+
+def _key(place):
+    return place.key if isinstance(place, Dropped) else place[0]
+
+
+def _check_inside(path: str, archive: str) -> list[str]:
+    """The parts of a path that stays inside of the archive."""
+    parts: list[str] = []
+    slashed = path.replace("\\", "/")
+    climbs = slashed.startswith("/") or slashed[1:2] == ":"
+    for part in slashed.split("/"):
+        if part == "..":
+            climbs = climbs or not parts
+            parts = parts[:-1]
+        elif part not in ("", "."):
+            parts.append(part)
+    if climbs or not parts:
+        raise ValueError(f"{archive} holds an entry that lies outside of it. Received: {path!r}")
+    return parts

@@ -1,0 +1,120 @@
+"""Records from the command line, and records of generated faces."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from keras_sphereface import records, synthetic
+from keras_sphereface.config import RecordsConfig
+from keras_sphereface.conversion import make_records
+
+
+def main(config: RecordsConfig) -> None:
+    """Convert, or verify, and print what came of it; what users can mend ends in one sentence."""
+    try:
+        print(verify(config.verify) if config.verify else summary(convert(config)))
+    except (ImportError, OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+def convert(config: RecordsConfig) -> records.DatasetInfo:
+    """Make records on this machine, or on Beam if a runner is named.
+
+    Raises:
+        ImportError: if a runner is named and Beam is not installed.
+        FileNotFoundError, FileExistsError, ValueError, OSError: as `conversion.make_records`.
+    """
+    if not config.runner:
+        return make_records(config)
+    try:
+        # Only now: Beam takes long to import, and is an extra.
+        from keras_sphereface import beam
+    except ImportError as error:
+        raise ImportError(
+            "`runner` needs Apache Beam: pip install keras-sphereface[beam]"
+        ) from error
+    return beam.make_records(config)
+
+
+def verify(folder: str) -> str:
+    """Compare the shards of a folder of records with their checksums, and say that they fit.
+
+    Raises:
+        FileNotFoundError: if the folder holds no records.
+        ValueError: naming each shard that does not fit.
+    """
+    damaged = records.damaged_shards(folder)
+    if damaged:
+        listed = "\n".join(f"  {file} {what}" for file, what in damaged.items())
+        raise ValueError(
+            f"Shards are not as they were written. Received: {len(damaged)} of them\n{listed}"
+        )
+    info = records.read_info(folder)
+    return f"all {len(info.shards)} shards are as they were written: {info.num_images} pictures"
+
+
+def summary(info: records.DatasetInfo) -> str:
+    """What a user wants to read after a conversion, the drops by reason included."""
+    lines = [
+        f"{info.num_images} pictures of {info.num_classes} people in {len(info.shards)} "
+        f"shards, {info.image_size[0]} x {info.image_size[1]}, alignment: {info.alignment}"
+    ]
+    if info.excluded_images:
+        lines.append(
+            f"left out as asked: {len(info.excluded_identities)} people, "
+            f"{info.excluded_images} pictures"
+        )
+    if info.unknown_exclusions:
+        names = ", ".join(info.unknown_exclusions[:3])
+        lines.append(
+            f"WARNING: {len(info.unknown_exclusions)} people to leave out are not in the source, "
+            f"for example {names}"
+        )
+    if info.duplicates_same_person:
+        lines.append(
+            f"{info.duplicates_same_person} pictures are there more than once for one person; "
+            f"{records.DUPLICATES_FILE} lists them"
+        )
+    if info.duplicates_two_people:
+        lines.append(
+            f"WARNING: {info.duplicates_two_people} pictures are there under two people's names, "
+            f"and one must be wrong; {records.DUPLICATES_FILE} lists them for --exclude"
+        )
+    reasons = list(info.dropped_by_reason.items())
+    lines += [f"dropped {count}: {reason}" for reason, count in reasons[:10]]
+    if len(reasons) > 10:
+        lines.append(f"and {len(reasons) - 10} more reasons")
+    if reasons:
+        lines.append(f"{records.DROPPED_FILE} lists every dropped picture")
+    lines += [f"WARNING: {warning}" for warning in info.warnings]
+    return "\n".join(lines)
+
+
+class GeneratedRecords(NamedTuple):
+    """A generated data set and the records of the people to train on."""
+
+    faces: Path
+    records: Path
+
+
+def generated_records(
+    folder: Path, num_people: int, images_per_person: int, num_test_people: int, seed: int
+) -> GeneratedRecords:
+    """Generate faces in FOLDER/faces and convert them to FOLDER/records, if not done yet."""
+    faces = synthetic.generate_faces(
+        folder / "faces", num_people, images_per_person, num_test_people, seed=seed
+    )
+    out, made_of = folder / "records", folder / "records_of.txt"
+    description = synthetic.description(faces)
+    there = (out / records.INFO_FILE).is_file() and made_of.is_file()
+    if not (there and made_of.read_text() == description):
+        config = RecordsConfig(
+            source=str(faces / synthetic.IMAGES),
+            out=str(out),
+            landmarks=str(faces / synthetic.LANDMARKS),
+            exclude=str(faces / synthetic.TEST_PEOPLE),
+            overwrite=True,
+            workers=1,
+        )
+        make_records(config)
+        made_of.write_text(description)
+    return GeneratedRecords(faces, out)

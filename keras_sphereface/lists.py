@@ -1,0 +1,64 @@
+"""Text files of one entry a line, landmarks among them."""
+
+import os
+from collections.abc import Iterator
+
+import numpy as np
+
+
+def numbered_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
+    """(number from 1, line without white space around it) of a file; blank lines are left out.
+
+    Raises:
+        ValueError: if the file is not UTF-8 text.
+    """
+    with open(path, encoding="utf-8-sig") as file:
+        try:
+            for number, line in enumerate(file, start=1):
+                if stripped := line.strip():
+                    yield number, stripped
+        except UnicodeDecodeError as error:
+            raise ValueError(f"{path} is not UTF-8 text. Received: {error}") from error
+
+
+def landmark_lines(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
+    """The (key, (5, 2) points) of a landmark file, one after the other.
+
+    Blank lines are passed over.
+
+    Raises:
+        ValueError: naming file and line, if a line has another form than `parse_landmarks` reads.
+    """
+    for number, line in numbered_lines(path):
+        try:
+            yield parse_landmarks(line)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
+
+
+def parse_landmarks(line: str) -> tuple[str, np.ndarray]:
+    """A line `relative/path x1 y1 x2 y2 x3 y3 x4 y4 x5 y5` -> key, (5, 2) points.
+
+    Tabs or spaces separate; the path may hold spaces.
+
+    Raises:
+        ValueError: if the line has another form.
+    """
+    key, *numbers = line.rsplit(maxsplit=10)
+    try:
+        points = np.array(numbers, dtype=np.float64).reshape(5, 2)
+    except ValueError:
+        points = np.full((5, 2), np.nan)
+    if not np.all(np.isfinite(points)):
+        raise ValueError(f"expected a path and ten finite numbers. Received: {line!r}")
+    return key.replace("\\", "/"), points
+
+
+def landmark_line(key: str, points: np.ndarray) -> str:
+    """The inverse of `parse_landmarks`, with the end of the line."""
+    return "\t".join([key, *(f"{value:.2f}" for value in np.ravel(points))]) + "\n"
+
+
+def read_landmarks(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    """A landmark file as {key: (5, 2) points}; see `landmark_lines`."""
+    return dict(landmark_lines(path))

@@ -1,0 +1,117 @@
+"""One picture as a source gives it -> the face that goes into a record."""
+
+import functools
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_sphereface import alignment, detection, images
+from keras_sphereface.config import RecordsConfig
+from keras_sphereface.pictures import Dropped, Picture, Span
+
+NO_LANDMARKS, NO_FACE = "no landmarks", "no face was found"
+
+
+class Face(NamedTuple):
+    """What becomes of a picture that can be used.
+
+    Attributes:
+        image: encoded, of the size that was asked for.
+        digest: 16 bytes, equal only for pictures whose source has the same bytes.
+        landmarks: (5, 2) points in the source, if it was aligned.
+    """
+
+    image: bytes
+    digest: bytes
+    landmarks: np.ndarray | None
+
+
+class Preparation(NamedTuple):
+    """How faces are prepared; call it with pictures, here or in another process.
+
+    Attributes:
+        size: height and width.
+        align: lay every face on the template by its landmarks; without, pictures of the right
+            size are taken byte for byte and others cropped to the shape at their centre.
+        detect: find the landmarks of pictures that come without.
+    """
+
+    size: tuple[int, int] = images.IMAGE_SIZE
+    align: bool = False
+    detect: bool = False
+
+    def __call__(self, pictures: Sequence[Picture]) -> list[Face | Dropped]:
+        """The face of each picture, or why there is none; whatever is wrong with one picture,
+        the others do not suffer."""
+        matrices = self._matrices(pictures) if self.align else [None] * len(pictures)
+        return [
+            self._face(picture, matrix) for picture, matrix in zip(pictures, matrices, strict=True)
+        ]
+
+    def describe(self) -> str:
+        """What stands in dataset.json of the alignment."""
+        if not self.align:
+            return "none"
+        return "five-point similarity" + (", points by MTCNN" if self.detect else "")
+
+    def _face(self, picture, matrix):
+        try:
+            content = content_of(picture)
+            digest = hashlib.sha256(content).digest()[:16]
+            if not self.align:
+                return Face(images.fit(content, self.size), digest, None)
+            image = images.decode(content)
+            points = picture.landmarks
+            if points is None and self.detect:
+                points = _detector()(image)
+            if points is None:
+                return Dropped(picture.key, NO_FACE if self.detect else NO_LANDMARKS)
+            try:
+                face = alignment.align(image, points, self.size, matrix)
+            except (ValueError, ArithmeticError):
+                return Dropped(picture.key, "its landmarks do not fit the picture")
+            return Face(images.encode(face), digest, points)
+        except Exception as error:
+            return Dropped(picture.key, f"cannot be used: {error}")
+
+    def _matrices(self, pictures):
+        """The transforms of all pictures that have usable landmarks, in one step."""
+        matrices: list[np.ndarray | None] = [None] * len(pictures)
+        usable = [
+            i
+            for i, picture in enumerate(pictures)
+            if picture.landmarks is not None and np.any(np.ptp(picture.landmarks, axis=0) > 0)
+        ]
+        if usable:
+            points = np.stack([pictures[i].landmarks for i in usable])
+            found = alignment.similarity(points, alignment.template(self.size))
+            for i, matrix in zip(usable, found, strict=True):
+                matrices[i] = matrix
+        return matrices
+
+
+def preparation_of(config: RecordsConfig) -> Preparation:
+    """How the settings ask for faces to be prepared."""
+    align = bool(config.landmarks or config.detect)
+    return Preparation((config.height, config.width), align, config.detect)
+
+
+def content_of(picture: Picture) -> bytes:
+    """The encoded bytes of a picture, wherever they lie on this machine.
+
+    Raises:
+        OSError, ValueError: if they cannot be read.
+    """
+    if not isinstance(picture.content, Span):
+        return picture.content
+    # Unbuffered: one read of what is wanted.
+    with open(picture.content.file, "rb", buffering=0) as file:
+        return picture.content.read(file)
+
+
+@functools.cache
+def _detector():
+    """One a process: it takes seconds to make."""
+    return detection.make_detector()

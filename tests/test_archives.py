@@ -1,0 +1,170 @@
+"""Archives are never unpacked, and what would do harm is refused."""
+
+import io
+import tarfile
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keras_sphereface import archives
+from keras_sphereface.pictures import Dropped, Picture
+
+PICTURE = b"\xff\xd8\xff a picture by its first bytes"
+CLIMBING = ["../a/1.jpg", "a/../../b/1.jpg", "/etc/a/1.jpg", "..\\a\\1.jpg", "C:\\a\\1.jpg"]
+
+
+def zip_of(entries, compression=zipfile.ZIP_DEFLATED):
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    return file
+
+
+def tar_of(entries, mode="w"):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode) as archive:
+        for name, content in entries.items():
+            info = tarfile.TarInfo(name)
+            if isinstance(content, bytes):
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+            else:
+                info.type, info.linkname = content
+                archive.addfile(info)
+    file.seek(0)
+    return file
+
+
+def read_zip(file):
+    return list(archives.zip_pictures(file, "faces.zip"))
+
+
+def read_tar(file):
+    return list(archives.tar_pictures(file, "faces.tar"))
+
+
+def noise(seed):
+    return PICTURE + np.random.default_rng(seed).bytes(3000)
+
+
+def content_in(file, picture):
+    if isinstance(picture.content, bytes):
+        return picture.content
+    return picture.content.read(file)
+
+
+@pytest.mark.parametrize(("make", "read"), [(zip_of, read_zip), (tar_of, read_tar)])
+def test_pictures_are_found_and_the_rest_is_named(make, read):
+    file = make(
+        {
+            "top/Ada/1.jpg": PICTURE,
+            "./Zoë/2 3.PNG": PICTURE,
+            "Ada/Thumbs.db": b"",
+            "__MACOSX/Ada/._1.jpg": b"",
+            "alone.jpg": PICTURE,
+            "Ada/empty.jpg": b"",
+            "Ada/text.jpg": b"no picture",
+        }
+    )
+    entries = read(file)
+    found = {entry.key: entry for entry in entries if isinstance(entry, Picture)}
+    assert [(key, picture.identity) for key, picture in found.items()] == [
+        ("Ada/1.jpg", "Ada"),
+        ("Zoë/2 3.PNG", "Zoë"),
+        ("Ada/empty.jpg", "Ada"),
+        *([("Ada/text.jpg", "Ada")] if make is tar_of else []),
+    ]
+    assert content_in(file, found["Zoë/2 3.PNG"]) == PICTURE
+    reasons = {entry.key: entry.reason for entry in entries if isinstance(entry, Dropped)}
+    assert reasons["Ada/Thumbs.db"] == "no picture by its name"
+    assert reasons["alone.jpg"] == "in no class folder"
+
+
+@pytest.mark.parametrize("name", CLIMBING)
+@pytest.mark.parametrize(("make", "read"), [(zip_of, read_zip), (tar_of, read_tar)])
+def test_an_entry_that_climbs_out_is_refused(make, read, name):
+    with pytest.raises(ValueError, match=r"lies outside of it\. Received: "):
+        read(make({"a/1.jpg": PICTURE, name: PICTURE}))
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE])
+def test_links_in_a_tar_are_named_inside_and_refused_outside(kind):
+    inside = "1.jpg" if kind == tarfile.SYMTYPE else "a/1.jpg"
+    entries = read_tar(tar_of({"a/1.jpg": PICTURE, "a/2.jpg": (kind, inside)}))
+    assert entries[1] == Dropped("a/2.jpg", "a link")
+    with pytest.raises(ValueError, match=r"lies outside of it\. Received: .*passwd"):
+        read_tar(tar_of({"a/2.jpg": (kind, "../../etc/passwd")}))
+
+
+def test_a_link_in_a_zip_is_named():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        info = zipfile.ZipInfo("a/1.jpg")
+        info.external_attr = 0o120777 << 16
+        archive.writestr(info, "/etc/passwd")
+    assert read_zip(file) == [Dropped("a/1.jpg", "a link")]
+
+
+@pytest.mark.parametrize(
+    ("make", "read"),
+    [(zip_of, read_zip), (tar_of, read_tar), (lambda e: tar_of(e, "w:gz"), read_tar)],
+)
+def test_bombs_are_named_and_not_read(make, read, monkeypatch):
+    monkeypatch.setattr(archives, "MAX_PICTURE_BYTES", 1000)
+    entries = read(make({"a/1.jpg": bytes(2000), "a/2.jpg": PICTURE}))
+    assert entries[0] == Dropped("a/1.jpg", "more than 1000 bytes")
+    assert isinstance(entries[1], Picture)
+
+
+def test_a_zip_entry_that_holds_more_than_it_says_is_damaged():
+    content = zip_of({"a/1.jpg": PICTURE + bytes(100_000)}).getvalue()
+    size, said = (100_000 + len(PICTURE)).to_bytes(4, "little"), (50).to_bytes(4, "little")
+    assert read_zip(io.BytesIO(content.replace(size, said))) == [
+        Dropped("a/1.jpg", "the archive is damaged here")
+    ]
+
+
+def test_what_is_no_picture_does_not_fill_the_disk():
+    entries = read_tar(tar_of({"a/1.jpg": bytes(1000)}, "w:gz"))
+    assert entries == [Dropped("a/1.jpg", "no picture by its first bytes")]
+
+
+def test_an_encrypted_zip_is_refused():
+    content = bytearray(zip_of({"a/1.jpg": PICTURE}).getvalue())
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    with pytest.raises(ValueError, match="is encrypted"):
+        read_zip(io.BytesIO(bytes(content)))
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_tar_cut_short_keeps_what_came_before(mode):
+    pictures = {f"a/{i}.jpg": noise(i) for i in range(20)}
+    content = tar_of(pictures, mode).getvalue()
+    entries = read_tar(io.BytesIO(content[: len(content) // 2]))
+    found = [entry for entry in entries if isinstance(entry, Picture)]
+    assert 5 < len(found) < 15
+    assert isinstance(entries[-1], Dropped)
+
+
+@given(st.data())
+def test_damage_gives_pictures_drops_or_a_value_error(data):
+    make, read = data.draw(
+        st.sampled_from(
+            [(zip_of, read_zip), (tar_of, read_tar), (lambda e: tar_of(e, "w:gz"), read_tar)]
+        )
+    )
+    content = bytearray(make({f"p/{i}.jpg": PICTURE * 20 for i in range(3)}).getvalue())
+    for _ in range(data.draw(st.integers(0, 8))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place] = data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.integers(0, len(content)))]
+    try:
+        entries = read(io.BytesIO(bytes(content)))
+    except ValueError:
+        return
+    assert all(isinstance(entry, Picture | Dropped) for entry in entries)
