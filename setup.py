@@ -31,7 +31,7 @@ setup(
         "numpy>=1.26",
         "pandas>=2.0",
         "matplotlib>=3.8",
-        "pillow>=10.0",
+        "pillow>=10.1",
         "opencv-python-headless>=4.8",
         "google-crc32c>=1.5",
         "tqdm>=4.66",

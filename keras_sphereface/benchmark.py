@@ -7,10 +7,7 @@ the machine slows them alike, and what counts is the ratio to the Dense layer of
 
 import concurrent.futures
 import dataclasses
-import multiprocessing
-import os
-import platform
-import time
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,15 +19,17 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from keras_sphereface import heads, hlo, plotting, training
+from keras_sphereface.benchmark_data import benchmark_data
 from keras_sphereface.config import (
     ConvergenceBenchmarkConfig,
+    DataBenchmarkConfig,
     HeadBenchmarkConfig,
     TrainConfig,
 )
 from keras_sphereface.datasets import generated_records
 from keras_sphereface.family import make_head
+from keras_sphereface.measuring import in_new_process, in_turns, machine, quartiles
 from keras_sphereface.progress import progress_bar
-from keras_sphereface.version import __version__
 
 DENSE = "Dense + cross-entropy"
 ASOFTMAX = "A-Softmax"
@@ -130,16 +129,15 @@ def measure_times(
     steps = [make_step(case, config, num_classes) for case in cases]
     for step in steps:
         step(*batch)  # traced and warm
+
+    def run(step):
+        results = step(*batch)
+        tf.test.experimental.sync_devices()
+        del results
+
     rng = np.random.default_rng(config.seed)
-    seconds = np.zeros((rounds, len(cases)))
-    for row in seconds:
-        for i in rng.permutation(len(cases)):
-            start = time.perf_counter()
-            results = steps[i](*batch)
-            tf.test.experimental.sync_devices()
-            row[i] = time.perf_counter() - start
-            del results
-    return seconds
+    turns = in_turns([functools.partial(run, step) for step in steps], rounds, rng)
+    return np.array(list(turns))
 
 
 def measure_memory(config: HeadBenchmarkConfig, num_classes: int, case: str) -> float:
@@ -173,29 +171,6 @@ def _held(gpus):
     with open("/proc/self/status", encoding="ascii") as file:
         lines = dict(line.split(":", 1) for line in file)
     return tuple(1024 * int(lines[name].split()[0]) for name in ("VmRSS", "VmHWM"))
-
-
-def machine() -> str:
-    """Device, cores, system and versions in a line."""
-    gpus = tf.config.list_physical_devices("GPU")
-    if gpus:
-        details = tf.config.experimental.get_device_details(gpus[0])
-        device = f"{len(gpus)} x {details.get('device_name', 'GPU')}"
-    else:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            names = [line.split(":", 1)[1].strip() for line in file if "model name" in line]
-        device = f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
-    return (
-        f"{device}, {platform.system()}, Python {platform.python_version()}, "
-        f"TensorFlow {tf.__version__}, Keras {keras.__version__}, keras_sphereface {__version__}"
-    )
-
-
-def in_new_process(function: Callable, *arguments) -> Any:
-    """What `function(*arguments)` returns, computed in a process started anew."""
-    context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(function, *arguments).result()
 
 
 def rounds_of(part: str, config: HeadBenchmarkConfig) -> int:
@@ -242,7 +217,7 @@ def benchmark_heads(config: HeadBenchmarkConfig) -> str:
             seconds = in_new_process(measure_times, config, num_classes, cases, rounds)
             progress.update()
             for i, case in enumerate(cases):
-                low, middle, high = np.quantile(seconds[:, i] / seconds[:, 0], [0.25, 0.5, 0.75])
+                low, middle, high = quartiles(seconds[:, i] / seconds[:, 0])
                 rows.append(
                     {
                         "part": part,
@@ -427,9 +402,15 @@ def describe_convergence(table: pd.DataFrame, config: ConvergenceBenchmarkConfig
 COMMANDS: dict[str, Any] = {
     "head": HeadBenchmarkConfig,
     "convergence": ConvergenceBenchmarkConfig,
+    "data": DataBenchmarkConfig,
 }
 
 
 def run(command: str, config: Any) -> str:
     """Run a benchmark of `COMMANDS` and return its results as text."""
-    return benchmark_heads(config) if command == "head" else benchmark_convergence(config)
+    benchmarks: dict[str, Callable[[Any], str]] = {
+        "head": benchmark_heads,
+        "convergence": benchmark_convergence,
+        "data": benchmark_data,
+    }
+    return benchmarks[command](config)

@@ -187,6 +187,19 @@ class ConvergenceBenchmarkConfig:
     seed: int = setting(0, "of faces and of the first run")
 
 
+@dataclasses.dataclass(frozen=True)
+class DataBenchmarkConfig:
+    """Speed and memory of conversions and of the pipeline, beside what none can do without."""
+
+    out: str = setting(help="folder for data.csv and data.md, and for the pictures")
+    source: str = setting("", "class folders to measure with; empty: generated faces")
+    landmarks: str = setting("", "five points for each picture of source")
+    num_images: int = setting(8_000, "pictures; those of the source again and again if it has less")
+    memory_images: int = setting(200_000, "small pictures for the memory of a conversion; 0: none")
+    repeats: int = setting(5, "rounds in which all cases take turns")
+    seed: int = setting(0, "of generated faces and of the orders")
+
+
 def parse_command(
     commands: dict[str, type[Config]], argv: Sequence[str] | None = None
 ) -> tuple[str, Config]:

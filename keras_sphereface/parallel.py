@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import multiprocessing.connection
 import os
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor
@@ -35,28 +36,41 @@ def ordered_map(
     executor = ProcessPoolExecutor(
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
     )
+
+    def submit(item):
+        with _lean_start():
+            return executor.submit(function, item)
+
     try:
         remaining = iter(items)
-        with _lean_start():
-            first = [executor.submit(function, i) for i in itertools.islice(remaining, 2 * workers)]
-        waiting = collections.deque(first)
+        waiting = collections.deque(map(submit, itertools.islice(remaining, 2 * workers)))
         while waiting:
-            # Taken before its result is given away: the processes must never wait for us.
+            # The next item goes out before the result is given away: no process ever waits.
             result = waiting.popleft().result()
-            waiting.extend(executor.submit(function, i) for i in itertools.islice(remaining, 1))
+            waiting.extend(map(submit, itertools.islice(remaining, 1)))
             yield result
     finally:
         executor.shutdown(cancel_futures=True)
 
 
 @contextlib.contextmanager
-def _lean_start():
-    """Processes that are started meanwhile do without Keras and TensorFlow."""
+def _lean_start() -> Generator[None, None, None]:
+    """Processes that start meanwhile import neither Keras and TensorFlow nor the main script.
+
+    The script that runs may import both, and `multiprocessing` would import it again in each
+    process, in case the work were defined there; ours never is.
+    """
+    main = sys.modules["__main__"]
+    hidden = {name: getattr(main, name, None) for name in ("__file__", "__spec__")}
     before = os.environ.get(DATA_ONLY)
     os.environ[DATA_ONLY] = "1"
+    for name in hidden:
+        setattr(main, name, None)
     try:
         yield
     finally:
+        for name, value in hidden.items():
+            setattr(main, name, value)
         if before is None:
             del os.environ[DATA_ONLY]
         else:

@@ -14,7 +14,7 @@ LEVELS = [
     | {"lists", "order"},
     {"images", "preprocessing", "alignment", "lfw", "bins", "logits", "losses", "margins"}
     | {"backbones", "separability", "records", "plotting", "recordio", "parquet", "parallel"}
-    | {"contact_sheet"},
+    | {"contact_sheet", "measuring"},
     {"heads", "hlo", "augmentation", "archives", "synthetic", "export", "detection", "doubts"}
     | {"exclusions", "plan"},
     {"layers", "guard", "pipeline", "sources", "preparation"},
@@ -23,7 +23,7 @@ LEVELS = [
     {"beam"},
     {"datasets"},
     {"family", "evaluation"},
-    {"training", "spheres"},
+    {"training", "spheres", "benchmark_data"},
     {"benchmark"},
 ]
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}

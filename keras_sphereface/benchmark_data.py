@@ -1,0 +1,285 @@
+"""Benchmark of the data path: what a conversion and the pipeline cost beside their inevitable part.
+
+What they are compared with does the least that any way must do, with the same functions and on
+the same cores: decode and encode, copy, decode.
+"""
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+
+from keras_sphereface import images, lists, pipeline, records, synthetic
+from keras_sphereface.augmentation import Augmentation
+from keras_sphereface.config import DataBenchmarkConfig, RecordsConfig
+from keras_sphereface.conversion import CHUNK, make_records
+from keras_sphereface.measuring import in_turns, machine, most_memory, quartiles
+from keras_sphereface.parallel import DATA_ONLY, ordered_map
+from keras_sphereface.progress import progress_bar
+
+DECODE_ENCODE, WITH_ALIGNMENT = "decode + encode", "conversion with alignment"
+COPY, COPY_ALL = "copying the files", "copying the files, all cores"
+WITHOUT_ALIGNMENT = "conversion without alignment"
+DECODE, PIPELINE = "tf.io.decode_jpeg", "pipeline, uint8"
+PIPELINE_FLOAT = "pipeline, float32, flipped and scaled"
+PEOPLE, EACH = 40, 50  # generated faces; each is there under several names
+BATCH = 128
+SMALL_SIZE, SMALL_EACH = (56, 48), 100
+
+
+class Comparison(NamedTuple):
+    """A case, what it is measured against, and the part of its rate that it should reach."""
+
+    case: str
+    base: str
+    goal: float | None
+
+
+COMPARISONS = (
+    Comparison(PIPELINE, DECODE, 0.90),
+    Comparison(PIPELINE_FLOAT, DECODE, None),
+    Comparison(WITH_ALIGNMENT, DECODE_ENCODE, 0.70),
+    Comparison(WITHOUT_ALIGNMENT, COPY, 0.50),
+    Comparison(WITHOUT_ALIGNMENT, COPY_ALL, None),
+)
+
+
+class Inputs(NamedTuple):
+    """The same faces as users hold them, and aligned."""
+
+    source: Path
+    landmarks: Path
+    aligned: Path
+    records: Path
+
+
+def benchmark_data(config: DataBenchmarkConfig) -> str:
+    """Measure, and write data.csv and data.md.
+
+    Returns:
+        The text of data.md.
+
+    Raises:
+        ValueError: if the numbers cannot be measured.
+    """
+    if min(config.num_images, config.repeats) < 1 or config.memory_images < 0:
+        raise ValueError(
+            "`num_images` and `repeats` must be >= 1, `memory_images` >= 0. Received: "
+            f"num_images={config.num_images}, repeats={config.repeats}, "
+            f"memory_images={config.memory_images}"
+        )
+    folder = Path(config.out).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    inputs = make_inputs(config, folder)
+    num_images = records.read_info(inputs.records).num_images
+    cases = make_cases(inputs, folder / "work", config.seed)
+    rng = np.random.default_rng(config.seed)
+    rounds = in_turns(list(cases.values()), 1 + config.repeats, rng)
+    next(rounds)  # caches are warm and functions traced after it
+    bar = progress_bar(rounds, total=config.repeats, unit="round")
+    seconds = pd.DataFrame(list(bar), columns=list(cases))
+    rows = []
+    for case, base, goal in COMPARISONS:
+        low, middle, high = quartiles((seconds[base] / seconds[case]).to_numpy())
+        rows.append(
+            {
+                "case": case,
+                "base": base,
+                "images_per_second": num_images / seconds[case].median(),
+                "base_per_second": num_images / seconds[base].median(),
+                "ratio": middle,
+                "ratio_low": low,
+                "ratio_high": high,
+                "goal": goal,
+            }
+        )
+    table = pd.DataFrame(rows)
+    table.to_csv(folder / "data.csv", index=False, float_format="%.4g")
+    text = describe_data(table, num_images, config)
+    if config.memory_images:
+        sizes = sorted({max(1, config.memory_images // 10), config.memory_images})
+        text += "\n" + describe_memory({n: measure_memory(n, folder, config.seed) for n in sizes})
+    (folder / "data.md").write_text(text, encoding="utf-8")
+    return text
+
+
+def make_inputs(config: DataBenchmarkConfig, folder: Path) -> Inputs:
+    """Real faces if they are named, generated ones otherwise, as `num_images` files."""
+    if config.source:
+        faces, landmarks = Path(config.source), Path(config.landmarks)
+    else:
+        made = synthetic.generate_faces(
+            folder / "faces", PEOPLE, EACH, num_test_people=0, seed=config.seed
+        )
+        faces, landmarks = made / synthetic.IMAGES, made / synthetic.LANDMARKS
+    known = list(lists.read_landmarks(landmarks).items())
+    inputs = Inputs(*(folder / name for name in ("source", "landmarks.txt", "aligned", "records")))
+    for path in (inputs.source, inputs.aligned, inputs.records):
+        shutil.rmtree(path, ignore_errors=True)
+    with open(inputs.landmarks, "w", encoding="utf-8") as file:
+        for copy, (key, points) in _first(known, config.num_images):
+            identity, name = key.split("/")
+            key = f"{identity}-{copy}/{name}"
+            file.write(lists.landmark_line(key, points))
+            (inputs.source / f"{identity}-{copy}").mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(faces / identity / name, inputs.source / key)
+    make_records(
+        RecordsConfig(
+            source=str(inputs.source), landmarks=str(inputs.landmarks), out=str(inputs.records)
+        )
+    )
+    for record in _records_of(inputs.records):
+        (inputs.aligned / record.identity).mkdir(parents=True, exist_ok=True)
+        (inputs.aligned / record.key).with_suffix(".jpg").write_bytes(record.image)
+    return inputs
+
+
+def make_cases(inputs: Inputs, work: Path, seed: int) -> dict[str, Callable[[], None]]:
+    """{name: what is timed}; each begins with an empty `work` folder."""
+    source = sorted(inputs.source.glob("*/*"))
+    aligned = sorted(inputs.aligned.glob("*/*"))
+    encoded = [record.image for record in _records_of(inputs.records)]
+    decoded = tf.data.Dataset.from_tensor_slices(encoded).map(
+        lambda image: tf.io.decode_jpeg(image, channels=3), num_parallel_calls=tf.data.AUTOTUNE
+    )
+    num_batches = len(encoded) // BATCH
+    cores = os.cpu_count() or 1
+
+    def in_work(function: Callable, *arguments: Any, **settings: Any) -> Callable[[], None]:
+        def run() -> None:
+            shutil.rmtree(work, ignore_errors=True)
+            function(*arguments, **settings)
+
+        return run
+
+    def convert(**settings):
+        make_records(RecordsConfig(out=str(work), seed=seed, workers=cores, **settings))
+
+    def read(augment):
+        # Batches run on over the end of an epoch: the last one is left out.
+        batches = pipeline.training_batches(inputs.records, BATCH, seed, augment=augment)
+        _exhaust(batches.take(num_batches))
+
+    def copy(workers):
+        _over(workers, functools.partial(_copy, work), aligned)
+
+    return {
+        DECODE: lambda: _exhaust(decoded.take(num_batches * BATCH)),
+        PIPELINE: lambda: read(None),
+        PIPELINE_FLOAT: lambda: read(Augmentation()),
+        DECODE_ENCODE: lambda: _over(cores, _decode_and_encode, source),
+        WITH_ALIGNMENT: in_work(
+            convert, source=str(inputs.source), landmarks=str(inputs.landmarks)
+        ),
+        COPY: in_work(copy, 1),
+        COPY_ALL: in_work(copy, cores),
+        WITHOUT_ALIGNMENT: in_work(convert, source=str(inputs.aligned)),
+    }
+
+
+def measure_memory(num_images: int, folder: Path, seed: int) -> int:
+    """The most bytes that a conversion of so many small generated pictures holds."""
+    source, out = folder / "small", folder / "small-records"
+    for path in (source, out):
+        shutil.rmtree(path, ignore_errors=True)
+    rng = np.random.default_rng(seed)
+    for start in progress_bar(range(0, num_images, SMALL_EACH), unit="person", desc="generating"):
+        person = source / f"{start // SMALL_EACH:07d}"
+        person.mkdir(parents=True)
+        for number in range(min(SMALL_EACH, num_images - start)):
+            coarse = rng.integers(0, 256, (7, 6, 3), dtype=np.uint8)
+            encoded = images.encode(images.crop_to(coarse, SMALL_SIZE))
+            (person / f"{number:04d}.jpg").write_bytes(encoded)
+    # In a process of its own, as users run it.
+    command = [sys.executable, "-c", _CONVERT, str(source), str(out)]
+    process = subprocess.Popen(command, env={**os.environ, DATA_ONLY: "1"})
+    with most_memory(process.pid) as peak:
+        if process.wait():
+            raise RuntimeError(f"The conversion of {num_images} pictures failed.")
+    for path in (source, out):
+        shutil.rmtree(path)
+    return peak[0]
+
+
+_CONVERT = """
+import sys
+from keras_sphereface.config import RecordsConfig
+from keras_sphereface.conversion import make_records
+if __name__ == "__main__":
+    make_records(RecordsConfig(source=sys.argv[1], out=sys.argv[2]))
+"""
+
+
+def describe_data(table: pd.DataFrame, num_images: int, config: DataBenchmarkConfig) -> str:
+    """The results as Markdown."""
+    lines = [
+        f"{num_images} {'real' if config.source else 'generated'} faces, {config.repeats} rounds "
+        "in which all cases take turns; ratios are those of one round, medians with quartiles.",
+        f"Machine: {machine()}.",
+        "",
+        "| case | pictures/s | beside | pictures/s | ratio | quartiles | goal |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in table.itertuples():
+        goal = "" if pd.isna(row.goal) else f"{row.goal:.2f}"
+        lines.append(
+            f"| {row.case} | {row.images_per_second:,.0f} | {row.base} "
+            f"| {row.base_per_second:,.0f} | {row.ratio:.2f} "
+            f"| {row.ratio_low:.2f} to {row.ratio_high:.2f} | {goal} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def describe_memory(peaks: dict[int, int]) -> str:
+    """The memory of conversions as Markdown."""
+    lines = [
+        "The most memory that a conversion holds, all its processes together:",
+        "",
+        "| pictures | MB |",
+        "|---|---|",
+        *(f"| {number:,} | {peak / 1e6:,.0f} |" for number, peak in peaks.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _first(known: Sequence, number: int) -> Iterator[tuple[int, Any]]:
+    """(how often it came before, entry) of as many entries, from the start again if need be."""
+    for i in range(number):
+        yield i // len(known), known[i % len(known)]
+
+
+def _records_of(folder: Path) -> Iterator[records.Record]:
+    for shard in records.read_info(folder).shards:
+        yield from map(records.deserialize, records.read_records(folder / shard.file))
+
+
+def _exhaust(dataset: tf.data.Dataset) -> None:
+    for _ in dataset:
+        pass
+
+
+def _over(workers: int, function: Callable[[list[Path]], None], files: list[Path]) -> None:
+    """Call the function with all files, some at a time, over so many processes."""
+    chunks = (files[start : start + CHUNK] for start in range(0, len(files), CHUNK))
+    for _ in ordered_map(function, chunks, workers):
+        pass
+
+
+def _decode_and_encode(files: list[Path]) -> None:
+    height, width = images.IMAGE_SIZE
+    for file in files:
+        images.encode(images.decode(file.read_bytes())[:height, :width])
+
+
+def _copy(folder: Path, files: list[Path]) -> None:
+    for file in files:
+        (folder / file.parent.name).mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(file, folder / file.parent.name / file.name)

@@ -1,0 +1,102 @@
+"""What benchmarks share: turns, ratios, processes of their own, memory, and the machine."""
+
+import concurrent.futures
+import contextlib
+import multiprocessing
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_sphereface.version import __version__
+
+
+def in_new_process(function: Callable, *arguments) -> Any:
+    """What `function(*arguments)` returns, computed in a process started anew."""
+    context = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def quartiles(ratios: np.ndarray) -> tuple[float, float, float]:
+    """The lower quartile, the median and the upper one."""
+    low, middle, high = np.quantile(ratios, [0.25, 0.5, 0.75])
+    return float(low), float(middle), float(high)
+
+
+def in_turns(
+    cases: Sequence[Callable[[], Any]], rounds: int, rng: np.random.Generator
+) -> Iterator[np.ndarray]:
+    """Seconds (cases,) of each round; in a round all cases take turns, in ever new order."""
+    for _ in range(rounds):
+        row = np.zeros(len(cases))
+        for i in rng.permutation(len(cases)):
+            start = time.perf_counter()
+            cases[i]()
+            row[i] = time.perf_counter() - start
+        yield row
+
+
+@contextlib.contextmanager
+def most_memory(process: int, interval: float = 0.05) -> Iterator[list[int]]:
+    """The most bytes that a process and its children held, in the list, when the block ends.
+
+    Memory that processes share counts once (the proportional set size that Linux reports).
+    """
+    peak, stopped = [0], threading.Event()
+
+    def watch():
+        while not stopped.wait(interval):
+            held = sum(map(_proportional_bytes, _with_children(process)))
+            peak[0] = max(peak[0], held)
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    try:
+        yield peak
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def _with_children(process: int) -> list[int]:
+    found = [process]
+    with contextlib.suppress(OSError):
+        for task in os.listdir(f"/proc/{process}/task"):
+            with open(f"/proc/{process}/task/{task}/children", encoding="ascii") as file:
+                for child in file.read().split():
+                    found += _with_children(int(child))
+    return found
+
+
+def _proportional_bytes(process: int) -> int:
+    with (
+        contextlib.suppress(OSError),  # it may have ended meanwhile
+        open(f"/proc/{process}/smaps_rollup", encoding="ascii") as file,
+    ):
+        for line in file:
+            if line.startswith("Pss:"):
+                return 1024 * int(line.split()[1])
+    return 0
+
+
+def machine() -> str:
+    """Device, cores, system and versions in a line."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        device = f"{len(gpus)} x {details.get('device_name', 'GPU')}"
+    else:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.split(":", 1)[1].strip() for line in file if "model name" in line]
+        device = f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
+    return (
+        f"{device}, {platform.system()}, Python {platform.python_version()}, "
+        f"TensorFlow {tf.__version__}, Keras {keras.__version__}, keras_sphereface {__version__}"
+    )
