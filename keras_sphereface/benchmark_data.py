@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
-from keras_sphereface import images, lists, pipeline, records, synthetic
+from keras_sphereface import images, least, lists, pipeline, records, synthetic
 from keras_sphereface.augmentation import Augmentation
 from keras_sphereface.config import DataBenchmarkConfig, RecordsConfig
 from keras_sphereface.conversion import CHUNK, make_records
@@ -169,13 +169,13 @@ def make_cases(inputs: Inputs, work: Path, seed: int) -> dict[str, Callable[[], 
         _exhaust(batches.take(num_batches))
 
     def copy(workers):
-        _over(workers, functools.partial(_copy, work), aligned)
+        _over(workers, functools.partial(least.copy, work), aligned)
 
     return {
         DECODE: lambda: _exhaust(decoded.take(num_batches * BATCH)),
         PIPELINE: lambda: read(None),
         PIPELINE_FLOAT: lambda: read(Augmentation()),
-        DECODE_ENCODE: lambda: _over(cores, _decode_and_encode, source),
+        DECODE_ENCODE: lambda: _over(cores, least.decode_and_encode, source),
         WITH_ALIGNMENT: in_work(
             convert, source=str(inputs.source), landmarks=str(inputs.landmarks)
         ),
@@ -271,15 +271,3 @@ def _over(workers: int, function: Callable[[list[Path]], None], files: list[Path
     chunks = (files[start : start + CHUNK] for start in range(0, len(files), CHUNK))
     for _ in ordered_map(function, chunks, workers):
         pass
-
-
-def _decode_and_encode(files: list[Path]) -> None:
-    height, width = images.IMAGE_SIZE
-    for file in files:
-        images.encode(images.decode(file.read_bytes())[:height, :width])
-
-
-def _copy(folder: Path, files: list[Path]) -> None:
-    for file in files:
-        (folder / file.parent.name).mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(file, folder / file.parent.name / file.name)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_sphereface import images, sources, synthetic
+from keras_sphereface import images, lists, synthetic
 from keras_sphereface.detection import make_detector
 
 
@@ -50,7 +50,7 @@ def test_some_generated_faces_are_found_where_they_are(detect):
 def lfw_pictures(real_faces):
     """40 real pictures of 176 x 176 and their points."""
     folder = real_faces / "lfw_dev"
-    landmarks = sources.read_landmarks(folder / "landmarks.txt")
+    landmarks = lists.read_landmarks(folder / "landmarks.txt")
     keys = np.random.default_rng(1).choice(sorted(landmarks), 40, replace=False)
     return [(images.decode((folder / "images" / k).read_bytes()), landmarks[k]) for k in keys]
 

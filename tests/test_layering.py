@@ -16,7 +16,7 @@ LEVELS = [
     | {"backbones", "separability", "records", "plotting", "recordio", "parquet", "parallel"}
     | {"contact_sheet", "measuring"},
     {"heads", "hlo", "augmentation", "archives", "synthetic", "export", "detection", "doubts"}
-    | {"exclusions", "plan"},
+    | {"exclusions", "plan", "least"},
     {"layers", "guard", "pipeline", "sources", "preparation"},
     {"description"},
     {"conversion"},
