@@ -32,6 +32,7 @@ if not os.environ.get("KERAS_SPHEREFACE_DATA_ONLY"):
     from keras_sphereface.guard import ConvergenceGuard
     from keras_sphereface.layers import ASoftmax
     from keras_sphereface.losses import ASoftmaxLoss, HeadLoss, embedding_norm
+    from keras_sphereface.preprocessing_layer import FacePreprocessing
 
 __all__ = [
     "ASoftmax",
@@ -39,6 +40,7 @@ __all__ = [
     "ArcFace",
     "ConvergenceGuard",
     "CosFace",
+    "FacePreprocessing",
     "HeadLoss",
     "NormFace",
     "PlainSoftmax",

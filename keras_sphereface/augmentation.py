@@ -7,6 +7,15 @@ import tensorflow as tf
 
 from keras_sphereface import preprocessing
 
+LOWEST_RESOLUTION = 4  # times smaller than the picture, a side
+# The lowest and the highest value of each setting but `flip`.
+RANGES = {
+    **dict.fromkeys(("shift", "rotation"), (0.0, math.inf)),
+    **dict.fromkeys(("zoom", "crop"), (0.0, 0.999)),
+    **dict.fromkeys(("brightness", "contrast", "erase"), (0.0, 1.0)),
+    **dict.fromkeys(("saturation", "low_resolution"), (0.0, 1.0)),
+}
+
 
 class Augmentation(NamedTuple):
     """What to change and by how much; call it with a batch and a seed.
@@ -21,6 +30,9 @@ class Augmentation(NamedTuple):
     brightness: float = 0.0  # add up to +- this share of 255
     contrast: float = 0.0  # contrast times 1 +- contrast
     erase: float = 0.0  # blank a box of up to this share of each side
+    crop: float = 0.0  # cut up to this share off each side's length, stretch the rest to fill
+    saturation: float = 0.0  # distance of the colours from grey times 1 +- saturation
+    low_resolution: float = 0.0  # this share of the pictures as if taken from up to 4 times as far
 
     def __call__(self, pictures: tf.Tensor, seed) -> tf.Tensor:
         """(B, H, W, 3) pixels 0..255 -> float32 pixels 0..255 of the same shape.
@@ -36,13 +48,19 @@ class Augmentation(NamedTuple):
                 chosen[:, None, None, None], preprocessing.mirror(pictures), pictures
             )
         pictures = tf.cast(pictures, tf.float32)
-        if self.shift or self.zoom or self.rotation:
-            pictures = _move(pictures, self.shift, self.zoom, self.rotation, random)
+        if self.shift or self.zoom or self.rotation or self.crop:
+            pictures = _move(pictures, self.shift, self.zoom, self.rotation, self.crop, random)
         if self.contrast or self.brightness:
             factor = random(1.0 - self.contrast, 1.0 + self.contrast)[:, None, None, None]
             offset = 255.0 * random(-self.brightness, self.brightness)[:, None, None, None]
             mean = tf.reduce_mean(pictures, axis=[1, 2, 3], keepdims=True)
             pictures = tf.clip_by_value((pictures - mean) * factor + mean + offset, 0.0, 255.0)
+        if self.saturation:
+            factor = random(1.0 - self.saturation, 1.0 + self.saturation)[:, None, None, None]
+            grey = tf.image.rgb_to_grayscale(pictures)
+            pictures = tf.clip_by_value(grey + (pictures - grey) * factor, 0.0, 255.0)
+        if self.low_resolution:
+            pictures = _coarsen(pictures, self.low_resolution, random)
         if self.erase:
             pictures = _erase(pictures, self.erase, random)
         return pictures
@@ -61,8 +79,12 @@ class _Uniform:
         return tf.random.stateless_uniform([self.batch_size], seed, low, high)
 
 
-def _move(pictures, shift, zoom, rotation, random):
-    """Turn, scale and shift about the centre, in one bilinear resampling."""
+def _move(pictures, shift, zoom, rotation, crop, random):
+    """Turn, scale and shift about the centre and enlarge a box, in one bilinear resampling.
+
+    Scaling keeps the proportions and the centre, and may show what lies beyond the edge; a box
+    has proportions of its own and never leaves the picture.
+    """
     height, width = pictures.shape[1:3]
     angle = math.radians(1.0) * random(-rotation, rotation)
     scale = 1.0 / random(1.0 - zoom, 1.0 + zoom)
@@ -70,15 +92,52 @@ def _move(pictures, shift, zoom, rotation, random):
     centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
     shift_x = centre_x - a * centre_x + b * centre_y + random(-shift, shift)
     shift_y = centre_y - b * centre_x - a * centre_y + random(-shift, shift)
+    rows = [[a, -b, shift_x], [b, a, shift_y]]
+    if crop:
+        # Place x of the enlarged box is share_x * x + start_x of the picture.
+        share_x, share_y = random(1.0 - crop, 1.0), random(1.0 - crop, 1.0)
+        start_x = (1.0 - share_x) * (width * random(0.0, 1.0) - 0.5)
+        start_y = (1.0 - share_y) * (height * random(0.0, 1.0) - 0.5)
+        rows = [[x * share_x, y * share_y, x * start_x + y * start_y + one] for x, y, one in rows]
     zeros = tf.zeros_like(a)
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=pictures,
-        transforms=tf.stack([a, -b, shift_x, b, a, shift_y, zeros, zeros], axis=1),
+        transforms=tf.stack([*rows[0], *rows[1], zeros, zeros], axis=1),
         output_shape=[height, width],
         fill_value=0.0,
         interpolation="BILINEAR",
         fill_mode="NEAREST",
     )
+
+
+def _coarsen(pictures, share, random):
+    """Shrink some pictures, to a quarter at most, and enlarge them again; (B, H, W, 3)."""
+    chosen = random(0.0, 1.0) < share
+    scale = random(1.0 / LOWEST_RESOLUTION, 1.0)
+    rows, columns = (_coarsening(length, scale) for length in pictures.shape[1:3])
+    coarse = tf.einsum("bij,bjwc->biwc", rows, pictures)
+    coarse = tf.einsum("bij,bhjc->bhic", columns, coarse)
+    coarse = tf.clip_by_value(coarse, 0.0, 255.0)  # rounding may lead out of the range
+    return tf.where(chosen[:, None, None, None], coarse, pictures)
+
+
+def _coarsening(length, scale):
+    """Shrinks a side to scale (B,) times `length` and enlarges it again: (B, length, length).
+
+    A matrix for each picture, since `tf.image.resize` has one size for a whole batch; the
+    result is the same, bilinear, with antialiasing where it shrinks.
+    """
+    size = tf.round(length * scale)[:, None, None]
+    places = tf.range(length, dtype=tf.float32)
+
+    def resize(new, old):
+        factor = old / new
+        centres = (places[:, None] + 0.5) * factor  # of the new pixels, in old pixels
+        distances = tf.abs(centres - places - 0.5) / tf.maximum(factor, 1.0)
+        weights = tf.where(places < old, tf.nn.relu(1.0 - distances), 0.0)
+        return tf.math.divide_no_nan(weights, tf.reduce_sum(weights, axis=2, keepdims=True))
+
+    return tf.matmul(resize(length, size), resize(size, length))
 
 
 def _erase(pictures, share, random):

@@ -36,7 +36,7 @@ LARGEST_SHARD = 195_000_000
 SAMPLE = 192  # pictures that are looked at before the long run
 SAMPLE_TO_DETECT = 48  # finding a face takes a hundred times as long as aligning it
 CHUNK = 64  # pictures that travel to a process at once
-FEW = 2_000  # pictures that are done before further processes have started
+FEW, FEW_TO_DETECT = 2_000, 100  # pictures that are done before more processes have started
 SCRATCH = ".scratch"
 EXTRA_BYTES = 160  # of a record, beside its picture: names, checksums and lengths
 SAME_KEY = "another picture has the same key"
@@ -189,7 +189,8 @@ def shards_for(num_images: int, num_bytes: int, wanted: int) -> int:
 def _write_shards(config, plan, preparation, partial) -> None:
     """Write the shards that are not there yet, in their order."""
     total, num_shards = plan.num_pictures, plan.num_shards
-    workers = config.workers or ((os.cpu_count() or 1) if total > FEW else 1)
+    few = FEW_TO_DETECT if config.detect else FEW
+    workers = config.workers or ((os.cpu_count() or 1) if total > few else 1)
     todo = plan.open_shards()
     chunks = itertools.chain.from_iterable(_chunks(first, last) for _, first, last in todo)
     items = (list(plan.items(*chunk)) for chunk in chunks)

@@ -1,35 +1,33 @@
 """Records -> batches, with tf.data. A stage is a function dataset -> dataset."""
 
+import hashlib
 import os
 from pathlib import Path
 
 import tensorflow as tf
 
 from keras_sphereface import augmentation, preprocessing, records
+from keras_sphereface.version import __version__
 
 SHUFFLE_PICTURES = 10_000  # about 100 MB of encoded faces
+# Encoded pictures read ahead: decoding goes on while the shuffle of the next epoch fills up.
+READ_AHEAD = 2_048
+FILES_AT_ONCE = 16
+PARSED_AT_ONCE = 128  # one by one, parsing costs a third of what decoding does
 
 
 def encoded_records(folder: str | os.PathLike, info: records.DatasetInfo) -> tf.data.Dataset:
     """The parsed records of all shards, images still encoded, in a fixed order."""
-    files = [str(Path(folder) / shard.file) for shard in info.shards]
-    serialized = tf.data.Dataset.from_tensor_slices(files).interleave(
-        tf.data.TFRecordDataset,
-        cycle_length=min(len(files), 16),
-        num_parallel_calls=tf.data.AUTOTUNE,
-        deterministic=True,
-    )
+    parsed = _read([str(Path(folder) / shard.file) for shard in info.shards])
     # Interleave forgets how many there are; fit and evaluate go wrong on an unknown end.
-    counted = serialized.apply(tf.data.experimental.assert_cardinality(info.num_images))
-    return counted.map(preprocessing.parse_record, num_parallel_calls=tf.data.AUTOTUNE)
+    return parsed.apply(tf.data.experimental.assert_cardinality(info.num_images))
 
 
 def decoded(dataset: tf.data.Dataset, size: tuple[int, int]) -> tf.data.Dataset:
     """Parsed records -> (uint8 image (*size, 3), int32 label)."""
 
     def decode(record):
-        image = preprocessing.decode_record_image(record["image"], size)
-        return image, tf.cast(record["label"], tf.int32)
+        return preprocessing.decode_record_image(record["image"], size), record["label"]
 
     return dataset.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
@@ -39,19 +37,41 @@ def training_batches(
     batch_size: int,
     seed: int,
     start_step: int = 0,
-    augment: augmentation.Augmentation = augmentation.Augmentation(),
+    augment: augmentation.Augmentation | None = augmentation.Augmentation(),
+    *,
+    cache: str | os.PathLike = "",
+    num_workers: int = 1,
+    worker: int = 0,
 ) -> tf.data.Dataset:
-    """Endless shuffled, augmented, scaled batches; the same for the same seed.
+    """Endless shuffled batches; the same for the same arguments, whatever the global seed.
+
+    Every epoch holds each picture once, in an order that `seed` and the number of the epoch
+    give; batches run on over its end. With several workers that holds for the part of each.
 
     Args:
         folder: records made by `make_records`.
         batch_size: B, global.
         seed: of the order and the augmentation.
-        start_step: the number of batches already used; the stream continues after them.
+        start_step: the number of batches already used; the stream continues after them, and
+            reads nothing of the epochs before.
         augment: the random changes; by default a horizontal flip for half of the pictures.
+            None: plain uint8 pictures, for a model that begins with `FacePreprocessing`.
+        cache: "memory" keeps the encoded pictures in memory, a path in a file in that folder;
+            empty: neither. The orders of the three differ. A run that is killed while it
+            writes the file leaves a `.lockfile` there, to be deleted by hand.
+        num_workers: how many processes train together. Each reads other shards, or, where
+            there are fewer shards than workers, other records of all shards.
+        worker: the number of this one, from 0.
 
     Returns:
-        A dataset of (float32 images (B, H, W, 3) in [-1, 1), int32 labels (B,)).
+        A dataset of (images (B / num_workers, H, W, 3), int32 labels (B / num_workers,)); the
+        images are float32 in [-1, 1), or uint8 if `augment` is None.
+
+    Raises:
+        FileNotFoundError: if the folder holds no finished set of records.
+        ValueError: if a number is out of range.
+        tf.errors.FailedPreconditionError: by the dataset, if shards hold other numbers of
+            pictures than dataset.json says.
     """
     info = records.read_info(folder)
     if not 1 <= batch_size <= info.num_images:
@@ -59,22 +79,40 @@ def training_batches(
             f"`batch_size` must be from 1 to the number of pictures, {info.num_images}. "
             f"Received: batch_size={batch_size}"
         )
+    if num_workers < 1 or batch_size % num_workers:
+        raise ValueError(
+            "`num_workers` must be at least 1 and divide `batch_size`. "
+            f"Received: num_workers={num_workers}, batch_size={batch_size}"
+        )
+    if not 0 <= worker < num_workers:
+        raise ValueError(
+            f"`worker` must be from 0 to num_workers - 1, {num_workers - 1}. "
+            f"Received: worker={worker}"
+        )
+    if start_step < 0:
+        raise ValueError(f"`start_step` must be at least 0. Received: start_step={start_step}")
+    local_size = batch_size // num_workers
     # Shuffled while encoded (small), repeated before batching (no short batch at an epoch's
     # end), skipped before decoding (resuming is fast), augmented as whole batches.
-    dataset = encoded_records(folder, info)
-    dataset = dataset.shuffle(min(SHUFFLE_PICTURES, info.num_images), seed=seed)
-    dataset = dataset.repeat().skip(start_step * batch_size)
-    dataset = decoded(dataset, info.image_size).batch(batch_size, drop_remainder=True)
-
-    def augment_and_scale(step, batch):
-        pictures, labels = batch
-        return preprocessing.normalize(augment(pictures, seed=(seed, step))), labels
-
-    dataset = dataset.enumerate(start=start_step)
-    dataset = dataset.map(
-        augment_and_scale, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+    start = start_step * local_size
+    dataset = _shuffled_epochs(folder, info, seed, start, cache, num_workers, worker)
+    dataset = decoded(dataset.prefetch(READ_AHEAD), info.image_size).batch(
+        local_size, drop_remainder=True
     )
-    return dataset.prefetch(tf.data.AUTOTUNE)
+    if augment is not None:
+
+        def augment_and_scale(step, batch):
+            pictures, labels = batch
+            changed = augment(pictures, seed=(seed, step * num_workers + worker))
+            return preprocessing.normalize(changed), labels
+
+        dataset = dataset.enumerate(start=start_step)
+        dataset = dataset.map(
+            augment_and_scale, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
+    # Last: in TensorFlow 2.15 what is enumerated has an end.
+    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+    return dataset.apply(endless).prefetch(tf.data.AUTOTUNE)
 
 
 def evaluation_batches(folder: str | os.PathLike, batch_size: int) -> tf.data.Dataset:
@@ -83,3 +121,63 @@ def evaluation_batches(folder: str | os.PathLike, batch_size: int) -> tf.data.Da
     dataset = decoded(encoded_records(folder, info), info.image_size).batch(batch_size)
     dataset = dataset.map(lambda pictures, labels: (preprocessing.normalize(pictures), labels))
     return dataset.prefetch(tf.data.AUTOTUNE)
+
+
+def _read(files) -> tf.data.Dataset:
+    """Paths -> parsed records, of several files at a time, in an order that is fixed."""
+
+    def read_one(file):
+        return tf.data.TFRecordDataset(file).batch(PARSED_AT_ONCE).map(preprocessing.parse_records)
+
+    batches = tf.data.Dataset.from_tensor_slices(files).interleave(
+        read_one,
+        cycle_length=FILES_AT_ONCE,
+        num_parallel_calls=tf.data.AUTOTUNE,
+        deterministic=True,
+    )
+    return batches.unbatch()
+
+
+def _cache_file(folder, info, part: str) -> str:
+    """The file for the encoded pictures of one worker; other records have another."""
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    # With the version, since a file tells nothing of what is in it.
+    contents = "".join([__version__, *(shard.sha256 for shard in info.shards)])
+    name = hashlib.sha256(contents.encode()).hexdigest()[:16]
+    return str(Path(folder) / f"{name}-{part}.cache")
+
+
+def _shuffled_epochs(folder, info, seed, start, cache, num_workers, worker) -> tf.data.Dataset:
+    """The parsed records of one worker, epoch after epoch, from number `start` on."""
+    shards = [shard for shard in info.shards if shard.num_images]
+    whole_files = len(shards) >= num_workers
+    if whole_files:
+        shards = shards[worker::num_workers]
+    files = [str(Path(folder) / shard.file) for shard in shards]
+    num_records = sum(shard.num_images for shard in shards)
+    stored = _read(files)
+    if not whole_files:
+        stored = stored.shard(num_workers, worker)
+        num_records = len(range(worker, num_records, num_workers))
+    buffer = min(SHUFFLE_PICTURES, num_records)
+    if cache == "memory":
+        # What is in memory can be shuffled as a whole: the buffer holds no copies.
+        stored, buffer = stored.cache(), num_records
+    elif cache:
+        stored = stored.cache(_cache_file(cache, info, f"{worker}-of-{num_workers}"))
+
+    def epoch_records(epoch):
+        # The seed of this function's graph alone, which the shuffle mixes with its own.
+        tf.random.set_seed(1)
+        seed_of_epoch = tf.stack([tf.constant(seed, tf.int64), epoch])
+        dataset = stored
+        # A cache has one order, and with another order of files every n-th record is another.
+        if whole_files and not cache:
+            dataset = _read(tf.random.experimental.stateless_shuffle(files, seed_of_epoch))
+        number = tf.random.stateless_uniform([], seed_of_epoch, None, None, tf.int64)
+        # With fewer records than dataset.json says, the stream would continue elsewhere.
+        dataset = dataset.apply(tf.data.experimental.assert_cardinality(num_records))
+        return dataset.shuffle(buffer, number, reshuffle_each_iteration=False)
+
+    epochs = tf.data.Dataset.range(start // num_records, tf.int64.max)
+    return epochs.flat_map(epoch_records).skip(start % num_records)

@@ -5,17 +5,17 @@ Training, the SavedModel and the evaluator all use these functions, so they cann
 
 import tensorflow as tf
 
+# What a network needs of a record; `identity` and `key` are for people.
 _FEATURES = {
     "image": tf.io.FixedLenFeature([], tf.string),
     "label": tf.io.FixedLenFeature([], tf.int64),
-    "identity": tf.io.FixedLenFeature([], tf.string),
-    "key": tf.io.FixedLenFeature([], tf.string),
 }
 
 
-def parse_record(record: tf.Tensor) -> dict[str, tf.Tensor]:
-    """The inverse of `records.serialize`; the image stays encoded."""
-    return tf.io.parse_single_example(record, _FEATURES)
+def parse_records(records: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Serialized records (B,) -> `image`, still encoded, and int32 `label`, (B,) each."""
+    parsed = tf.io.parse_example(records, _FEATURES)
+    return {"image": parsed["image"], "label": tf.cast(parsed["label"], tf.int32)}
 
 
 def normalize(images: tf.Tensor) -> tf.Tensor:

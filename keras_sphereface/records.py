@@ -3,7 +3,7 @@
 A record is a `tf.train.Example` that holds `image` (encoded bytes), `label` (int64), `identity`
 (utf-8 name) and `key` (the picture's name in its source). It is written and read here without
 TensorFlow, which takes seconds and much of a gigabyte to import in every process of a conversion;
-`preprocessing.parse_record` reads it inside TensorFlow.
+`preprocessing.parse_records` reads them inside TensorFlow.
 """
 
 import contextlib

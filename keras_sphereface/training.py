@@ -18,8 +18,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_sphereface import angular, backbones, export, pipeline, records
-from keras_sphereface.augmentation import Augmentation
+from keras_sphereface import angular, augmentation, backbones, export, pipeline, records
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.datasets import generated_records
 from keras_sphereface.family import HEADS, make_head
@@ -122,9 +121,8 @@ def check_settings(config: TrainConfig) -> None:
         **dict.fromkeys(("batch_size", "total_steps", "log_steps"), (1, math.inf)),
         **dict.fromkeys(("checkpoint_steps", "embedding_size"), (1, math.inf)),
         **dict.fromkeys(("epochs", "learning_rate", "weight_decay"), (0, math.inf)),
-        **dict.fromkeys(("shift", "rotation"), (0, math.inf)),
-        **dict.fromkeys(("momentum", "zoom"), (0, 0.999)),
-        **dict.fromkeys(("brightness", "contrast", "erase"), (0, 1)),
+        "momentum": (0, 0.999),
+        **augmentation.RANGES,
     }
     for name, (low, high) in ranges.items():
         value = getattr(config, name)
@@ -336,8 +334,8 @@ def _check_finite(loss, step, config):
 
 
 def _augmentation(config):
-    return Augmentation(
-        **{name: getattr(config, name) for name in Augmentation._fields if name != "flip"}
+    return augmentation.Augmentation(
+        **{name: getattr(config, name) for name in augmentation.RANGES}
     )
 
 

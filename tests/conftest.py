@@ -11,7 +11,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 import hypothesis
 import pytest
 
-from keras_sphereface import synthetic
+from keras_sphereface import records, synthetic
 from keras_sphereface.config import RecordsConfig
 from keras_sphereface.conversion import make_records
 
@@ -20,6 +20,15 @@ hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def records_of(folder: Path) -> list[records.Record]:
+    """All records of a folder, in the order of its shards."""
+    return [
+        records.deserialize(example)
+        for shard in records.read_info(folder).shards
+        for example in records.read_records(folder / shard.file)
+    ]
 
 
 @pytest.fixture(scope="session")

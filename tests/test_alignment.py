@@ -32,6 +32,19 @@ def test_similarity_is_the_least_squares_one():
     assert error(matrix) <= error(np.array([[a * 1.01, -b, c], [b, a * 1.01, d]]))
 
 
+def test_similarity_of_many_faces_is_that_of_each():
+    rng = np.random.default_rng(1)
+    faces = rng.uniform(0, 100, (3, 7, 5, 2))
+    matrices = alignment.similarity(faces, alignment.template())
+    assert matrices.shape == (3, 7, 2, 3)
+    for i, j in np.ndindex(3, 7):
+        one = alignment.similarity(faces[i, j], alignment.template())
+        np.testing.assert_allclose(matrices[i, j], one, rtol=1e-9, atol=1e-9)
+    target = rng.uniform(0, 100, (3, 7, 5, 2))
+    of_each = alignment.similarity(faces, target)
+    np.testing.assert_allclose(of_each[2, 3], alignment.similarity(faces[2, 3], target[2, 3]))
+
+
 @pytest.mark.parametrize("points", [np.ones((5, 2)), np.full((5, 2), np.nan)])
 def test_similarity_refuses_points_without_extent(points):
     with pytest.raises(ValueError, match="not all in one place"):

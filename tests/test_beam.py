@@ -13,6 +13,7 @@ import keras_sphereface
 from keras_sphereface import beam, conversion, datasets, images, lists, records
 from keras_sphereface.config import RecordsConfig
 from keras_sphereface.parallel import DATA_ONLY
+from tests.conftest import records_of
 from tests.test_sources import as_list, as_recordio, as_tar_gz, as_tars
 
 SEVERAL = (
@@ -54,14 +55,11 @@ def messy(faces, tmp_path_factory):
 
 def contents(folder):
     info = records.read_info(folder)
-    found = []
-    for shard in info.shards:
-        found += map(records.deserialize, records.read_records(folder / shard.file))
     tables = {}
     for name in (records.LABELS_FILE, records.DROPPED_FILE, records.DUPLICATES_FILE):
         with open(folder / name, newline="") as file:
             tables[name] = list(csv.reader(file))
-    return info, sorted(found), tables
+    return info, sorted(records_of(folder)), tables
 
 
 def assert_the_same(tmp_path, options, **settings):

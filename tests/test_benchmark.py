@@ -4,14 +4,19 @@ import json
 import shutil
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
 
-from keras_sphereface import benchmark, hlo, images
-from keras_sphereface.config import ConvergenceBenchmarkConfig, HeadBenchmarkConfig
+from keras_sphereface import benchmark, benchmark_data, hlo, images, measuring
+from keras_sphereface.config import (
+    ConvergenceBenchmarkConfig,
+    DataBenchmarkConfig,
+    HeadBenchmarkConfig,
+)
 from tests.conftest import ROOT
 
 SMALL = {"batch_size": 8, "embedding_size": 16, "repeats": 2}
@@ -135,3 +140,39 @@ def test_jax_runs_a_program_and_checks_its_result(tmp_path):
     result = run_hlo(tmp_path / "absent.hlo")
     assert result.returncode == 2
     assert "there is no such file" in result.stderr
+
+
+@pytest.mark.slow
+def test_the_data_benchmark_measures_every_case(tmp_path):
+    config = DataBenchmarkConfig(out=str(tmp_path), num_images=130, memory_images=150, repeats=1)
+    text = benchmark.run("data", config)
+    table = pd.read_csv(tmp_path / "data.csv")
+    assert table["case"].tolist() == [case for case, *_ in benchmark_data.COMPARISONS]
+    assert (table[["images_per_second", "base_per_second", "ratio"]] > 0).all(axis=None)
+    assert (tmp_path / "data.md").read_text() == text
+    megabytes = int(text.splitlines()[-1].split("|")[2])
+    assert 30 < megabytes < 1000
+
+
+def test_quartiles_and_turns():
+    assert measuring.quartiles(np.arange(5)) == (1.0, 2.0, 3.0)
+    calls = []
+    cases = [lambda: calls.append(0), lambda: (calls.append(1), time.sleep(0.05))]
+    rows = np.array(list(measuring.in_turns(cases, 3, np.random.default_rng(0))))
+    assert rows.shape == (3, 2)
+    assert sorted(calls) == [0, 0, 0, 1, 1, 1]
+    assert np.all(rows[:, 1] >= 0.05)
+    assert np.all(rows[:, 0] < 0.05)
+
+
+@pytest.mark.slow
+def test_the_memory_of_children_counts():
+    program = (
+        "import subprocess, sys, time\n"
+        "child = 'import time; held = b\"x\" * 10**8; time.sleep(2)'\n"
+        "subprocess.run([sys.executable, '-c', child])\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", program])
+    with measuring.most_memory(process.pid) as peak:
+        process.wait()
+    assert 1e8 < peak[0] < 2e8

@@ -5,10 +5,10 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
 
-from keras_sphereface import alignment, conversion, datasets, images, lists, preprocessing, records
+from keras_sphereface import alignment, conversion, datasets, images, lists, records
 from keras_sphereface.config import RecordsConfig
+from tests.conftest import records_of
 
 
 def convert(source, out, **settings):
@@ -17,14 +17,10 @@ def convert(source, out, **settings):
 
 def read(folder):
     """{key: (label, identity, pixels)}, in the order of the shards."""
-    contents = {}
-    for shard in records.read_info(folder).shards:
-        for record in tf.data.TFRecordDataset(str(folder / shard.file)):
-            parsed = preprocessing.parse_record(record)
-            key = parsed["key"].numpy().decode()
-            pixels = images.decode(parsed["image"].numpy())
-            contents[key] = int(parsed["label"]), parsed["identity"].numpy().decode(), pixels
-    return contents
+    return {
+        record.key: (record.label, record.identity, images.decode(record.image))
+        for record in records_of(folder)
+    }
 
 
 @pytest.fixture
@@ -77,10 +73,7 @@ def test_pictures_of_the_right_size_pass_through_byte_for_byte(source, tmp_path)
     face = images.encode(np.random.default_rng(0).integers(0, 256, (112, 96, 3), dtype=np.uint8))
     (source / "person_0001" / "aligned.jpg").write_bytes(face)
     convert(source, tmp_path / "out", num_shards=1)
-    stored = [
-        preprocessing.parse_record(record)["image"].numpy()
-        for record in tf.data.TFRecordDataset(str(tmp_path / "out" / records.shard_name(0, 1)))
-    ]
+    stored = [record.image for record in records_of(tmp_path / "out")]
     assert face in stored
     assert {images.decode(image).shape for image in stored} == {(112, 96, 3)}
 

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from keras_sphereface import datasets, records
+from keras_sphereface import datasets, images, records
+from keras_sphereface.config import RecordsConfig
 from tests.conftest import ROOT
 
 
@@ -61,6 +62,28 @@ def test_the_tool_needs_no_tensorflow(faces, tmp_path):
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
+def test_real_faces_are_drawn_on_a_contact_sheet(real_faces):
+    # In a folder that stays, so that people can look at it.
+    folder = ROOT / "runs" / "tests"
+    folder.mkdir(parents=True, exist_ok=True)
+    sheet, data = folder / "contact_sheet.png", real_faces / "lfw_dev"
+    config = RecordsConfig(
+        source=str(data / "images"),
+        landmarks=str(data / "landmarks.txt"),
+        out=str(folder / "records"),
+        contact_sheet=str(sheet),
+        overwrite=True,
+    )
+    info = datasets.convert(config)
+    assert (info.num_images, info.num_classes, info.warnings) == (8085, 3000, ())
+    assert info.dropped_by_reason == {"no landmarks": 1}
+    height, width = images.decode(sheet.read_bytes()).shape[:2]
+    assert width > 12 * 96
+    assert height > 16 * 112
+    shutil.rmtree(folder / "records")
 
 
 def test_generated_records_follow_the_faces_they_are_made_of(tmp_path):

@@ -1,4 +1,6 @@
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -49,6 +51,41 @@ def test_exif_rotation_is_undone():
 def test_damaged_bytes_are_refused(damaged):
     with pytest.raises(images.UnreadableImage):
         images.decode(damaged)
+
+
+def huge_png(side):
+    """A few bytes that say they are a picture of side x side pixels."""
+
+    def chunk(kind, content):
+        checksum = zlib.crc32(kind + content)
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    rest = chunk(b"IDAT", zlib.compress(bytes(10))) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + header + rest
+
+
+@pytest.mark.parametrize("side", [8_100, 11_000, 50_000])
+def test_pictures_of_too_many_pixels_are_refused_unread(side):
+    for read in (images.decode, lambda encoded: images.fit(encoded, (side, side))):
+        with pytest.raises(images.UnreadableImage, match="pixels"):
+            read(huge_png(side))
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "BMP"])
+def test_a_picture_that_is_cut_does_not_pass_through(format_):
+    whole = encoded(format_=format_, size=(60, 40))
+    assert images.fit(whole, (40, 60)) == whole
+    for end in (len(whole) // 2, len(whole) * 9 // 10):
+        with pytest.raises(images.UnreadableImage):
+            images.fit(whole[:end], (40, 60))
+
+
+@pytest.mark.parametrize("format_", ["JPEG", "PNG", "BMP", "WEBP", "PPM"])
+def test_pictures_are_known_by_their_first_bytes(format_):
+    assert images.looks_like_picture(encoded(format_=format_))
+    assert not images.looks_like_picture(b"RIFFxxxxWAVE")
+    assert not images.looks_like_picture(bytes(100))
 
 
 def test_only_right_size_and_format_pass_through():

@@ -17,7 +17,7 @@ LEVELS = [
     | {"contact_sheet", "measuring"},
     {"heads", "hlo", "augmentation", "archives", "synthetic", "export", "detection", "doubts"}
     | {"exclusions", "plan", "least"},
-    {"layers", "guard", "pipeline", "sources", "preparation"},
+    {"layers", "guard", "pipeline", "sources", "preparation", "preprocessing_layer"},
     {"description"},
     {"conversion"},
     {"beam"},

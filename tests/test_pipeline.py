@@ -1,15 +1,65 @@
+"""Records as batches: everything once an epoch, seeded, continued anywhere, shared by workers."""
+
+import json
+import shutil
+from pathlib import Path
+
+import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from PIL import Image
 
-from keras_sphereface import images, pipeline, records
+from keras_sphereface import ASoftmax, FacePreprocessing, images, pipeline, records
 from keras_sphereface.augmentation import Augmentation
+from keras_sphereface.config import RecordsConfig
+from keras_sphereface.conversion import make_records
 
-EVERYTHING = Augmentation(shift=4, zoom=0.1, rotation=8, brightness=0.2, contrast=0.3, erase=0.5)
+EVERYTHING = Augmentation(
+    shift=4,
+    zoom=0.1,
+    rotation=8,
+    brightness=0.2,
+    contrast=0.3,
+    erase=0.5,
+    crop=0.2,
+    saturation=0.5,
+    low_resolution=0.5,
+)
+CACHES = ["", "memory", "file"]
 
 
 def take(folder, steps, **arguments):
     dataset = pipeline.training_batches(folder, **{"batch_size": 8, "seed": 0, **arguments})
     return list(dataset.take(steps).as_numpy_iterator())
+
+
+def keys(folder, steps, **arguments):
+    """What `take` gives without augmentation, each picture as a number of its own: (steps, B)."""
+    pictures = [images for images, _ in take(folder, steps, augment=None, **arguments)]
+    return np.array([[hash(picture.tobytes()) for picture in batch] for batch in pictures])
+
+
+@pytest.fixture(scope="module")
+def one_shard(faces, tmp_path_factory) -> Path:
+    """The 30 pictures of `records_folder` in a single shard."""
+    out = tmp_path_factory.mktemp("one") / "records"
+    exclude = str(faces / "test_people.txt")
+    settings = {"landmarks": str(faces / "landmarks.txt"), "exclude": exclude, "num_shards": 1}
+    make_records(RecordsConfig(source=str(faces / "images"), out=str(out), **settings))
+    return out
+
+
+@pytest.fixture(params=["records_folder", "one_shard"])
+def folder(request) -> Path:
+    """30 pictures, in three shards or in one."""
+    return request.getfixturevalue(request.param)
+
+
+@pytest.fixture
+def cached(tmp_path):
+    """Arguments of `training_batches` for a kind of cache."""
+    return lambda kind: {"cache": tmp_path / "cache" if kind == "file" else kind}
 
 
 def test_batches_have_shape_range_and_labels(records_folder):
@@ -21,11 +71,41 @@ def test_batches_have_shape_range_and_labels(records_folder):
     assert set(labels) <= set(range(5))
 
 
-def test_every_epoch_holds_every_picture_once_in_a_new_order(records_folder):
-    batches = take(records_folder, 3, batch_size=30, augment=Augmentation(flip=False))
-    epochs = [np.sort(pictures.mean(axis=(1, 2, 3))) for pictures, _ in batches]
-    np.testing.assert_allclose(epochs[1], epochs[0], rtol=1e-6)
-    assert any(np.any(batches[0][1] != other) for _, other in batches[1:])
+@pytest.mark.parametrize("kind", CACHES)
+def test_every_epoch_holds_every_picture_once_in_a_new_order(folder, cached, kind):
+    epochs = keys(folder, 4, batch_size=30, **cached(kind))
+    assert len(set(epochs[0])) == 30
+    for epoch in epochs[1:]:
+        np.testing.assert_array_equal(np.sort(epoch), np.sort(epochs[0]))
+    assert len(np.unique(epochs, axis=0)) == 4
+
+
+def test_the_files_come_in_a_new_order_each_epoch(records_folder, monkeypatch):
+    monkeypatch.setattr(pipeline, "SHUFFLE_PICTURES", 1)
+    monkeypatch.setattr(pipeline, "FILES_AT_ONCE", 1)
+    epochs = keys(records_folder, 20, batch_size=30)
+    assert len({epoch[0] for epoch in epochs}) == 3
+    np.testing.assert_array_equal(np.sort(epochs[1]), np.sort(epochs[0]))
+
+
+def test_batches_run_on_over_the_end_of_an_epoch_and_never_end(folder):
+    dataset = pipeline.training_batches(folder, 8, seed=0)
+    assert int(dataset.cardinality()) == tf.data.INFINITE_CARDINALITY
+    stream = keys(folder, 15).ravel()
+    assert len(stream) == 120
+    for epoch in stream.reshape(4, 30):
+        assert len(set(epoch)) == 30
+
+
+def test_without_augmentation_pictures_are_the_plain_bytes(records_folder):
+    pictures, labels = take(records_folder, 1, batch_size=30, augment=None)[0]
+    scaled, same_labels = take(records_folder, 1, batch_size=30, augment=Augmentation(flip=False))[
+        0
+    ]
+    assert pictures.dtype == np.uint8
+    assert labels.dtype == np.int32
+    np.testing.assert_allclose(scaled, (pictures.astype(np.float64) - 127.5) / 128)
+    np.testing.assert_array_equal(labels, same_labels)
 
 
 @pytest.mark.parametrize("augment", [Augmentation(), EVERYTHING])
@@ -37,12 +117,118 @@ def test_the_same_seed_gives_the_same_batches_and_another_seed_others(records_fo
     assert np.any(first[0][0] != other[0][0])
 
 
-def test_a_stream_continues_where_it_was_left(records_folder):
-    whole = take(records_folder, 7, augment=EVERYTHING)
-    rest = take(records_folder, 2, start_step=5, augment=EVERYTHING)
-    for (ours, labels), (theirs, their_labels) in zip(whole[5:], rest, strict=True):
-        np.testing.assert_array_equal(ours, theirs)
-        np.testing.assert_array_equal(labels, their_labels)
+@pytest.mark.parametrize("kind", ["memory", "file"])
+def test_a_cache_gives_the_same_batches_each_time(folder, cached, kind):
+    first = keys(folder, 9, **cached(kind))
+    np.testing.assert_array_equal(keys(folder, 9, **cached(kind)), first)
+    assert np.any(keys(folder, 9, seed=1, **cached(kind)) != first)
+
+
+def test_the_global_seed_plays_no_part(folder):
+    tf.random.set_seed(0)
+    first = keys(folder, 5)
+    tf.random.set_seed(5)
+    np.testing.assert_array_equal(keys(folder, 5), first)
+
+
+@pytest.mark.parametrize("augment", [EVERYTHING, None])
+def test_a_stream_continues_where_it_was_left(folder, augment):
+    whole = take(folder, 17, augment=augment)
+    for start in (0, 3, 4, 15):  # 3 ends in the second epoch, 15 begins the fifth
+        rest = take(folder, 2, start_step=start, augment=augment)
+        for (ours, labels), (theirs, their_labels) in zip(whole[start:], rest, strict=False):
+            np.testing.assert_array_equal(ours, theirs)
+            np.testing.assert_array_equal(labels, their_labels)
+
+
+@pytest.mark.parametrize("kind", CACHES)
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_a_stream_continues_with_caches_and_workers(folder, cached, kind, num_workers):
+    arguments = {"num_workers": num_workers, "worker": num_workers - 1, **cached(kind)}
+    whole = keys(folder, 13, **arguments)
+    np.testing.assert_array_equal(keys(folder, 2, start_step=11, **arguments), whole[11:])
+
+
+def test_continuing_reads_nothing_of_the_epochs_before(records_folder):
+    """A million epochs in, reading them would take hours."""
+    first = keys(records_folder, 4, start_step=30_000_000)
+    np.testing.assert_array_equal(keys(records_folder, 2, start_step=30_000_002), first[2:])
+
+
+@pytest.mark.parametrize("num_workers", [2, 3, 4])
+@pytest.mark.parametrize("kind", CACHES)
+def test_workers_share_the_records_and_the_batch(folder, cached, kind, num_workers):
+    # Three shards: whole files for two and three workers, every fourth record for four.
+    everything = set(keys(folder, 1, batch_size=30).ravel())
+    parts = []
+    for worker in range(num_workers):
+        arguments = {"batch_size": 12, "num_workers": num_workers, "worker": worker}
+        stream = keys(folder, 40, **arguments, **cached(kind))
+        assert stream.shape == (40, 12 // num_workers)
+        np.testing.assert_array_equal(keys(folder, 40, **arguments, **cached(kind)), stream)
+        part = set(stream.ravel())
+        # An epoch of a worker is its part, whole.
+        epochs = stream.ravel()[: 3 * len(part)].reshape(3, len(part))
+        assert all(set(epoch) == part for epoch in epochs)
+        parts.append(part)
+    assert sum(map(len, parts)) == 30
+    assert set.union(*parts) == everything
+
+
+def test_workers_draw_their_augmentation_apart(tmp_path):
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (112, 96, 3), np.uint8))
+    for i in range(4):
+        (tmp_path / "images" / f"person_{i}").mkdir(parents=True)
+        picture.save(tmp_path / "images" / f"person_{i}" / "same.png")
+    make_records(RecordsConfig(source=str(tmp_path / "images"), out=str(tmp_path / "records")))
+    arguments = {"batch_size": 4, "num_workers": 2, "augment": Augmentation(shift=4)}
+    drawn = [
+        images
+        for worker in (0, 1)
+        for images, _ in take(tmp_path / "records", 3, worker=worker, **arguments)
+    ]
+    assert len(np.unique(np.concatenate(drawn), axis=0)) == 12
+
+
+def test_shards_without_records_are_no_workers_part(records_folder, tmp_path):
+    shutil.copytree(records_folder, tmp_path / "records")
+    path = tmp_path / "records" / "dataset.json"
+    info = json.loads(path.read_text())
+    (tmp_path / "records" / "empty.tfrecord").write_bytes(b"")
+    info["shards"].insert(
+        1, {"file": "empty.tfrecord", "num_images": 0, "num_bytes": 0, "sha256": ""}
+    )
+    path.write_text(json.dumps(info))
+    for worker in range(4):
+        assert keys(tmp_path / "records", 20, num_workers=4, worker=worker).shape == (20, 2)
+
+
+@pytest.mark.parametrize("kind", CACHES)
+def test_a_shard_that_lost_records_is_noticed(records_folder, cached, kind, tmp_path):
+    copy = tmp_path / "records"
+    shutil.copytree(records_folder, copy)
+    shards = [copy / shard.file for shard in records.read_info(copy).shards]
+    kept = list(tf.data.TFRecordDataset(str(shards[0])).take(4).as_numpy_iterator())
+    with tf.io.TFRecordWriter(str(shards[0])) as writer:
+        for record in kept:
+            writer.write(record)
+    with pytest.raises(tf.errors.FailedPreconditionError, match="30 elements"):
+        keys(copy, 8, **cached(kind))
+
+
+def test_caches_of_other_records_or_workers_are_other_files(records_folder, one_shard, tmp_path):
+    for folder, num_workers in ((records_folder, 1), (one_shard, 1), (one_shard, 2)):
+        keys(folder, 20, cache=tmp_path, num_workers=num_workers)
+    assert len(list(tmp_path.glob("*.index"))) == 3
+
+
+def test_a_cache_is_read_in_place_of_the_records(records_folder, tmp_path):
+    copy, cache = tmp_path / "records", tmp_path / "cache"
+    shutil.copytree(records_folder, copy)
+    first = keys(copy, 9, cache=cache)
+    for shard in records.read_info(copy).shards:
+        (copy / shard.file).write_bytes(b"")
+    np.testing.assert_array_equal(keys(copy, 9, cache=cache), first)
 
 
 def test_about_half_of_the_pictures_are_mirrored(records_folder):
@@ -65,39 +251,25 @@ def test_evaluation_counts_and_orders_every_picture(records_folder):
     np.testing.assert_array_equal(np.bincount(labels), [6] * 5)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"batch_size": 0}, "from 1 to .* 30. Received: batch_size=0"),
+        ({"num_workers": 3}, "divide `batch_size`. Received: num_workers=3, batch_size=8"),
+        ({"num_workers": 0}, "Received: num_workers=0"),
+        ({"worker": 1}, "from 0 to num_workers - 1, 0. Received: worker=1"),
+        ({"num_workers": 2, "worker": -1}, "Received: worker=-1"),
+        ({"start_step": -1}, "Received: start_step=-1"),
+    ],
+)
+def test_bad_arguments_are_refused(records_folder, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        take(records_folder, 1, **arguments)
+
+
 def test_a_batch_larger_than_the_data_is_refused(records_folder):
     with pytest.raises(ValueError, match=r"from 1 to .* 30. Received: batch_size=31"):
         pipeline.training_batches(records_folder, 31, seed=0)
-
-
-def batch(num=6):
-    return np.random.default_rng(0).integers(0, 256, (num, 20, 16, 3), dtype=np.uint8)
-
-
-@pytest.mark.parametrize("name", Augmentation._fields[1:])
-def test_each_augmentation_changes_pictures_and_keeps_their_range(name):
-    augment = Augmentation(flip=False, **{name: 0.5})
-    changed = augment(batch(), seed=(0, 1)).numpy()
-    assert changed.shape == (6, 20, 16, 3)
-    assert changed.min() >= 0
-    assert changed.max() <= 255
-    assert np.all(np.any(changed != batch(), axis=(1, 2, 3)))
-    assert not np.array_equal(changed, augment(batch(), seed=(0, 2)))
-
-
-def test_no_augmentation_is_the_identity():
-    np.testing.assert_array_equal(Augmentation(flip=False)(batch(), seed=(0, 1)), batch())
-
-
-def test_a_shift_moves_the_picture_by_at_most_so_many_pixels():
-    pictures = np.zeros((32, 21, 21, 3), np.uint8)
-    pictures[:, 10, 10] = 255
-    moved = Augmentation(flip=False, shift=3)(pictures, seed=(0, 1)).numpy()[..., 0]
-    y, x = np.mgrid[:21, :21]
-    centres = np.stack([(moved * axis).sum((1, 2)) / moved.sum((1, 2)) for axis in (x, y)])
-    assert np.abs(centres - 10).max() <= 3.01
-    assert np.abs(centres - 10).max() > 1.5
-    assert np.all(centres.std(axis=1) > 1)
 
 
 def test_interleaving_does_not_lose_the_count(records_folder):
@@ -110,3 +282,43 @@ def test_interleaving_does_not_lose_the_count(records_folder):
         ).as_numpy_iterator()
     }
     assert sizes == {(112, 96, 3)}
+
+
+@pytest.mark.parametrize("format_", sorted(images.RECORD_FORMATS))
+def test_records_of_every_format_are_read(tmp_path, format_):
+    rng = np.random.default_rng(0)
+    expected = set()
+    for i in range(4):
+        picture = Image.fromarray(rng.integers(0, 256, (112, 96, 3), dtype=np.uint8))
+        path = tmp_path / "images" / f"person_{i % 2}" / f"{i}.{format_.lower()}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(path)
+        expected.add(images.decode(path.read_bytes()).tobytes())
+    make_records(RecordsConfig(source=str(tmp_path / "images"), out=str(tmp_path / "records")))
+    pictures, _ = take(tmp_path / "records", 1, batch_size=4, augment=None)[0]
+    read = {picture.tobytes() for picture in pictures}
+    if format_ == "JPEG":  # another decoder, a few grey levels apart
+        assert len(read) == 4
+    else:
+        assert read == expected
+
+
+def test_a_model_with_the_layer_learns_from_plain_bytes(records_folder):
+    keras.utils.set_random_seed(0)
+    head = ASoftmax(5, m=1)
+    model = keras.Sequential(
+        [
+            keras.Input((*images.IMAGE_SIZE, 3), dtype="uint8"),
+            FacePreprocessing(brightness=0.1),
+            keras.layers.AveragePooling2D(8),
+            keras.layers.Flatten(),
+            keras.layers.Dense(16),
+            head,
+        ]
+    )
+    model.compile(keras.optimizers.Adam(0.01), loss=head.loss, metrics=["accuracy"])
+    batches = pipeline.training_batches(records_folder, 10, seed=0, augment=None, cache="memory")
+    fit_arguments = {"steps_per_epoch": 15, "epochs": 4, "shuffle": False, "verbose": 0}
+    history = model.fit(batches, **fit_arguments).history
+    assert history["accuracy"][-1] > 0.8 > history["accuracy"][0]
+    assert int(model.layers[0].step.numpy()) == 60

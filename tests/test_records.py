@@ -37,9 +37,9 @@ def test_a_record_is_an_example_and_comes_back(record):
 
 
 def test_tensorflow_parses_a_record():
-    parsed = preprocessing.parse_record(records.serialize(RECORD))
-    assert parsed["label"].numpy() == 300
-    assert parsed["identity"].numpy().decode() == "Zoë"
+    parsed = preprocessing.parse_records([records.serialize(RECORD)] * 2)
+    assert parsed["label"].numpy().tolist() == [300, 300]
+    assert parsed["image"].numpy().tolist() == [RECORD.image] * 2
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])

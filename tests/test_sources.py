@@ -12,10 +12,11 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from keras_sphereface import conversion, records, sources
+from keras_sphereface import conversion, sources
 from keras_sphereface.config import RecordsConfig
 from keras_sphereface.pictures import Dropped, Picture
 from keras_sphereface.preparation import content_of
+from tests.conftest import records_of
 from tests.recordio_writer import pack, write_rec
 
 
@@ -125,11 +126,7 @@ KINDS = {
 def converted(source, out):
     """What a conversion says, and its records in any order."""
     info = conversion.make_records(RecordsConfig(source=str(source), out=str(out), workers=1))
-    found = [
-        records.deserialize(example)
-        for shard in info.shards
-        for example in records.read_records(out / shard.file)
-    ]
+    found = records_of(out)
     return info, found
 
 
