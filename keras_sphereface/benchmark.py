@@ -28,7 +28,7 @@ from keras_sphereface.config import (
 )
 from keras_sphereface.datasets import generated_records
 from keras_sphereface.family import make_head
-from keras_sphereface.measuring import in_new_process, in_turns, machine, quartiles
+from keras_sphereface.measuring import in_new_process, in_turns, machine, quartiles, timed
 from keras_sphereface.progress import progress_bar
 
 DENSE = "Dense + cross-entropy"
@@ -136,7 +136,7 @@ def measure_times(
         del results
 
     rng = np.random.default_rng(config.seed)
-    turns = in_turns([functools.partial(run, step) for step in steps], rounds, rng)
+    turns = in_turns([functools.partial(timed, run, step) for step in steps], rounds, rng)
     return np.array(list(turns))
 
 

@@ -21,17 +21,17 @@ from keras_sphereface import images, least, lists, pipeline, records, synthetic
 from keras_sphereface.augmentation import Augmentation
 from keras_sphereface.config import DataBenchmarkConfig, RecordsConfig
 from keras_sphereface.conversion import CHUNK, make_records
-from keras_sphereface.measuring import in_turns, machine, most_memory, quartiles
+from keras_sphereface.measuring import in_turns, machine, most_memory, quartiles, timed
 from keras_sphereface.parallel import DATA_ONLY, ordered_map
 from keras_sphereface.progress import progress_bar
 
 DECODE_ENCODE, WITH_ALIGNMENT = "decode + encode", "conversion with alignment"
 COPY, COPY_ALL = "copying the files", "copying the files, all cores"
 WITHOUT_ALIGNMENT = "conversion without alignment"
-DECODE, PIPELINE = "tf.io.decode_jpeg", "pipeline, uint8"
+DECODE, PIPELINE = "tf.io.decode_jpeg, in batches", "pipeline, uint8"
 PIPELINE_FLOAT = "pipeline, float32, flipped and scaled"
 PEOPLE, EACH = 40, 50  # generated faces; each is there under several names
-BATCH = 128
+BATCH, WARM_BATCHES = 128, 40
 SMALL_SIZE, SMALL_EACH = (56, 48), 100
 
 
@@ -142,47 +142,55 @@ def make_inputs(config: DataBenchmarkConfig, folder: Path) -> Inputs:
     return inputs
 
 
-def make_cases(inputs: Inputs, work: Path, seed: int) -> dict[str, Callable[[], None]]:
-    """{name: what is timed}; each begins with an empty `work` folder."""
+def make_cases(inputs: Inputs, work: Path, seed: int) -> dict[str, Callable[[], float]]:
+    """{name: what measures it}, in seconds for all pictures; `work` is a folder to write to."""
     source = sorted(inputs.source.glob("*/*"))
     aligned = sorted(inputs.aligned.glob("*/*"))
-    encoded = [record.image for record in _records_of(inputs.records)]
-    decoded = tf.data.Dataset.from_tensor_slices(encoded).map(
-        lambda image: tf.io.decode_jpeg(image, channels=3), num_parallel_calls=tf.data.AUTOTUNE
-    )
-    num_batches = len(encoded) // BATCH
     cores = os.cpu_count() or 1
 
-    def in_work(function: Callable, *arguments: Any, **settings: Any) -> Callable[[], None]:
-        def run() -> None:
-            shutil.rmtree(work, ignore_errors=True)
-            function(*arguments, **settings)
+    def in_work(function, *arguments, **settings):
+        shutil.rmtree(work, ignore_errors=True)
+        return timed(function, *arguments, **settings)
 
-        return run
-
-    def convert(**settings):
-        make_records(RecordsConfig(out=str(work), seed=seed, workers=cores, **settings))
-
-    def read(augment):
-        # Batches run on over the end of an epoch: the last one is left out.
-        batches = pipeline.training_batches(inputs.records, BATCH, seed, augment=augment)
-        _exhaust(batches.take(num_batches))
+    def convert(folder, **settings):
+        config = RecordsConfig(
+            source=str(folder), out=str(work), seed=seed, workers=cores, **settings
+        )
+        return in_work(make_records, config)
 
     def copy(workers):
-        _over(workers, functools.partial(least.copy, work), aligned)
+        return in_work(_over, workers, functools.partial(least.copy, work), aligned)
 
+    encoded = [record.image for record in _records_of(inputs.records)]
+    decoded = tf.data.Dataset.from_tensor_slices(encoded).repeat()
+    decoded = decoded.map(
+        lambda image: tf.io.decode_jpeg(image, channels=3), num_parallel_calls=tf.data.AUTOTUNE
+    )
+    batches = functools.partial(pipeline.training_batches, inputs.records, BATCH, seed)
+    read = functools.partial(_seconds_of, num_images=len(encoded))
     return {
-        DECODE: lambda: _exhaust(decoded.take(num_batches * BATCH)),
-        PIPELINE: lambda: read(None),
-        PIPELINE_FLOAT: lambda: read(Augmentation()),
-        DECODE_ENCODE: lambda: _over(cores, least.decode_and_encode, source),
-        WITH_ALIGNMENT: in_work(
-            convert, source=str(inputs.source), landmarks=str(inputs.landmarks)
-        ),
-        COPY: in_work(copy, 1),
-        COPY_ALL: in_work(copy, cores),
-        WITHOUT_ALIGNMENT: in_work(convert, source=str(inputs.aligned)),
+        DECODE: lambda: read(decoded.batch(BATCH).prefetch(tf.data.AUTOTUNE)),
+        PIPELINE: lambda: read(batches(augment=None)),
+        PIPELINE_FLOAT: lambda: read(batches(augment=Augmentation())),
+        DECODE_ENCODE: lambda: timed(_over, cores, least.decode_and_encode, source),
+        WITH_ALIGNMENT: lambda: convert(inputs.source, landmarks=str(inputs.landmarks)),
+        COPY: lambda: copy(1),
+        COPY_ALL: lambda: copy(cores),
+        WITHOUT_ALIGNMENT: lambda: convert(inputs.aligned),
     }
+
+
+def _seconds_of(dataset: tf.data.Dataset, num_images: int) -> float:
+    """What the batches of so many pictures take, once the buffers hold no more than they will."""
+    batches, count = iter(dataset), -(-num_images // BATCH)
+    for _ in range(min(WARM_BATCHES, count)):
+        next(batches)
+
+    def read():
+        for _ in range(count):
+            next(batches)
+
+    return timed(read) * num_images / (count * BATCH)
 
 
 def measure_memory(num_images: int, folder: Path, seed: int) -> int:
@@ -259,11 +267,6 @@ def _first(known: Sequence, number: int) -> Iterator[tuple[int, Any]]:
 def _records_of(folder: Path) -> Iterator[records.Record]:
     for shard in records.read_info(folder).shards:
         yield from map(records.deserialize, records.read_records(folder / shard.file))
-
-
-def _exhaust(dataset: tf.data.Dataset) -> None:
-    for _ in dataset:
-        pass
 
 
 def _over(workers: int, function: Callable[[list[Path]], None], files: list[Path]) -> None:

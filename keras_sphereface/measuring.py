@@ -31,16 +31,21 @@ def quartiles(ratios: np.ndarray) -> tuple[float, float, float]:
 
 
 def in_turns(
-    cases: Sequence[Callable[[], Any]], rounds: int, rng: np.random.Generator
+    cases: Sequence[Callable[[], float]], rounds: int, rng: np.random.Generator
 ) -> Iterator[np.ndarray]:
-    """Seconds (cases,) of each round; in a round all cases take turns, in ever new order."""
+    """What the cases return, (cases,), of each round; in one all take turns, in ever new order."""
     for _ in range(rounds):
         row = np.zeros(len(cases))
         for i in rng.permutation(len(cases)):
-            start = time.perf_counter()
-            cases[i]()
-            row[i] = time.perf_counter() - start
+            row[i] = cases[i]()
         yield row
+
+
+def timed(function: Callable[..., Any], *arguments: Any, **settings: Any) -> float:
+    """The seconds that a call takes."""
+    start = time.perf_counter()
+    function(*arguments, **settings)
+    return time.perf_counter() - start
 
 
 @contextlib.contextmanager

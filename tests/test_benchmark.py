@@ -157,7 +157,10 @@ def test_the_data_benchmark_measures_every_case(tmp_path):
 def test_quartiles_and_turns():
     assert measuring.quartiles(np.arange(5)) == (1.0, 2.0, 3.0)
     calls = []
-    cases = [lambda: calls.append(0), lambda: (calls.append(1), time.sleep(0.05))]
+    cases = [
+        lambda: measuring.timed(calls.append, 0),
+        lambda: measuring.timed(lambda: (calls.append(1), time.sleep(0.05))),
+    ]
     rows = np.array(list(measuring.in_turns(cases, 3, np.random.default_rng(0))))
     assert rows.shape == (3, 2)
     assert sorted(calls) == [0, 0, 0, 1, 1, 1]

@@ -1,7 +1,8 @@
-"""Measure the heads or their convergence; `benchmark.py head --help` lists the flags.
+"""Measure heads, convergence or the data path; `benchmark.py head --help` lists the flags.
 
 python tools/benchmark.py head --out runs/benchmark
 python tools/benchmark.py convergence --out runs/convergence
+python tools/benchmark.py data --out runs/data
 """
 
 from keras_sphereface.benchmark import COMMANDS, run
