@@ -1,5 +1,6 @@
 """Pictures in zip and tar archives of class folders, read without unpacking them."""
 
+import lzma
 import stat
 import tarfile
 import zipfile
@@ -9,24 +10,26 @@ from pathlib import PurePosixPath
 from typing import BinaryIO
 
 from keras_sphereface.images import IMAGE_SUFFIXES, looks_like_picture
-from keras_sphereface.pictures import MAX_PICTURE_BYTES, Dropped, Picture, Span
+from keras_sphereface.pictures import MAX_PICTURE_BYTES, TOO_LARGE, Dropped, Picture, Span
 
 ZIP, TAR = "zip archive", "tar archive"
-_LOCAL_HEADER = 30  # bytes before the name of an entry
+MAX_NAME_BYTES = 2**16  # of the name of an entry and all that is said of it
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError)
+_LOST = "the archive is damaged, and what follows is lost"
 
 
-def zip_pictures(file: BinaryIO, name: str) -> Iterator[Picture | Dropped]:
+def zip_pictures(file: BinaryIO, name: str, prefix: str = "") -> Iterator[Picture | Dropped]:
     """The pictures of .../IDENTITY/IMAGE in a zip archive, in the archive's order.
 
-    The key of a picture is IDENTITY/IMAGE, whatever folders lie above. The directory of the
-    archive is held in memory, half a kilobyte an entry.
+    The key of a picture is IDENTITY/IMAGE, whatever folders lie above, and without `prefix`. The
+    directory of the archive is held in memory, half a kilobyte an entry.
 
     Raises:
         ValueError: if the archive is damaged or encrypted, or an entry would climb out of it.
     """
     try:
         archive = zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, OSError, ValueError) as error:
+    except (*_DAMAGE, NotImplementedError, ValueError) as error:
         raise ValueError(
             f"{name} is not a zip archive that can be read. Received: {error}"
         ) from None
@@ -41,7 +44,7 @@ def zip_pictures(file: BinaryIO, name: str) -> Iterator[Picture | Dropped]:
         elif stat.S_ISLNK(entry.external_attr >> 16):
             yield Dropped(place[0], "a link")
         elif entry.file_size > MAX_PICTURE_BYTES:
-            yield Dropped(place[0], f"more than {MAX_PICTURE_BYTES} bytes")
+            yield Dropped(place[0], TOO_LARGE)
         else:
             yield _inflated(archive, entry, *place)
 
@@ -51,12 +54,12 @@ def _inflated(archive, entry, key, identity):
         with archive.open(entry) as stored:
             # One byte more than it says: what a bomb holds beyond is not read.
             content = stored.read(entry.file_size + 1)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, OSError, ValueError):
+    except (*_DAMAGE, NotImplementedError, ValueError):
         return Dropped(key, "the archive is damaged here")
     return _picture(key, identity, content)
 
 
-def tar_pictures(file: BinaryIO, name: str) -> Iterator[Picture | Dropped]:
+def tar_pictures(file: BinaryIO, name: str, prefix: str = "") -> Iterator[Picture | Dropped]:
     """The pictures of .../IDENTITY/IMAGE in a tar archive, compressed or not, in its order.
 
     Raises:
@@ -65,8 +68,8 @@ def tar_pictures(file: BinaryIO, name: str) -> Iterator[Picture | Dropped]:
     compressed = file.read(263)[257:262] != b"ustar"
     file.seek(0)
     try:
-        archive = tarfile.open(fileobj=file, mode="r:*")
-    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+        archive = tarfile.open(fileobj=file, mode="r:*", tarinfo=_Entry)
+    except _DAMAGE as error:
         raise ValueError(
             f"{name} is not a tar archive that can be read. Received: {error}"
         ) from None
@@ -74,6 +77,8 @@ def tar_pictures(file: BinaryIO, name: str) -> Iterator[Picture | Dropped]:
         try:
             entry = archive.next()
             if entry is None:
+                if not _ends_well(archive):
+                    yield Dropped(name, _LOST)
                 return
             archive.members.clear()  # type: ignore[attr-defined]  # or it would keep them all
             if entry.isdir():
@@ -88,15 +93,41 @@ def tar_pictures(file: BinaryIO, name: str) -> Iterator[Picture | Dropped]:
             elif not entry.isreg():
                 yield Dropped(place[0], "no ordinary file")
             elif entry.size > MAX_PICTURE_BYTES:
-                yield Dropped(place[0], f"more than {MAX_PICTURE_BYTES} bytes")
+                yield Dropped(place[0], TOO_LARGE)
             elif compressed or entry.issparse():
                 content = archive.extractfile(entry)
                 yield _picture(*place, content.read() if content else b"")
             else:
                 yield Picture(*place, Span(name, entry.offset_data, entry.size))
-        except (tarfile.TarError, OSError, EOFError, zlib.error):
-            yield Dropped(name, "the archive is damaged, and what follows is lost")
+        except _DAMAGE:
+            yield Dropped(name, _LOST)
             return
+
+
+class _Entry(tarfile.TarInfo):
+    """An entry of a tar archive whose name is not made to fill the memory."""
+
+    @classmethod
+    def frombuf(cls, buf, encoding, errors):
+        entry = super().frombuf(buf, encoding, errors)
+        if entry.type in _LONG_NAMES and entry.size > MAX_NAME_BYTES:
+            raise ValueError(
+                f"A tar archive must not have entries whose names take more than {MAX_NAME_BYTES} "
+                f"bytes. Received: {entry.size}"
+            )
+        return entry
+
+
+_LONG_NAMES = (
+    *(tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK),
+    *(tarfile.XHDTYPE, tarfile.XGLTYPE, tarfile.SOLARIS_XHDTYPE),
+)
+
+
+def _ends_well(archive) -> bool:
+    """Whether there is an end mark where `tarfile` found no further entry."""
+    archive.fileobj.seek(archive.offset)
+    return archive.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
 
 
 def _picture(key, identity, content):

@@ -6,7 +6,9 @@ apache-beam, the extra `beam`.
 
 Records, labels, counts and drops are those of the local way. What differs: the shard of a record
 follows from the hash of its key alone, so shards are equal only on average; of pictures with the
-same key any one may be kept; and what looks wrong is said at the end.
+same key, and landmarks of the same key, any one may be kept; and what looks wrong is said at the
+end. One worker holds the records of a shard, the names of the people, and the list of what was
+dropped; every worker the names of the people.
 """
 
 import collections
@@ -16,9 +18,10 @@ import io
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
@@ -30,7 +33,7 @@ from keras_sphereface.config import RecordsConfig
 from keras_sphereface.description import describe, write_table
 from keras_sphereface.exclusions import Exclusions, exclusions_of
 from keras_sphereface.order import RANKS, label_order, rank_of
-from keras_sphereface.pictures import MAX_PICTURE_BYTES, Dropped, Picture, Span
+from keras_sphereface.pictures import MAX_PICTURE_BYTES, TOO_LARGE, Dropped, Picture, Span
 from keras_sphereface.plan import SAME_PERSON, TWO_PEOPLE, Duplicate
 from keras_sphereface.preparation import NO_LANDMARKS, Face, preparation_of
 
@@ -38,11 +41,15 @@ DROPPED = "dropped"
 LARGEST_BATCH = 64  # pictures that are prepared in one call
 
 
+UNKNOWN_SIZE = -1  # of a picture that a list file names
+
+
 class Part(NamedTuple):
     """What of a source is read in one go: class folders, a list, or one other file."""
 
     kind: str
     path: str
+    prefix: str = ""  # of keys that are mere numbers
 
 
 def make_records(config: RecordsConfig) -> records.DatasetInfo:
@@ -56,6 +63,9 @@ def make_records(config: RecordsConfig) -> records.DatasetInfo:
         FileExistsError, FileNotFoundError, ValueError: if source or settings cannot be used.
     """
     conversion.check_settings(config)
+    if _is_local(config.source) and _is_local(config.out):
+        places = (Path(os.path.abspath(path)) for path in (config.out, config.source))
+        conversion.check_places(config, *places)
     if _exists(_join(config.out, records.INFO_FILE)):
         raise FileExistsError(
             "The output folder holds records, which a run on Beam does not replace: name a new "
@@ -63,12 +73,31 @@ def make_records(config: RecordsConfig) -> records.DatasetInfo:
         )
     with contextlib.suppress(BeamIOError, OSError):  # it is there already
         FileSystems.mkdirs(config.out)
+    left = [metadata.path for metadata in _match(_join(config.out, "train-*.tfrecord"))]
+    if left:  # by a run that did not come to its end
+        FileSystems.delete(left)
     kind, parts, doubts = parts_of(config.source)
+    with _local_lists(config) as local:
+        exclusions = exclusions_of(local)
     options = PipelineOptions([f"--runner={config.runner}", *config.beam_options])
     with beam.Pipeline(options=options) as pipeline:
-        entries = pipeline | "Parts" >> beam.Create(parts) | "Side by side" >> beam.Reshuffle()
-        entries = entries | "Read" >> beam.ParDo(_Sorted(read)).with_outputs(DROPPED, main="kept")
-        _convert(entries, config, kind, doubts)
+        steps = _Steps(config, exclusions, pipeline)
+        pictures = steps.wanted(steps.sort("Read", steps.spread(parts), read))
+        prepared, labels = steps.prepared(pictures)
+        shards = steps.shards(prepared, labels)
+        _ = (
+            pipeline
+            | "Last" >> beam.Create([_Description(config, kind, exclusions, tuple(doubts))])
+            | beam.Map(
+                _write_description,
+                beam.pvalue.AsList(shards),
+                labels,
+                beam.pvalue.AsIter(tuple(steps.dropped) | "Dropped" >> beam.Flatten()),
+                beam.pvalue.AsDict(steps.left_out),
+                beam.pvalue.AsIter(_copies(prepared)),
+                beam.pvalue.AsSingleton(steps.sample),
+            )
+        )
     with _open(_join(config.out, records.INFO_FILE)) as file:
         return records.info_from_json(file.read().decode(), config.out)
 
@@ -83,17 +112,24 @@ def parts_of(source: str) -> tuple[str, list[Part], tuple[str, ...]]:
         FileNotFoundError, ValueError: if there is nothing of a known kind.
     """
     if _is_local(source):
-        path = Path(source).resolve()
+        path = Path(os.path.abspath(source))
         found = sources.open_source(path)
-        files = [Part(found.kind, str(file)) for file in found.files]
+        root = path if path.is_dir() else path.parent
+        files = [Part(found.kind, str(file), sources.prefix_of(file, root)) for file in found.files]
         return found.kind, files or [Part(found.kind, str(path))], found.doubts
     is_file = "*" in source or _exists(source)
     inside = ("*.rec", "*.parquet", "*/*.parquet")
     for pattern in [source] if is_file else [_join(source, name) for name in inside]:
         paths = [metadata.path for metadata in _match(pattern)]
         if paths:
+            root = os.path.commonpath([path.rpartition("/")[0] for path in paths])
             parts = [
-                Part(sources.kind_of(_head(path)) or sources.LIST_FILE, path) for path in paths
+                Part(
+                    sources.kind_of(_head(path)) or sources.LIST_FILE,
+                    path,
+                    sources.prefix_of(path, root),
+                )
+                for path in paths
             ]
             return " and ".join(sorted({part.kind for part in parts})), parts, ()
     if not _match(_join(source, "*/*"), limit=1):
@@ -119,10 +155,7 @@ def read(part: Part) -> Iterator[Picture | Dropped]:
                 yield Picture(key, identity, Span(path, 0, UNKNOWN_SIZE))
     else:
         with _open(part.path) as file:
-            yield from sources.reader_of(_head(part.path), part.path)(file, part.path)
-
-
-UNKNOWN_SIZE = -1
+            yield from sources.reader_of(_head(part.path), part.path)(file, part.path, part.prefix)
 
 
 def _remote_folders(root: str) -> Iterator[Picture | Dropped]:
@@ -144,16 +177,20 @@ def with_bytes(picture: Picture) -> Iterator[Picture | Dropped]:
     if not isinstance(span, Span):
         yield picture
         return
+    is_listed = span.size == UNKNOWN_SIZE
     try:
         with _open(span.file) as file:
-            is_listed = span.size == UNKNOWN_SIZE
             content = file.read(MAX_PICTURE_BYTES + 1) if is_listed else span.read(file)
+        if len(content) > MAX_PICTURE_BYTES:
+            raise ValueError(TOO_LARGE)
         yield picture._replace(content=content)
-    except (BeamIOError, OSError) as error:
-        missing = span.size == UNKNOWN_SIZE
-        yield Dropped(picture.key, sources.NO_FILE if missing else f"cannot be used: {error}")
     except ValueError as error:
         yield Dropped(picture.key, f"cannot be used: {error}")
+    except (BeamIOError, OSError):
+        # Any other failure is not the picture's: the bundle is done again.
+        if not is_listed or _exists(span.file):
+            raise
+        yield Dropped(picture.key, sources.NO_FILE)
 
 
 class Prepared(NamedTuple):
@@ -176,126 +213,124 @@ class _Sorted(beam.DoFn):
             yield beam.pvalue.TaggedOutput(DROPPED, result) if is_dropped else result
 
 
-def _convert(entries, config, kind, doubts):
-    """Everything between what a source holds and dataset.json."""
-    preparation = preparation_of(config)
-    with _local_lists(config) as local:
-        exclusions = exclusions_of(local)
-    dropped = []
+class _Steps:
+    """The steps of the pipeline, and what they drop on the way.
 
-    def sort(name, collection, function, *sides):
+    Attributes:
+        dropped: collections of `Dropped`.
+        left_out: how many pictures are excluded, by (line of the exclusions, identity).
+        sample: the first pictures in the order of the records, with their bytes.
+    """
+
+    def __init__(self, config: RecordsConfig, exclusions: Exclusions, pipeline: beam.Pipeline):
+        self.config, self.exclusions, self.pipeline = config, exclusions, pipeline
+        self.preparation = preparation_of(config)
+        self.dropped: list = []
+        self.few = f"fewer than {config.min_images} pictures of this person"
+
+    def sort(self, name, collection, function, *sides):
+        """Apply a function that yields what to keep and what to drop; gives what to keep."""
         results = collection | name >> beam.ParDo(_Sorted(function), *sides).with_outputs(
             DROPPED, main="kept"
         )
-        dropped.append(results[DROPPED])
+        self.dropped.append(results[DROPPED])
         return results["kept"]
 
-    dropped.append(entries[DROPPED])
-    kept, excluded = entries["kept"] | "Exclude" >> beam.Partition(
-        lambda picture, _: int(exclusions.excludes(picture)), 2
-    )
-    left_out = (
-        excluded
-        | "Whom" >> beam.Map(lambda p: p.identity if exclusions.excludes_person(p.identity) else "")
-        | "How often" >> beam.combiners.Count.PerElement()
-    )
-    pictures = kept | "By key" >> beam.Map(lambda picture: (picture.key, picture))
-    points = _landmarks(entries["kept"].pipeline, config.landmarks)
-    grouped = {"pictures": pictures, "points": points} | "Same key" >> beam.CoGroupByKey()
-    needed = preparation.align and not config.detect
-    pictures = sort("Landmarks", grouped, lambda group: _join_landmarks(group, needed))
+    def spread(self, parts):
+        """The parts of the source, over the workers."""
+        return self.pipeline | "Parts" >> beam.Create(parts) | "Side by side" >> beam.Reshuffle()
 
-    counts = _count_people(pictures, "Listed")
-    few = counts | beam.Filter(lambda pair: pair[1] < config.min_images)
-    few = beam.pvalue.AsDict(few)
-    reason = f"fewer than {config.min_images} pictures of this person"
-    pictures = sort(
-        "Few",
-        pictures,
-        lambda picture, names: _unless(
-            picture.identity in names, picture, Dropped(picture.key, reason)
-        ),
-        few,
-    )
-
-    pictures = pictures | "Spread" >> beam.Reshuffle()
-    pictures = sort("Bytes", pictures, with_bytes)
-    batches = pictures | beam.BatchElements(max_batch_size=LARGEST_BATCH)
-    prepared = sort("Prepare", batches, _Prepare(preparation, config.seed))
-    prepared = prepared | "Keep" >> beam.Reshuffle()  # what took long is not done again
-
-    people = _count_people(prepared | beam.Map(lambda face: face.picture), "Read")
-    people = (
-        people
-        | "Enough" >> beam.Filter(lambda pair: pair[1] >= config.min_images)
-        | "All" >> beam.combiners.ToList()
-        | "Number" >> beam.Map(_numbered)
-    )
-    labels = beam.pvalue.AsSingleton(people)
-    reason_read = f"{reason} can be read"
-    prepared = sort(
-        "Few read",
-        prepared,
-        lambda face, table: _unless(
-            face.picture.identity not in table, face, Dropped(face.picture.key, reason_read)
-        ),
-        labels,
-    )
-
-    sizes = prepared | beam.Map(lambda face: (1, len(face.face.image) + conversion.EXTRA_BYTES))
-    num_shards = beam.pvalue.AsSingleton(
-        sizes
-        | beam.CombineGlobally(_Sums())
-        | beam.Map(lambda sums: conversion.shards_for(*sums, config.num_shards))
-    )
-    shards = (
-        (
-            prepared | "Place" >> beam.Map(_placed, labels, num_shards),
-            # Shards that no record falls into are there all the same.
-            entries["kept"].pipeline
-            | beam.Create([None])
-            | beam.FlatMap(lambda _, count: [(i, None) for i in range(count)], num_shards),
+    def wanted(self, pictures):
+        """The pictures that are not excluded, one of each key, with landmarks if they need them,
+        and of people who have enough."""
+        exclusions, config = self.exclusions, self.config
+        kept, excluded = pictures | "Exclude" >> beam.Partition(
+            lambda picture, _: int(exclusions.line_for(picture) is not None), 2
         )
-        | beam.Flatten()
-        | "Shard" >> beam.GroupByKey()
-        | "Write" >> beam.Map(_write_shard, num_shards, config.out)
-    )
-    if config.detect:
-        _ = (
-            prepared
-            | beam.Map(lambda f: lists.landmark_line(f.picture.key, f.face.landmarks).rstrip("\n"))
-            | beam.io.WriteToText(
-                _join(config.out, conversion.LANDMARKS_FILE), shard_name_template=""
+        self.left_out = (
+            excluded
+            | "By" >> beam.Map(lambda picture: (exclusions.line_for(picture), picture.identity))
+            | "How often" >> beam.combiners.Count.PerElement()
+        )
+        keyed = kept | "By key" >> beam.Map(lambda picture: (picture.key, picture))
+        points = _landmarks(self.pipeline, config.landmarks)
+        grouped = {"pictures": keyed, "points": points} | "Same key" >> beam.CoGroupByKey()
+        needed = self.preparation.align and not config.detect
+        pictures = self.sort("Landmarks", grouped, lambda group: _join_landmarks(group, needed))
+        counts = _count_people(pictures, "Listed")
+        few = counts | beam.Filter(lambda pair: pair[1] < config.min_images)
+        return self.sort("Few", pictures, _unless_few, beam.pvalue.AsDict(few), self.few)
+
+    def prepared(self, pictures):
+        """The faces on their way, and {identity: (label, pictures)} of everyone."""
+        config = self.config
+        pictures = self.sort("Bytes", pictures | "Spread" >> beam.Reshuffle(), with_bytes)
+        self.sample = pictures | beam.combiners.Top.Of(
+            conversion.SAMPLE,
+            key=lambda picture: (rank_of(picture.key, config.seed), picture.key),
+            reverse=True,
+        )
+        batches = pictures | beam.BatchElements(max_batch_size=LARGEST_BATCH)
+        prepared = self.sort("Prepare", batches, _Prepare(self.preparation, config.seed))
+        prepared = prepared | "Keep" >> beam.Reshuffle()  # what took long is not done again
+        people = _count_people(prepared | beam.Map(lambda face: face.picture), "Read")
+        people = (
+            people
+            | "Enough" >> beam.Filter(lambda pair: pair[1] >= config.min_images)
+            | "All" >> beam.combiners.ToList()
+            | "Number" >> beam.Map(_numbered)
+        )
+        labels = beam.pvalue.AsSingleton(people)
+        reason = f"{self.few} can be read"
+        return self.sort("Few read", prepared, _unless_unlabelled, labels, reason), labels
+
+    def shards(self, prepared, labels):
+        """What was written of each shard."""
+        config = self.config
+        sizes = prepared | beam.Map(lambda face: (1, len(face.face.image) + conversion.EXTRA_BYTES))
+        num_shards = beam.pvalue.AsSingleton(
+            sizes
+            | beam.CombineGlobally(_Sums())
+            | beam.Map(lambda sums: conversion.shards_for(*sums, config.num_shards))
+        )
+        if config.detect:
+            _ = (
+                prepared
+                | beam.Map(lambda face: lists.landmark_line(face.picture.key, face.face.landmarks))
+                | beam.Map(str.rstrip)
+                | beam.io.WriteToText(
+                    _join(config.out, records.LANDMARKS_FILE), shard_name_template=""
+                )
             )
+        # Shards that no record falls into are there all the same.
+        numbers = self.pipeline | beam.Create([None])
+        numbers = numbers | beam.FlatMap(lambda _, n: [(i, None) for i in range(n)], num_shards)
+        return (
+            (prepared | "Place" >> beam.Map(_placed, labels, num_shards), numbers)
+            | beam.Flatten()
+            | "Shard" >> beam.GroupByKey()
+            | "Write" >> beam.Map(_write_shard, num_shards, config.out)
         )
-    copies = (
+
+
+def _copies(prepared):
+    """The sorted (key, identity) of the pictures with the same bytes, where there are several."""
+    return (
         prepared
         | beam.Map(lambda face: (face.face.digest, (face.picture.key, face.picture.identity)))
         | "Same bytes" >> beam.GroupByKey()
         | beam.Map(lambda group: sorted(group[1]))
         | "Copies" >> beam.Filter(lambda group: len(group) > 1)
     )
-    sample = prepared | beam.combiners.Top.Of(
-        conversion.SAMPLE, key=lambda face: face.rank, reverse=True
-    )
-    _ = (
-        entries["kept"].pipeline
-        | "Last" >> beam.Create([None])
-        | beam.Map(
-            _write_description,
-            _Description(config, kind, exclusions, tuple(doubts)),
-            beam.pvalue.AsList(shards),
-            labels,
-            beam.pvalue.AsIter(tuple(dropped) | "Dropped" >> beam.Flatten()),
-            beam.pvalue.AsDict(left_out),
-            beam.pvalue.AsIter(copies),
-            beam.pvalue.AsSingleton(sample),
-        )
-    )
 
 
-def _unless(condition, entry, instead):
-    yield instead if condition else entry
+def _unless_few(picture, people, reason):
+    yield Dropped(picture.key, reason) if picture.identity in people else picture
+
+
+def _unless_unlabelled(prepared, labels, reason):
+    picture = prepared.picture
+    yield prepared if picture.identity in labels else Dropped(picture.key, reason)
 
 
 def _landmarks(pipeline, path):
@@ -312,10 +347,13 @@ def _landmarks(pipeline, path):
 def _join_landmarks(group, needed):
     """One picture of each key, with its points."""
     key, found = group
-    # Sorted, so that a bundle that is done again keeps the same one.
-    pictures = sorted(found["pictures"], key=lambda picture: repr(picture.content))
+    pictures, given = list(found["pictures"]), list(found["points"])
+    # Sorted, so that a bundle that is done again keeps the same ones.
+    if len(pictures) > 1:
+        pictures.sort(key=lambda picture: repr(picture.content))
+    given.sort(key=lambda points: points.tolist())
     for picture in pictures[:1]:
-        points = next(iter(found["points"]), picture.landmarks)
+        points = given[0] if given else picture.landmarks
         if needed and points is None:
             yield Dropped(key, NO_LANDMARKS)
         else:
@@ -349,8 +387,8 @@ class _Prepare(NamedTuple):
             if isinstance(face, Dropped):
                 yield face
             else:
-                # The sample is drawn from the source, but most need its bytes no more.
-                yield Prepared(picture, face, rank_of(picture.key, self.seed))
+                without_bytes = picture._replace(content=b"")
+                yield Prepared(without_bytes, face, rank_of(picture.key, self.seed))
 
 
 class _Sums(beam.CombineFn):
@@ -379,16 +417,27 @@ def _placed(prepared, labels, num_shards):
 
 
 def _write_shard(group, num_shards, out) -> records.Shard:
-    """Write a shard under its name only when it is whole; it may be tried again."""
+    """Write one shard, whose records are sorted in memory."""
     number, entries = group
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / records.shard_name(number, num_shards)
         with records.ShardWriter(path) as writer:
             for _, _, example in sorted(entry for entry in entries if entry is not None):
                 writer.write(example)
-        with open(path, "rb") as local, _create(_join(out, path.name)) as remote:
+        with open(path, "rb") as local, _written_whole(_join(out, path.name)) as remote:
             shutil.copyfileobj(local, remote, 1 << 20)
         return writer.shard
+
+
+@contextlib.contextmanager
+def _written_whole(path: str) -> Iterator[BinaryIO]:
+    """A new file that gets its name when the block ends; it may be written again."""
+    partial = f"{path}.{uuid.uuid4().hex}"
+    with _create(partial) as file:
+        yield file
+    if _exists(path):
+        FileSystems.delete([path])
+    FileSystems.rename([partial], [path])
 
 
 class _Description(NamedTuple):
@@ -400,16 +449,20 @@ class _Description(NamedTuple):
     doubts: tuple[str, ...]
 
 
-def _write_description(_, known, shards, labels, dropped, left_out, copies, sample):
+def _write_description(known, shards, labels, dropped, left_out, copies, sample):
     """The tables, and dataset.json last of all."""
     config, out = known.config, known.config.out
+    if not labels:
+        raise conversion.NothingLeft(
+            f"No picture is left to convert. Received: source={config.source}"
+        )
 
     def write(name: str, header: Iterable[str], rows: Iterable[Iterable]) -> None:
-        with io.TextIOWrapper(_create(_join(out, name)), "utf-8", newline="") as file:
-            write_table(file, header, rows)
+        with _written_whole(_join(out, name)) as file:
+            text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
+            write_table(text, header, rows)
+            text.detach()
 
-    if not labels:
-        raise ValueError(f"No picture is left to convert. Received: source={config.source}")
     people = [(label, identity, count) for identity, (label, count) in labels.items()]
     dropped = sorted(dropped)
     duplicates = [
@@ -420,24 +473,25 @@ def _write_description(_, known, shards, labels, dropped, left_out, copies, samp
     write(records.LABELS_FILE, records.LABELS_HEADER, people)
     write(records.DROPPED_FILE, Dropped._fields, dropped)
     write(records.DUPLICATES_FILE, Duplicate._fields, duplicates)
-    seen = [(face.picture, face.face) for face in sample]
-    doubts, sheet = conversion.look_at(seen, config)
-    if config.contact_sheet and sheet is not None:
-        with _create(config.contact_sheet) as file:
-            file.write(sheet)
+    preparation = preparation_of(config)
+    seen = conversion.prepared_sample(sample, preparation)
+    if config.contact_sheet:
+        with _written_whole(config.contact_sheet) as file:
+            file.write(conversion.sheet_of(seen))
     reasons = collections.Counter(entry.reason for entry in dropped)
     info = describe(
         config,
         kind=known.kind,
+        settings="",
         shards=sorted(shards, key=lambda shard: shard.file),
         num_classes=len(labels),
-        left_out=known.exclusions.facts(set(left_out) - {""}, sum(left_out.values())),
+        left_out=known.exclusions.facts(left_out),
         copies=collections.Counter(duplicate.kind for duplicate in duplicates),
         dropped_by_reason=dict(sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))),
         dropped=dropped[: records.DROPPED_LISTED],
-        warnings=[*known.doubts, *doubts],
+        warnings=[*known.doubts, *conversion.doubts_of(seen, preparation)],
     )
-    with _create(_join(out, records.INFO_FILE)) as file:
+    with _written_whole(_join(out, records.INFO_FILE)) as file:
         file.write(info.to_json().encode())
 
 

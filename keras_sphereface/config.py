@@ -52,6 +52,7 @@ class RecordsConfig:
     out: str = setting("", "folder for the shards, dataset.json and tables")
     landmarks: str = setting("", "five points a picture; with it every face is aligned")
     detect: bool = setting(False, "find missing landmarks with MTCNN, and align every face")
+    align: bool = setting(False, "align every face by landmarks that the source has itself")
     contact_sheet: str = setting("", "PNG file for a sample of what the network will see")
     num_shards: int = setting(0, "0: as many as hold 100 to 200 MB each")
     exclude: str = setting("", "file of identities or patterns to leave out, one a line")

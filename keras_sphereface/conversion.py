@@ -1,7 +1,7 @@
 """Pictures of any source -> a finished folder of records, or nothing."""
 
 import collections
-import dataclasses
+import hashlib
 import itertools
 import json
 import os
@@ -10,7 +10,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_sphereface import images, lists, records, sources
+import numpy as np
+
+from keras_sphereface import detection, images, lists, records, sources
 from keras_sphereface.config import RecordsConfig
 from keras_sphereface.contact_sheet import contact_sheet
 from keras_sphereface.description import describe, write_table
@@ -33,14 +35,13 @@ from keras_sphereface.version import __version__
 # 100 to 200 MB a shard: large enough to read in one go, small enough to move and to shuffle.
 SHARD_BYTES = 150_000_000
 LARGEST_SHARD = 195_000_000
-SAMPLE = 192  # pictures that are looked at before the long run
+SAMPLE = 96  # pictures that are looked at before the long run
 SAMPLE_TO_DETECT = 48  # finding a face takes a hundred times as long as aligning it
 CHUNK = 64  # pictures that travel to a process at once
 FEW, FEW_TO_DETECT = 2_000, 100  # pictures that are done before more processes have started
 SCRATCH = ".scratch"
 EXTRA_BYTES = 160  # of a record, beside its picture: names, checksums and lengths
 SAME_KEY = "another picture has the same key"
-LANDMARKS_FILE = "landmarks.txt"
 
 
 def make_records(config: RecordsConfig) -> records.DatasetInfo:
@@ -64,25 +65,48 @@ def make_records(config: RecordsConfig) -> records.DatasetInfo:
         OSError: if the disk is full; what was in OUT before stays whole.
     """
     check_settings(config)
-    out, source_path = Path(config.out).resolve(), Path(config.source).resolve()
-    recover(out)
-    if (out / SCRATCH).is_dir():  # stopped between its last two steps
-        shutil.rmtree(out / SCRATCH)
-        return records.read_info(out)
-    _check_out(out, source_path, config.overwrite)
+    # Not resolved: a link's own name and place are what its user knows.
+    out, source_path = (Path(os.path.abspath(path)) for path in (config.out, config.source))
+    check_places(config, out, source_path)
     source = sources.open_source(source_path)
     exclusions = exclusions_of(config)
+    fingerprint = _fingerprint(config, source, source_path, exclusions)
+    if _was_finished(out, fingerprint):
+        return records.read_info(out)
     partial = partial_folder(out)
     partial.parent.mkdir(parents=True, exist_ok=True)
     with full_disk_explained(out):
-        plan = _open_plan(partial, _fingerprint(config, source_path, exclusions))
+        plan = Plan(partial / SCRATCH)  # from here on nobody else works here
         try:
+            recover(out)
+            _check_out(out, config.overwrite)
+            _begin(plan, partial, fingerprint)
             info = _convert(config, source, exclusions, plan, partial)
+            put_in_place(out)
+        except (FileExistsError, NothingLeft):
+            shutil.rmtree(partial)
+            raise
         finally:
             plan.close()
-    put_in_place(out)
     shutil.rmtree(out / SCRATCH)
     return info
+
+
+class NothingLeft(ValueError):
+    """No picture of the source can be used."""
+
+
+def _was_finished(out: Path, fingerprint: str) -> bool:
+    """Whether a run with these settings was stopped after it had put its result into place."""
+    scratch = out / SCRATCH
+    if not ((out / records.INFO_FILE).is_file() and scratch.is_dir()):
+        return False
+    if records.read_info(out).settings == fingerprint:
+        shutil.rmtree(scratch)
+        return True
+    if (scratch / Plan.FILE).is_file():  # else it is not ours
+        shutil.rmtree(scratch)
+    return False
 
 
 def _convert(config, source, exclusions, plan, partial) -> records.DatasetInfo:
@@ -98,12 +122,11 @@ def _convert(config, source, exclusions, plan, partial) -> records.DatasetInfo:
             config.min_images, preparation.align and not config.detect, (NO_LANDMARKS, few)
         )
     if not plan.num_pictures:
-        shutil.rmtree(partial)
-        raise ValueError(
+        raise NothingLeft(
             f"No picture is left to convert; dropped: {plan.dropped_by_reason()}. "
             f"Received: source={config.source}"
         )
-    if not plan.num_shards:
+    if not plan.num_shards or config.contact_sheet:
         _look_at_sample(config, source, plan, preparation, partial)
     for doubt in plan.fact("doubts"):
         say(f"WARNING: {doubt}")
@@ -114,8 +137,7 @@ def _convert(config, source, exclusions, plan, partial) -> records.DatasetInfo:
     for number in plan.outdated_shards():
         _write_labels_anew(plan, number, partial)
     if not any(num_images for num_images, *_ in plan.shards()):
-        shutil.rmtree(partial)
-        raise ValueError(
+        raise NothingLeft(
             f"No picture could be read; dropped: {plan.dropped_by_reason()}. "
             f"Received: source={config.source}"
         )
@@ -124,22 +146,17 @@ def _convert(config, source, exclusions, plan, partial) -> records.DatasetInfo:
 
 def _list(source, exclusions, plan, seed) -> None:
     """Take what the source holds into the plan, without what is excluded."""
-    people: set[str] = set()
-    num_images = 0
+    found: collections.Counter[tuple[str, str]] = collections.Counter()
 
     def wanted():
-        nonlocal num_images
         for entry in progress_bar(source.pictures(), unit="picture", desc="listing"):
-            if isinstance(entry, Dropped) or not exclusions.excludes(entry):
+            line = None if isinstance(entry, Dropped) else exclusions.line_for(entry)
+            if line is None:
                 yield entry
-                continue
-            num_images += 1
-            if exclusions.excludes_person(entry.identity):
-                people.add(entry.identity)
+            else:
+                found[line, entry.identity] += 1
 
-    plan.list_pictures(
-        wanted(), seed, SAME_KEY, lambda: {"left_out": exclusions.facts(people, num_images)}
-    )
+    plan.list_pictures(wanted(), seed, SAME_KEY, lambda: {"left_out": exclusions.facts(found)})
 
 
 def _look_at_sample(config, source, plan, preparation, partial) -> None:
@@ -147,37 +164,58 @@ def _look_at_sample(config, source, plan, preparation, partial) -> None:
     total = plan.num_pictures
     size = SAMPLE_TO_DETECT if config.detect else SAMPLE
     pictures = [item.picture for item in plan.items(1, min(size, total))]
-    sample = [
-        (picture, face)
-        for picture, face in zip(pictures, preparation(pictures), strict=True)
-        if isinstance(face, Face)
-    ]
-    found, sheet = look_at(sample, config)
-    if config.contact_sheet and sheet is not None:
-        Path(config.contact_sheet).write_bytes(sheet)
+    sample = prepared_sample(pictures, preparation)
     mean = sum(len(face.image) for _, face in sample) / max(1, len(sample))
     num_bytes = int(total * (mean + EXTRA_BYTES))
     check_free_space(partial, num_bytes)
-    plan.remember(doubts=[*source.doubts, *found])
-    plan.divide(shards_for(total, num_bytes, config.num_shards))
+    found = [*source.doubts, *doubts_of(sample, preparation)]
+    with_landmarks = plan.num_with_landmarks
+    if with_landmarks and not preparation.align:
+        found.append(
+            f"{with_landmarks} pictures of the source have landmarks, which nothing uses: "
+            "`--align` does."
+        )
+    elif config.landmarks and with_landmarks < total / 2:
+        found.append(
+            f"Only {with_landmarks} of {total} pictures have landmarks in {config.landmarks}: do "
+            "the names fit?"
+        )
+    if config.contact_sheet:
+        Path(config.contact_sheet).write_bytes(sheet_of(sample))
+    if not plan.num_shards:
+        plan.remember(doubts=found)
+        plan.divide(shards_for(total, num_bytes, config.num_shards))
 
 
-def look_at(
-    sample: Sequence[tuple[Picture, Face]], config: RecordsConfig
-) -> tuple[list[str], bytes | None]:
-    """What looks wrong with a sample, and a PNG of it as a contact sheet if there is any."""
-    if not sample:
-        return [], None
-    preparation = preparation_of(config)
+Sample = list[tuple[Picture, Face]]
+
+
+def prepared_sample(pictures: Sequence[Picture], preparation: Preparation) -> Sample:
+    """Those of the pictures that can be used, with their faces."""
+    faces = preparation(pictures)
+    pairs = zip(pictures, faces, strict=True)
+    return [(picture, face) for picture, face in pairs if isinstance(face, Face)]
+
+
+def doubts_of(sample: Sample, preparation: Preparation) -> list[str]:
+    """What looks wrong with a sample."""
     seen = [images.decode(face.image) for _, face in sample]
-    cropped = None
-    if preparation.align:
-        # They were decoded before, so they can be decoded again.
-        pictures = [images.decode(content_of(picture)) for picture, _ in sample]
-        cropped = [images.crop_to(picture, preparation.size) for picture in pictures]
-    captions = [picture.identity for picture, _ in sample]
-    sheet = images.encode_png(contact_sheet(seen, captions=captions))
-    return input_doubts(seen, cropped), sheet
+    if not preparation.align:
+        return input_doubts(seen)
+    # One after the other: whole pictures may be large.
+    cropped = [
+        images.crop_to(images.decode(content_of(picture)), preparation.size)
+        for picture, _ in sample
+    ]
+    return input_doubts(seen, cropped)
+
+
+def sheet_of(sample: Sample) -> bytes:
+    """A contact sheet of a sample as PNG; a white one if there is nothing to see."""
+    if not sample:
+        return images.encode_png(np.full((112, 96, 3), 255, np.uint8))
+    seen = [images.decode(face.image) for _, face in sample]
+    return images.encode_png(contact_sheet(seen, captions=[p.identity for p, _ in sample]))
 
 
 def shards_for(num_images: int, num_bytes: int, wanted: int) -> int:
@@ -270,11 +308,12 @@ def _write_description(config, source, plan, partial) -> records.DatasetInfo:
     write(records.DROPPED_FILE, Dropped._fields, plan.dropped())
     write(records.DUPLICATES_FILE, Duplicate._fields, counted(plan.duplicates()))
     if config.detect:
-        with open(partial / LANDMARKS_FILE, "w", encoding="utf-8") as file:
+        with open(partial / records.LANDMARKS_FILE, "w", encoding="utf-8") as file:
             file.writelines(lists.landmark_line(*found) for found in plan.landmarks())
     info = describe(
         config,
         kind=source.kind,
+        settings=plan.fact("settings"),
         shards=[
             records.Shard(records.shard_name(number, num_shards), *values)
             for number, values in enumerate(plan.shards())
@@ -290,42 +329,38 @@ def _write_description(config, source, plan, partial) -> records.DatasetInfo:
     return info
 
 
-def _open_plan(partial: Path, fingerprint: dict) -> Plan:
-    """The plan of a run with the same settings that was stopped, or a new one."""
-    plan = Plan(partial / SCRATCH)
+def _begin(plan, partial, fingerprint) -> None:
+    """Go on with a run of the same settings that was stopped, or clear what is there."""
     there = plan.fact("settings")
     if there == fingerprint:
         say("continuing the conversion that was stopped")
-        return plan
+        return
     if there is not None:
         say("starting anew: the conversion that was stopped had other settings")
-    # Only now, with the plan locked, is it certain that nobody else works here.
     for entry in partial.iterdir():
         if entry.name != SCRATCH:
             entry.unlink()
-    plan.close()
-    shutil.rmtree(partial / SCRATCH)
-    plan = Plan(partial / SCRATCH)
+    plan.clear()
     plan.remember(settings=fingerprint)
-    return plan
 
 
-def _fingerprint(config, source, exclusions) -> dict:
-    """Everything that the bytes of the records depend on, as JSON would give it back."""
-    without_effect = {"overwrite", "workers", "contact_sheet", "verify"}
+def _fingerprint(config, source, source_path, exclusions) -> str:
+    """A checksum of everything that the bytes of the records depend on."""
+    names = ("detect", "align", "num_shards", "min_images", "height", "width", "seed")
+    files = [*source.files, *([Path(config.landmarks)] if config.landmarks else [])]
     values = {
-        name: value
-        for name, value in dataclasses.asdict(config).items()
-        if name not in without_effect
+        "tool_version": __version__,
+        "source": str(source_path),
+        "exclusions": [sorted(exclusions.lines), sorted(exclusions.if_there)],
+        "files": [[os.path.abspath(file), *_state(file)] for file in files],
+        **{name: getattr(config, name) for name in names},
     }
-    values["source"] = str(source)
-    for name, path in (("source_state", source), ("landmarks_state", config.landmarks)):
-        if path and Path(path).is_file():
-            state = Path(path).stat()
-            values[name] = [state.st_size, state.st_mtime_ns]
-    values["exclusions"] = [sorted(exclusions.identities), exclusions.patterns]
-    values["tool_version"] = __version__
-    return json.loads(json.dumps(values))
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()
+
+
+def _state(file: Path) -> tuple[int, int]:
+    state = file.stat()
+    return state.st_size, state.st_mtime_ns
 
 
 def check_settings(config: RecordsConfig) -> None:
@@ -348,15 +383,37 @@ def check_settings(config: RecordsConfig) -> None:
         )
 
 
-def _check_out(out: Path, source: Path, overwrite: bool) -> None:
-    """Refuse an output folder that holds anything else than records to be replaced."""
-    if source == out or source in out.parents:
+def check_places(config: RecordsConfig, out: Path, source: Path) -> None:
+    """Raise if OUT cannot become the records, or what is read would go with what is replaced."""
+    inside = out.resolve()
+    read = [str(source), config.landmarks, config.exclude, config.exclude_pairs]
+    if source.resolve() in (inside, *inside.parents):
         raise ValueError(f"The output must lie outside of the source. Received: {out}")
+    for path in filter(None, read):
+        if inside in Path(path).resolve().parents:
+            raise ValueError(f"What is read must lie outside of the output. Received: {path}")
+    if os.path.ismount(out):
+        raise ValueError(
+            f"The output must not be where a disk begins; name a folder in it. Received: {out}"
+        )
+    sheet = Path(config.contact_sheet or ".").absolute()
+    if not sheet.parent.is_dir():
+        raise FileNotFoundError(
+            f"`contact_sheet` must lie in a folder that is there. Received: {sheet}"
+        )
+    if config.detect:
+        detection.check_installed()
+
+
+def _check_out(out: Path, overwrite: bool) -> None:
+    """Refuse an output folder that holds anything else than records to be replaced."""
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
         return
-    if not (out / records.INFO_FILE).is_file():
+    foreign = [entry.name for entry in out.iterdir() if not records.is_own_file(entry.name)]
+    if foreign or not (out / records.INFO_FILE).is_file():
         raise FileExistsError(
-            f"The output folder must be new, empty, or hold records. Received: {out}"
+            "The output folder must be new, empty, or hold records and nothing else. "
+            f"Received: {out}" + (f", with {foreign[0]}" if foreign else "")
         )
     if not overwrite:
         raise FileExistsError(

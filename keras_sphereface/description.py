@@ -15,6 +15,7 @@ from keras_sphereface.version import __version__
 def describe(
     config: RecordsConfig,
     kind: str,
+    settings: str,
     shards: Iterable[records.Shard],
     num_classes: int,
     left_out: Mapping[str, Any],
@@ -28,6 +29,7 @@ def describe(
     Args:
         config: the settings.
         kind: of source.
+        settings: their checksum.
         shards, num_classes: what was written.
         left_out: `Exclusions.facts()`.
         copies: how many duplicates of each kind there are.
@@ -40,6 +42,7 @@ def describe(
         format_version=records.FORMAT_VERSION,
         tool_version=__version__,
         source=kind,
+        settings=settings,
         num_images=sum(shard.num_images for shard in shards),
         num_classes=num_classes,
         image_size=preparation.size,

@@ -1,5 +1,6 @@
 """Five-point landmarks found by the optional package `mtcnn`."""
 
+import importlib.util
 from collections.abc import Callable
 
 import numpy as np
@@ -7,6 +8,14 @@ from PIL import Image
 
 MIN_SIDE = 20  # pixels; MTCNN knows no smaller faces
 LONGEST_SIDE = 1000  # a picture of twice that or more is reduced first: 8 s become 0.4 s
+
+
+def check_installed() -> None:
+    """Raise an ImportError if `mtcnn` is not installed; it is not loaded yet."""
+    if importlib.util.find_spec("mtcnn") is None:
+        raise ImportError(
+            "Finding landmarks needs the package `mtcnn`: pip install keras-sphereface[detect]"
+        )
 
 
 def make_detector() -> Callable[[np.ndarray], np.ndarray | None]:
@@ -19,12 +28,9 @@ def make_detector() -> Callable[[np.ndarray], np.ndarray | None]:
     Raises:
         ImportError: if `mtcnn` is not installed.
     """
-    try:
-        from mtcnn import MTCNN
-    except ImportError as error:
-        raise ImportError(
-            "Finding landmarks needs the package `mtcnn`: pip install keras-sphereface[detect]"
-        ) from error
+    check_installed()
+    from mtcnn import MTCNN
+
     network = MTCNN()
 
     def detect(image: np.ndarray) -> np.ndarray | None:

@@ -3,7 +3,7 @@
 import fnmatch
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from keras_sphereface import lfw
@@ -19,61 +19,52 @@ class Exclusions:
     """People and pictures to leave out.
 
     Args:
-        identities: names of people.
-        patterns: shell patterns (*, ?, [...]) of people's names or of whole keys.
+        lines: each the name of a person, the key of a picture, or a shell pattern (*, ?, [...]):
+            of keys if it holds a slash, of people otherwise.
         if_there: names of people whom nobody misses if they are not in the source.
     """
 
-    def __init__(
-        self,
-        identities: Iterable[str] = (),
-        patterns: Iterable[str] = (),
-        if_there: Iterable[str] = (),
-    ):
-        self.identities, self.patterns = frozenset(identities), tuple(patterns)
-        self.if_there = frozenset(if_there)
-        expression = "|".join(map(fnmatch.translate, self.patterns))
-        self._pattern = re.compile(expression) if expression else None
+    def __init__(self, lines: Iterable[str] = (), if_there: Iterable[str] = ()):
+        self.lines, self.if_there = frozenset(lines), frozenset(if_there)
+        # Each line is first taken literally: names may hold a bracket.
+        self._patterns = [
+            (line, re.compile(fnmatch.translate(line)))
+            for line in sorted(self.lines)
+            if any(sign in line for sign in "*?[")
+        ]
 
-    def excludes_person(self, identity: str) -> bool:
-        """Whether all pictures of a person are left out."""
-        named = identity in self.identities or identity in self.if_there
-        return named or self._matches(identity)
+    def line_for(self, picture: Picture) -> str | None:
+        """The line that leaves a picture out; None if none does."""
+        for name in (picture.identity, picture.key):
+            if name in self.lines or name in self.if_there:
+                return name
+        for line, pattern in self._patterns:
+            if pattern.match(picture.key if "/" in line else picture.identity):
+                return line
+        return None
 
-    def excludes(self, picture: Picture) -> bool:
-        """Whether a picture is left out."""
-        return self.excludes_person(picture.identity) or self._matches(picture.key)
-
-    def facts(self, identities: set[str], num_images: int) -> dict[str, Any]:
-        """What dataset.json says, of the people and the number of pictures that were left out."""
+    def facts(self, found: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+        """What dataset.json says, from the number of pictures by (line, identity) left out."""
+        lines = {line for line, _ in found}
         return {
-            "excluded_identities": sorted(identities),
-            "excluded_images": num_images,
-            "unknown_exclusions": sorted(self.identities - identities),
+            "excluded_identities": sorted({name for line, name in found if "/" not in line}),
+            "excluded_images": sum(found.values()),
+            "unknown_exclusions": sorted(self.lines - lines),
         }
-
-    def _matches(self, name):
-        return self._pattern is not None and self._pattern.match(name) is not None
 
 
 def read_exclusions(path: str | os.PathLike) -> Exclusions:
-    """One identity or pattern a line; blank lines and lines that start with # are passed over.
-
-    A line with *, ? or [ is a pattern, and so is one with a slash, which names one picture.
+    """One person, picture or pattern a line; blank lines and those that start with # are none.
 
     Raises:
         ValueError: if the file is not UTF-8 text.
     """
-    lines = [line for _, line in numbered_lines(path) if not line.startswith("#")]
-    patterns = [line for line in lines if any(sign in line for sign in "*?[/")]
-    return Exclusions(set(lines) - set(patterns), patterns)
+    return Exclusions(line for _, line in numbered_lines(path) if not line.startswith("#"))
 
 
 def exclusions_of(config: RecordsConfig) -> Exclusions:
     """Everyone and everything that the settings leave out."""
-    listed = read_exclusions(config.exclude) if config.exclude else Exclusions()
-    identities = listed.identities
+    lines = read_exclusions(config.exclude).lines if config.exclude else frozenset()
     if config.exclude_pairs:
-        identities |= lfw.read_pairs(config.exclude_pairs).in_folds(config.exclude_folds).people()
-    known = IN_CASIA_AND_LFW if config.exclude_casia_lfw else ()
-    return Exclusions(identities, listed.patterns, known)
+        lines |= lfw.read_pairs(config.exclude_pairs).in_folds(config.exclude_folds).people()
+    return Exclusions(lines, IN_CASIA_AND_LFW if config.exclude_casia_lfw else ())

@@ -67,7 +67,7 @@ def full_disk_explained(folder: Path) -> Iterator[None]:
             raise
         raise _full_disk(folder) from error
     except sqlite3.OperationalError as error:
-        if "full" not in str(error) and "disk I/O" not in str(error):
+        if "full" not in str(error):
             raise
         raise _full_disk(folder) from error
 

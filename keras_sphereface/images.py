@@ -11,6 +11,7 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".w
 RECORD_FORMATS = frozenset({"JPEG", "PNG", "BMP"})
 JPEG_QUALITY = 95
 MAX_PIXELS = 64_000_000  # 192 MB of RGB; a larger picture is no face
+_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM")
 _HEADS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"P2", b"P3", b"P5", b"P6")
 _ORIENTATION = 0x0112  # the EXIF tag
 
@@ -63,7 +64,7 @@ class _Explained:
         return self
 
     def __exit__(self, kind, error, traceback):
-        if isinstance(error, Exception) and not isinstance(error, UnreadableImage):
+        if isinstance(error, Exception) and not isinstance(error, UnreadableImage | MemoryError):
             message = str(error).split("<_io")[0].strip() or "damaged"
             raise UnreadableImage(message) from error
 
@@ -71,7 +72,8 @@ class _Explained:
 def _open(encoded):
     if not encoded:
         raise UnreadableImage("the file is empty")
-    opened = Image.open(io.BytesIO(encoded))
+    # Only these: the loaders of other formats may start programs, as that of EPS does.
+    opened = Image.open(io.BytesIO(encoded), formats=_FORMATS)
     if opened.width * opened.height > MAX_PIXELS:
         raise UnreadableImage(f"the picture has more than {MAX_PIXELS:,} pixels")
     return opened
@@ -97,8 +99,8 @@ def _is_upright(opened):
 def _upright_rgb(opened):
     upright = opened if _is_upright(opened) else ImageOps.exif_transpose(opened)
     if upright.mode.startswith("I"):  # 16 bits of grey, which `convert` would clip
-        eight_bits = np.asarray(upright, np.float64) / 257.0
-        upright = Image.fromarray(np.rint(eight_bits).astype(np.uint8))
+        sixteen_bits = np.asarray(upright).astype(np.uint32)
+        upright = Image.fromarray(((sixteen_bits + 128) // 257).astype(np.uint8))
     if upright.mode in ("RGBA", "LA", "PA") or "transparency" in upright.info:
         upright = upright.convert("RGBA")
         black = Image.new("RGBA", upright.size, (0, 0, 0, 255))

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
 import cv2
@@ -49,6 +50,11 @@ def ordered_map(
             result = waiting.popleft().result()
             waiting.extend(map(submit, itertools.islice(remaining, 1)))
             yield result
+    except BrokenProcessPool as error:
+        raise ChildProcessError(
+            "A process ended before its work was done; perhaps the system ended it for want of "
+            f"memory. Received: workers={workers}"
+        ) from error
     finally:
         executor.shutdown(cancel_futures=True)
 
@@ -61,7 +67,7 @@ def _lean_start() -> Generator[None, None, None]:
     process, in case the work were defined there; ours never is.
     """
     main = sys.modules["__main__"]
-    hidden = {name: getattr(main, name, None) for name in ("__file__", "__spec__")}
+    hidden = {name: getattr(main, name) for name in ("__file__", "__spec__") if hasattr(main, name)}
     before = os.environ.get(DATA_ONLY)
     os.environ[DATA_ONLY] = "1"
     for name in hidden:

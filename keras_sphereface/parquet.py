@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from keras_sphereface.pictures import Dropped, Picture
+from keras_sphereface.pictures import MAX_PICTURE_BYTES, TOO_LARGE, Dropped, Picture
 
 if TYPE_CHECKING:
     import pyarrow
@@ -15,16 +14,16 @@ if TYPE_CHECKING:
 PARQUET = "parquet"
 LABEL_NAMES = ("label", "labels", "identity", "identity_id", "person", "person_id", "name", "class")
 LANDMARKS = "landmarks"
-ROWS = 256  # in memory at once
+ROWS, BYTES = 256, 64 * 2**20  # in memory at once, at most and about
 
 
-def parquet_pictures(file: BinaryIO, name: str) -> Iterator[Picture | Dropped]:
+def parquet_pictures(file: BinaryIO, name: str, prefix: str) -> Iterator[Picture | Dropped]:
     """The pictures of a parquet file, row by row.
 
     The pictures are in the one column of bytes, or of structures with a field `bytes`; who is
     on them in a column with one of the usual names, or the only one of numbers or text. Names
     of classes that a hub keeps in the file's metadata are used. A column `landmarks` of ten
-    numbers a row gives the five points. The key is the file's stem and the row, from 0.
+    numbers a row gives the five points. The key is `prefix` and the number of the row, from 0.
 
     Raises:
         ImportError: without pyarrow.
@@ -45,8 +44,8 @@ def parquet_pictures(file: BinaryIO, name: str) -> Iterator[Picture | Dropped]:
     names = _class_names(table.schema_arrow, label)
     with_landmarks = LANDMARKS in table.schema_arrow.names
     columns = [image, label, *([LANDMARKS] if with_landmarks else [])]
-    row, stem = 0, Path(name).stem
-    batches = table.iter_batches(ROWS, columns=columns)
+    row = 0
+    batches = table.iter_batches(_rows_at_once(table.metadata), columns=columns)
     while True:
         try:
             batch = next(batches, None)
@@ -56,7 +55,7 @@ def parquet_pictures(file: BinaryIO, name: str) -> Iterator[Picture | Dropped]:
         if batch is None:
             return
         for values in batch.to_pylist():
-            key, row = f"{stem}/{row:08d}", row + 1
+            key, row = f"{prefix}{row:08d}", row + 1
             yield _picture(key, values[image], values[label], names, values.get(LANDMARKS))
 
 
@@ -64,16 +63,28 @@ def _picture(key, content, label, names, points):
     content = content.get("bytes") if isinstance(content, dict) else content
     if content is None:
         return Dropped(key, "the row holds no picture")
+    if len(content) > MAX_PICTURE_BYTES:
+        return Dropped(key, TOO_LARGE)
     if label is None or label == "":
         return Dropped(key, "the row names no person")
     if names and isinstance(label, int) and 0 <= label < len(names):
         label = names[label]
     if points is None:
         return Picture(key, str(label), content)
-    landmarks = np.array(points, np.float64).ravel()
+    try:
+        landmarks = np.array(points, np.float64).ravel()
+    except (TypeError, ValueError):  # of another form, or ragged
+        landmarks = np.empty(0)
     if landmarks.shape != (10,) or not np.all(np.isfinite(landmarks)):
         return Dropped(key, "its landmarks are not ten finite numbers")
     return Picture(key, str(label), content, landmarks.reshape(5, 2))
+
+
+def _rows_at_once(metadata: Any) -> int:
+    """As many rows as take about `BYTES`."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    largest = max((g.total_byte_size / max(1, g.num_rows) for g in groups), default=1)
+    return max(1, min(ROWS, int(BYTES / max(1, largest))))
 
 
 def _columns(schema: "pyarrow.Schema", name: str) -> tuple[str, str]:
@@ -86,6 +97,8 @@ def _columns(schema: "pyarrow.Schema", name: str) -> tuple[str, str]:
         return types.is_binary(kind) or types.is_large_binary(kind)
 
     def names_people(kind: Any) -> bool:
+        if types.is_dictionary(kind):  # the categories of pandas
+            kind = kind.value_type
         return types.is_integer(kind) or types.is_string(kind) or types.is_large_string(kind)
 
     pictures = [field.name for field in schema if holds_pictures(field.type)]

@@ -6,6 +6,7 @@ import numpy as np
 
 # No face needs more; what is larger is no picture, or made to do harm.
 MAX_PICTURE_BYTES = 64 * 2**20
+TOO_LARGE = "the picture has more than 64 MiB"
 
 
 class Span(NamedTuple):
@@ -22,7 +23,7 @@ class Span(NamedTuple):
             ValueError: if they are too many, or the file ends before them.
         """
         if self.size > MAX_PICTURE_BYTES:
-            raise ValueError(f"{self.size} bytes; a picture may have {MAX_PICTURE_BYTES} at most")
+            raise ValueError(TOO_LARGE)
         file.seek(self.offset)
         content = file.read(self.size)
         if len(content) < self.size:

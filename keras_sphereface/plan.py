@@ -6,6 +6,7 @@ committed survives a process that is killed at any moment.
 
 import contextlib
 import json
+import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -30,6 +31,7 @@ CREATE TABLE done (position INTEGER PRIMARY KEY, digest BLOB, points BLOB);
 """
 SAME_PERSON, TWO_PEOPLE = "same person", "two people"
 _CACHE_KILOBYTES = 65_536
+_TEMPORARY = "SQLITE_TMPDIR"
 
 
 class Item(NamedTuple):
@@ -70,18 +72,21 @@ class Plan:
         BlockingIOError: if another process works on it.
     """
 
+    FILE = "plan.sqlite"
+
     def __init__(self, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
         self.spool = folder / "pictures"
-        self._database = sqlite3.connect(folder / "plan.sqlite", isolation_level=None, timeout=0)
+        # SQLite sorts what is larger than its memory in files, by default on another disk.
+        self._before = os.environ.get(_TEMPORARY)
+        os.environ[_TEMPORARY] = str(folder)
+        self._database = sqlite3.connect(folder / self.FILE, isolation_level=None, timeout=0)
         try:
             self._run("PRAGMA locking_mode = EXCLUSIVE")
             self._run(f"PRAGMA cache_size = -{_CACHE_KILOBYTES}")
             with self._transaction():
                 if not self._one("SELECT COUNT(*) FROM sqlite_master"):
-                    # `executescript` would commit on its own.
-                    for statement in _TABLES.split(";"):
-                        self._run(statement)
+                    self._make_tables()
         except sqlite3.OperationalError as error:
             self.close()
             if "locked" not in str(error):
@@ -91,6 +96,23 @@ class Plan:
 
     def close(self) -> None:
         self._database.close()
+        if self._before is None:
+            os.environ.pop(_TEMPORARY, None)
+        else:
+            os.environ[_TEMPORARY] = self._before
+
+    def clear(self) -> None:
+        """Forget everything, and never let go of the lock."""
+        with self._transaction():
+            tables = self._run("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            for (table,) in tables:
+                self._run(f"DROP TABLE {table}")
+            self._make_tables()
+
+    def _make_tables(self):
+        # `executescript` would commit on its own.
+        for statement in _TABLES.split(";"):
+            self._run(statement)
 
     def fact(self, name: str):
         """What was remembered under this name; None if nothing was."""
@@ -185,6 +207,10 @@ class Plan:
             )
 
     @property
+    def num_with_landmarks(self) -> int:
+        return self._one("SELECT COUNT(*) FROM pictures WHERE points IS NOT NULL")
+
+    @property
     def num_pictures(self) -> int:
         return self._one("SELECT COUNT(*) FROM pictures")
 
@@ -201,7 +227,9 @@ class Plan:
 
     def open_shards(self) -> list[tuple[int, int, int]]:
         """(number, first position, last position) of the shards still to be written."""
-        rows = self._run("SELECT number, first, last FROM shards WHERE sha256 IS NULL")
+        rows = self._run(
+            "SELECT number, first, last FROM shards WHERE sha256 IS NULL ORDER BY number"
+        )
         return rows.fetchall()
 
     def items(self, first: int, last: int) -> Iterator[Item]:
@@ -260,7 +288,12 @@ class Plan:
 
     def outdated_shards(self) -> list[int]:
         """The finished shards whose labels are those from before some people left."""
-        return [number for (number,) in self._run("SELECT number FROM shards WHERE labelled = 0")]
+        return [
+            number
+            for (number,) in self._run(
+                "SELECT number FROM shards WHERE labelled = 0 ORDER BY number"
+            )
+        ]
 
     def relabelled(self, number: int, shard: Shard) -> None:
         """Keep that a shard was written with the new labels."""

@@ -2,9 +2,11 @@
 
 import functools
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from keras_sphereface import alignment, detection, images
@@ -63,27 +65,30 @@ class Preparation(NamedTuple):
             if not self.align:
                 return Face(images.fit(content, self.size), digest, None)
             image = images.decode(content)
-            points = picture.landmarks
-            if points is None and self.detect:
-                points = _detector()(image)
-            if points is None:
-                return Dropped(picture.key, NO_FACE if self.detect else NO_LANDMARKS)
-            try:
-                face = alignment.align(image, points, self.size, matrix)
-            except (ValueError, ArithmeticError):
-                return Dropped(picture.key, "its landmarks do not fit the picture")
-            return Face(images.encode(face), digest, points)
-        except Exception as error:
-            return Dropped(picture.key, f"cannot be used: {error}")
+        # Any other OSError is no fault of the picture; the run ends, and can go on later.
+        except (FileNotFoundError, PermissionError) as error:
+            return Dropped(picture.key, f"cannot be read: {error.strerror}")
+        except ValueError as error:
+            return Dropped(picture.key, f"cannot be used: {_without_numbers(str(error))}")
+        points = picture.landmarks
+        if points is None and self.detect:
+            points = _detector()(image)
+        if points is None:
+            return Dropped(picture.key, NO_FACE if self.detect else NO_LANDMARKS)
+        try:
+            face = alignment.align(image, points, self.size, matrix)
+        except (ValueError, ArithmeticError, cv2.error):
+            return Dropped(picture.key, "its landmarks do not fit the picture")
+        return Face(images.encode(face), digest, points)
 
     def _matrices(self, pictures):
         """The transforms of all pictures that have usable landmarks, in one step."""
-        matrices: list[np.ndarray | None] = [None] * len(pictures)
         usable = [
             i
             for i, picture in enumerate(pictures)
-            if picture.landmarks is not None and np.any(np.ptp(picture.landmarks, axis=0) > 0)
+            if picture.landmarks is not None and _are_usable(picture.landmarks)
         ]
+        matrices: list[np.ndarray | None] = [None] * len(pictures)
         if usable:
             points = np.stack([pictures[i].landmarks for i in usable])
             found = alignment.similarity(points, alignment.template(self.size))
@@ -92,9 +97,19 @@ class Preparation(NamedTuple):
         return matrices
 
 
+def _are_usable(points: np.ndarray) -> bool:
+    # Others would overflow, or divide by nothing, for all faces that are done with theirs.
+    return bool(np.abs(points).max() < 1e6 and np.ptp(points, axis=0).max() > 1e-3)
+
+
+def _without_numbers(message: str) -> str:
+    """The message as one that can be counted: numbers differ from picture to picture."""
+    return re.sub(r"[0-9]+", "N", message)
+
+
 def preparation_of(config: RecordsConfig) -> Preparation:
     """How the settings ask for faces to be prepared."""
-    align = bool(config.landmarks or config.detect)
+    align = bool(config.align or config.landmarks or config.detect)
     return Preparation((config.height, config.width), align, config.detect)
 
 

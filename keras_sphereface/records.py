@@ -11,6 +11,7 @@ import dataclasses
 import hashlib
 import json
 import os
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,6 +27,7 @@ LABELS_FILE = "labels.csv"
 LABELS_HEADER = ("label", "identity", "count")
 DROPPED_FILE = "dropped.csv"  # key, reason
 DUPLICATES_FILE = "duplicates.csv"  # group, kind, identity, key
+LANDMARKS_FILE = "landmarks.txt"  # of faces that were detected
 DROPPED_LISTED = 1000  # drops that dataset.json lists itself
 
 
@@ -55,6 +57,7 @@ class DatasetInfo:
     format_version: int
     tool_version: str
     source: str  # the kind of source, such as "class folders"
+    settings: str  # checksum of all that the records depend on; empty if made on Beam
     num_images: int
     num_classes: int
     image_size: tuple[int, int]  # height, width
@@ -105,25 +108,29 @@ def info_from_json(text: str, name: str) -> DatasetInfo:
     """The inverse of `DatasetInfo.to_json`; `name` is that of the file, for errors.
 
     Raises:
-        ValueError: if it is of another version.
+        ValueError: if it is of another version, or damaged.
     """
-    values = json.loads(text)
-    if values.get("format_version") != FORMAT_VERSION:
-        raise ValueError(
-            f"{name}: expected format_version {FORMAT_VERSION}. "
-            f"Received: {values.get('format_version')!r}"
+    try:
+        values = json.loads(text)
+        version = values.get("format_version")
+    except (AttributeError, ValueError):
+        raise ValueError(f"{name} is damaged. Received: {text[:80]!r}") from None
+    if version != FORMAT_VERSION:
+        raise ValueError(f"{name}: expected format_version {FORMAT_VERSION}. Received: {version!r}")
+    try:
+        return DatasetInfo(
+            **{
+                **values,
+                "image_size": tuple(values["image_size"]),
+                "shards": tuple(Shard(**shard) for shard in values["shards"]),
+                "excluded_identities": tuple(values["excluded_identities"]),
+                "unknown_exclusions": tuple(values["unknown_exclusions"]),
+                "dropped": tuple(Dropped(**entry) for entry in values["dropped"]),
+                "warnings": tuple(values["warnings"]),
+            }
         )
-    return DatasetInfo(
-        **{
-            **values,
-            "image_size": tuple(values["image_size"]),
-            "shards": tuple(Shard(**shard) for shard in values["shards"]),
-            "excluded_identities": tuple(values["excluded_identities"]),
-            "unknown_exclusions": tuple(values["unknown_exclusions"]),
-            "dropped": tuple(Dropped(**entry) for entry in values["dropped"]),
-            "warnings": tuple(values["warnings"]),
-        }
-    )
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{name} is damaged. Received: {error}") from error
 
 
 def damaged_shards(folder: str | os.PathLike) -> dict[str, str]:
@@ -154,16 +161,26 @@ def shard_name(index: int, num_shards: int) -> str:
     return f"train-{index:05d}-of-{num_shards:05d}.tfrecord"
 
 
+def is_own_file(name: str) -> bool:
+    """Whether a file of this name may lie in a folder of records."""
+    own = (INFO_FILE, LABELS_FILE, DROPPED_FILE, DUPLICATES_FILE, LANDMARKS_FILE)
+    return name in own or re.fullmatch(r"train-[0-9]{5,}-of-[0-9]{5,}[.]tfrecord", name) is not None
+
+
 def serialize(record: Record) -> bytes:
     """A record as the bytes of a `tf.train.Example`, always the same for the same record."""
-    features = {
-        b"image": _field(1, _field(1, record.image)),
-        b"label": _field(3, _field(1, _varint(record.label))),
-        b"identity": _field(1, _field(1, record.identity.encode())),
-        b"key": _field(1, _field(1, record.key.encode())),
-    }
-    entries = (_field(1, name) + _field(2, value) for name, value in features.items())
-    return _field(1, b"".join(_field(1, entry) for entry in entries))
+    # A feature of bytes is field 1, and one of integers field 3; a list's values are its field 1.
+    features = (
+        (b"image", 1, record.image),
+        (b"label", 3, _varint(record.label)),
+        (b"identity", 1, record.identity.encode()),
+        (b"key", 1, record.key.encode()),
+    )
+    entries = [
+        _field(1, _field(1, name) + _field(2, _field(kind, _field(1, value))))
+        for name, kind, value in features
+    ]
+    return _field(1, b"".join(entries))
 
 
 def deserialize(example: bytes) -> Record:
@@ -265,7 +282,10 @@ def _varint(value: int) -> bytes:
 
 
 def _field(number: int, content: bytes) -> bytes:
-    return bytes((number << 3 | _BYTES,)) + _varint(len(content)) + content
+    size = len(content)
+    tag = number << 3 | _BYTES
+    # Most are short: a length of one byte.
+    return (bytes((tag, size)) if size < 0x80 else bytes((tag,)) + _varint(size)) + content
 
 
 def _fields(message: bytes | memoryview) -> Iterator[memoryview]:

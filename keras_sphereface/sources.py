@@ -5,7 +5,7 @@ anywhere take the open file, so that they serve the local disk and remote storag
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -14,7 +14,8 @@ from keras_sphereface.images import IMAGE_SUFFIXES
 from keras_sphereface.lists import numbered_lines
 from keras_sphereface.pictures import Dropped, Picture, Span
 
-Reader = Callable[[BinaryIO, str], Iterator[Picture | Dropped]]
+# (open file, its name, what stands in front of keys that are mere numbers) -> its pictures.
+Reader = Callable[[BinaryIO, str, str], Iterator[Picture | Dropped]]
 
 CLASS_FOLDERS = "class folders"
 LIST_FILE = "list file"
@@ -43,10 +44,9 @@ class Source(NamedTuple):
 def open_source(path: str | os.PathLike) -> Source:
     """Tell what kind of source a path is.
 
-    A folder with .rec files is RecordIO (train.idx and property beside them are compared with
-    it), one with .parquet files below it is parquet, one with .zip or .tar files and no folders
-    is a set of archives, and any other is class folders. A file is told by its first bytes, and
-    is a list file if it is text.
+    A folder without pictures in class folders may hold .rec files (train.idx and property beside
+    them are compared with it), .parquet files at any depth, or archives; any other holds class
+    folders. A file is told by its first bytes, and is a list file if it is text.
 
     Raises:
         FileNotFoundError: if there is nothing at the path.
@@ -54,11 +54,11 @@ def open_source(path: str | os.PathLike) -> Source:
     """
     path = Path(path)
     if path.is_dir():
-        for suffixes, deep in (((".rec",), False), ((".parquet",), True), (_ARCHIVES, False)):
-            files = _files_with(path, suffixes, deep)
-            if files and (suffixes is not _ARCHIVES or not _has_folders(path)):
-                return _of_files(files)
-        return Source(CLASS_FOLDERS, lambda: class_folders(path))
+        return (
+            _of_files(files, path)
+            if (files := _files_in(path))
+            else Source(CLASS_FOLDERS, lambda: class_folders(path))
+        )
     if not path.is_file():
         raise FileNotFoundError(
             "The source must be a folder of class folders, a list file, a zip or tar archive, a "
@@ -66,11 +66,11 @@ def open_source(path: str | os.PathLike) -> Source:
         )
     if kind_of(_head(path)) is None:
         return Source(LIST_FILE, lambda: list_file(path))
-    return _of_files([path])
+    return _of_files([path], path.parent)
 
 
 def class_folders(root: str | os.PathLike) -> Iterator[Picture | Dropped]:
-    """The pictures of ROOT/IDENTITY/IMAGE, sorted by identity and file name.
+    """The pictures of ROOT/IDENTITY/IMAGE, in no order.
 
     What is no picture by its name is dropped. A symbolic link may point at any place below ROOT.
 
@@ -79,7 +79,7 @@ def class_folders(root: str | os.PathLike) -> Iterator[Picture | Dropped]:
     """
     root = Path(root)
     inside = root.resolve()
-    for folder in _sorted_entries(root, inside):
+    for folder in _entries(root, inside):
         if not _is_text(folder.name):
             yield Dropped(_shown(folder.name), NOT_TEXT)
         elif not folder.is_dir():
@@ -90,7 +90,7 @@ def class_folders(root: str | os.PathLike) -> Iterator[Picture | Dropped]:
 
 def _class_folder(folder, inside):
     any_picture = False
-    for entry in _sorted_entries(folder.path, inside):
+    for entry in _entries(folder.path, inside):
         key = f"{folder.name}/{entry.name}"
         if not _is_text(entry.name):
             yield Dropped(_shown(key), NOT_TEXT)
@@ -197,14 +197,10 @@ _MAGIC = {
 _ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
 
 
-def _recordio(file, name):
-    return recordio.recordio_pictures(file, name, f"{Path(name).stem}/")
-
-
 _READERS: dict[str, Reader] = {
     archives.ZIP: archives.zip_pictures,
     archives.TAR: archives.tar_pictures,
-    recordio.RECORDIO: _recordio,
+    recordio.RECORDIO: recordio.recordio_pictures,
     parquet.PARQUET: parquet.parquet_pictures,
 }
 
@@ -214,17 +210,27 @@ def _head(path: Path) -> bytes:
         return file.read(512)
 
 
-def _of_files(files: list[Path]) -> Source:
+def _of_files(files: list[Path], root: Path) -> Source:
     readers = {path: reader_of(_head(path), str(path)) for path in files}
     kinds = {str(kind_of(_head(path))) for path in files}
 
     def pictures():
         for path, reader in readers.items():
             with open(path, "rb") as file:
-                yield from reader(file, str(path))
+                yield from reader(file, str(path), prefix_of(path, root))
 
     doubts = [doubt for path in files if path.suffix == ".rec" for doubt in _recordio_doubts(path)]
+    if len(files) > 1 and recordio.RECORDIO in kinds:
+        doubts.append(
+            f"There are {len(files)} RecordIO files; the same label in two of them is taken for "
+            "the same person."
+        )
     return Source(" and ".join(sorted(kinds)), pictures, tuple(files), tuple(doubts))
+
+
+def prefix_of(path: str | os.PathLike, root: str | os.PathLike) -> str:
+    """What stands in front of the numbers of a file's pictures: its path below `root`."""
+    return Path(path).relative_to(root).with_suffix("").as_posix() + "/"
 
 
 def _recordio_doubts(path: Path) -> Iterator[str]:
@@ -242,29 +248,39 @@ def _recordio_doubts(path: Path) -> Iterator[str]:
             yield str(error)
 
 
-def _files_with(folder: Path, suffixes: tuple[str, ...], deep: bool) -> list[Path]:
-    found = folder.rglob("*") if deep else folder.iterdir()
-    return sorted(
-        path
-        for path in found
-        if path.name.lower().endswith(suffixes) and path.is_file() and not is_hidden(path.name)
-    )
+def _files_in(root: Path) -> list[Path]:
+    """The .rec, .parquet or archive files that a folder holds instead of class folders."""
+    inside = root.resolve()
+    if any(_holds_picture(Path(entry.path)) for entry in _entries(root, inside) if entry.is_dir()):
+        return []
+    for suffixes, pattern in ((".rec", "*"), (".parquet", "**/*"), (_ARCHIVES, "*")):
+        found = [
+            path
+            for path in root.glob(pattern)
+            if path.name.lower().endswith(suffixes)
+            and path.is_file()
+            and not any(is_hidden(part) for part in path.relative_to(root).parts)
+        ]
+        if found:
+            return sorted(found)
+    return []
 
 
-def _has_folders(path: Path) -> bool:
-    return any(entry.is_dir() and not is_hidden(entry.name) for entry in path.iterdir())
-
-
-def _sorted_entries(folder, inside: Path) -> Iterable[os.DirEntry]:
+def _holds_picture(folder: Path) -> bool:
     with os.scandir(folder) as entries:
-        found = sorted(entries, key=lambda entry: entry.name)
-    for entry in found:
-        if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(inside):
-            raise ValueError(
-                "A symbolic link in the source leads out of it; a list file may name pictures "
-                f"that lie elsewhere. Received: {entry.path} -> {os.readlink(entry.path)}"
-            )
-        yield entry
+        return any(is_picture_name(entry.name) for entry in entries)
+
+
+def _entries(folder: str | Path, inside: Path) -> Iterator[os.DirEntry]:
+    """What a folder holds, one after the other: there may be millions."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(inside):
+                raise ValueError(
+                    "A symbolic link in the source leads out of it; a list file may name pictures "
+                    f"that lie elsewhere. Received: {entry.path} -> {os.readlink(entry.path)}"
+                )
+            yield entry
 
 
 def _is_text(name: str) -> bool:

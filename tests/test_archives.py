@@ -3,6 +3,7 @@
 import io
 import tarfile
 import zipfile
+from functools import partial
 
 import numpy as np
 import pytest
@@ -116,7 +117,7 @@ def test_a_link_in_a_zip_is_named():
 def test_bombs_are_named_and_not_read(make, read, monkeypatch):
     monkeypatch.setattr(archives, "MAX_PICTURE_BYTES", 1000)
     entries = read(make({"a/1.jpg": bytes(2000), "a/2.jpg": PICTURE}))
-    assert entries[0] == Dropped("a/1.jpg", "more than 1000 bytes")
+    assert entries[0] == Dropped("a/1.jpg", "the picture has more than 64 MiB")
     assert isinstance(entries[1], Picture)
 
 
@@ -126,6 +127,14 @@ def test_a_zip_entry_that_holds_more_than_it_says_is_damaged():
     assert read_zip(io.BytesIO(content.replace(size, said))) == [
         Dropped("a/1.jpg", "the archive is damaged here")
     ]
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz"])
+def test_a_name_that_fills_the_memory_is_refused(mode):
+    with pytest.raises(ValueError, match="names take more than"):
+        read_tar(tar_of({"a/1.jpg": PICTURE, "b/" + "x" * 100_000 + ".jpg": PICTURE}, mode))
+    long = "b/" + "ä" * 300 + ".jpg"
+    assert [entry.key for entry in read_tar(tar_of({long: PICTURE}, mode))] == [long]
 
 
 def test_what_is_no_picture_does_not_fill_the_disk():
@@ -151,11 +160,29 @@ def test_a_tar_cut_short_keeps_what_came_before(mode):
     assert isinstance(entries[-1], Dropped)
 
 
+def test_a_tar_that_is_damaged_between_two_entries_is_said():
+    content = tar_of({f"a/{i}.jpg": PICTURE for i in range(6)}).getvalue()
+    third = 2 * 1024  # each entry has a block of header and one of content
+    damaged = content[:third] + b"?" + content[third + 1 :]
+    for broken in (damaged, content[:third]):
+        entries = read_tar(io.BytesIO(broken))
+        assert [entry.key for entry in entries[:2]] == ["a/0.jpg", "a/1.jpg"]
+        assert entries[2:] == [
+            Dropped("faces.tar", "the archive is damaged, and what follows is lost")
+        ]
+
+
 @given(st.data())
 def test_damage_gives_pictures_drops_or_a_value_error(data):
     make, read = data.draw(
         st.sampled_from(
-            [(zip_of, read_zip), (tar_of, read_tar), (lambda e: tar_of(e, "w:gz"), read_tar)]
+            [
+                (zip_of, read_zip),
+                (lambda entries: zip_of(entries, zipfile.ZIP_LZMA), read_zip),
+                (lambda entries: zip_of(entries, zipfile.ZIP_BZIP2), read_zip),
+                (tar_of, read_tar),
+                *[(partial(tar_of, mode=mode), read_tar) for mode in ("w:gz", "w:bz2", "w:xz")],
+            ]
         )
     )
     content = bytearray(make({f"p/{i}.jpg": PICTURE * 20 for i in range(3)}).getvalue())

@@ -14,7 +14,7 @@ from keras_sphereface import beam, conversion, datasets, images, lists, records
 from keras_sphereface.config import RecordsConfig
 from keras_sphereface.parallel import DATA_ONLY
 from tests.conftest import records_of
-from tests.test_sources import as_list, as_recordio, as_tar_gz, as_tars
+from tests.test_sources import as_list, as_parquet, as_recordio, as_tar_gz, as_tars, as_zip
 
 SEVERAL = (
     *("--direct_running_mode=multi_processing", "--direct_num_workers=2"),
@@ -99,7 +99,7 @@ def test_messy_class_folders_give_the_same(messy, tmp_path, options, monkeypatch
     assert len(info.dropped_by_reason) >= 5
 
 
-@pytest.mark.parametrize("form", [as_list, as_tars, as_tar_gz, as_recordio])
+@pytest.mark.parametrize("form", [as_list, as_tars, as_tar_gz, as_zip, as_recordio, as_parquet])
 def test_every_kind_of_source_gives_the_same(messy, tmp_path, form):
     (tmp_path / "source").mkdir()
     path = form(messy / "source", tmp_path / "source")

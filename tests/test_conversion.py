@@ -1,12 +1,13 @@
 """Pictures -> records -> tensors, and everything that goes wrong on the way."""
 
+import errno
 import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from keras_sphereface import alignment, conversion, datasets, images, lists, records
+from keras_sphereface import alignment, conversion, datasets, images, lists, preparation, records
 from keras_sphereface.config import RecordsConfig
 from tests.conftest import records_of
 
@@ -167,11 +168,13 @@ def test_repeated_pictures_are_reported_and_flagged(source, tmp_path):
 
 def test_patterns_leave_out_people_and_single_pictures(faces, tmp_path):
     names = tmp_path / "names.txt"
-    names.write_text("person_000[2-9]\n*_0010/*\nperson_0001/person_0001_0002.jpg\nperson_00[1]?\n")
+    names.write_text(
+        "person_000[2-9]\n*1/*_0003.jpg\nperson_0001/person_0001_0002.jpg\nperson_001?\n"
+    )
     info = convert(faces / "images", tmp_path / "out", exclude=str(names))
     assert info.num_classes == 1
     assert info.excluded_identities == tuple(f"person_{i:04d}" for i in range(2, 20))
-    assert (info.num_images, info.excluded_images) == (5, 18 * 6 + 1)
+    assert (info.num_images, info.excluded_images) == (4, 18 * 6 + 2)
     assert "person_0001/person_0001_0002.jpg" not in read(tmp_path / "out")
 
 
@@ -220,8 +223,8 @@ def test_an_identity_without_a_readable_picture_leaves_no_gap_in_the_labels(sour
 
 
 def test_nothing_but_records_is_ever_replaced(source, tmp_path):
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("years")
+    (tmp_path / "mine" / ".scratch").mkdir(parents=True)
+    (tmp_path / "mine" / ".scratch" / "thesis.txt").write_text("years")
     (tmp_path / "out.old").mkdir()
     for out in (tmp_path / "mine", source, source / "records"):
         with pytest.raises((FileExistsError, ValueError), match="Received: "):
@@ -229,7 +232,69 @@ def test_nothing_but_records_is_ever_replaced(source, tmp_path):
     for seed in (0, 1):
         convert(source, tmp_path / "out", overwrite=True, seed=seed)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out", "out.old", "source"]
-    assert (tmp_path / "mine" / "thesis.txt").exists()
+    assert (tmp_path / "mine" / ".scratch" / "thesis.txt").exists()
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "source", "train-1-of-2.tfrecord"])
+def test_records_with_something_else_beside_them_are_not_replaced(source, tmp_path, name):
+    out = tmp_path / "out"
+    convert(source, out)
+    if name == "source":
+        shutil.move(source, out / "source")
+        source = out / "source"
+    else:
+        (out / name).write_text("mine")
+    with pytest.raises((FileExistsError, ValueError), match=r"Received: .*out"):
+        convert(source, out, overwrite=True)
+    assert (out / name).exists()
+
+
+def test_a_list_in_the_output_is_not_lost(source, tmp_path):
+    convert(source, tmp_path / "out")
+    landmarks = tmp_path / "out" / "landmarks.txt"
+    landmarks.write_text("x 1 2 3 4 5 6 7 8 9 10\n")
+    with pytest.raises(ValueError, match="must lie outside of the output"):
+        convert(source, tmp_path / "out", landmarks=str(landmarks), overwrite=True)
+    assert landmarks.exists()
+
+
+def test_a_failing_disk_ends_the_run_and_drops_nothing(source, tmp_path, monkeypatch):
+    def fails(picture):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(preparation, "content_of", fails)
+    with pytest.raises(OSError, match="Input/output error"):
+        convert(source, tmp_path / "out")
+    monkeypatch.undo()
+    assert convert(source, tmp_path / "out").num_dropped == 0
+
+
+def test_absurd_landmarks_harm_only_their_own_picture(source, faces, tmp_path):
+    lines = (faces / "landmarks.txt").read_text().splitlines()
+    landmarks = tmp_path / "landmarks.txt"
+    for number, value in enumerate(("1e200", "1e-200")):
+        key = f"person_000{number + 1}/person_000{number + 1}_0001.jpg"
+        lines.append("\t".join([key, value, *["0"] * 9]))
+    landmarks.write_text("\n".join(lines))
+    info = convert(source, tmp_path / "out", landmarks=str(landmarks))
+    assert info.num_images == 10
+    assert info.dropped_by_reason == {"its landmarks do not fit the picture": 2}
+
+
+def test_reasons_can_be_counted(source, tmp_path):
+    files = sorted(source.glob("*/*.jpg"))
+    for number, file in enumerate(files[:5]):
+        file.write_bytes(file.read_bytes()[: -500 - number])
+    info = convert(source, tmp_path / "out")
+    assert list(info.dropped_by_reason.values()) == [5]
+
+
+def test_one_picture_makes_one_shard(source, tmp_path):
+    shutil.rmtree(source / "person_0002")
+    for file in sorted((source / "person_0001").iterdir())[1:]:
+        file.unlink()
+    info = convert(f"{source}/", tmp_path / "out", num_shards=5)
+    assert (info.num_images, len(info.shards)) == (1, 1)
 
 
 def test_existing_records_stay_unless_overwriting_is_asked_for(source, tmp_path):

@@ -1,4 +1,5 @@
 import io
+import os
 import struct
 import zlib
 
@@ -96,6 +97,19 @@ def test_only_right_size_and_format_pass_through():
         fitted = images.fit(other, (4, 6))
         assert fitted != other
         assert preprocessing.decode_record_image(fitted, (4, 6)).shape == (4, 6, 3)
+
+
+def test_no_format_is_tried_that_may_start_programs(tmp_path, monkeypatch):
+    # Pillow reads EPS with Ghostscript; here a program of that name leaves a trace.
+    trace = tmp_path / "trace"
+    ghostscript = tmp_path / "gs"
+    ghostscript.write_text(f"#!/bin/sh\ntouch {trace}\n")
+    ghostscript.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 96 112\n%%EndComments\n"
+    with pytest.raises(images.UnreadableImage):
+        images.decode(eps)
+    assert not trace.exists()
 
 
 @pytest.mark.parametrize("format_", ["PNG", "PPM"])

@@ -12,7 +12,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from keras_sphereface import conversion, sources
+from keras_sphereface import conversion, lists, sources
 from keras_sphereface.config import RecordsConfig
 from keras_sphereface.pictures import Dropped, Picture
 from keras_sphereface.preparation import content_of
@@ -178,8 +178,8 @@ def test_class_folders_drop_what_is_no_picture_and_name_it(tmp_path):
         (tmp_path / folder).mkdir()
     (tmp_path / "stray.jpg").touch()
     entries = list(sources.class_folders(tmp_path))
-    keys = [entry.key for entry in entries if isinstance(entry, Picture)]
-    assert keys == ["a b/ä.webp", "b/1.PNG", "b/2.jpg"]
+    keys = {entry.key for entry in entries if isinstance(entry, Picture)}
+    assert keys == {"a b/ä.webp", "b/1.PNG", "b/2.jpg"}
     dropped = {entry.key: entry.reason for entry in entries if isinstance(entry, Dropped)}
     assert dropped == {
         "a b/Thumbs.db": "no picture by its name",
@@ -261,6 +261,66 @@ def test_a_property_that_does_not_fit_is_said(faces, tmp_path):
     assert "property" in sources.open_source(tmp_path).doubts[0]
 
 
+def test_parquet_files_of_one_name_in_several_folders_are_all_read(tmp_path):
+    for part in ("train", "test"):
+        (tmp_path / "source" / part).mkdir(parents=True)
+        table = pyarrow.table({"image": [b"a", b"b"], "label": pyarrow.array(["x", "y"])})
+        table = table.set_column(1, "label", table["label"].dictionary_encode())
+        pyarrow.parquet.write_table(table, tmp_path / "source" / part / "0000.parquet")
+    entries = list(sources.open_source(tmp_path / "source").pictures())
+    assert [entry.key for entry in entries] == [
+        f"{part}/0000/0000000{i}" for part in ("test", "train") for i in range(2)
+    ]
+    assert [entry.identity for entry in entries] == ["x", "y"] * 2
+
+
+def test_landmarks_of_a_source_are_used_when_asked_for(faces, tmp_path):
+    landmarks = lists.read_landmarks(faces / "landmarks.txt")
+    rows = [
+        {
+            "image": (faces / "images" / key).read_bytes(),
+            "label": key.split("/")[0],
+            "landmarks": points.ravel().tolist(),
+        }
+        for key, points in landmarks.items()
+    ]
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "x.parquet")
+    source = str(tmp_path / "x.parquet")
+    config = RecordsConfig(source=source, out=str(tmp_path / "plain"), workers=1)
+    assert any("`--align` does" in doubt for doubt in conversion.make_records(config).warnings)
+    config = RecordsConfig(source=source, out=str(tmp_path / "aligned"), align=True, workers=1)
+    info = conversion.make_records(config)
+    assert (info.alignment, info.warnings) == ("five-point similarity", ())
+
+
+def test_odd_landmarks_in_parquet_drop_the_picture(tmp_path):
+    for odd in ([[1.0, 2.0]], [{"x": 1.0}], [None]):
+        table = pyarrow.table({"image": [b"a"], "label": ["x"], "landmarks": odd})
+        pyarrow.parquet.write_table(table, tmp_path / "x.parquet")
+        (entry,) = sources.open_source(tmp_path / "x.parquet").pictures()
+        assert isinstance(entry, Picture if odd == [None] else Dropped)
+
+
+@pytest.mark.parametrize("name", ["train.rec", "data.parquet", "faces.zip"])
+def test_class_folders_stay_class_folders_whatever_lies_beside_them(faces, tmp_path, name):
+    root = tmp_path / "root"
+    shutil.copytree(faces / "images" / "person_0001", root / "person_0001")
+    (root / name).write_bytes(b"something")
+    source = sources.open_source(root)
+    assert source.kind == "class folders"
+    assert sum(isinstance(entry, Picture) for entry in source.pictures()) == 6
+
+
+def test_a_linked_list_names_pictures_beside_the_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "list.txt").write_text("1.jpg Ada\n")
+    (tmp_path / "source").mkdir()
+    (tmp_path / "source" / "1.jpg").write_bytes(b"picture")
+    (tmp_path / "source" / "list.txt").symlink_to(tmp_path / "elsewhere" / "list.txt")
+    (entry,) = sources.open_source(tmp_path / "source" / "list.txt").pictures()
+    assert content_of(entry) == b"picture"
+
+
 @pytest.mark.parametrize("column", ["label", "who"])
 def test_parquet_columns_are_told(tmp_path, column):
     points = list(np.arange(10.0))
@@ -305,5 +365,5 @@ def test_a_parquet_file_cut_short_is_refused_or_named(faces, tmp_path):
 def test_readers_take_any_open_file(faces, tmp_path):
     path = as_zip(faces / "images", tmp_path)
     reader = sources.reader_of(path.read_bytes()[:512], path.name)
-    entries = list(reader(io.BytesIO(path.read_bytes()), path.name))
+    entries = list(reader(io.BytesIO(path.read_bytes()), path.name, ""))
     assert len(entries) == 19 * 6

@@ -49,7 +49,7 @@ def test_the_folder_is_laid_out_as_lfw(faces):
     pictures = [picture.key for picture in sources.class_folders(faces / "images")]
     assert len(pictures) == 19 * 6 == len(landmarks)
     assert set(pairs.first) | set(pairs.second) <= set(pictures)
-    assert pairs.people() <= exclusions.read_exclusions(faces / "test_people.txt").identities
+    assert pairs.people() <= exclusions.read_exclusions(faces / "test_people.txt").lines
     assert np.bincount(pairs.folds).tolist() == [0] + [8] * 7
     people = [pairs.in_folds([fold]).people() for fold in range(1, 8)]
     assert sum(map(len, people)) == len(set().union(*people))
