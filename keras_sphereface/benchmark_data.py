@@ -127,10 +127,11 @@ def make_inputs(config: DataBenchmarkConfig, folder: Path) -> Inputs:
     with open(inputs.landmarks, "w", encoding="utf-8") as file:
         for copy, (key, points) in _first(known, config.num_images):
             identity, name = key.split("/")
+            content, moved = widened((faces / identity / name).read_bytes(), config.side)
             key = f"{identity}-{copy}/{name}"
-            file.write(lists.landmark_line(key, points))
+            file.write(lists.landmark_line(key, points + moved))
             (inputs.source / f"{identity}-{copy}").mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(faces / identity / name, inputs.source / key)
+            (inputs.source / key).write_bytes(content)
     make_records(
         RecordsConfig(
             source=str(inputs.source), landmarks=str(inputs.landmarks), out=str(inputs.records)
@@ -140,6 +141,18 @@ def make_inputs(config: DataBenchmarkConfig, folder: Path) -> Inputs:
         (inputs.aligned / record.identity).mkdir(parents=True, exist_ok=True)
         (inputs.aligned / record.key).with_suffix(".jpg").write_bytes(record.image)
     return inputs
+
+
+def widened(encoded: bytes, side: int) -> tuple[bytes, tuple[int, int]]:
+    """A picture with mirrored borders up to `side` pixels each way, and how far (x, y) it moved."""
+    image = images.decode(encoded)
+    missing = [max(0, side - length) for length in image.shape[:2]]
+    if not any(missing):
+        return encoded, (0, 0)
+    before = [length // 2 for length in missing]
+    borders = [(first, all_ - first) for first, all_ in zip(before, missing, strict=True)]
+    wide = np.pad(image, (*borders, (0, 0)), mode="symmetric")
+    return images.encode(wide), (before[1], before[0])
 
 
 def make_cases(inputs: Inputs, work: Path, seed: int) -> dict[str, Callable[[], float]]:
@@ -164,7 +177,8 @@ def make_cases(inputs: Inputs, work: Path, seed: int) -> dict[str, Callable[[], 
     encoded = [record.image for record in _records_of(inputs.records)]
     decoded = tf.data.Dataset.from_tensor_slices(encoded).repeat()
     decoded = decoded.map(
-        lambda image: tf.io.decode_jpeg(image, channels=3), num_parallel_calls=tf.data.AUTOTUNE
+        lambda image: tf.io.decode_jpeg(image, channels=3),
+        num_parallel_calls=pipeline.DECODED_PER_CORE * cores,
     )
     batches = functools.partial(pipeline.training_batches, inputs.records, BATCH, seed)
     read = functools.partial(_seconds_of, num_images=len(encoded))
@@ -229,8 +243,9 @@ if __name__ == "__main__":
 def describe_data(table: pd.DataFrame, num_images: int, config: DataBenchmarkConfig) -> str:
     """The results as Markdown."""
     lines = [
-        f"{num_images} {'real' if config.source else 'generated'} faces, {config.repeats} rounds "
-        "in which all cases take turns; ratios are those of one round, medians with quartiles.",
+        f"{num_images:,} pictures of {'real' if config.source else 'generated'} faces, "
+        f"{config.side} x {config.side} or larger, {config.repeats} rounds all cases take turns; "
+        "ratios are those of one round, medians with quartiles.",
         f"Machine: {machine()}.",
         "",
         "| case | pictures/s | beside | pictures/s | ratio | quartiles | goal |",

@@ -35,7 +35,7 @@ def decode(encoded: bytes) -> np.ndarray:
             64 million pixels.
     """
     with _Explained(), _open(encoded) as opened:
-        return np.asarray(_upright_rgb(opened))
+        return _pixels(_upright_rgb(opened))
 
 
 def fit(encoded: bytes, size: tuple[int, int]) -> bytes:
@@ -77,6 +77,12 @@ def _open(encoded):
     if opened.width * opened.height > MAX_PIXELS:
         raise UnreadableImage(f"the picture has more than {MAX_PIXELS:,} pixels")
     return opened
+
+
+def _pixels(picture):
+    # `np.asarray` would copy once more, which takes a quarter as long as decoding.
+    width, height = picture.size
+    return np.frombuffer(picture.tobytes(), np.uint8).reshape(height, width, 3)
 
 
 def _is_plain(opened):

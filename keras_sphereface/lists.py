@@ -49,7 +49,7 @@ def parse_landmarks(line: str) -> tuple[str, np.ndarray]:
         points = np.array(numbers, dtype=np.float64).reshape(5, 2)
     except ValueError:
         points = np.full((5, 2), np.nan)
-    if not np.all(np.isfinite(points)):
+    if not np.isfinite(points).all():
         raise ValueError(f"expected a path and ten finite numbers. Received: {line!r}")
     return key.replace("\\", "/"), points
 

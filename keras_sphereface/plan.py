@@ -5,12 +5,13 @@ committed survives a process that is killed at any moment.
 """
 
 import contextlib
+import itertools
 import json
 import os
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -31,6 +32,7 @@ CREATE TABLE done (position INTEGER PRIMARY KEY, digest BLOB, points BLOB);
 """
 SAME_PERSON, TWO_PEOPLE = "same person", "two people"
 _CACHE_KILOBYTES = 65_536
+_ROWS = 64  # written at once: few, as pictures may come with their bytes
 _TEMPORARY = "SQLITE_TMPDIR"
 
 
@@ -139,22 +141,12 @@ class Plan:
         that depends on nothing else.
         """
         with self._transaction(), open(self.spool, "wb") as spool:
-            for entry in entries:
-                if isinstance(entry, Dropped):
-                    self._drop([entry])
-                    continue
-                place = entry.content
-                if not isinstance(place, Span):
-                    start = spool.tell()
-                    place = Span("", start, spool.write(place))
-                self._run(
-                    "INSERT INTO listed VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)",
-                    rank_of(entry.key, seed) - RANKS // 2,  # SQLite's integers are signed
-                    entry.key,
-                    entry.identity,
-                    *place,
-                    _packed(entry.landmarks),
-                )
+            remaining = iter(entries)
+            while some := list(itertools.islice(remaining, _ROWS)):
+                self._drop(entry for entry in some if isinstance(entry, Dropped))
+                rows = [_row(entry, spool, seed) for entry in some if isinstance(entry, Picture)]
+                insert = "INSERT INTO listed VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
+                self._database.executemany(insert, rows)
             self._drop_where(
                 "number NOT IN (SELECT MIN(number) FROM listed GROUP BY rank, key)",
                 same_key,
@@ -400,6 +392,16 @@ class Plan:
             shard.sha256,
             number,
         )
+
+
+def _row(picture: Picture, spool: BinaryIO, seed: int) -> tuple:
+    """A row of `listed`; bytes that lie in no file are put into the spool."""
+    place = picture.content
+    if not isinstance(place, Span):
+        start = spool.tell()
+        place = Span("", start, spool.write(place))
+    rank = rank_of(picture.key, seed) - RANKS // 2  # SQLite's integers are signed
+    return rank, picture.key, picture.identity, *place, _packed(picture.landmarks)
 
 
 def _packed(points: Sequence | np.ndarray | None) -> bytes | None:

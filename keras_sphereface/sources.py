@@ -149,7 +149,8 @@ def is_hidden(name: str) -> bool:
 
 def is_picture_name(name: str) -> bool:
     """Whether a file name is that of a picture."""
-    return Path(name).suffix.lower() in IMAGE_SUFFIXES and not is_hidden(name)
+    # Not by pathlib, which takes as long as all else that is done with a name.
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not is_hidden(name)
 
 
 def kind_of(head: bytes) -> str | None:
