@@ -244,7 +244,7 @@ def describe_data(table: pd.DataFrame, num_images: int, config: DataBenchmarkCon
     """The results as Markdown."""
     lines = [
         f"{num_images:,} pictures of {'real' if config.source else 'generated'} faces, "
-        f"{config.side} x {config.side} or larger, {config.repeats} rounds all cases take turns; "
+        f"{config.side} x {config.side} or larger, {config.repeats} rounds in which all cases take turns; "
         "ratios are those of one round, medians with quartiles.",
         f"Machine: {machine()}.",
         "",

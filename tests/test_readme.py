@@ -17,6 +17,7 @@ FEWER = {
     "feature_spheres.py": "--people 3 --total-steps 2",
     "benchmark.py head": "--cases A-Softmax --num-classes 40 --sweep 30 --repeats 1 --batch-size 4",
     "benchmark.py convergence": "--networks 1 --m 4 --total-steps 5 --width 0.1 --batch-size 4",
+    "benchmark.py data": "--num-images 130 --memory-images 0 --repeats 1",
     "generate_faces.py": "--num-people 2 --images-per-person 2 --num-test-people 4",
 }
 
