@@ -244,8 +244,8 @@ def describe_data(table: pd.DataFrame, num_images: int, config: DataBenchmarkCon
     """The results as Markdown."""
     lines = [
         f"{num_images:,} pictures of {'real' if config.source else 'generated'} faces, "
-        f"{config.side} x {config.side} or larger, {config.repeats} rounds in which all cases take turns; "
-        "ratios are those of one round, medians with quartiles.",
+        f"{config.side} x {config.side} or larger, {config.repeats} rounds in which all cases take "
+        "turns; ratios are those of one round, medians with quartiles.",
         f"Machine: {machine()}.",
         "",
         "| case | pictures/s | beside | pictures/s | ratio | quartiles | goal |",
