@@ -83,8 +83,10 @@ def make_records(config: RecordsConfig) -> records.DatasetInfo:
             _begin(plan, partial, fingerprint)
             info = _convert(config, source, exclusions, plan, partial)
             put_in_place(out)
-        except (FileExistsError, NothingLeft):
-            shutil.rmtree(partial)
+        except (FileExistsError, NothingLeft) as error:
+            # What a stopped run has done is not thrown away for a missing `--overwrite`.
+            if isinstance(error, NothingLeft) or plan.fact("settings") is None:
+                shutil.rmtree(partial)
             raise
         finally:
             plan.close()
@@ -167,7 +169,6 @@ def _look_at_sample(config, source, plan, preparation, partial) -> None:
     sample = prepared_sample(pictures, preparation)
     mean = sum(len(face.image) for _, face in sample) / max(1, len(sample))
     num_bytes = int(total * (mean + EXTRA_BYTES))
-    check_free_space(partial, num_bytes)
     found = [*source.doubts, *doubts_of(sample, preparation)]
     with_landmarks = plan.num_with_landmarks
     if with_landmarks and not preparation.align:
@@ -183,6 +184,7 @@ def _look_at_sample(config, source, plan, preparation, partial) -> None:
     if config.contact_sheet:
         Path(config.contact_sheet).write_bytes(sheet_of(sample))
     if not plan.num_shards:
+        check_free_space(partial, num_bytes)
         plan.remember(doubts=found)
         plan.divide(shards_for(total, num_bytes, config.num_shards))
 

@@ -201,6 +201,18 @@ def test_it_continues_from_another_folder_with_another_spelling(
     assert contents(tmp_path / "out") == uninterrupted
 
 
+def test_a_forgotten_overwrite_loses_nothing(source, uninterrupted, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out"
+    settings = {"source": str(source), "out": str(out), "num_shards": NUM_SHARDS}
+    conversion.make_records(RecordsConfig(workers=1, seed=5, **settings))
+    stop_before_the_last_step(monkeypatch, overwrite=True, **settings)
+    with pytest.raises(FileExistsError, match="--overwrite"):
+        conversion.make_records(RecordsConfig(workers=1, **settings))
+    conversion.make_records(RecordsConfig(workers=1, overwrite=True, **settings))
+    assert "continuing" in capsys.readouterr().err
+    assert contents(out) == uninterrupted
+
+
 def test_a_source_file_that_changed_starts_anew(source, tmp_path, monkeypatch, capsys):
     archive = shutil.make_archive(tmp_path / "faces", "tar", source)
     settings = {"source": archive, "out": str(tmp_path / "out"), "num_shards": 2}
