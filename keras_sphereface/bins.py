@@ -29,7 +29,7 @@ class _BytesOnlyUnpickler(pickle.Unpickler):
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"{module}.{name} is not part of a verification set")
         # NumPy 2 moved these; old files name the old place and new files the new one.
-        if module.startswith("numpy.") and not hasattr(np, "_core"):
+        if module.startswith("numpy.") and np.lib.NumpyVersion(np.__version__) < "2.0.0":
             module = module.replace("numpy._core", "numpy.core")
         elif module.startswith("numpy.core."):
             module = module.replace("numpy.core", "numpy._core")
