@@ -6,10 +6,10 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from pathlib import PurePosixPath
 from typing import BinaryIO
 
-from keras_sphereface.images import IMAGE_SUFFIXES, looks_like_picture
+from keras_sphereface.images import looks_like_picture
+from keras_sphereface.names import NOT_TEXT, STRAY, is_hidden, is_picture_name, is_text, shown
 from keras_sphereface.pictures import MAX_PICTURE_BYTES, TOO_LARGE, Dropped, Picture, Span
 
 ZIP, TAR = "zip archive", "tar archive"
@@ -140,15 +140,15 @@ def _picture(key, identity, content):
 def _place(path: str, archive: str) -> tuple[str, str] | Dropped:
     """An entry's key and identity, or why it has none."""
     parts = _check_inside(path, archive)
-    shown = "/".join(parts).encode("utf-8", "replace").decode()
-    if any(part.startswith(".") or part == "__MACOSX" for part in parts):
-        return Dropped(shown, "no picture by its name")
-    if shown != "/".join(parts):
-        return Dropped(shown, "its name is not valid UTF-8")
-    if PurePosixPath(parts[-1]).suffix.lower() not in IMAGE_SUFFIXES:
-        return Dropped(shown, "no picture by its name")
+    whole = "/".join(parts)
+    if any(map(is_hidden, parts)):
+        return Dropped(shown(whole), STRAY)
+    if not is_text(whole):
+        return Dropped(shown(whole), NOT_TEXT)
+    if not is_picture_name(parts[-1]):
+        return Dropped(whole, STRAY)
     if len(parts) < 2:
-        return Dropped(shown, "in no class folder")
+        return Dropped(whole, "in no class folder")
     return f"{parts[-2]}/{parts[-1]}", parts[-2]
 
 

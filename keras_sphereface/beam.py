@@ -28,7 +28,7 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from keras_sphereface import conversion, lists, records, sources
+from keras_sphereface import conversion, lists, names, records, sources
 from keras_sphereface.config import RecordsConfig
 from keras_sphereface.description import describe, write_table
 from keras_sphereface.exclusions import Exclusions, exclusions_of
@@ -39,8 +39,6 @@ from keras_sphereface.preparation import NO_LANDMARKS, Face, preparation_of
 
 DROPPED = "dropped"
 LARGEST_BATCH = 64  # pictures that are prepared in one call
-
-
 UNKNOWN_SIZE = -1  # of a picture that a list file names
 
 
@@ -162,13 +160,13 @@ def _remote_folders(root: str) -> Iterator[Picture | Dropped]:
     """Class folders where there are no folders, only names with slashes."""
     for metadata in _match(_join(root, "*/*")):
         identity, name = metadata.path.split("/")[-2:]
-        if sources.is_hidden(identity):
+        if names.is_hidden(identity):
             continue
-        if sources.is_picture_name(name):
+        if names.is_picture_name(name):
             span = Span(metadata.path, 0, metadata.size_in_bytes)
             yield Picture(f"{identity}/{name}", identity, span)
         else:
-            yield Dropped(f"{identity}/{name}", sources.STRAY)
+            yield Dropped(f"{identity}/{name}", names.STRAY)
 
 
 def with_bytes(picture: Picture) -> Iterator[Picture | Dropped]:
@@ -226,7 +224,7 @@ class _Steps:
         self.config, self.exclusions, self.pipeline = config, exclusions, pipeline
         self.preparation = preparation_of(config)
         self.dropped: list = []
-        self.few = f"fewer than {config.min_images} pictures of this person"
+        self.few, self.few_read = conversion.too_few(config)
 
     def sort(self, name, collection, function, *sides):
         """Apply a function that yields what to keep and what to drop; gives what to keep."""
@@ -281,8 +279,7 @@ class _Steps:
             | "Number" >> beam.Map(_numbered)
         )
         labels = beam.pvalue.AsSingleton(people)
-        reason = f"{self.few} can be read"
-        return self.sort("Few read", prepared, _unless_unlabelled, labels, reason), labels
+        return self.sort("Few read", prepared, _unless_unlabelled, labels, self.few_read), labels
 
     def shards(self, prepared, labels):
         """What was written of each shard."""
@@ -290,7 +287,7 @@ class _Steps:
         sizes = prepared | beam.Map(lambda face: (1, len(face.face.image) + conversion.EXTRA_BYTES))
         num_shards = beam.pvalue.AsSingleton(
             sizes
-            | beam.CombineGlobally(_Sums())
+            | beam.CombineGlobally(beam.combiners.TupleCombineFn(sum, sum))
             | beam.Map(lambda sums: conversion.shards_for(*sums, config.num_shards))
         )
         if config.detect:
@@ -389,22 +386,6 @@ class _Prepare(NamedTuple):
             else:
                 without_bytes = picture._replace(content=b"")
                 yield Prepared(without_bytes, face, rank_of(picture.key, self.seed))
-
-
-class _Sums(beam.CombineFn):
-    """Adds pairs of numbers."""
-
-    def create_accumulator(self):
-        return 0, 0
-
-    def add_input(self, sums, pair):
-        return sums[0] + pair[0], sums[1] + pair[1]
-
-    def merge_accumulators(self, accumulators):
-        return tuple(map(sum, zip((0, 0), *accumulators, strict=True)))
-
-    def extract_output(self, sums):
-        return sums
 
 
 def _placed(prepared, labels, num_shards):

@@ -137,7 +137,7 @@ def make_inputs(config: DataBenchmarkConfig, folder: Path) -> Inputs:
             source=str(inputs.source), landmarks=str(inputs.landmarks), out=str(inputs.records)
         )
     )
-    for record in _records_of(inputs.records):
+    for record in records.read_folder(inputs.records):
         (inputs.aligned / record.identity).mkdir(parents=True, exist_ok=True)
         (inputs.aligned / record.key).with_suffix(".jpg").write_bytes(record.image)
     return inputs
@@ -174,7 +174,7 @@ def make_cases(inputs: Inputs, work: Path, seed: int) -> dict[str, Callable[[], 
     def copy(workers):
         return in_work(_over, workers, functools.partial(least.copy, work), aligned)
 
-    encoded = [record.image for record in _records_of(inputs.records)]
+    encoded = [record.image for record in records.read_folder(inputs.records)]
     decoded = tf.data.Dataset.from_tensor_slices(encoded).repeat()
     decoded = decoded.map(
         lambda image: tf.io.decode_jpeg(image, channels=3),
@@ -277,11 +277,6 @@ def _first(known: Sequence, number: int) -> Iterator[tuple[int, Any]]:
     """(how often it came before, entry) of as many entries, from the start again if need be."""
     for i in range(number):
         yield i // len(known), known[i % len(known)]
-
-
-def _records_of(folder: Path) -> Iterator[records.Record]:
-    for shard in records.read_info(folder).shards:
-        yield from map(records.deserialize, records.read_records(folder / shard.file))
 
 
 def _over(workers: int, function: Callable[[list[Path]], None], files: list[Path]) -> None:

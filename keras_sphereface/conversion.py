@@ -114,12 +114,12 @@ def _was_finished(out: Path, fingerprint: str) -> bool:
 def _convert(config, source, exclusions, plan, partial) -> records.DatasetInfo:
     """All steps from the list of pictures to the finished folder; those done are passed over."""
     preparation = preparation_of(config)
+    few, few_read = too_few(config)
     if not plan.fact("listed"):
         _list(source, exclusions, plan, config.seed)
     if config.landmarks and not plan.fact("landmarks"):
         plan.add_landmarks(lists.landmark_lines(config.landmarks))
     if not plan.fact("arranged"):
-        few = f"fewer than {config.min_images} pictures of this person"
         plan.arrange(
             config.min_images, preparation.align and not config.detect, (NO_LANDMARKS, few)
         )
@@ -133,9 +133,7 @@ def _convert(config, source, exclusions, plan, partial) -> records.DatasetInfo:
     for doubt in plan.fact("doubts"):
         say(f"WARNING: {doubt}")
     _write_shards(config, plan, preparation, partial)
-    plan.drop_people_below(
-        config.min_images, f"fewer than {config.min_images} pictures of this person can be read"
-    )
+    plan.drop_people_below(config.min_images, few_read)
     for number in plan.outdated_shards():
         _write_labels_anew(plan, number, partial)
     if not any(num_images for num_images, *_ in plan.shards()):
@@ -144,6 +142,12 @@ def _convert(config, source, exclusions, plan, partial) -> records.DatasetInfo:
             f"Received: source={config.source}"
         )
     return _write_description(config, source, plan, partial)
+
+
+def too_few(config: RecordsConfig) -> tuple[str, str]:
+    """What is said of the pictures of people with few of them, and with few that can be read."""
+    few = f"fewer than {config.min_images} pictures of this person"
+    return few, f"{few} can be read"
 
 
 def _list(source, exclusions, plan, seed) -> None:
@@ -297,7 +301,7 @@ def _write_description(config, source, plan, partial) -> records.DatasetInfo:
 
     def write(name, header, rows):
         with open(partial / name, "w", newline="", encoding="utf-8") as file:
-            return write_table(file, header, rows)
+            write_table(file, header, rows)
 
     copies: collections.Counter[str] = collections.Counter()
 

@@ -6,7 +6,6 @@ import numpy as np
 from PIL import Image, ImageOps
 
 IMAGE_SIZE = (112, 96)  # height, width
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp"})
 # What `tf.io.decode_image` reads; bytes in another format are encoded anew for the records.
 RECORD_FORMATS = frozenset({"JPEG", "PNG", "BMP"})
 JPEG_QUALITY = 95

@@ -253,6 +253,16 @@ def read_records(path: Path) -> Iterator[bytes]:
             yield example
 
 
+def read_folder(folder: str | os.PathLike) -> Iterator[Record]:
+    """All records of a finished folder, in the order of its shards.
+
+    Raises:
+        FileNotFoundError, ValueError: as `read_info` and `read_records`.
+    """
+    for shard in read_info(folder).shards:
+        yield from map(deserialize, read_records(Path(folder) / shard.file))
+
+
 def sha256(path: Path) -> str:
     """The checksum of a file, read in pieces."""
     digest = hashlib.sha256()

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from keras_sphereface import archives, parquet, recordio
-from keras_sphereface.images import IMAGE_SUFFIXES
 from keras_sphereface.lists import numbered_lines
+from keras_sphereface.names import NOT_TEXT, STRAY, is_hidden, is_picture_name, is_text, shown
 from keras_sphereface.pictures import Dropped, Picture, Span
 
 # (open file, its name, what stands in front of keys that are mere numbers) -> its pictures.
@@ -19,10 +19,8 @@ Reader = Callable[[BinaryIO, str, str], Iterator[Picture | Dropped]]
 
 CLASS_FOLDERS = "class folders"
 LIST_FILE = "list file"
-STRAY = "no picture by its name"
 EMPTY = "the folder holds no picture"
 NO_FILE = "there is no such file"
-NOT_TEXT = "its name is not valid UTF-8"
 
 
 class Source(NamedTuple):
@@ -80,8 +78,8 @@ def class_folders(root: str | os.PathLike) -> Iterator[Picture | Dropped]:
     root = Path(root)
     inside = root.resolve()
     for folder in _entries(root, inside):
-        if not _is_text(folder.name):
-            yield Dropped(_shown(folder.name), NOT_TEXT)
+        if not is_text(folder.name):
+            yield Dropped(shown(folder.name), NOT_TEXT)
         elif not folder.is_dir():
             yield Dropped(folder.name, f"{STRAY}, or in no class folder")
         elif not is_hidden(folder.name):
@@ -92,8 +90,8 @@ def _class_folder(folder, inside):
     any_picture = False
     for entry in _entries(folder.path, inside):
         key = f"{folder.name}/{entry.name}"
-        if not _is_text(entry.name):
-            yield Dropped(_shown(key), NOT_TEXT)
+        if not is_text(entry.name):
+            yield Dropped(shown(key), NOT_TEXT)
         elif is_picture_name(entry.name) and entry.is_file():
             any_picture = True
             yield Picture(key, folder.name, Span(entry.path, 0, entry.stat().st_size))
@@ -140,17 +138,6 @@ def parse_listed(line: str) -> tuple[str, str]:
     if ".." in key.split("/"):
         raise ValueError(f"a path may not climb out of its folder. Received: {line!r}")
     return key, identity
-
-
-def is_hidden(name: str) -> bool:
-    """Whether a file or folder is of the operating system rather than the user."""
-    return name.startswith(".") or name == "__MACOSX"
-
-
-def is_picture_name(name: str) -> bool:
-    """Whether a file name is that of a picture."""
-    # Not by pathlib, which takes as long as all else that is done with a name.
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not is_hidden(name)
 
 
 def kind_of(head: bytes) -> str | None:
@@ -212,8 +199,9 @@ def _head(path: Path) -> bytes:
 
 
 def _of_files(files: list[Path], root: Path) -> Source:
-    readers = {path: reader_of(_head(path), str(path)) for path in files}
-    kinds = {str(kind_of(_head(path))) for path in files}
+    heads = {path: _head(path) for path in files}
+    readers = {path: reader_of(head, str(path)) for path, head in heads.items()}
+    kinds = {str(kind_of(head)) for head in heads.values()}
 
     def pictures():
         for path, reader in readers.items():
@@ -282,12 +270,3 @@ def _entries(folder: str | Path, inside: Path) -> Iterator[os.DirEntry]:
                     f"that lie elsewhere. Received: {entry.path} -> {os.readlink(entry.path)}"
                 )
             yield entry
-
-
-def _is_text(name: str) -> bool:
-    # Names that are no UTF-8 come as surrogates, which no record can hold.
-    return name.isprintable() or name.encode("utf-8", "replace").decode() == name
-
-
-def _shown(name: str) -> str:
-    return name.encode("utf-8", "replace").decode()

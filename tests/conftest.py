@@ -9,9 +9,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 
 import hypothesis
+import numpy as np
 import pytest
 
-from keras_sphereface import records, synthetic
+from keras_sphereface import images, lists, synthetic
 from keras_sphereface.config import RecordsConfig
 from keras_sphereface.conversion import make_records
 
@@ -22,13 +23,26 @@ hypothesis.settings.load_profile("tests")
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def records_of(folder: Path) -> list[records.Record]:
-    """All records of a folder, in the order of its shards."""
-    return [
-        records.deserialize(example)
-        for shard in records.read_info(folder).shards
-        for example in records.read_records(folder / shard.file)
-    ]
+def convert_training_people(faces: Path, out: Path, num_shards: int) -> Path:
+    """The records of the 5 people of `faces` to train on: 30 aligned pictures."""
+    make_records(
+        RecordsConfig(
+            source=str(faces / "images"),
+            out=str(out),
+            landmarks=str(faces / "landmarks.txt"),
+            exclude=str(faces / "test_people.txt"),
+            num_shards=num_shards,
+        )
+    )
+    return out
+
+
+def read_lfw(real_faces: Path, count: int, seed: int):
+    """Some real pictures of 176 x 176 and their points."""
+    folder = real_faces / "lfw_dev"
+    landmarks = lists.read_landmarks(folder / "landmarks.txt")
+    keys = np.random.default_rng(seed).choice(sorted(landmarks), count, replace=False)
+    return [(images.decode((folder / "images" / k).read_bytes()), landmarks[k]) for k in keys]
 
 
 @pytest.fixture(scope="session")
@@ -49,17 +63,7 @@ def faces(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def records_folder(faces, tmp_path_factory) -> Path:
     """The records of the 5 people to train on: 30 pictures in 3 shards."""
-    out = tmp_path_factory.mktemp("records") / "records"
-    make_records(
-        RecordsConfig(
-            source=str(faces / "images"),
-            out=str(out),
-            landmarks=str(faces / "landmarks.txt"),
-            exclude=str(faces / "test_people.txt"),
-            num_shards=3,
-        )
-    )
-    return out
+    return convert_training_people(faces, tmp_path_factory.mktemp("records") / "records", 3)
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,6 @@ import keras_sphereface
 from keras_sphereface import beam, conversion, datasets, images, lists, records
 from keras_sphereface.config import RecordsConfig
 from keras_sphereface.parallel import DATA_ONLY
-from tests.conftest import records_of
 from tests.test_sources import as_list, as_parquet, as_recordio, as_tar_gz, as_tars, as_zip
 
 SEVERAL = (
@@ -59,7 +58,7 @@ def contents(folder):
     for name in (records.LABELS_FILE, records.DROPPED_FILE, records.DUPLICATES_FILE):
         with open(folder / name, newline="") as file:
             tables[name] = list(csv.reader(file))
-    return info, sorted(records_of(folder)), tables
+    return info, sorted(records.read_folder(folder)), tables
 
 
 def assert_the_same(tmp_path, options, **settings):

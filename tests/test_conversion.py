@@ -9,7 +9,6 @@ import pytest
 
 from keras_sphereface import alignment, conversion, datasets, images, lists, preparation, records
 from keras_sphereface.config import RecordsConfig
-from tests.conftest import records_of
 
 
 def convert(source, out, **settings):
@@ -20,7 +19,7 @@ def read(folder):
     """{key: (label, identity, pixels)}, in the order of the shards."""
     return {
         record.key: (record.label, record.identity, images.decode(record.image))
-        for record in records_of(folder)
+        for record in records.read_folder(folder)
     }
 
 
@@ -74,7 +73,7 @@ def test_pictures_of_the_right_size_pass_through_byte_for_byte(source, tmp_path)
     face = images.encode(np.random.default_rng(0).integers(0, 256, (112, 96, 3), dtype=np.uint8))
     (source / "person_0001" / "aligned.jpg").write_bytes(face)
     convert(source, tmp_path / "out", num_shards=1)
-    stored = [record.image for record in records_of(tmp_path / "out")]
+    stored = [record.image for record in records.read_folder(tmp_path / "out")]
     assert face in stored
     assert {images.decode(image).shape for image in stored} == {(112, 96, 3)}
 

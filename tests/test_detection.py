@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_sphereface import images, lists, synthetic
+from keras_sphereface import synthetic
 from keras_sphereface.detection import make_detector
+from tests.conftest import read_lfw
 
 
 def test_missing_package_is_named(monkeypatch):
@@ -49,10 +50,7 @@ def test_some_generated_faces_are_found_where_they_are(detect):
 @pytest.fixture(scope="module")
 def lfw_pictures(real_faces):
     """40 real pictures of 176 x 176 and their points."""
-    folder = real_faces / "lfw_dev"
-    landmarks = lists.read_landmarks(folder / "landmarks.txt")
-    keys = np.random.default_rng(1).choice(sorted(landmarks), 40, replace=False)
-    return [(images.decode((folder / "images" / k).read_bytes()), landmarks[k]) for k in keys]
+    return read_lfw(real_faces, 40, seed=1)
 
 
 @pytest.mark.slow

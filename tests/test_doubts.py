@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_sphereface import alignment, images, lists, synthetic
+from keras_sphereface import alignment, images, synthetic
 from keras_sphereface.contact_sheet import contact_sheet
 from keras_sphereface.doubts import (
     MIN_SAMPLE,
@@ -12,6 +12,7 @@ from keras_sphereface.doubts import (
     input_doubts,
     template_fit,
 )
+from tests.conftest import read_lfw
 
 SIZE = (112, 96)
 
@@ -174,10 +175,7 @@ def test_of_a_few_pictures_nothing_is_said():
 @pytest.fixture(scope="module")
 def lfw_pictures(real_faces):
     """192 real pictures and their points."""
-    folder = real_faces / "lfw_dev"
-    landmarks = lists.read_landmarks(folder / "landmarks.txt")
-    keys = np.random.default_rng(0).choice(sorted(landmarks), 192, replace=False)
-    return [(images.decode((folder / "images" / k).read_bytes()), landmarks[k]) for k in keys]
+    return read_lfw(real_faces, 192, seed=0)
 
 
 @pytest.mark.parametrize("start", [0, 64, 128])

@@ -14,6 +14,7 @@ from keras_sphereface import ASoftmax, FacePreprocessing, images, pipeline, reco
 from keras_sphereface.augmentation import Augmentation
 from keras_sphereface.config import RecordsConfig
 from keras_sphereface.conversion import make_records
+from tests.conftest import convert_training_people
 
 EVERYTHING = Augmentation(
     shift=4,
@@ -43,11 +44,7 @@ def keys(folder, steps, **arguments):
 @pytest.fixture(scope="module")
 def one_shard(faces, tmp_path_factory) -> Path:
     """The 30 pictures of `records_folder` in a single shard."""
-    out = tmp_path_factory.mktemp("one") / "records"
-    exclude = str(faces / "test_people.txt")
-    settings = {"landmarks": str(faces / "landmarks.txt"), "exclude": exclude, "num_shards": 1}
-    make_records(RecordsConfig(source=str(faces / "images"), out=str(out), **settings))
-    return out
+    return convert_training_people(faces, tmp_path_factory.mktemp("one") / "records", 1)
 
 
 @pytest.fixture(params=["records_folder", "one_shard"])

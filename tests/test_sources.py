@@ -12,11 +12,10 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from keras_sphereface import conversion, lists, sources
+from keras_sphereface import conversion, lists, records, sources
 from keras_sphereface.config import RecordsConfig
 from keras_sphereface.pictures import Dropped, Picture
 from keras_sphereface.preparation import content_of
-from tests.conftest import records_of
 from tests.recordio_writer import pack, write_rec
 
 
@@ -126,7 +125,7 @@ KINDS = {
 def converted(source, out):
     """What a conversion says, and its records in any order."""
     info = conversion.make_records(RecordsConfig(source=str(source), out=str(out), workers=1))
-    found = records_of(out)
+    found = list(records.read_folder(out))
     return info, found
 
 
