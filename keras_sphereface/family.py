@@ -243,20 +243,24 @@ class SphereFacePlus(ASoftmax):
 
     def _energy_weights(self, context):
         """The class weights to be paired, (D, K)."""
-        if self.num_classes <= self.energy_classes:
+        part = context.part
+        if self.num_classes > self.energy_classes:
+            seed = tf.stack([self.seed + 1, tf.cast(context.step % 2**20, tf.int32)])
+            keys = tf.random.stateless_uniform([self.num_classes], seed)
+            chosen = tf.math.top_k(keys, self.energy_classes).indices
+        elif part is None:
             return tf.concat(context.kernels, axis=1)
-        seed = tf.stack([self.seed + 1, tf.cast(context.step % 2**20, tf.int32)])
-        keys = tf.random.stateless_uniform([self.num_classes], seed)
-        chosen = tf.math.top_k(keys, self.energy_classes).indices
+        else:
+            chosen = tf.range(self.num_classes)
         places = logits.places_of(chosen, self.num_classes)
-        columns, start = 0.0, 0
+        columns, start = 0.0, part.start if part else 0
         for kernel in context.kernels:
             width = kernel.shape[1]
             inside, within = logits.within_block(chosen, start, width)
             here = logits.gather_columns(kernel, within, places[start:][:width])
             columns += tf.where(inside, here, tf.zeros_like(here))
             start += width
-        return columns
+        return columns if part is None else part.collect(columns)
 
     def get_config(self):
         return {
@@ -300,8 +304,8 @@ class SphereFace2(AngularHead):
         self.r = check_real(r, "r", 1e-6)
         self.alpha = check_real(alpha, "alpha", 1e-6, 1.0 - 1e-6)
 
-    def build(self, input_shape):
-        super().build(input_shape)
+    def build_small(self, input_shape):
+        super().build_small(input_shape)
         start = margins.balanced_bias(self.num_classes, self.r, self.m, self.alpha)
         self.bias = self.add_weight(
             name="bias", shape=(), initializer=keras.initializers.Constant(start)

@@ -1,6 +1,7 @@
 """`AngularHead`: what all classification layers of the family share."""
 
 import math
+from collections.abc import Callable
 
 import keras
 import tensorflow as tf
@@ -15,6 +16,7 @@ from keras_sphereface.losses import (
     context_of,
     leave_context,
 )
+from keras_sphereface.parts import Part
 
 HALF_DTYPES = ("float16", "bfloat16")
 KERNEL_NORMS = ("through", "projected")
@@ -123,14 +125,13 @@ class AngularHead(keras.layers.Layer):
     def build(self, input_shape):
         sizes = self.block_sizes()
         names = ["kernel"] if len(sizes) == 1 else [f"kernel_{i}" for i in range(len(sizes))]
-        projected = self.kernel_norm == "projected" and self.normalise
         self.kernels = [
             self.add_weight(
                 name=name,
                 shape=(input_shape[-1], size),
-                initializer=self._block_initializer(i, projected),
+                initializer=self.block_initializer(i),
                 regularizer=self.kernel_regularizer,
-                constraint=keras.constraints.UnitNorm(axis=0) if projected else None,
+                constraint=keras.constraints.UnitNorm(axis=0) if self.projected else None,
             )
             for i, (name, size) in enumerate(zip(names, sizes, strict=True))
         ]
@@ -139,11 +140,15 @@ class AngularHead(keras.layers.Layer):
             for name, size in zip(names, sizes, strict=True)
             if self.use_bias
         ]
+        self.build_small(input_shape)
+
+    def build_small(self, input_shape) -> None:
+        """Make the weights that do not grow with the classes; `build` does it after the others."""
         self.step = add_step_counter(self, name="step")
         self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: input_shape[-1]})
         self.built = True
 
-    def _block_initializer(self, i, unit):
+    def block_initializer(self, i: int) -> Callable[..., tf.Tensor]:
         """That of block i: one initializer would give every block the same start weights."""
         initializer = self.kernel_initializer
         if len(self.block_sizes()) > 1:
@@ -158,7 +163,7 @@ class AngularHead(keras.layers.Layer):
             if isinstance(config.get("seed"), int):
                 config["seed"] += i
             initializer = type(initializer).from_config(config)
-        if not unit:
+        if not self.projected:
             return initializer
 
         def unit_columns(shape, dtype=None, **kwargs):
@@ -171,6 +176,11 @@ class AngularHead(keras.layers.Layer):
     def normalise(self) -> bool:
         """Whether the class weights count by their direction only."""
         return True
+
+    @property
+    def projected(self) -> bool:
+        """Whether class weights are made of unit length after each update."""
+        return self.normalise and self.kernel_norm == "projected"
 
     @property
     def through_norm(self) -> bool:
@@ -203,13 +213,15 @@ class AngularHead(keras.layers.Layer):
         if training:
             # The first step is number 1, as in the authors' code.
             self.step.assign_add(1)
-        return self.forward(
-            embeddings,
-            [tf.convert_to_tensor(kernel) for kernel in self.kernels],
-            [tf.convert_to_tensor(bias) for bias in self.biases],
-            tf.convert_to_tensor(self.step),
-            bool(training),
+        return self.at_step(embeddings, tf.convert_to_tensor(self.step), bool(training))
+
+    def at_step(self, embeddings: tf.Tensor, step: tf.Tensor, training: bool) -> tf.Tensor:
+        """What `call` returns at a step of the annealing, without counting one more."""
+        kernels, biases = (
+            [tf.convert_to_tensor(weight) for weight in weights]
+            for weights in (self.kernels, self.biases)
         )
+        return self.forward(embeddings, kernels, biases, step, training)
 
     def forward(
         self,
@@ -218,8 +230,13 @@ class AngularHead(keras.layers.Layer):
         biases: list[tf.Tensor],
         step: tf.Tensor,
         training: bool,
+        part: Part | None = None,
     ) -> tf.Tensor:
-        """What `call` does, as a function of tensors: blocks of weights in, logits (B, C) out."""
+        """What `call` does, as a function of tensors: blocks of weights in, logits (B, C) out.
+
+        With a `part` the blocks are its classes, the embeddings those of all replicas, gathered
+        in their order, and the logits are (B, C_part).
+        """
         norms = angular.l2_norm(embeddings)
         rows = embeddings if self.scale is None else self._scaled(embeddings, norms)
         products = [tf.matmul(rows, kernel) for kernel in kernels]
@@ -242,6 +259,7 @@ class AngularHead(keras.layers.Layer):
             products=products[0] if len(products) == 1 else None,
             step=step,
             training=training,
+            part=part,
         )
         outputs = blocks[0] if len(blocks) == 1 else tf.concat(blocks, axis=1)
         # A tensor of its own: one that held itself, through the context, would never be freed.
@@ -279,6 +297,7 @@ class AngularHead(keras.layers.Layer):
             self._blocks(labels, context),
             rest,
             products=None if self._sampled(context) else context.products,
+            part=context.part,
         )
         losses = self.sample_losses(own, total, labels, context)
         losses = tf.where(valid, losses, tf.constant(float("nan"), losses.dtype))
@@ -320,17 +339,22 @@ class AngularHead(keras.layers.Layer):
     def _blocks(self, labels, context):
         kernels, none = context.kernels, [None] * len(context.kernels)
         parts = zip(kernels, context.biases or none, context.inverses or none, strict=True)
-        blocks, start = [], 0
+        start, first, replicas = 0, 0, 1
+        if context.part is not None:
+            start, replicas = context.part.start, context.part.count
+            first = context.part.index * len(kernels)
+        blocks = []
         for i, (kernel, bias, inverse) in enumerate(parts):
             if self._sampled(context):
                 step = tf.cast(context.step % 2**20, tf.int32)
-                seed = tf.stack([self.seed, step * len(kernels) + i])
+                seed = tf.stack([self.seed, step * (len(kernels) * replicas) + first + i])
                 block, _ = logits.sample_classes(
                     kernel, labels, start, self.sample_rate, seed, bias, self.through_norm
                 )
                 blocks.append(block)
             else:
-                own = logits.own_class(labels, start, kernel.shape[1], len(kernels) == 1)
+                inside_all = len(kernels) == replicas == 1
+                own = logits.own_class(labels, start, kernel.shape[1], inside_all)
                 blocks.append(logits.Block(kernel, own, bias, inverse=inverse))
             start += kernel.shape[1]
         return blocks
@@ -355,11 +379,13 @@ class AngularHead(keras.layers.Layer):
 
 def own_columns(context: HeadContext, labels: tf.Tensor) -> tf.Tensor:
     """The class weight of each sample's own class, (B, D), without a gradient."""
-    start, columns = 0, tf.zeros_like(context.rows)
+    start, columns = context.part.start if context.part else 0, tf.zeros_like(context.rows)
     for kernel in context.kernels:
         width = kernel.shape[1]
         inside, within = logits.within_block(labels, start, width)
         here = tf.transpose(tf.gather(kernel, within, axis=1))
         columns = tf.where(inside[:, None], here, columns)
         start += width
+    if context.part is not None:
+        columns = context.part.sum(columns)
     return tf.stop_gradient(columns)

@@ -9,6 +9,9 @@ margin goes, and the log-sum-exp of the logits of the other classes, its "rest":
 (B, C) logits as seldom as it can. A margin is then arithmetic on B numbers, which TensorFlow
 differentiates as usual.
 
+The classes may be split over the replicas of a strategy. Each then works on the blocks of its own
+part, for the samples of all replicas; sums and maxima over the classes go over the replicas, too.
+
 The kernel may come in blocks of classes. With one block the exponentials of the forward pass
 are kept for the backward pass. With several, the blocks are worked through one after another
 and the backward pass computes their logits again, so that never more than one block of
@@ -22,6 +25,7 @@ from typing import NamedTuple
 import tensorflow as tf
 
 from keras_sphereface import angular
+from keras_sphereface.parts import Part
 
 
 class OwnClass(NamedTuple):
@@ -74,12 +78,13 @@ class LogSumExp:
         self.nothing = zeros - float("inf")
         return self.nothing, zeros, None
 
-    def add(self, state, logits, own, counts):
-        """After one more block; the sum is relative to e^highest."""
+    def add(self, state, logits, own, counts, part=None):
+        """After one more block; the sum is relative to e^highest, of all parts if there are any."""
         before, total, _ = state
         # The own logit goes first: beside a high one the exponentials of the others vanish.
         others = own.write(self.transform(logits), self.nothing)
         highest = tf.maximum(before, tf.reduce_max(others, axis=1))
+        highest = highest if part is None else part.highest(highest)
         # It is -inf after a block that holds nothing but the own class.
         shift = tf.maximum(highest, total.dtype.min)
         exponentials = tf.exp(others - tf.expand_dims(shift, 1))
@@ -87,6 +92,12 @@ class LogSumExp:
             exponentials *= counts
         total = total * tf.exp(before - shift) + tf.reduce_sum(exponentials, axis=1)
         return highest, total, exponentials
+
+    def join(self, state, part):
+        """The state after the blocks of all parts."""
+        before, total, exponentials = state
+        highest = part.highest(before)
+        return highest, part.sum(total * tf.exp(before - highest)), exponentials
 
     def finish(self, state):
         """The rest (B,) and the highest (B,)."""
@@ -127,11 +138,16 @@ class SumOver:
         self.nothing = zeros - float("inf")
         return self.nothing, zeros
 
-    def add(self, state, logits, own, counts):
+    def add(self, state, logits, own, counts, part=None):
+        del part
         before, total = state
         others = own.write(logits, self.nothing)
         highest = tf.maximum(before, tf.reduce_max(others, axis=1))
         return highest, total + self._sum(logits, own, counts)
+
+    def join(self, state, part):
+        highest, total = state
+        return part.highest(highest), part.sum(total)
 
     def finish(self, state):
         highest, total = state
@@ -169,6 +185,7 @@ def own_and_rest(
     blocks: Sequence[Block],
     rest: LogSumExp | SumOver,
     products: tf.Tensor | None = None,
+    part: Part | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """The logit of each sample's own class, the rest, and the highest of the others.
 
@@ -179,10 +196,13 @@ def own_and_rest(
 
     Args:
         rows: (B, D), the embeddings, scaled as the logits shall be.
-        blocks: all classes; each sample's own class is inside one block. Either all have an
-            offset or none has.
+        blocks: all classes, or those of the part; each sample's own class is inside one block (of
+            one replica). Either all have an offset or none has.
         rest: how the logits of the other classes become one number.
         products: rows @ kernel (times the inverse norms) of a single block, if known already.
+        part: where the classes are split over replicas, the part of this one. Rows and what is
+            returned are those of all replicas' samples, and so are the gradients by rows and
+            parameters.
 
     Returns:
         own (B,); rest (B,); and highest (B,), the largest logit of another class, transformed as
@@ -213,7 +233,10 @@ def own_and_rest(
                 known, logits = forward(rows, kernel, offset, block.inverse)
                 here = own.read(logits)
                 own_logits = here if own.inside is None else tf.where(own.inside, here, own_logits)
-                state = rest.add(state, logits, own, block.counts)
+                # Exponentials that are kept must be relative to the highest of all parts.
+                state = rest.add(state, logits, own, block.counts, part if single else None)
+        if part is not None:
+            own_logits, state = part.sum(own_logits), rest.join(state, part)
         total, highest = rest.finish(state)
         kept = (known, logits) if single else None
 
@@ -234,7 +257,9 @@ def own_and_rest(
                     by_rows += by_row
                     by_kernels.append(by_kernel)
                     by_parameters.append(slopes)
-            parameters = map(tf.add_n, zip(*by_parameters, strict=True))
+            parameters = list(map(tf.add_n, zip(*by_parameters, strict=True)))
+            if part is not None:
+                by_rows, parameters = part.sum(by_rows), [part.sum(p) for p in parameters]
             return _without_slope(by_rows, *by_kernels, *by_offsets, *parameters)
 
         return (own_logits, total, highest), gradient

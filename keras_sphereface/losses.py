@@ -14,6 +14,7 @@ import tensorflow as tf
 
 from keras_sphereface import angular
 from keras_sphereface.compat import KERAS_3, loss_dtype
+from keras_sphereface.parts import Part
 
 ATTRIBUTE = "_keras_sphereface_context"
 NO_CONTEXT = (
@@ -35,6 +36,7 @@ class HeadContext(NamedTuple):
     products: tf.Tensor | None  # (B, C), the logits without bias, where there is one block
     step: tf.Tensor  # int64, the number of this training step, or of the last one
     training: bool
+    part: Part | None = None  # where classes are split over replicas; blocks are of this part
 
 
 class Assessment(NamedTuple):

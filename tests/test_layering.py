@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 PACKAGE = "keras_sphereface"
 LEVELS = [
     {"angular", "verification", "config", "version", "compat", "progress", "folders", "pictures"}
-    | {"lists", "order", "names"},
+    | {"lists", "order", "names", "parts"},
     {"images", "preprocessing", "alignment", "lfw", "bins", "logits", "losses", "margins"}
     | {"backbones", "separability", "records", "plotting", "recordio", "parquet", "parallel"}
     | {"contact_sheet", "measuring"},
