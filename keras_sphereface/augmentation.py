@@ -34,14 +34,20 @@ class Augmentation(NamedTuple):
     saturation: float = 0.0  # distance of the colours from grey times 1 +- saturation
     low_resolution: float = 0.0  # this share of the pictures as if taken from up to 4 times as far
 
-    def __call__(self, pictures: tf.Tensor, seed) -> tf.Tensor:
+    def __call__(
+        self, pictures: tf.Tensor, seed, rows: tuple[tf.Tensor | int, int] | None = None
+    ) -> tf.Tensor:
         """(B, H, W, 3) pixels 0..255 -> float32 pixels 0..255 of the same shape.
 
         Args:
             pictures: uint8 or float.
             seed: two integers; the same seed gives the same changes.
+            rows: where the pictures are some rows of a larger batch, the first of them and the
+                size of that batch; each row is changed as it would be there.
         """
-        random = _Uniform(seed, tf.shape(pictures)[0])
+        size = tf.shape(pictures)[0]
+        first, whole = (0, size) if rows is None else rows
+        random = _Uniform(seed, first, size, whole)
         if self.flip:  # before the cast: bytes are a quarter of the memory
             chosen = random(0.0, 1.0) < 0.5
             pictures = tf.where(
@@ -69,14 +75,15 @@ class Augmentation(NamedTuple):
 class _Uniform:
     """One number a picture in [low, high); every call draws from a seed of its own."""
 
-    def __init__(self, seed, batch_size):
+    def __init__(self, seed, first, size, whole):
         self.seed = tf.stack([tf.cast(part, tf.int32) for part in seed])
-        self.batch_size, self.calls = batch_size, 0
+        self.first, self.size, self.whole, self.calls = first, size, whole, 0
 
     def __call__(self, low, high):
         self.calls += 1
         seed = tf.random.experimental.stateless_fold_in(self.seed, self.calls)
-        return tf.random.stateless_uniform([self.batch_size], seed, low, high)
+        numbers = tf.random.stateless_uniform([self.whole], seed, low, high)
+        return numbers[self.first : self.first + self.size]
 
 
 def _move(pictures, shift, zoom, rotation, crop, random):

@@ -22,3 +22,8 @@ def add_step_counter(layer: keras.layers.Layer, name: str):
         trainable=False,
         aggregation=aggregation.name.lower() if KERAS_3 else aggregation,
     )
+
+
+def tf_variable(weight) -> tf.Variable:
+    """The `tf.Variable` of a Keras weight; on Keras 2.15 they are the same."""
+    return getattr(weight, "value", weight) if KERAS_3 else weight

@@ -113,13 +113,31 @@ class TrainConfig:
     gamma: float = setting(0.12, "annealing: lambda = base (1 + gamma step)^-power")
     power: float = setting(1.0, "annealing: see gamma")
     lambda_min: float = setting(5.0, "annealing: lambda never falls below this")
-    batch_size: int = setting(256, "global: split over the devices")
+    split_classes: bool = setting(
+        False, "each device holds the weights of its share of the classes only"
+    )
+    batch_size: int = setting(256, "global: split over the devices of all workers")
+    accumulate_steps: int = setting(
+        1, "work on a batch in this many parts, one after another, to save memory"
+    )
     total_steps: int = setting(28_000, "optimiser steps")
     epochs: float = setting(0.0, "passes over the data instead of total-steps, if above 0")
     optimizer: str = setting("sgd", "the authors' is sgd", ("sgd", "adam"))
-    learning_rate: float = setting(0.1, "times 0.1 at 4/7 and at 6/7 of the steps")
+    learning_rate: float = setting(0.1, "the highest")
+    schedule: str = setting(
+        "steps",
+        "steps: the authors', times 0.1 at 4/7 and at 6/7 of the steps",
+        ("steps", "cosine", "constant"),
+    )
+    warmup_steps: int = setting(0, "first steps in which the rate rises linearly")
     momentum: float = setting(0.9, "of SGD")
     weight_decay: float = setting(5e-4, "L2, inside the gradient as in Caffe; not on biases")
+    clipnorm: float = setting(0.0, "longest gradient of all weights together; 0: any")
+    ema: float = setting(0.0, "export averages of the weights with this decay, say 0.999; 0: not")
+    precision: str = setting(
+        "float32", "of the network; the head is float32 always", ("float32", "mixed_bfloat16")
+    )
+    jit: bool = setting(False, "compile forward and backward pass with XLA")
     shift: float = setting(0.0, "augmentation: shift by up to this many pixels")
     zoom: float = setting(0.0, "augmentation: scale by 1 +- this")
     rotation: float = setting(0.0, "augmentation: turn by up to this many degrees")
@@ -131,6 +149,15 @@ class TrainConfig:
     low_resolution: float = setting(0.0, "augmentation: share of coarse pictures, up to 4 times")
     log_steps: int = setting(100, "steps between two rows of the log")
     checkpoint_steps: int = setting(1000, "steps between two checkpoints")
+    verify_steps: int = setting(0, "steps between two verifications of pairs; 0: none")
+    verify_images: str = setting("", "for these, as in tools/evaluate.py: folder of pictures")
+    verify_pairs: str = setting("", "list of pairs")
+    verify_landmarks: str = setting("", "five points a picture")
+    verify_bin: str = setting("", "verification set (.bin), instead of those three")
+    verify_folds: tuple[int, ...] = setting((), "only these folds, counted from 1")
+    worker_shards: bool = setting(
+        False, "of several workers each reads its own shards; else all read all, for equal batches"
+    )
     seed: int = setting(0, "of start weights, shuffling and augmentation")
 
 

@@ -1,7 +1,7 @@
 """`AngularHead`: what all classification layers of the family share."""
 
 import math
-from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -114,12 +114,15 @@ class AngularHead(keras.layers.Layer):
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
         self.input_spec = keras.layers.InputSpec(ndim=2)
 
+    def most_at_once(self, num_classes: int) -> int:
+        """How many of `num_classes` classes, all or those of a part, a block holds at most."""
+        if self.chunk_size is not None:
+            return self.chunk_size
+        return num_classes if num_classes <= MOST_CLASSES_AT_ONCE else DEFAULT_CHUNK_SIZE
+
     def block_sizes(self) -> list[int]:
         """The number of classes in each block of the kernel."""
-        size = self.chunk_size
-        if size is None:
-            all_at_once = self.num_classes <= MOST_CLASSES_AT_ONCE
-            size = self.num_classes if all_at_once else DEFAULT_CHUNK_SIZE
+        size = self.most_at_once(self.num_classes)
         return [min(size, self.num_classes - i) for i in range(0, self.num_classes, size)]
 
     def build(self, input_shape):
@@ -148,13 +151,12 @@ class AngularHead(keras.layers.Layer):
         self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: input_shape[-1]})
         self.built = True
 
-    def block_initializer(self, i: int) -> Callable[..., tf.Tensor]:
+    def block_initializer(self, i: int):
         """That of block i: one initializer would give every block the same start weights."""
         initializer = self.kernel_initializer
         if len(self.block_sizes()) > 1:
-            config = (
-                initializer.get_config() if hasattr(initializer, "get_config") else {"seed": ""}
-            )
+            has_config = hasattr(initializer, "get_config")
+            config: dict[str, Any] = initializer.get_config() if has_config else {"seed": ""}
             if not isinstance(config.get("seed", 0), int | None):
                 raise ValueError(
                     "With several blocks, `kernel_initializer` must be an initializer with a "
@@ -341,8 +343,8 @@ class AngularHead(keras.layers.Layer):
         parts = zip(kernels, context.biases or none, context.inverses or none, strict=True)
         start, first, replicas = 0, 0, 1
         if context.part is not None:
-            start, replicas = context.part.start, context.part.count
-            first = context.part.index * len(kernels)
+            start, replicas = context.part.start, context.part.replicas
+            first = context.part.replica * len(kernels)
         blocks = []
         for i, (kernel, bias, inverse) in enumerate(parts):
             if self._sampled(context):

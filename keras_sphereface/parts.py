@@ -5,6 +5,7 @@ counts once. So what comes back through a value that all share is whole on every
 must be cut to the replica's own rows or classes, and must not be summed.
 """
 
+import itertools
 from typing import NamedTuple
 
 import tensorflow as tf
@@ -13,16 +14,15 @@ import tensorflow as tf
 def balanced_ranges(total: int, count: int) -> list[tuple[int, int]]:
     """[0, total) in `count` ranges (start, stop), the longer ones, by one, first."""
     width, longer = divmod(total, count)
-    starts = [i * width + min(i, longer) for i in range(count + 1)]
-    return list(zip(starts[:-1], starts[1:], strict=True))
+    return list(itertools.pairwise(i * width + min(i, longer) for i in range(count + 1)))
 
 
 class Part(NamedTuple):
     """The classes that the replica at work holds; its methods run in replica context."""
 
     start: int  # its first class
-    index: int  # the number of the replica
-    count: int  # how many replicas there are
+    replica: int  # its number
+    replicas: int  # how many there are
 
     def sum(self, values: tf.Tensor) -> tf.Tensor:
         """The sum over the replicas; it has no gradient of its own."""
@@ -35,7 +35,7 @@ class Part(NamedTuple):
 
     def gather_rows(self, rows: tf.Tensor) -> tf.Tensor:
         """(b, ...) of each replica -> (B, ...) of all, in their order."""
-        first, size = self.index * tf.shape(rows)[0], tf.shape(rows)[0]
+        first, size = self.replica * tf.shape(rows)[0], tf.shape(rows)[0]
 
         @tf.custom_gradient
         def gather(rows):

@@ -45,6 +45,7 @@ def training_batches(
     cache: str | os.PathLike = "",
     num_workers: int = 1,
     worker: int = 0,
+    same_batches: bool = False,
 ) -> tf.data.Dataset:
     """Endless shuffled batches; the same for the same arguments, whatever the global seed.
 
@@ -65,6 +66,9 @@ def training_batches(
         num_workers: how many processes train together. Each reads other shards, or, where
             there are fewer shards than workers, other records of all shards.
         worker: the number of this one, from 0.
+        same_batches: let the workers' batches together be the batch that one worker alone would
+            have, and each row of it be changed as there. Every worker then reads all shards, and
+            decodes its own rows only.
 
     Returns:
         A dataset of (images (B / num_workers, H, W, 3), int32 labels (B / num_workers,)); the
@@ -97,8 +101,12 @@ def training_batches(
     local_size = batch_size // num_workers
     # Shuffled while encoded (small), repeated before batching (no short batch at an epoch's
     # end), skipped before decoding (resuming is fast), augmented as whole batches.
-    start = start_step * local_size
-    dataset = _shuffled_epochs(folder, info, seed, start, cache, num_workers, worker)
+    if same_batches:
+        dataset = _shuffled_epochs(folder, info, seed, start_step * batch_size, cache, 1, 0)
+        dataset = _rows_of_batches(dataset, batch_size, worker * local_size, local_size)
+    else:
+        start = start_step * local_size
+        dataset = _shuffled_epochs(folder, info, seed, start, cache, num_workers, worker)
     dataset = decoded(dataset.prefetch(READ_AHEAD), info.image_size).batch(
         local_size, drop_remainder=True
     )
@@ -106,7 +114,10 @@ def training_batches(
 
         def augment_and_scale(step, batch):
             pictures, labels = batch
-            changed = augment(pictures, seed=(seed, step * num_workers + worker))
+            if same_batches:
+                changed = augment(pictures, (seed, step), (worker * local_size, batch_size))
+            else:
+                changed = augment(pictures, (seed, step * num_workers + worker))
             return preprocessing.normalize(changed), labels
 
         dataset = dataset.enumerate(start=start_step)
@@ -116,6 +127,17 @@ def training_batches(
     # Last: in TensorFlow 2.15 what is enumerated has an end.
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     return dataset.apply(endless).prefetch(tf.data.AUTOTUNE)
+
+
+def _rows_of_batches(dataset, batch_size: int, first: int, count: int) -> tf.data.Dataset:
+    """Of each batch_size elements those from number `first` on, `count` of them."""
+    if count == batch_size:
+        return dataset
+
+    def rows(batch):
+        return {name: values[first : first + count] for name, values in batch.items()}
+
+    return dataset.batch(batch_size, drop_remainder=True).map(rows).unbatch()
 
 
 def evaluation_batches(folder: str | os.PathLike, batch_size: int) -> tf.data.Dataset:

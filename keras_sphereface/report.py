@@ -1,0 +1,131 @@
+"""What a training run says while it runs: progress, log, and what goes wrong."""
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+
+from keras_sphereface.config import TrainConfig
+from keras_sphereface.guard import ConvergenceWatch
+from keras_sphereface.overview import estimate
+from keras_sphereface.progress import progress_bar, say
+from keras_sphereface.strategies import is_chief
+from keras_sphereface.trainer import MEANS, Trainer
+from keras_sphereface.training_log import TrainingLog
+
+ESTIMATE_AFTER = 50  # steps
+
+
+class Report:
+    """Takes the sums of one step after another; a context manager. Only the chief says anything.
+
+    Args:
+        trainer: what is trained; its step is where the run begins or goes on.
+        config: the settings of the run.
+        num_images: in an epoch.
+        total_steps: at which the run ends.
+    """
+
+    def __init__(self, trainer: Trainer, config: TrainConfig, num_images: int, total_steps: int):
+        self.config, self.rate = config, trainer.rate
+        self.num_images, self.total_steps = num_images, total_steps
+        self.start_step = self.row_step = trainer.step
+        self.chief = is_chief(trainer.strategy)
+        self.log = TrainingLog(Path(config.workdir), trainer.step) if self.chief else None
+        self.progress = progress_bar(
+            total=total_steps,
+            initial=trainer.step,
+            unit="step",
+            desc="training",
+            disable=not self.chief,
+        )
+        self.watch = ConvergenceWatch(trainer.head, patience=max(200, total_steps // 20))
+        self.sums: list[tf.Tensor] = []
+        self.began, self.seconds_paused = time.monotonic(), 0.0
+        self.row_began = self.first_done = 0.0  # on this clock
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.progress.close()
+        if self.log:
+            self.log.close()
+
+    def see(self, step: int, sums: tf.Tensor) -> dict[str, float]:
+        """Take the sums of `step`; returns the row of the log if there is one, else nothing.
+
+        Raises:
+            FloatingPointError: if there is a row and its loss is not finite.
+        """
+        self.sums.append(sums)
+        self.progress.update()
+        row = {}
+        if step == self.total_steps or step % self.config.log_steps == 0:
+            row = self._row(step)
+        done = step - self.start_step
+        if done == 1:
+            self.check_finite(step)  # which waits for the step
+            self.first_done = self._clock()  # the first step compiles and says nothing of others
+        elif done == 1 + ESTIMATE_AFTER and self.chief:
+            self.check_finite(step)
+            seconds = self._clock() - self.first_done
+            batch_size, left = self.config.batch_size, self.total_steps - step
+            say(estimate(ESTIMATE_AFTER, left, seconds, batch_size))
+        return row
+
+    def check_finite(self, step: int) -> None:
+        """Raise if the loss of the last step is not finite.
+
+        Raises:
+            FloatingPointError: with what helps.
+        """
+        if self.sums:
+            self._check_finite(float(self.sums[-1][0]), step)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """What takes place in this block does not count as training in pictures a second."""
+        start = time.monotonic()
+        yield
+        self.seconds_paused += time.monotonic() - start
+
+    def _clock(self):
+        return time.monotonic() - self.began - self.seconds_paused
+
+    def _row(self, step):
+        batch_size, steps = self.config.batch_size, step - self.row_step
+        sums = np.sum([tensor.numpy() for tensor in self.sums], axis=0, dtype=np.float64)
+        means, angles = sums[: len(MEANS)] / (steps * batch_size), sums[len(MEANS) :]
+        row = {
+            "step": step,
+            "epoch": step * batch_size / self.num_images,
+            **dict(zip(MEANS, means.tolist(), strict=True)),
+            "learning_rate": float(self.rate(step - 1)),
+            "images_per_second": steps * batch_size / (self._clock() - self.row_began),
+        }
+        if self.log:
+            self.log.write(row, angles)
+        self.progress.set_postfix_str(
+            f"loss {row['loss']:.3f} accuracy {row['accuracy']:.3f} "
+            f"lambda {row['annealing_lambda']:.1f} angle {row['target_angle']:.1f} "
+            f"|x| {row['embedding_norm']:.1f} {row['images_per_second']:.0f} pictures/s"
+        )
+        self._check_finite(row["loss"], step)
+        message = self.watch.see(row["loss"], norm=row["embedding_norm"], steps=steps)
+        if message and self.chief:
+            self.progress.write(f"step {step}: {message}", file=sys.stderr)
+        self.sums, self.row_step, self.row_began = [], step, self._clock()
+        return row
+
+    def _check_finite(self, loss, step):
+        if not np.isfinite(loss):
+            raise FloatingPointError(
+                f"The loss is {loss} at step {step}: the run diverged. A lower learning rate or a "
+                "larger lambda_min helps. Received: "
+                f"learning_rate={self.config.learning_rate}, lambda_min={self.config.lambda_min}"
+            )

@@ -1,0 +1,115 @@
+"""The devices that train together: all of this machine, or those of several machines."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+
+import tensorflow as tf
+
+
+class WorkerLost(RuntimeError):
+    """Another worker of a training on several machines has gone."""
+
+
+def make_strategy() -> tf.distribute.Strategy:
+    """MirroredStrategy over all visible devices, or over several workers if `TF_CONFIG` says so.
+
+    To be called before anything is computed.
+
+    Raises:
+        ValueError: if `TF_CONFIG` is not as TensorFlow wants it.
+    """
+    if _workers_of_cluster() > 1:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def _workers_of_cluster() -> int:
+    """The number of workers in `TF_CONFIG`; 0 where there is none."""
+    text = os.environ.get("TF_CONFIG", "")
+    if not text:
+        return 0
+    try:
+        cluster, task = (json.loads(text).get(name, {}) for name in ("cluster", "task"))
+        unknown = set(cluster) - {"chief", "worker"}
+        tasks = [("chief", i) for i in range(len(cluster.get("chief", [])))]
+        tasks += [("worker", i) for i in range(len(cluster.get("worker", [])))]
+        if unknown or (cluster and (task.get("type"), task.get("index")) not in tasks):
+            raise ValueError
+    except (ValueError, AttributeError, TypeError):
+        raise ValueError(
+            '`TF_CONFIG` must be as {"cluster": {"worker": ["host:port", ...]}, "task": {"type": '
+            f'"worker", "index": 0}}}}, with an index for each address. Received: {text}'
+        ) from None
+    return len(tasks)
+
+
+def num_workers(strategy: tf.distribute.Strategy) -> int:
+    """The number of processes that train together."""
+    resolver = strategy.cluster_resolver
+    cluster = resolver.cluster_spec().as_dict() if resolver else {}
+    return max(1, sum(map(len, cluster.values())))
+
+
+def worker_index(strategy: tf.distribute.Strategy) -> int:
+    """The number of this process; the chief is 0."""
+    if num_workers(strategy) == 1:
+        return 0
+    resolver = strategy.cluster_resolver
+    before = len(resolver.cluster_spec().as_dict().get("chief", []))
+    return resolver.task_id + (before if resolver.task_type == "worker" else 0)
+
+
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this is the process that writes."""
+    return worker_index(strategy) == 0
+
+
+def agree(strategy: tf.distribute.Strategy, number: int, what: str) -> None:
+    """Wait for all workers, and raise if they do not come with the same number.
+
+    Raises:
+        ValueError: saying what it is that differs.
+    """
+    if num_workers(strategy) == 1:
+        return
+
+    @tf.function
+    def everyone():
+        def tell():
+            context = tf.distribute.get_replica_context()
+            return context.all_gather(tf.constant([number], tf.int64), axis=0)
+
+        return strategy.run(tell)
+
+    numbers = strategy.experimental_local_results(everyone())[0].numpy().tolist()
+    if len(set(numbers)) > 1:
+        raise ValueError(f"{what} differs between the workers. Received: {numbers}")
+
+
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+    """Wait until all workers are here."""
+    agree(strategy, 0, "Nothing")
+
+
+@contextlib.contextmanager
+def lost_workers_explained(strategy: tf.distribute.Strategy, help_: str) -> Iterator[None]:
+    """Turn what TensorFlow says when another worker is gone into a `WorkerLost`."""
+    errors = (
+        tf.errors.UnavailableError,
+        tf.errors.AbortedError,
+        tf.errors.CancelledError,
+        tf.errors.DeadlineExceededError,
+        tf.errors.InternalError,
+    )
+    try:
+        yield
+    except errors as error:
+        if num_workers(strategy) == 1:
+            raise
+        first = str(error).strip().splitlines()[0]
+        raise WorkerLost(f"Another worker has gone, so this one ends too. {help_} ({first})") from (
+            error
+        )
