@@ -35,6 +35,8 @@ setup(
         "opencv-python-headless>=4.8",
         "google-crc32c>=1.5",
         "tqdm>=4.66",
+        "pyyaml>=6.0",
+        'tomli>=2.0; python_version < "3.11"',
         # `tf.summary` needs it; TensorFlow itself stopped to require it.
         "tensorboard>=2.15,<2.22",
     ],

@@ -5,7 +5,8 @@
 Without `--data` faces are generated. `--help` lists the flags.
 """
 
-from keras_sphereface.config import SpheresConfig, parse_config
+from keras_sphereface.command_line import parse_config
+from keras_sphereface.config import SpheresConfig
 from keras_sphereface.spheres import feature_spheres
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@
 Without `--data` faces are generated. `--help` lists the flags.
 """
 
-from keras_sphereface.config import TrainConfig, parse_config
+from keras_sphereface.command_line import parse_config
+from keras_sphereface.config import TrainConfig
 from keras_sphereface.training import train
 
 if __name__ == "__main__":

@@ -1,16 +1,7 @@
-"""One frozen record of settings for each entry point, and command lines made from them."""
+"""One frozen record of settings for each entry point; `command_line` reads them."""
 
-import argparse
 import dataclasses
-import sys
-import typing
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
-Config = TypeVar("Config", bound="DataclassInstance")
 
 
 def setting(
@@ -230,57 +221,3 @@ class DataBenchmarkConfig:
     memory_images: int = setting(200_000, "small pictures for the memory of a conversion; 0: none")
     repeats: int = setting(5, "rounds in which all cases take turns")
     seed: int = setting(0, "of generated faces and of the orders")
-
-
-def parse_command(
-    commands: dict[str, type[Config]], argv: Sequence[str] | None = None
-) -> tuple[str, Config]:
-    """The first word of a command line, and the configuration that the rest makes."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("command", choices=list(commands), help="what to do; then see --help")
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    command = parser.parse_args(arguments[:1]).command
-    return command, parse_config(commands[command], arguments[1:])
-
-
-def parse_config(config_class: type[Config], argv: Sequence[str] | None = None) -> Config:
-    """Build a configuration from the command line: one `--flag` a field.
-
-    Unknown and abbreviated flags fail, and so do values of a wrong type.
-    """
-    fields = dataclasses.fields(config_class)
-    rest = [field for field in fields if field.metadata["rest"]]
-    parser = argparse.ArgumentParser(
-        description=config_class.__doc__,
-        epilog="\n".join(
-            f"-- {field.name.upper()} ...: {field.metadata['help']}" for field in rest
-        ),
-        allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )
-    for field in fields:
-        if field in rest:
-            continue
-        flag = "--" + field.name.replace("_", "-")
-        options: dict[str, Any] = {"help": field.metadata["help"] or " ", "dest": field.name}
-        if field.default is dataclasses.MISSING:
-            options["required"] = True
-        else:
-            options["default"] = field.default
-        if field.type is bool:
-            options["action"] = argparse.BooleanOptionalAction
-        else:
-            several = typing.get_origin(field.type) is tuple
-            # The first argument of `tuple[int, ...]` and of `int | None` is the type.
-            options["type"] = (typing.get_args(field.type) or (field.type,))[0]
-            options["choices"] = field.metadata["choices"]
-            if several:
-                options["nargs"] = "+"
-        parser.add_argument(flag, **options)
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    end = arguments.index("--") if rest and "--" in arguments else len(arguments)
-    values = vars(parser.parse_args(arguments[:end]))
-    values.update({field.name: arguments[end + 1 :] for field in rest})
-    return config_class(
-        **{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    )

@@ -14,7 +14,7 @@ LEVELS = [
     | {"lists", "order", "names", "parts"},
     {"images", "preprocessing", "alignment", "lfw", "bins", "logits", "losses", "margins"}
     | {"backbones", "separability", "records", "plotting", "recordio", "parquet", "parallel"}
-    | {"contact_sheet", "measuring"},
+    | {"contact_sheet", "measuring", "command_line"},
     {"heads", "hlo", "augmentation", "archives", "synthetic", "export", "detection", "doubts"}
     | {"exclusions", "plan", "least"},
     {"layers", "guard", "pipeline", "sources", "preparation", "preprocessing_layer"},

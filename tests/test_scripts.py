@@ -48,8 +48,10 @@ def test_pictures_become_records_a_model_and_numbers(tmp_path):
 
 
 def test_training_without_data_generates_faces_and_says_so_first(tmp_path):
-    small = "--backbone sphereface4 --width 0.1 --batch-size 8 --total-steps 2 --log-steps 1"
-    result = run("examples/train_casia.py", "--workdir", tmp_path / "run", *small.split())
+    small = tmp_path / "small.yaml"
+    small.write_text("{backbone: sphereface4, width: 0.1, batch-size: 8, total_steps: 9}")
+    arguments = ["--config", small, "--total-steps", "2", "--log-steps", "1"]
+    result = run("examples/train_casia.py", "--workdir", tmp_path / "run", *arguments)
     first_line = result.stdout.splitlines()[0]
     assert first_line == "No --data given: training on generated faces."
     assert (tmp_path / "run" / "export" / "saved_model.pb").is_file()
@@ -67,8 +69,15 @@ def test_feature_spheres_are_drawn_side_by_side(records_folder, tmp_path):
     assert "mean_intra" in result.stdout
 
 
-def test_bad_flags_end_with_usage_and_nothing_written(tmp_path):
+def test_bad_flags_and_files_end_with_usage_and_nothing_written(tmp_path):
     arguments = "--source nowhere --oud".split()
     result = run("tools/make_tfrecords.py", *arguments, tmp_path / "out", expect=2)
     assert "usage:" in result.stderr
     assert list(tmp_path.iterdir()) == []
+    path = tmp_path / "settings.yaml"
+    path.write_text(f"source: nowhere\noud: {tmp_path}/out\n")
+    result = run("tools/make_tfrecords.py", "--config", path, expect=2)
+    assert "usage:" in result.stderr
+    assert "the nearest is out. Received: oud" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(tmp_path.iterdir()) == [path]

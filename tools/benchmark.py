@@ -6,7 +6,7 @@ python tools/benchmark.py data --out runs/data
 """
 
 from keras_sphereface.benchmark import COMMANDS, run
-from keras_sphereface.config import parse_command
+from keras_sphereface.command_line import parse_command
 
 if __name__ == "__main__":
     command, config = parse_command(COMMANDS)

@@ -2,7 +2,8 @@
 
 import dataclasses
 
-from keras_sphereface.config import FacesConfig, parse_config
+from keras_sphereface.command_line import parse_config
+from keras_sphereface.config import FacesConfig
 from keras_sphereface.synthetic import generate_faces
 
 if __name__ == "__main__":

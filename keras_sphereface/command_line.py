@@ -1,0 +1,241 @@
+"""Configurations from command lines and from files of settings."""
+
+import argparse
+import dataclasses
+import difflib
+import json
+import os
+import sys
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import yaml
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+Config = TypeVar("Config", bound="DataclassInstance")
+
+YAML_SUFFIXES = (".yaml", ".yml")
+SUFFIXES = (*YAML_SUFFIXES, ".json", ".toml")
+ALLOWED = {
+    int: "an int",
+    float: "a number",
+    bool: "true or false",
+    str: "a string (a number must be quoted)",
+}
+
+
+class _PairsLoader(yaml.SafeLoader):
+    """YAML whose mappings become tuples of pairs, in which a name may stand twice."""
+
+    def construct_tuple(self, node):
+        return tuple(self.construct_pairs(node, deep=True))
+
+
+_PairsLoader.add_constructor("tag:yaml.org,2002:map", _PairsLoader.construct_tuple)
+
+
+def parse_command(
+    commands: dict[str, type[Config]], argv: Sequence[str] | None = None
+) -> tuple[str, Config]:
+    """The first word of a command line, and the configuration that the rest makes."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("command", choices=list(commands), help="what to do; then see --help")
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = parser.parse_args(arguments[:1]).command
+    return command, parse_config(commands[command], arguments[1:])
+
+
+def parse_config(config_class: type[Config], argv: Sequence[str] | None = None) -> Config:
+    """Build a configuration from the command line: one `--flag` a field, and `--config FILE`.
+
+    A flag wins over the file, and the file over the defaults. Unknown and abbreviated flags
+    fail, and so do values of a wrong type.
+    """
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    rest = [field.name for field in dataclasses.fields(config_class) if field.metadata["rest"]]
+    end = arguments.index("--") if rest and "--" in arguments else len(arguments)
+    parser = _parser(config_class, {})
+    settings = {}
+    if (path := _config_path(arguments[:end])) is not None:
+        try:
+            settings = _read_settings(config_class, path)
+        except ValueError as error:
+            parser.error(str(error))
+        parser = _parser(config_class, settings)
+    values = vars(parser.parse_args(arguments[:end]))
+    values.pop("config", None)
+    if end < len(arguments):
+        values.update({name: arguments[end + 1 :] for name in rest})
+    values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+    return config_class(**{**settings, **values})
+
+
+def read_config(config_class: type[Config], path: str | os.PathLike) -> Config:
+    """The configuration that a file makes.
+
+    Args:
+        config_class: of `config`.
+        path: YAML (.yaml, .yml), TOML (.toml) or JSON (.json) with names and values of fields.
+
+    Raises:
+        ValueError: naming the file, if it cannot be read, or a setting is unknown, missing,
+            given twice or of a wrong type.
+    """
+    settings = _read_settings(config_class, path)
+    fields = dataclasses.fields(config_class)
+    if missing := [f.name for f in fields if _has_no_default(f) and f.name not in settings]:
+        raise ValueError(
+            f"{os.fspath(path)}: {', '.join(missing)} must be given. Received: {list(settings)}"
+        )
+    return config_class(**settings)
+
+
+def save_config(config: "DataclassInstance", path: str | os.PathLike) -> None:
+    """Write a configuration as YAML, which `--config` and `read_config` take."""
+    if Path(path).suffix.lower() not in YAML_SUFFIXES:
+        raise ValueError(f"`path` must end in .yaml or .yml. Received: path={os.fspath(path)!r}")
+    settings = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in dataclasses.asdict(config).items()
+    }
+    # All but ASCII is escaped: otherwise some Unicode line breaks would be read as spaces.
+    Path(path).write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
+
+
+def _parser(config_class, settings):
+    """A parser of one flag a field, with `settings` in place of the defaults."""
+    fields = dataclasses.fields(config_class)
+    parser = argparse.ArgumentParser(
+        description=config_class.__doc__,
+        epilog="\n".join(
+            f"-- {field.name.upper()} ...: {field.metadata['help']}"
+            for field in fields
+            if field.metadata["rest"]
+        ),
+        allow_abbrev=False,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        default=argparse.SUPPRESS,
+        help="YAML, TOML or JSON file of settings, by their names here; flags win over it",
+    )
+    for field in fields:
+        if field.metadata["rest"]:
+            continue
+        options = {"help": field.metadata["help"] or " ", "dest": field.name}
+        if _has_no_default(field) and field.name not in settings:
+            options["required"] = True
+        else:
+            options["default"] = settings.get(field.name, field.default)
+        if field.type is bool:
+            options["action"] = argparse.BooleanOptionalAction
+        else:
+            options["type"], several = _type_of(field)
+            options["choices"] = field.metadata["choices"]
+            if several:
+                options["nargs"] = "+"
+        parser.add_argument("--" + field.name.replace("_", "-"), **options)
+    return parser
+
+
+def _config_path(arguments):
+    """What `--config` gives; None without."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    # One without its value is left for the parser of all flags to complain about.
+    parser.add_argument("--config", nargs="?")
+    return parser.parse_known_args(arguments)[0].config
+
+
+def _has_no_default(field):
+    return field.default is dataclasses.MISSING
+
+
+def _type_of(field):
+    """(type of a value, whether the field is a tuple of such values)."""
+    # The first argument of `tuple[int, ...]` and of `int | None` is the type.
+    kind = (typing.get_args(field.type) or (field.type,))[0]
+    return kind, typing.get_origin(field.type) is tuple
+
+
+def _read_settings(config_class, path):
+    """{name: value} of a file, as the fields hold them; errors name the file."""
+    fields = {field.name: field for field in dataclasses.fields(config_class)}
+    settings = {}
+    try:
+        for given, value in _read_pairs(Path(path)):
+            name = str(given).replace("-", "_")
+            if name not in fields:
+                nearest = difflib.get_close_matches(name, fields, n=1, cutoff=0)[0]
+                raise ValueError(
+                    f"no setting has this name; the nearest is {nearest}. Received: {given}"
+                )
+            if name in settings:
+                raise ValueError(f"a setting may be given once. Received: {name} twice")
+            settings[name] = _as_field(fields[name], value)
+    except (OSError, yaml.YAMLError, ValueError) as error:
+        raise ValueError(f"{os.fspath(path)}: {error}") from error
+    return settings
+
+
+def _read_pairs(path):
+    """The (name, value) pairs of a file, in which a name may stand twice."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise ValueError(
+            f"a file of settings must end in {', '.join(SUFFIXES)}. Received: {path.name}"
+        )
+    text = path.read_text(encoding="utf-8-sig")
+    if path.suffix.lower() == ".toml":
+        return tomllib.loads(text).items()
+    if path.suffix.lower() == ".json" and text.strip():
+        # Not as YAML, which stops at tabs and takes some escapes for other characters.
+        found = json.loads(text, object_pairs_hook=tuple)
+    else:
+        found = yaml.load(text, Loader=_PairsLoader)
+    if not isinstance(found, tuple | None):
+        raise ValueError(f"a file of settings must hold names and values. Received: {found!r}")
+    return found or ()
+
+
+def _as_field(field, value):
+    """A value of a file as the field holds it."""
+    kind, several = _type_of(field)
+    choices = field.metadata["choices"]
+    optional = type(None) in typing.get_args(field.type)
+    if optional and value is None:
+        return None
+    try:
+        items = [_as_type(kind, item) for item in (_as_type(list, value) if several else [value])]
+        if choices and not set(items) <= set(choices):
+            raise ValueError
+    except (ValueError, OverflowError):
+        allowed = f"one of {', '.join(map(str, choices))}" if choices else ALLOWED[kind]
+        raise ValueError(
+            f"`{field.name}` must be "
+            + ("a list, each item " if several else "")
+            + allowed
+            + (", or null" if optional else "")
+            + f". Received: {field.name}={value!r}"
+        ) from None
+    return tuple(items) if several else items[0]
+
+
+def _as_type(kind, value):
+    """The value if it is of the type; a float may also be written as an int or a string."""
+    # YAML 1.1 takes 1e-3 for a string.
+    if kind is float and type(value) in (int, str):
+        value = float(value)
+    # Not isinstance: true is no int.
+    if type(value) is not kind:
+        raise ValueError
+    return value
