@@ -49,7 +49,7 @@ class Augmentation(NamedTuple):
         first, whole = (0, size) if rows is None else rows
         random = _Uniform(seed, first, size, whole)
         if self.flip:  # before the cast: bytes are a quarter of the memory
-            chosen = random(0.0, 1.0) < 0.5
+            chosen = random.rows(random(0.0, 1.0) < 0.5)
             pictures = tf.where(
                 chosen[:, None, None, None], preprocessing.mirror(pictures), pictures
             )
@@ -57,12 +57,14 @@ class Augmentation(NamedTuple):
         if self.shift or self.zoom or self.rotation or self.crop:
             pictures = _move(pictures, self.shift, self.zoom, self.rotation, self.crop, random)
         if self.contrast or self.brightness:
-            factor = random(1.0 - self.contrast, 1.0 + self.contrast)[:, None, None, None]
-            offset = 255.0 * random(-self.brightness, self.brightness)[:, None, None, None]
+            factor = random.rows(random(1.0 - self.contrast, 1.0 + self.contrast))
+            offset = random.rows(255.0 * random(-self.brightness, self.brightness))
+            factor, offset = factor[:, None, None, None], offset[:, None, None, None]
             mean = tf.reduce_mean(pictures, axis=[1, 2, 3], keepdims=True)
             pictures = tf.clip_by_value((pictures - mean) * factor + mean + offset, 0.0, 255.0)
         if self.saturation:
-            factor = random(1.0 - self.saturation, 1.0 + self.saturation)[:, None, None, None]
+            factor = random.rows(random(1.0 - self.saturation, 1.0 + self.saturation))
+            factor = factor[:, None, None, None]
             grey = tf.image.rgb_to_grayscale(pictures)
             pictures = tf.clip_by_value(grey + (pictures - grey) * factor, 0.0, 255.0)
         if self.low_resolution:
@@ -73,7 +75,7 @@ class Augmentation(NamedTuple):
 
 
 class _Uniform:
-    """One number a picture in [low, high); every call draws from a seed of its own."""
+    """A number for each picture of the whole batch in [low, high); each call has its own seed."""
 
     def __init__(self, seed, first, size, whole):
         self.seed = tf.stack([tf.cast(part, tf.int32) for part in seed])
@@ -82,7 +84,14 @@ class _Uniform:
     def __call__(self, low, high):
         self.calls += 1
         seed = tf.random.experimental.stateless_fold_in(self.seed, self.calls)
-        numbers = tf.random.stateless_uniform([self.whole], seed, low, high)
+        return tf.random.stateless_uniform([self.whole], seed, low, high)
+
+    def rows(self, numbers):
+        """Of numbers for the whole batch those for these pictures.
+
+        What is computed from the numbers is computed before it is cut: vector units round the
+        middle and the end of an array differently, and the cut must not be seen.
+        """
         return numbers[self.first : self.first + self.size]
 
 
@@ -109,7 +118,7 @@ def _move(pictures, shift, zoom, rotation, crop, random):
     zeros = tf.zeros_like(a)
     return tf.raw_ops.ImageProjectiveTransformV3(
         images=pictures,
-        transforms=tf.stack([*rows[0], *rows[1], zeros, zeros], axis=1),
+        transforms=random.rows(tf.stack([*rows[0], *rows[1], zeros, zeros], axis=1)),
         output_shape=[height, width],
         fill_value=0.0,
         interpolation="BILINEAR",
@@ -119,8 +128,8 @@ def _move(pictures, shift, zoom, rotation, crop, random):
 
 def _coarsen(pictures, share, random):
     """Shrink some pictures, to a quarter at most, and enlarge them again; (B, H, W, 3)."""
-    chosen = random(0.0, 1.0) < share
-    scale = random(1.0 / LOWEST_RESOLUTION, 1.0)
+    chosen = random.rows(random(0.0, 1.0) < share)
+    scale = random.rows(random(1.0 / LOWEST_RESOLUTION, 1.0))
     rows, columns = (_coarsening(length, scale) for length in pictures.shape[1:3])
     coarse = tf.einsum("bij,bjwc->biwc", rows, pictures)
     coarse = tf.einsum("bij,bhjc->bhic", columns, coarse)
@@ -154,8 +163,9 @@ def _erase(pictures, share, random):
     def inside(length):
         size = length * random(0.0, share)
         start = random(0.0, 1.0) * (length - size)
+        first, end = random.rows(start), random.rows(start + size)
         places = tf.range(length, dtype=tf.float32)
-        return (places >= start[:, None]) & (places < (start + size)[:, None])
+        return (places >= first[:, None]) & (places < end[:, None])
 
     box = inside(height)[:, :, None] & inside(width)[:, None, :]
     return tf.where(box[..., None], 127.5, pictures)

@@ -126,7 +126,9 @@ class TrainConfig:
     clipnorm: float = setting(0.0, "longest gradient of all weights together; 0: any")
     ema: float = setting(0.0, "export averages of the weights with this decay, say 0.999; 0: not")
     precision: str = setting(
-        "float32", "of the network; the head is float32 always", ("float32", "mixed_bfloat16")
+        "float32",
+        "of the network; with mixed_bfloat16 weights and head are float32",
+        ("float32", "mixed_bfloat16", "float64"),
     )
     jit: bool = setting(False, "compile forward and backward pass with XLA")
     shift: float = setting(0.0, "augmentation: shift by up to this many pixels")

@@ -188,7 +188,7 @@ def make_step(trainer: Trainer, config: TrainConfig) -> Callable[[tf.data.Iterat
         variables = trainer.variables
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            embeddings = tf.cast(backbone(images, training=True), tf.float32)
+            embeddings = tf.cast(backbone(images, training=True), head.compute_dtype)
             if split:
                 outputs, labels = split.outputs(embeddings, labels, weights, step)
             else:
@@ -203,7 +203,7 @@ def make_step(trainer: Trainer, config: TrainConfig) -> Callable[[tf.data.Iterat
             raise ValueError(f"Every trainable weight must reach the loss. Received: {unused}")
         angles = tf.acos(tf.clip_by_value(cos_theta, -1.0, 1.0)) * (180.0 / math.pi)
         norms = context_of(outputs).norms[:, 0]
-        facts = tf.stack([losses, tf.cast(correct, tf.float32), angles, norms])
+        facts = tf.stack([losses, tf.cast(correct, losses.dtype), angles, norms])
         return [tf.convert_to_tensor(gradient) for gradient in gradients], facts
 
     compute = tf.function(gradients_of, jit_compile=True) if config.jit else gradients_of
@@ -224,11 +224,11 @@ def make_step(trainer: Trainer, config: TrainConfig) -> Callable[[tf.data.Iterat
             facts.append(seen)
         _update(trainer, config, total, weights)
         losses, correct, angles, norms = tf.unstack(tf.concat(facts, axis=1))
-        lambdas = head.annealing_lambda * tf.ones_like(losses)
+        lambdas = tf.cast(head.annealing_lambda, losses.dtype) * tf.ones_like(losses)
         means = tf.reduce_sum([losses, correct, lambdas, angles, norms], axis=1)
         histogram = tf.histogram_fixed_width(angles, (0.0, 180.0), ANGLE_BINS)
         # Where classes are split, every replica has looked at the samples of all.
-        return tf.concat([means, tf.cast(histogram, tf.float32)], 0) / (replicas if split else 1)
+        return tf.concat([means, tf.cast(histogram, means.dtype)], 0) / (replicas if split else 1)
 
     @tf.function
     def step(iterator):
@@ -314,7 +314,7 @@ def _solver_gradient(gradient, weight, is_bias, weight_decay):
 
 def sgd_update(weight, slots, gradient, *, rate, momentum) -> None:
     """What `keras.optimizers.SGD` does to a weight and its momentum."""
-    (velocity,) = slots
+    (velocity,), rate = slots, tf.cast(rate, gradient.dtype)
     velocity.assign(momentum * velocity - rate * gradient)
     weight.assign_add(tf.convert_to_tensor(velocity))
 
@@ -323,7 +323,7 @@ def adam_update(weight, slots, gradient, *, rate, step) -> None:
     """What `keras.optimizers.Adam` does, with its default settings, at `step`, counted from 1."""
     first, second = slots
     step = tf.cast(step, gradient.dtype)
-    rate *= tf.sqrt(1.0 - tf.pow(0.999, step)) / (1.0 - tf.pow(0.9, step))
+    rate = tf.cast(rate, gradient.dtype) * tf.sqrt(1.0 - tf.pow(0.999, step)) / (1.0 - tf.pow(0.9, step))
     first.assign_add(0.1 * (gradient - first))
     second.assign_add(0.001 * (tf.square(gradient) - second))
     weight.assign_sub(rate * first / (tf.sqrt(second) + 1e-7))
