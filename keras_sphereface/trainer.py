@@ -286,7 +286,9 @@ def _average(trainer, config):
     for average, weight in zip(trainer.averages, trainer.backbone.trainable_variables, strict=True):
         trainer.strategy.extended.update(
             average,
-            lambda average, weight: average.assign_add(rest * (weight - average)),
+            lambda average, weight: average.assign_add(
+                tf.cast(rest, average.dtype) * (weight - average)
+            ),
             args=(tf_variable(weight),),
         )
 
@@ -322,8 +324,9 @@ def sgd_update(weight, slots, gradient, *, rate, momentum) -> None:
 def adam_update(weight, slots, gradient, *, rate, step) -> None:
     """What `keras.optimizers.Adam` does, with its default settings, at `step`, counted from 1."""
     first, second = slots
-    step = tf.cast(step, gradient.dtype)
-    rate = tf.cast(rate, gradient.dtype) * tf.sqrt(1.0 - tf.pow(0.999, step)) / (1.0 - tf.pow(0.9, step))
+    step, dtype = tf.cast(step, gradient.dtype), gradient.dtype
+    rate = tf.cast(rate, dtype) * tf.sqrt(1.0 - tf.pow(tf.constant(0.999, dtype), step))
+    rate /= 1.0 - tf.pow(tf.constant(0.9, dtype), step)
     first.assign_add(0.1 * (gradient - first))
     second.assign_add(0.001 * (tf.square(gradient) - second))
     weight.assign_sub(rate * first / (tf.sqrt(second) + 1e-7))
