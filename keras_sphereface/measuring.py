@@ -98,7 +98,9 @@ def machine() -> str:
         details = tf.config.experimental.get_device_details(gpus[0])
         device = f"{len(gpus)} x {details.get('device_name', 'GPU')}"
     else:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
+        names = []
+        # Only Linux has it.
+        with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8") as file:
             names = [line.split(":", 1)[1].strip() for line in file if "model name" in line]
         device = f"{names[0] if names else platform.machine()}, {os.cpu_count()} cores"
     return (

@@ -16,7 +16,7 @@ LEVELS = [
     | {"backbones", "separability", "records", "plotting", "recordio", "parquet", "parallel"}
     | {"contact_sheet", "measuring", "command_line"},
     {"heads", "hlo", "augmentation", "archives", "synthetic", "export", "detection", "doubts"}
-    | {"exclusions", "plan", "least"},
+    | {"exclusions", "plan", "least", "overview", "run_summary"},
     {"layers", "guard", "pipeline", "sources", "preparation", "preprocessing_layer"},
     {"description"},
     {"conversion"},
