@@ -11,6 +11,11 @@ def loss_dtype(dtype: str) -> dict[str, str]:
     return {"dtype": dtype} if KERAS_3 else {}
 
 
+def tf_variable(weight) -> tf.Variable:
+    """The variable of TensorFlow behind a weight; in Keras 2.15 they are one."""
+    return weight.value if KERAS_3 else weight
+
+
 def add_step_counter(layer: keras.layers.Layer, name: str):
     """A scalar int64 weight that every replica advances alike and none averages."""
     aggregation = tf.VariableAggregation.ONLY_FIRST_REPLICA

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -87,6 +87,15 @@ class MissingFace(ValueError):
     """A face of a pair is not to be had; the message says why."""
 
 
+class Verification(NamedTuple):
+    """What embeddings say of P pairs."""
+
+    metrics: dict  # what stands in metrics.json
+    curve: verification.Roc
+    scores: np.ndarray  # (P,)
+    is_same: np.ndarray  # (P,) bool
+
+
 def face_set(config: EvaluateConfig, image_size: tuple[int, int]) -> FaceSet:
     """The verification set that the settings name, with faces of `image_size`.
 
@@ -137,6 +146,17 @@ def face_set(config: EvaluateConfig, image_size: tuple[int, int]) -> FaceSet:
     return FaceSet(pairs, load)
 
 
+def load_faces(
+    keys: Iterable[str], load: Callable[[str], np.ndarray], missing: dict[str, str]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Keys and their faces; those that are not to be had go to `missing` with the reason."""
+    for key in keys:
+        try:
+            yield key, load(key)
+        except MissingFace as error:
+            missing[key] = str(error)
+
+
 def embed_all(
     keys: Iterable[str], load: Callable[[str], np.ndarray], embedder: Embedder, batch_size: int
 ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
@@ -145,7 +165,8 @@ def embed_all(
     Returns:
         {key: embedding (2 D,)} and, for faces that are not to be had, {key: reason}.
     """
-    embeddings, missing = {}, {}
+    embeddings: dict[str, np.ndarray] = {}
+    missing: dict[str, str] = {}
     waiting: list[tuple[str, np.ndarray]] = []
 
     def flush():
@@ -154,43 +175,49 @@ def embed_all(
             embeddings.update(zip(names, embedder(np.stack(faces)), strict=True))
             waiting.clear()
 
-    for key in progress_bar(keys, unit="picture", desc="embedding"):
-        try:
-            waiting.append((key, load(key)))
-        except MissingFace as error:
-            missing[key] = str(error)
+    for found in load_faces(progress_bar(keys, unit="picture", desc="embedding"), load, missing):
+        waiting.append(found)
         if len(waiting) == batch_size:
             flush()
     flush()
     return embeddings, missing
 
 
-def evaluate(config: EvaluateConfig) -> dict:
-    """Evaluate as `config` says; write metrics.json, roc.png and similarities.png.
-
-    A pair with a face that is not to be had is left out of every number. How many there are,
-    why, and the accuracy if all of them were counted as wrong or as right (the other pairs as
-    they are), stands in the result.
-
-    Returns:
-        What stands in metrics.json.
+def complete_pairs(pairs: lfw.Pairs, missing: dict[str, str]) -> np.ndarray:
+    """Which pairs have both of their faces, (P,) bool.
 
     Raises:
-        FileNotFoundError, ValueError: if model or pairs cannot be used.
+        ValueError: if none has.
     """
-    if config.batch_size < 1:
-        raise ValueError(f"`batch_size` must be >= 1. Received: batch_size={config.batch_size}")
-    embedder = Embedder(config.model)
-    pairs, load = face_set(config, embedder.image_size)
-    keys = sorted({*pairs.first, *pairs.second})
-    embeddings, missing = embed_all(keys, load, embedder, config.batch_size)
     both = zip(pairs.first, pairs.second, strict=True)
-    complete = np.array([a in embeddings and b in embeddings for a, b in both])
+    complete = np.array([a not in missing and b not in missing for a, b in both])
     if not complete.any():
         raise ValueError(
-            f"No pair has both of its faces. Received: {len(missing)} of {len(keys)} faces "
-            f"missing, the first {next(iter(missing.items()))}"
+            f"No pair has both of its faces. Received: {len(missing)} of "
+            f"{len(faces_of(pairs))} faces missing, the first {next(iter(missing.items()))}"
         )
+    return complete
+
+
+def faces_of(pairs: lfw.Pairs) -> list[str]:
+    """The keys of all faces in pairs, each once."""
+    return sorted({*pairs.first, *pairs.second})
+
+
+def verify(
+    pairs: lfw.Pairs, embeddings: dict[str, np.ndarray], missing: dict[str, str]
+) -> Verification:
+    """The protocol on the pairs that are complete.
+
+    Args:
+        pairs: all pairs.
+        embeddings: {key: embedding (2 D,)} of the faces that are there.
+        missing: {key: reason} of the others.
+
+    Raises:
+        ValueError: if no pair is complete or the others do not suit the protocol.
+    """
+    complete = complete_pairs(pairs, missing)
     used = pairs.select(complete)
     first, second = (np.stack([embeddings[key] for key in side]) for side in used[:2])
     try:
@@ -212,10 +239,32 @@ def evaluate(config: EvaluateConfig) -> dict:
         "protocol": PROTOCOL,
         **_missing_metrics(results, complete, missing),
     }
+    return Verification(metrics, curve, scores, used.is_same)
+
+
+def evaluate(config: EvaluateConfig) -> dict:
+    """Evaluate as `config` says; write metrics.json, roc.png and similarities.png.
+
+    A pair with a face that is not to be had is left out of every number. How many there are,
+    why, and the accuracy if all of them were counted as wrong or as right (the other pairs as
+    they are), stands in the result.
+
+    Returns:
+        What stands in metrics.json.
+
+    Raises:
+        FileNotFoundError, ValueError: if model or pairs cannot be used.
+    """
+    if config.batch_size < 1:
+        raise ValueError(f"`batch_size` must be >= 1. Received: batch_size={config.batch_size}")
+    embedder = Embedder(config.model)
+    pairs, load = face_set(config, embedder.image_size)
+    embeddings, missing = embed_all(faces_of(pairs), load, embedder, config.batch_size)
+    metrics, curve, scores, is_same = verify(pairs, embeddings, missing)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    save_figures(out, curve, scores, used.is_same, float(np.mean(metrics["thresholds"])))
+    save_figures(out, curve, scores, is_same, float(np.mean(metrics["thresholds"])))
     return metrics
 
 

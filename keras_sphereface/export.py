@@ -25,15 +25,22 @@ class EmbeddingModule(tf.Module):
         self.serve = tf.function(self._serve, input_signature=[spec])
         self.embed = tf.function(self._embed, input_signature=[spec])
 
-    def _one_view(self, pixels):
-        return tf.cast(self.backbone(preprocessing.normalize(pixels), training=False), tf.float32)
-
     def _serve(self, images):
-        return {"embeddings": self._one_view(images)}
+        return {"embeddings": embed_one_view(self.backbone, images)}
 
     def _embed(self, pixels):
-        views = [self._one_view(pixels), self._one_view(preprocessing.mirror(pixels))]
-        return {"embeddings": tf.concat(views, axis=-1)}
+        return {"embeddings": embed_both_views(self.backbone, pixels)}
+
+
+def embed_one_view(backbone: keras.Model, pixels: tf.Tensor) -> tf.Tensor:
+    """uint8 (N, H, W, 3) -> float32 (N, D)."""
+    return tf.cast(backbone(preprocessing.normalize(pixels), training=False), tf.float32)
+
+
+def embed_both_views(backbone: keras.Model, pixels: tf.Tensor) -> tf.Tensor:
+    """uint8 (N, H, W, 3) -> float32 (N, 2 D): the pictures and their mirror images."""
+    views = [embed_one_view(backbone, view) for view in (pixels, preprocessing.mirror(pixels))]
+    return tf.concat(views, axis=-1)
 
 
 def export_savedmodel(backbone: keras.Model, folder: str | os.PathLike) -> Path:

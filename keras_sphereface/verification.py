@@ -81,7 +81,8 @@ def k_fold_accuracy(
     code; Huang et al., "Labeled Faces in the Wild", 2007, View 2.
     """
     first, second = np.asarray(first, np.float64), np.asarray(second, np.float64)
-    _check_folds(first, second, is_same, folds)
+    _check_features(first, second, is_same, folds)
+    check_folds(is_same, folds)
     results = []
     for fold in np.unique(folds):
         held_out = folds == fold
@@ -93,7 +94,7 @@ def k_fold_accuracy(
     return results
 
 
-def _check_folds(first, second, is_same, folds):
+def _check_features(first, second, is_same, folds):
     shapes = {"first": first.shape, "second": second.shape}
     shapes |= {"is_same": np.shape(is_same), "folds": np.shape(folds)}
     same_length = len({shape[0] for shape in shapes.values()}) == 1
@@ -104,6 +105,14 @@ def _check_folds(first, second, is_same, folds):
         )
     if not (np.isfinite(first).all() and np.isfinite(second).all()):
         raise ValueError("Features must be finite. Received: nan or infinity among them")
+
+
+def check_folds(is_same: np.ndarray, folds: np.ndarray) -> None:
+    """Refuse pairs that the protocol cannot judge; is_same (P,) bool and folds (P,).
+
+    Raises:
+        ValueError: if there is one fold only, or a fold without both kinds of pairs.
+    """
     if len(np.unique(folds)) < 2:
         raise ValueError(
             "The threshold for a fold comes from the others: at least 2 folds are needed. "

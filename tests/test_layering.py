@@ -23,6 +23,7 @@ LEVELS = [
     {"beam"},
     {"datasets"},
     {"family", "evaluation"},
+    {"pair_verification"},
     {"training", "spheres", "benchmark_data"},
     {"benchmark"},
 ]
