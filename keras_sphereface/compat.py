@@ -13,7 +13,12 @@ def loss_dtype(dtype: str) -> dict[str, str]:
 
 def tf_variable(weight) -> tf.Variable:
     """The variable of TensorFlow behind a weight; in Keras 2.15 they are one."""
-    return weight.value if KERAS_3 else weight
+    return weight.value if KERAS_3 and isinstance(weight, keras.Variable) else weight
+
+
+def plain_update() -> dict[str, bool]:
+    """The argument by which an optimiser does not compile its updates; Keras 3 never does."""
+    return {} if KERAS_3 else {"jit_compile": False}
 
 
 def add_step_counter(layer: keras.layers.Layer, name: str):
@@ -27,8 +32,3 @@ def add_step_counter(layer: keras.layers.Layer, name: str):
         trainable=False,
         aggregation=aggregation.name.lower() if KERAS_3 else aggregation,
     )
-
-
-def tf_variable(weight) -> tf.Variable:
-    """The `tf.Variable` of a Keras weight; on Keras 2.15 they are the same."""
-    return getattr(weight, "value", weight) if KERAS_3 else weight

@@ -1,12 +1,10 @@
 """Verification of pairs while a network is trained: `PairVerification`."""
 
 import contextlib
-import csv
 import os
 import time
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,6 +13,7 @@ import tensorflow as tf
 from keras_sphereface import compat, evaluation, export, verification
 from keras_sphereface.angular import check_integer
 from keras_sphereface.progress import progress_bar
+from keras_sphereface.tables import StepTable
 
 ROW_FIELDS = ("step", "accuracy_mean", "accuracy_std", "auc", "eer", "num_pairs", "seconds")
 
@@ -91,7 +90,7 @@ class PairVerification(keras.callbacks.Callback):
         if not self.started:
             self.started = True
             if self.out:
-                start_table(Path(self.out), before)
+                self.table = StepTable(self.out, ROW_FIELDS, before)
         # One call may stand for several steps (`steps_per_execution`).
         if self.step // self.every_steps > before // self.every_steps:
             self._verify()
@@ -146,7 +145,7 @@ class PairVerification(keras.callbacks.Callback):
         metrics = {**metrics, "seconds": time.monotonic() - began}
         self.epoch_accuracy = metrics["accuracy_mean"]
         if self.out:
-            append_row(Path(self.out), {"step": self.step, **metrics})
+            self.table.add({"step": self.step, **metrics})
         if self.on_result:
             self.on_result(self.step, metrics)
 
@@ -213,25 +212,3 @@ def _exported_value(variable, strategy):
         return tf.convert_to_tensor(variable)
     # Gathered, so that every one of several workers has the value of the first one.
     return strategy.gather(strategy.run(lambda: tf.convert_to_tensor(variable)[None]), axis=0)[0]
-
-
-def start_table(path: Path, step: int) -> None:
-    """A CSV file with the head of the table and, of the rows that it had, those up to `step`."""
-    kept = []
-    if path.is_file():
-        with open(path, newline="", encoding="utf-8") as file:
-            kept = [row for row in csv.DictReader(file) if int(row["step"]) <= step]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, ROW_FIELDS)
-        table.writeheader()
-        table.writerows(kept)
-
-
-def append_row(path: Path, row: dict) -> None:
-    """Add what `ROW_FIELDS` names."""
-    cells = {name: row[name] for name in ROW_FIELDS}
-    with open(path, "a", newline="", encoding="utf-8") as file:
-        csv.DictWriter(file, ROW_FIELDS).writerow(
-            {name: cell if isinstance(cell, int) else f"{cell:.6g}" for name, cell in cells.items()}
-        )

@@ -78,6 +78,17 @@ class Report:
             say(estimate(ESTIMATE_AFTER, left, seconds, batch_size))
         return row
 
+    def verified(self, step: int, metrics: dict) -> None:
+        """Say what a verification of pairs gave."""
+        if self.log:
+            names = ("accuracy_mean", "auc", "eer")
+            self.log.scalars(step, {f"verification_{name}": metrics[name] for name in names})
+            say(
+                f"step {step}: {100 * metrics['accuracy_mean']:.2f} % of "
+                f"{metrics['num_pairs']:,} pairs, AUC {metrics['auc']:.4f} "
+                f"({metrics['seconds']:.1f} s)"
+            )
+
     def check_finite(self, step: int) -> None:
         """Raise if the loss of the last step is not finite.
 

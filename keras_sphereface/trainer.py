@@ -14,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from keras_sphereface import angular, augmentation, backbones, preprocessing, records
-from keras_sphereface.compat import tf_variable
+from keras_sphereface.compat import plain_update, tf_variable
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.family import HEADS, make_head
 from keras_sphereface.heads import AngularHead
@@ -27,6 +27,7 @@ HEAD_SETTINGS = (
     *("m", "scale", "embedding_norm", "gradient", "kernel_norm"),
     *("chunk_size", "sample_rate", "seed"),
 )
+OPTIMIZER_SLOTS = {"sgd": 1, "adam": 2}  # variables kept for each weight
 ANGLE_BINS = 180  # a degree each
 # What a step sums over its batch: loss with the margin, right answers without it, lambda, angle to
 # the own class weight in degrees, |x|.
@@ -102,15 +103,14 @@ def make_trainer(
         )
         head, split = head_of(config, info.num_classes), None
         if config.split_classes:
-            slots = 1 if config.optimizer == "sgd" else 2
-            split = SplitHead(head, network.output_shape[-1], slots)
+            split = SplitHead(head, network.output_shape[-1], OPTIMIZER_SLOTS[config.optimizer])
         else:
             head.build(network.output_shape)
         rate = LearningRate(config.learning_rate, total_steps, config.schedule, config.warmup_steps)
         optimizer = (
-            keras.optimizers.SGD(rate, momentum=config.momentum)
+            keras.optimizers.SGD(rate, momentum=config.momentum, **plain_update())
             if config.optimizer == "sgd"
-            else keras.optimizers.Adam(rate)
+            else keras.optimizers.Adam(rate, **plain_update())
         )
         optimizer.build(network.trainable_variables + head.trainable_variables)
         averages = [

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import platform
+import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,13 +15,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_sphereface import augmentation, export, pipeline, records
+from keras_sphereface import augmentation, export, overview, pipeline, records, run_summary
 from keras_sphereface.checkpoints import Checkpoints
 from keras_sphereface.command_line import read_config, save_config
-from keras_sphereface.config import TrainConfig
+from keras_sphereface.config import EvaluateConfig, TrainConfig
 from keras_sphereface.datasets import generated_records
+from keras_sphereface.evaluation import face_set
 from keras_sphereface.folders import check_free_space
 from keras_sphereface.heads import check_choice
+from keras_sphereface.pair_verification import PairVerification
 from keras_sphereface.report import Report
 from keras_sphereface.strategies import (
     is_chief,
@@ -30,7 +33,7 @@ from keras_sphereface.strategies import (
     wait_for_all,
     worker_index,
 )
-from keras_sphereface.trainer import make_step, make_trainer
+from keras_sphereface.trainer import OPTIMIZER_SLOTS, Trainer, make_step, make_trainer
 from keras_sphereface.version import __version__
 
 CHECKPOINTS_KEPT = 2
@@ -42,6 +45,7 @@ MAY_CHANGE = (
 )
 SETTINGS_FILE = "config.yaml"
 RUN_FILE = "run.json"
+VERIFIED_AT_ONCE = 64  # faces, on each device
 
 
 def train(
@@ -107,12 +111,27 @@ def _train(config, strategy, backbone, callbacks):
         checkpoints.restore()
         if chief:
             print(f"continuing from step {trainer.step}", flush=True)
+    facts = overview.describe(run_facts(trainer, config, info, total_steps)) if chief else ""
     if chief:
+        print(facts, flush=True)
         save_settings(config, info, strategy, trainer.step)
     if trainer.step < total_steps:
         _run(trainer, checkpoints, config, info, total_steps, callbacks)
     with trainer.averaged() as network:
-        return _export(network, workdir / "export", strategy)
+        folder = _export(network, workdir / "export", strategy)
+    if chief:
+        path = run_summary.write_summary(
+            workdir,
+            overview=facts,
+            export=folder,
+            evaluate_command=evaluate_command(config, folder),
+            repeat_command=repeat_command(workdir),
+            seed=config.seed,
+            data_checksum=data_checksum(info),
+        )
+        print(f"summary in {path}", flush=True)
+        print(f"evaluate it with: {shlex.join(evaluate_command(config, folder))}", flush=True)
+    return folder
 
 
 def check_settings(config: TrainConfig) -> None:
@@ -140,6 +159,14 @@ def check_settings(config: TrainConfig) -> None:
         choices, value = field.metadata["choices"], getattr(config, field.name)
         if choices and value is not None:
             check_choice(value, field.name, choices)
+    has_pairs = bool(config.verify_bin or (config.verify_images and config.verify_pairs))
+    if has_pairs != bool(config.verify_steps):
+        raise ValueError(
+            "`verify_steps` above 0 and either `verify_bin` or both `verify_images` and "
+            f"`verify_pairs` belong together. Received: verify_steps={config.verify_steps}, "
+            f"verify_bin={config.verify_bin!r}, verify_images={config.verify_images!r}, "
+            f"verify_pairs={config.verify_pairs!r}"
+        )
     if config.jit and config.split_classes:
         raise ValueError(
             "`jit` cannot compile what replicas tell each other in the middle of a step. "
@@ -273,6 +300,84 @@ def distributed_batches(
     return strategy.distribute_datasets_from_function(batches_of_worker)
 
 
+def run_facts(
+    trainer: Trainer, config: TrainConfig, info: records.DatasetInfo, total_steps: int
+) -> overview.RunFacts:
+    """What a run says of itself before its first step."""
+    strategy, head, split = trainer.strategy, trainer.head, trainer.split
+    devices, workers = strategy.num_replicas_in_sync, num_workers(strategy)
+    at_once = config.batch_size // devices // config.accumulate_steps
+    slots = OPTIMIZER_SLOTS[config.optimizer]
+    embedding_size = trainer.backbone.output_shape[-1]
+    if split:
+        classes, samples = split.ranges[0][1], at_once * devices
+        block_size, few = split.variables["kernel"][0].shape[-1], head.count_params()
+        head_parameters = info.num_classes * (embedding_size + head.use_bias) + few
+    else:
+        classes, samples = info.num_classes, at_once
+        block_size, head_parameters = head.block_sizes()[0], head.count_params()
+    return overview.RunFacts(
+        devices=tuple(strategy.extended.worker_devices) * workers,
+        num_workers=workers,
+        batch_size=config.batch_size,
+        num_images=info.num_images,
+        num_classes=info.num_classes,
+        total_steps=total_steps,
+        start_step=trainer.step,
+        network=config.backbone,
+        network_parameters=trainer.backbone.count_params(),
+        network_memory=overview.memory_of_network(
+            trainer.backbone, at_once, slots + bool(config.ema), (*info.image_size, 3)
+        ),
+        head=config.head,
+        head_parameters=head_parameters,
+        head_memory=overview.memory_of_head(classes, embedding_size, samples, slots, block_size),
+        annealing=getattr(head, "annealing", None),
+        split=bool(split),
+        precision=config.precision,
+    )
+
+
+def evaluate_command(config: TrainConfig, folder: Path) -> list[str]:
+    """The words of the command that evaluates a SavedModel, on LFW if nothing else is named."""
+    words = ["python", "tools/evaluate.py", "--model", str(folder)]
+    if config.verify_bin:
+        words += ["--bin", config.verify_bin]
+    elif config.verify_images:
+        words += ["--images", config.verify_images, "--pairs", config.verify_pairs]
+        words += ["--landmarks", config.verify_landmarks] if config.verify_landmarks else []
+    else:
+        words += ["--images", "lfw/images", "--pairs", "lfw/pairs.txt"]
+        words += ["--landmarks", "lfw/landmarks.txt"]
+    if config.verify_folds:
+        words += ["--folds", *map(str, config.verify_folds)]
+    return [*words, "--out", str(folder.parent / "evaluation")]
+
+
+def repeat_command(workdir: Path) -> list[str]:
+    """The words of the command that continues a run."""
+    return ["python", "examples/train_casia.py", "--config", str(workdir / SETTINGS_FILE)]
+
+
+def _verification(trainer, config, info, report):
+    """The callback that the settings ask for, with its faces read; or None."""
+    if not config.verify_steps:
+        return None
+    names = ("images", "pairs", "landmarks", "bin", "folds")
+    settings = {name: getattr(config, f"verify_{name}") for name in names}
+    chief = is_chief(trainer.strategy)
+    verification = PairVerification(
+        face_set(EvaluateConfig(model="", out="", **settings), info.image_size),
+        trainer.backbone,
+        config.verify_steps,
+        VERIFIED_AT_ONCE * trainer.strategy.num_replicas_in_sync,
+        Path(config.workdir) / run_summary.VERIFICATION_FILE if chief else "",
+        report.verified if chief else None,
+    )
+    verification.on_train_begin()
+    return verification
+
+
 def _run(trainer, checkpoints, config, info, total_steps, callbacks):
     """From the step of the optimiser to the last, with progress, log and checkpoints."""
     if not checkpoints.steps():
@@ -288,6 +393,7 @@ def _run(trainer, checkpoints, config, info, total_steps, callbacks):
     watchers.on_train_begin()
     watchers.on_epoch_begin(epoch)
     with Report(trainer, config, info.num_images, total_steps) as report:
+        verification = _verification(trainer, config, info, report)
         for step in range(trainer.step + 1, total_steps + 1):
             watchers.on_train_batch_begin(step - 1)
             logs = report.see(step, step_function(iterator))
@@ -298,6 +404,12 @@ def _run(trainer, checkpoints, config, info, total_steps, callbacks):
                     epoch = epoch_of(step)
                     watchers.on_epoch_begin(epoch)
                 last = step == total_steps or getattr(trainer.backbone, "stop_training", False)
+                if verification:
+                    due = last or step % config.verify_steps == 0
+                    with trainer.averaged() if due else contextlib.nullcontext():
+                        verification.on_train_batch_end(step - 1)
+                        if last:
+                            verification.on_train_end()
                 if last or step % config.checkpoint_steps == 0:
                     # A run that diverged must not be continued from where it did.
                     report.check_finite(step)

@@ -1,6 +1,5 @@
 """What a training run writes while it runs: log.csv and TensorBoard."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from keras_sphereface.tables import StepTable
 from keras_sphereface.trainer import ANGLE_BINS, MEANS
 
 LOG_FIELDS = (
@@ -20,25 +20,11 @@ LOG_FIELDS = (
 LOG_FILE = "log.csv"
 
 
-def drop_rows_after(path: Path, step: int) -> list[dict[str, str]]:
-    """The rows of a table with a column "step" up to `step`; none where there is no table."""
-    if not path.is_file():
-        return []
-    with open(path, newline="", encoding="utf-8") as file:
-        return [row for row in csv.DictReader(file) if int(row["step"]) <= step]
-
-
 class TrainingLog:
     """log.csv and TensorBoard, a row every `log_steps`; rows after `start_step` are redone."""
 
     def __init__(self, workdir: Path, start_step: int):
-        path = workdir / LOG_FILE
-        kept = drop_rows_after(path, start_step)
-        self.file = open(path, "w", newline="", encoding="utf-8")
-        self.table = csv.DictWriter(self.file, LOG_FIELDS)
-        self.table.writeheader()
-        self.table.writerows(kept)
-        self.file.flush()
+        self.table = StepTable(workdir / LOG_FILE, LOG_FIELDS, start_step)
         folder = str(workdir / "tensorboard")
         if start_step:
             _forget_events_after(folder, start_step)
@@ -46,8 +32,7 @@ class TrainingLog:
 
     def write(self, row: dict[str, float], angles: np.ndarray | None = None) -> None:
         """A row of the log; `angles` (ANGLE_BINS,) counts samples by angle, for a histogram."""
-        self.table.writerow({k: v if isinstance(v, int) else f"{v:.6g}" for k, v in row.items()})
-        self.file.flush()
+        self.table.add(row)
         self.scalars(int(row["step"]), row)
         if angles is not None:
             centres = (np.arange(ANGLE_BINS) + 0.5) * (180.0 / ANGLE_BINS)
@@ -64,7 +49,6 @@ class TrainingLog:
         self.board.flush()
 
     def close(self) -> None:
-        self.file.close()
         self.board.close()
 
 
