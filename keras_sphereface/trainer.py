@@ -226,7 +226,12 @@ def make_step(trainer: Trainer, config: TrainConfig) -> Callable[[tf.data.Iterat
         losses, correct, angles, norms = tf.unstack(tf.concat(facts, axis=1))
         lambdas = tf.cast(head.annealing_lambda, losses.dtype) * tf.ones_like(losses)
         means = tf.reduce_sum([losses, correct, lambdas, angles, norms], axis=1)
-        histogram = tf.histogram_fixed_width(angles, (0.0, 180.0), ANGLE_BINS)
+        # No bin takes NaN; the loss tells of it.
+        histogram = tf.histogram_fixed_width(
+            tf.where(tf.math.is_nan(angles), tf.zeros_like(angles), angles),
+            (0.0, 180.0),
+            ANGLE_BINS,
+        )
         # Where classes are split, every replica has looked at the samples of all.
         return tf.concat([means, tf.cast(histogram, means.dtype)], 0) / (replicas if split else 1)
 

@@ -106,7 +106,8 @@ def _train(config, strategy, backbone, callbacks):
         optimizer=trainer.optimizer,
         averages=trainer.averages,
     )
-    if checkpoints.steps():
+    # Before the first step there is nothing to go on from.
+    if any(checkpoints.steps()):
         check_same_run(config, info, workdir)
         checkpoints.restore()
         if chief:
@@ -380,7 +381,7 @@ def _verification(trainer, config, info, report):
 
 def _run(trainer, checkpoints, config, info, total_steps, callbacks):
     """From the step of the optimiser to the last, with progress, log and checkpoints."""
-    if not checkpoints.steps():
+    if not trainer.step:
         # What cannot be written is found out now, not after hours.
         if is_chief(trainer.strategy):
             check_free_space(checkpoints.folder.parent, (CHECKPOINTS_KEPT + 2) * trainer.num_bytes)

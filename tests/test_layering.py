@@ -11,20 +11,24 @@ from tests.conftest import ROOT
 PACKAGE = "keras_sphereface"
 LEVELS = [
     {"angular", "verification", "config", "version", "compat", "progress", "folders", "pictures"}
-    | {"lists", "order", "names", "parts"},
+    | {"lists", "order", "names", "parts", "tables", "schedules"},
     {"images", "preprocessing", "alignment", "lfw", "bins", "logits", "losses", "margins"}
     | {"backbones", "separability", "records", "plotting", "recordio", "parquet", "parallel"}
-    | {"contact_sheet", "measuring", "command_line"},
+    | {"contact_sheet", "measuring", "command_line", "strategies"},
     {"heads", "hlo", "augmentation", "archives", "synthetic", "export", "detection", "doubts"}
     | {"exclusions", "plan", "least", "overview", "run_summary"},
-    {"layers", "guard", "pipeline", "sources", "preparation", "preprocessing_layer"},
-    {"description"},
+    {"layers", "guard", "pipeline", "sources", "preparation", "preprocessing_layer"}
+    | {"split_head"},
+    {"description", "checkpoints"},
     {"conversion"},
     {"beam"},
     {"datasets"},
     {"family", "evaluation"},
-    {"pair_verification"},
-    {"training", "spheres", "benchmark_data"},
+    {"pair_verification", "trainer"},
+    {"training_log"},
+    {"report"},
+    {"training"},
+    {"spheres", "benchmark_data"},
     {"benchmark"},
 ]
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}

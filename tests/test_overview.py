@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_sphereface import angular, backbones, overview, training
+from keras_sphereface import angular, backbones, overview, strategies, trainer
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.measuring import in_new_process
 
@@ -133,22 +133,22 @@ def grown_by_training(name: str, batch_size: int, num_classes: int) -> tuple[int
     def prepare(width, batch_size, image_size, num_classes):
         config = TrainConfig(backbone=name, width=width, batch_size=batch_size)
         info = Info(image_size, num_classes)
-        trainer = training.make_trainer(config, info, total_steps=100)
-        batch = tf.zeros((batch_size, *image_size, 3)), tf.zeros((batch_size,), tf.int32)
+        trained = trainer.make_trainer(config, info, 100, strategies.make_strategy())
+        batch = tf.zeros((batch_size, *image_size, 3), tf.uint8), tf.zeros((batch_size,), tf.int32)
         iterator = iter(tf.data.Dataset.from_tensors(batch).repeat())
-        return trainer, lambda step=training.make_step(trainer, config): step(iterator)
+        return trained, lambda step=trainer.make_step(trained, config): step(iterator)
 
     # A small step first: the libraries take their own memory with it.
     _, step = prepare(0.02, 2, (16, 16), 10)
     step()
     gc.collect()
     before = held("VmRSS")
-    trainer, step = prepare(1.0, batch_size, (112, 96), num_classes)
+    trained, step = prepare(1.0, batch_size, (112, 96), num_classes)
     for _ in range(3):
         step()
     grown = held("VmHWM") - before
-    network = overview.memory_of_network(trainer.backbone, batch_size, slots=1)
-    head = overview.memory_of_head(num_classes, 512, batch_size, 1, trainer.head.block_sizes()[0])
+    network = overview.memory_of_network(trained.backbone, batch_size, slots=1)
+    head = overview.memory_of_head(num_classes, 512, batch_size, 1, trained.head.block_sizes()[0])
     return grown, network.total + head.total
 
 

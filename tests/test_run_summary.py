@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_sphereface import plotting, run_summary, training
+from keras_sphereface import plotting, run_summary
+from keras_sphereface.training_log import LOG_FIELDS
 
 EVALUATE = ["python", "tools/evaluate.py", "--model", "my runs/export", "--images", "it's here"]
 REPEAT = ["python", "examples/train_casia.py", "--config", "my runs/config.yaml"]
@@ -29,7 +30,7 @@ def log_of(steps, **columns):
         "learning_rate": 0.1,
         "images_per_second": 1234.5,
     }
-    assert tuple(table) == training.LOG_FIELDS
+    assert tuple(table) == LOG_FIELDS
     return pd.DataFrame({**table, **columns})
 
 
@@ -140,7 +141,7 @@ def test_a_summary_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
 
 
 def test_every_column_of_the_log_is_drawn_and_named():
-    assert tuple(run_summary.QUANTITIES) == training.LOG_FIELDS
+    assert tuple(run_summary.QUANTITIES) == LOG_FIELDS
     figure = run_summary.draw_curves(log_of([100, 200]), verification_of([0.5]))
     drawn = [line.get_ydata()[-1] for axes in figure.axes for line in axes.lines[:1]]
     last = log_of([200], accuracy=100 * (1 - np.exp(-4))).iloc[0].drop(["step", "epoch"])
