@@ -14,10 +14,20 @@ from keras_sphereface.guard import ConvergenceWatch
 from keras_sphereface.overview import estimate
 from keras_sphereface.progress import progress_bar, say
 from keras_sphereface.strategies import is_chief
-from keras_sphereface.trainer import MEANS, Trainer
+from keras_sphereface.trainer import ANGLE_BINS, MEANS, Trainer
 from keras_sphereface.training_log import TrainingLog
 
 ESTIMATE_AFTER = 50  # steps
+
+
+class OpenRow(tf.Module):
+    """What the steps since the last row of the log have summed up to; kept in checkpoints."""
+
+    def __init__(self):
+        super().__init__()
+        sums = np.zeros(len(MEANS) + ANGLE_BINS)
+        self.sums = tf.Variable(sums, trainable=False, dtype=tf.float64)
+        self.steps = tf.Variable(0, trainable=False, dtype=tf.int64)
 
 
 class Report:
@@ -28,12 +38,22 @@ class Report:
         config: the settings of the run.
         num_images: in an epoch.
         total_steps: at which the run ends.
+        open_row: with what the log goes on.
     """
 
-    def __init__(self, trainer: Trainer, config: TrainConfig, num_images: int, total_steps: int):
+    def __init__(
+        self,
+        trainer: Trainer,
+        config: TrainConfig,
+        num_images: int,
+        total_steps: int,
+        open_row: OpenRow,
+    ):
         self.config, self.rate = config, trainer.rate
         self.num_images, self.total_steps = num_images, total_steps
-        self.start_step = self.row_step = trainer.step
+        self.start_step = trainer.step
+        self.open_row = open_row
+        self.sums_before, self.steps_before = open_row.sums.numpy(), int(open_row.steps)
         self.chief = is_chief(trainer.strategy)
         self.log = TrainingLog(Path(config.workdir), trainer.step) if self.chief else None
         self.progress = progress_bar(
@@ -89,6 +109,11 @@ class Report:
                 f"({metrics['seconds']:.1f} s)"
             )
 
+    def keep(self) -> None:
+        """Put what a checkpoint needs into the open row."""
+        self.open_row.sums.assign(self._sums())
+        self.open_row.steps.assign(self.steps_before + len(self.sums))
+
     def check_finite(self, step: int) -> None:
         """Raise if the loss of the last step is not finite.
 
@@ -108,16 +133,20 @@ class Report:
     def _clock(self):
         return time.monotonic() - self.began - self.seconds_paused
 
+    def _sums(self):
+        # In this order, so that a run that was stopped rounds as one that was not.
+        return np.sum([self.sums_before, *(tensor.numpy() for tensor in self.sums)], axis=0)
+
     def _row(self, step):
-        batch_size, steps = self.config.batch_size, step - self.row_step
-        sums = np.sum([tensor.numpy() for tensor in self.sums], axis=0, dtype=np.float64)
+        batch_size, steps = self.config.batch_size, self.steps_before + len(self.sums)
+        sums = self._sums()
         means, angles = sums[: len(MEANS)] / (steps * batch_size), sums[len(MEANS) :]
         row = {
             "step": step,
             "epoch": step * batch_size / self.num_images,
             **dict(zip(MEANS, means.tolist(), strict=True)),
             "learning_rate": float(self.rate(step - 1)),
-            "images_per_second": steps * batch_size / (self._clock() - self.row_began),
+            "images_per_second": len(self.sums) * batch_size / (self._clock() - self.row_began),
         }
         if self.log:
             self.log.write(row, angles)
@@ -130,7 +159,8 @@ class Report:
         message = self.watch.see(row["loss"], norm=row["embedding_norm"], steps=steps)
         if message and self.chief:
             self.progress.write(f"step {step}: {message}", file=sys.stderr)
-        self.sums, self.row_step, self.row_began = [], step, self._clock()
+        self.sums_before, self.steps_before = np.zeros_like(sums), 0
+        self.sums, self.row_began = [], self._clock()
         return row
 
     def _check_finite(self, loss, step):

@@ -24,7 +24,7 @@ from keras_sphereface.evaluation import face_set
 from keras_sphereface.folders import check_free_space
 from keras_sphereface.heads import check_choice
 from keras_sphereface.pair_verification import PairVerification
-from keras_sphereface.report import Report
+from keras_sphereface.report import OpenRow, Report
 from keras_sphereface.strategies import (
     is_chief,
     lost_workers_explained,
@@ -67,7 +67,8 @@ def train(
             place of `config.backbone`. It may be any Keras model from images to vectors.
         callbacks: Keras callbacks, whose model is the network. Batches are the steps of the run,
             counted on when it is continued; `logs` holds the row of the log at the steps that
-            have one, and epochs are passes over the data. `stop_training` ends the run.
+            have one, and epochs are passes over the data. `stop_training` ends the run. Of
+            several workers each calls its own, and all must stop at the same step.
 
     Returns:
         The folder of the SavedModel, `WORKDIR/export`.
@@ -96,6 +97,7 @@ def _train(config, strategy, backbone, callbacks):
     keras.utils.set_random_seed(config.seed)
     with precision(config.precision):
         trainer = make_trainer(config, info, total_steps, strategy, backbone)
+    open_row = OpenRow()
     checkpoints = Checkpoints(
         workdir / "checkpoints",
         CHECKPOINTS_KEPT,
@@ -105,6 +107,7 @@ def _train(config, strategy, backbone, callbacks):
         head=trainer.head,
         optimizer=trainer.optimizer,
         averages=trainer.averages,
+        open_row=open_row,
     )
     # Before the first step there is nothing to go on from.
     if any(checkpoints.steps()):
@@ -117,7 +120,7 @@ def _train(config, strategy, backbone, callbacks):
         print(facts, flush=True)
         save_settings(config, info, strategy, trainer.step)
     if trainer.step < total_steps:
-        _run(trainer, checkpoints, config, info, total_steps, callbacks)
+        _run(trainer, checkpoints, open_row, config, info, total_steps, callbacks)
     with trainer.averaged() as network:
         folder = _export(network, workdir / "export", strategy)
     if chief:
@@ -379,7 +382,7 @@ def _verification(trainer, config, info, report):
     return verification
 
 
-def _run(trainer, checkpoints, config, info, total_steps, callbacks):
+def _run(trainer, checkpoints, open_row, config, info, total_steps, callbacks):
     """From the step of the optimiser to the last, with progress, log and checkpoints."""
     if not trainer.step:
         # What cannot be written is found out now, not after hours.
@@ -393,7 +396,7 @@ def _run(trainer, checkpoints, config, info, total_steps, callbacks):
     epoch = epoch_of(trainer.step)
     watchers.on_train_begin()
     watchers.on_epoch_begin(epoch)
-    with Report(trainer, config, info.num_images, total_steps) as report:
+    with Report(trainer, config, info.num_images, total_steps, open_row) as report:
         verification = _verification(trainer, config, info, report)
         for step in range(trainer.step + 1, total_steps + 1):
             watchers.on_train_batch_begin(step - 1)
@@ -414,6 +417,7 @@ def _run(trainer, checkpoints, config, info, total_steps, callbacks):
                 if last or step % config.checkpoint_steps == 0:
                     # A run that diverged must not be continued from where it did.
                     report.check_finite(step)
+                    report.keep()
                     checkpoints.save(step)
             if last:
                 break

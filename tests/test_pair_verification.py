@@ -3,7 +3,6 @@
 import collections
 import json
 import os
-import socket
 import subprocess
 import sys
 
@@ -15,7 +14,7 @@ import pytest
 from keras_sphereface import ASoftmax, evaluation, export
 from keras_sphereface.config import EvaluateConfig
 from keras_sphereface.pair_verification import ROW_FIELDS, PairVerification
-from tests.conftest import ROOT
+from tests.conftest import ROOT, worker_environments
 
 NUMBERS = ("accuracy_mean", "accuracy_std", "auc", "eer")
 SIZE = (112, 96)
@@ -329,20 +328,7 @@ def test_two_devices_verify_what_is_exported(faces, tmp_path):
 
 @pytest.mark.slow
 def test_two_workers_verify_what_is_exported(faces, tmp_path):
-    sockets = [socket.create_server(("localhost", 0)) for _ in range(2)]
-    workers = [f"localhost:{found.getsockname()[1]}" for found in sockets]
-    for found in sockets:
-        found.close()
-    environments = [
-        {
-            **os.environ,
-            "TF_CONFIG": json.dumps(
-                {"cluster": {"worker": workers}, "task": {"type": "worker", "index": index}}
-            ),
-        }
-        for index in (0, 1)
-    ]
-    results = run_replicas(faces, tmp_path, "workers", environments)
+    results = run_replicas(faces, tmp_path, "workers", worker_environments(2))
     assert_replicas_match_the_export(results, faces, tmp_path)
 
 

@@ -1,0 +1,240 @@
+"""Training on several devices and workers equals training on one; what is killed goes on."""
+
+import contextlib
+import json
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pandas as pd
+import pytest
+import tensorflow as tf
+
+from keras_sphereface.training_log import LOG_FIELDS
+from tests.conftest import ROOT, worker_environments
+
+# Epochs of 30 pictures end inside batches of 8, and the shards are uneven too.
+SETTINGS = {
+    "backbone": "sphereface4",
+    "width": 0.1,
+    "embedding_size": 16,
+    "batch_size": 8,
+    "total_steps": 50,
+    "log_steps": 10,
+    "checkpoint_steps": 20,
+    "learning_rate": 0.01,
+    "shift": 2.0,
+    "rotation": 5.0,
+    "brightness": 0.2,
+    "precision": "float64",
+}
+EVERYTHING = {
+    "head": "sphereface2",
+    "optimizer": "adam",
+    "learning_rate": 1e-3,
+    "split_classes": True,
+    "chunk_size": 2,
+    "accumulate_steps": 2,
+    "clipnorm": 1.0,
+    "ema": 0.9,
+    "schedule": "cosine",
+    "warmup_steps": 5,
+}
+# At larger rates the kinks of PReLU turn a rounding into a difference of a whole step.
+CASES = {
+    "paper": ({}, 1e-12),
+    "float32": ({"precision": "float32", "learning_rate": 1e-3}, 1e-6),
+    "split": ({"split_classes": True}, 1e-12),
+    "everything": (EVERYTHING, 1e-11),
+}
+
+
+@contextlib.contextmanager
+def started(records, workdir, devices=1, environment=None, kill=(0, 0), **settings):
+    """The process of a training, which does not outlive the block."""
+    settings = {"data": str(records), "workdir": str(workdir), **SETTINGS, **settings}
+    facts = {"devices": devices, "kill_after": kill[0], "kill_in_checkpoint": kill[1]}
+    process = subprocess.Popen(
+        [
+            sys.executable,
+            "-m",
+            "tests.training_process",
+            json.dumps({**facts, "settings": settings}),
+        ],
+        env=environment,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def finish(process, returncode=0, timeout=300):
+    """What a process says until it ends, as it should."""
+    said, _ = process.communicate(timeout=timeout)
+    assert process.returncode == returncode, said
+    return said
+
+
+def run(records, workdir, devices=1, **settings):
+    with started(records, workdir, devices, **settings) as process:
+        return finish(process)
+
+
+def state(workdir, step=50):
+    """Everything that a checkpoint holds, by name: weights, optimiser, averages, counters."""
+    folder = workdir / "checkpoints" / f"step-{step:08d}"
+    reader = tf.train.load_checkpoint(str(folder / "weights"))
+    names = [name for name in reader.get_variable_to_shape_map() if name.endswith("VALUE")]
+    found = {name: reader.get_tensor(name) for name in names}
+    parts = [np.load(path) for path in sorted(folder.glob("classes-*.npz"))]
+    for name in parts[0].files if parts else []:
+        found[name] = np.concatenate([part[name] for part in parts], axis=-1)
+    return found
+
+
+def assert_same_state(workdir, other, tolerance):
+    one, two = state(workdir), state(other)
+    assert set(one) == set(two)
+    assert len(one) > 20
+    for name, value in one.items():
+        np.testing.assert_allclose(value, two[name], rtol=0, atol=tolerance, err_msg=name)
+
+
+def assert_same_log(workdir, other, tolerance):
+    one, two = (pd.read_csv(folder / "log.csv") for folder in (workdir, other))
+    same = [name for name in LOG_FIELDS if name != "images_per_second"]
+    pd.testing.assert_frame_equal(one[same], two[same], rtol=tolerance)
+    assert one["step"].tolist() == [10, 20, 30, 40, 50]
+
+
+@pytest.fixture(scope="module")
+def alone(records_folder, tmp_path_factory):
+    """The folders of runs on one device, made where they are asked for."""
+    folder, made = tmp_path_factory.mktemp("alone"), {}
+
+    def of(case):
+        if case not in made:
+            made[case] = folder / case
+            run(records_folder, made[case], **CASES[case][0])
+        return made[case]
+
+    return of
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", [2, 4])
+@pytest.mark.parametrize("case", CASES)
+def test_several_devices_train_as_one(records_folder, tmp_path, alone, case, devices):
+    settings, tolerance = CASES[case]
+    said = run(records_folder, tmp_path, devices, **settings)
+    assert f"{devices} x CPU" in said
+    assert_same_state(tmp_path, alone(case), tolerance)
+    assert_same_log(tmp_path, alone(case), 1e-4)
+
+
+@contextlib.contextmanager
+def workers(records, workdir, count=2, **settings):
+    with contextlib.ExitStack() as stack:
+        yield [
+            stack.enter_context(started(records, workdir, environment=environment, **settings))
+            for environment in worker_environments(count)
+        ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["paper", "everything"])
+def test_two_workers_train_as_one_process(records_folder, tmp_path, alone, case):
+    settings, tolerance = CASES[case]
+    with workers(records_folder, tmp_path, **settings) as processes:
+        chief, other = (finish(process) for process in processes)
+    assert_same_state(tmp_path, alone(case), tolerance)
+    assert_same_log(tmp_path, alone(case), 1e-4)
+    assert "2 x CPU (2 workers)" in chief
+    assert "step" not in other  # the chief speaks for all
+    assert len(list((tmp_path / "tensorboard").iterdir())) == 1
+    assert (tmp_path / "export" / "saved_model.pb").is_file()
+
+
+def wait_for(condition, process, seconds=200):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def steps_logged(workdir):
+    path = workdir / "log.csv"
+    return len(path.read_text().splitlines()) - 1 if path.is_file() else 0
+
+
+@pytest.mark.slow
+def test_a_lost_worker_is_said_and_all_go_on_when_they_are_started_again(
+    records_folder, tmp_path, alone
+):
+    settings = {**CASES["split"][0], "checkpoint_steps": 5}
+    # Slow enough to be killed in time, and as fast as the others otherwise.
+    with workers(records_folder, tmp_path, **settings) as (chief, other):
+        wait_for((tmp_path / "checkpoints" / "step-00000005").exists, chief)
+        other.kill()
+        said = finish(chief, returncode=1, timeout=120)
+    assert "WorkerLost: Another worker has gone" in said
+    assert "Start all workers again with the same command" in said
+    assert not (tmp_path / "export").exists()
+    with workers(records_folder, tmp_path, **settings) as processes:
+        chief, _ = (finish(process) for process in processes)
+    assert "continuing from step" in chief
+    assert_same_state(tmp_path, alone("split"), 1e-12)
+    assert_same_log(tmp_path, alone("split"), 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("devices", "tolerance"), [(1, 0), (2, 1e-6)])
+def test_killed_at_any_moment_it_goes_on_to_the_same_weights(
+    records_folder, tmp_path, alone, devices, tolerance
+):
+    settings = {**CASES["float32"][0], "checkpoint_steps": 2}
+    rng, kills, ended = np.random.default_rng(devices), 0, False
+    while not ended:
+        before = steps_logged(tmp_path)
+        with started(records_folder, tmp_path, devices, **settings) as process:
+            if kills < 3:
+                wait_for(lambda before=before: steps_logged(tmp_path) > before, process)
+                time.sleep(rng.uniform(0, 0.4))
+                kills += process.poll() is None
+            else:
+                said, ended = finish(process), True
+    assert "continuing from step" in said
+    assert_same_state(tmp_path, alone("float32"), tolerance)
+    assert_same_log(tmp_path, alone("float32"), 1e-6 if tolerance == 0 else 1e-4)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kill", [(33, 0), (0, 20), (0, 50)], ids=["step", "checkpoint", "last"])
+def test_killed_inside_a_checkpoint_the_one_before_is_taken(records_folder, tmp_path, alone, kill):
+    settings = CASES["everything"][0]
+    with started(records_folder, tmp_path, kill=kill, **settings) as process:
+        finish(process, returncode=-9)
+    expected = {33: 20, 20: 0, 50: 40}[sum(kill)]
+    said = run(records_folder, tmp_path, **settings)
+    assert ("continuing from step" in said) == bool(expected)
+    assert f"continuing from step {expected}" in said or not expected
+    assert_same_state(tmp_path, alone("everything"), 0)
+    assert_same_log(tmp_path, alone("everything"), 0)
+
+
+@pytest.mark.slow
+def test_a_run_goes_on_with_another_number_of_devices(records_folder, tmp_path, alone):
+    settings = CASES["everything"][0]
+    for devices, kill in ((4, (22, 0)), (1, (41, 0)), (2, (0, 0))):
+        with started(records_folder, tmp_path, devices, kill=kill, **settings) as process:
+            finish(process, returncode=-9 if kill[0] else 0)
+    assert_same_state(tmp_path, alone("everything"), 1e-11)
+    assert_same_log(tmp_path, alone("everything"), 1e-4)

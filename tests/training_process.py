@@ -1,0 +1,48 @@
+"""A training in a process of its own, on logical devices; it may kill itself at a given moment."""
+
+import json
+import os
+import signal
+import sys
+
+import keras
+import tensorflow as tf
+
+from keras_sphereface import checkpoints, training
+from keras_sphereface.config import TrainConfig
+
+
+class KillAfter(keras.callbacks.Callback):
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch + 1 == self.step:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def kill_before_in_place(step):
+    """Die with the checkpoint of this step written, under its hidden name."""
+    put_in_place = checkpoints.put_in_place
+
+    def put_or_die(target):
+        if target.name.endswith(f"{step:08d}"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        put_in_place(target)
+
+    checkpoints.put_in_place = put_or_die
+
+
+def main(devices, kill_after, kill_in_checkpoint, settings):
+    tf.config.set_logical_device_configuration(
+        tf.config.list_physical_devices("CPU")[0],
+        [tf.config.LogicalDeviceConfiguration()] * devices,
+    )
+    if kill_in_checkpoint:
+        kill_before_in_place(kill_in_checkpoint)
+    training.train(TrainConfig(**settings), callbacks=[KillAfter(kill_after)])
+
+
+if __name__ == "__main__":
+    main(**json.loads(sys.argv[1]))
