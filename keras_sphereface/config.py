@@ -155,6 +155,14 @@ class TrainConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class LaunchConfig:
+    """Run a Python program as several workers of one training, on this machine."""
+
+    workers: int = setting(2, "processes, among which the GPUs are shared out")
+    program: tuple[str, ...] = setting((), "a script and its arguments, after a lone --", rest=True)
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluateConfig:
     """Verify pairs of faces with a SavedModel, by the protocol of SphereFace on LFW."""
 

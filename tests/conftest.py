@@ -1,8 +1,6 @@
 """What the tests share: quiet TensorFlow, a tiny generated data set, and real faces if any."""
 
-import json
 import os
-import socket
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -45,19 +43,6 @@ def read_lfw(real_faces: Path, count: int, seed: int):
     landmarks = lists.read_landmarks(folder / "landmarks.txt")
     keys = np.random.default_rng(seed).choice(sorted(landmarks), count, replace=False)
     return [(images.decode((folder / "images" / k).read_bytes()), landmarks[k]) for k in keys]
-
-
-def worker_environments(count: int) -> list[dict[str, str]]:
-    """The environments of workers that train together on this machine."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    addresses = [f"127.0.0.1:{found.getsockname()[1]}" for found in sockets]
-    for found in sockets:
-        found.close()
-    clusters = [
-        {"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}}
-        for index in range(count)
-    ]
-    return [{**os.environ, "TF_CONFIG": json.dumps(cluster)} for cluster in clusters]
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ ALL = (
     config.FacesConfig,
     config.RecordsConfig,
     config.TrainConfig,
+    config.LaunchConfig,
     config.EvaluateConfig,
     config.SpheresConfig,
     config.HeadBenchmarkConfig,

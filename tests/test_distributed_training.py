@@ -11,8 +11,9 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from keras_sphereface.launch import worker_environments
 from keras_sphereface.training_log import LOG_FIELDS
-from tests.conftest import ROOT, worker_environments
+from tests.conftest import ROOT
 
 # Epochs of 30 pictures end inside batches of 8, and the shards are uneven too.
 SETTINGS = {

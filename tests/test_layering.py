@@ -14,7 +14,7 @@ LEVELS = [
     | {"lists", "order", "names", "parts", "tables", "schedules"},
     {"images", "preprocessing", "alignment", "lfw", "bins", "logits", "losses", "margins"}
     | {"backbones", "separability", "records", "plotting", "recordio", "parquet", "parallel"}
-    | {"contact_sheet", "measuring", "command_line", "strategies"},
+    | {"contact_sheet", "measuring", "command_line", "strategies", "launch"},
     {"heads", "hlo", "augmentation", "archives", "synthetic", "export", "detection", "doubts"}
     | {"exclusions", "plan", "least", "overview", "run_summary"},
     {"layers", "guard", "pipeline", "sources", "preparation", "preprocessing_layer"}

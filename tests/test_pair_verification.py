@@ -13,8 +13,9 @@ import pytest
 
 from keras_sphereface import ASoftmax, evaluation, export
 from keras_sphereface.config import EvaluateConfig
+from keras_sphereface.launch import worker_environments
 from keras_sphereface.pair_verification import ROW_FIELDS, PairVerification
-from tests.conftest import ROOT, worker_environments
+from tests.conftest import ROOT
 
 NUMBERS = ("accuracy_mean", "accuracy_std", "auc", "eer")
 SIZE = (112, 96)
@@ -252,6 +253,7 @@ strategy = (
 from pathlib import Path
 from keras_sphereface import evaluation, export
 from keras_sphereface.compat import tf_variable
+from keras_sphereface.launch import worker_environments
 from keras_sphereface.pair_verification import PairVerification
 from tests import test_pair_verification as test
 with strategy.scope():
