@@ -20,10 +20,12 @@ from matplotlib.figure import Figure
 
 from keras_sphereface import heads, hlo, plotting, training
 from keras_sphereface.benchmark_data import benchmark_data
+from keras_sphereface.benchmark_training import benchmark_training
 from keras_sphereface.config import (
     ConvergenceBenchmarkConfig,
     DataBenchmarkConfig,
     HeadBenchmarkConfig,
+    TrainBenchmarkConfig,
     TrainConfig,
 )
 from keras_sphereface.datasets import generated_records
@@ -403,6 +405,7 @@ COMMANDS: dict[str, Any] = {
     "head": HeadBenchmarkConfig,
     "convergence": ConvergenceBenchmarkConfig,
     "data": DataBenchmarkConfig,
+    "train": TrainBenchmarkConfig,
 }
 
 
@@ -412,5 +415,6 @@ def run(command: str, config: Any) -> str:
         "head": benchmark_heads,
         "convergence": benchmark_convergence,
         "data": benchmark_data,
+        "train": benchmark_training,
     }
     return benchmarks[command](config)

@@ -21,7 +21,15 @@ from keras_sphereface import images, least, lists, pipeline, records, synthetic
 from keras_sphereface.augmentation import Augmentation
 from keras_sphereface.config import DataBenchmarkConfig, RecordsConfig
 from keras_sphereface.conversion import CHUNK, make_records
-from keras_sphereface.measuring import in_turns, machine, most_memory, quartiles, timed
+from keras_sphereface.measuring import (
+    Comparison,
+    compare,
+    comparison_lines,
+    in_turns,
+    machine,
+    most_memory,
+    timed,
+)
 from keras_sphereface.parallel import DATA_ONLY, ordered_map
 from keras_sphereface.progress import progress_bar
 
@@ -33,14 +41,6 @@ PIPELINE_FLOAT = "pipeline, float32, flipped and scaled"
 PEOPLE, EACH = 40, 50  # generated faces; each is there under several names
 BATCH, WARM_BATCHES = 128, 40
 SMALL_SIZE, SMALL_EACH = (56, 48), 100
-
-
-class Comparison(NamedTuple):
-    """A case, what it is measured against, and the part of its rate that it should reach."""
-
-    case: str
-    base: str
-    goal: float | None
 
 
 COMPARISONS = (
@@ -86,22 +86,7 @@ def benchmark_data(config: DataBenchmarkConfig) -> str:
     next(rounds)  # caches are warm and functions traced after it
     bar = progress_bar(rounds, total=config.repeats, unit="round")
     seconds = pd.DataFrame(list(bar), columns=list(cases))
-    rows = []
-    for case, base, goal in COMPARISONS:
-        low, middle, high = quartiles((seconds[base] / seconds[case]).to_numpy())
-        rows.append(
-            {
-                "case": case,
-                "base": base,
-                "images_per_second": num_images / seconds[case].median(),
-                "base_per_second": num_images / seconds[base].median(),
-                "ratio": middle,
-                "ratio_low": low,
-                "ratio_high": high,
-                "goal": goal,
-            }
-        )
-    table = pd.DataFrame(rows)
+    table = compare(seconds, COMPARISONS, num_images)
     table.to_csv(folder / "data.csv", index=False, float_format="%.4g")
     text = describe_data(table, num_images, config)
     if config.memory_images:
@@ -248,16 +233,8 @@ def describe_data(table: pd.DataFrame, num_images: int, config: DataBenchmarkCon
         "turns; ratios are those of one round, medians with quartiles.",
         f"Machine: {machine()}.",
         "",
-        "| case | pictures/s | beside | pictures/s | ratio | quartiles | goal |",
-        "|---|---|---|---|---|---|---|",
+        *comparison_lines(table),
     ]
-    for row in table.itertuples():
-        goal = "" if pd.isna(row.goal) else f"{row.goal:.2f}"
-        lines.append(
-            f"| {row.case} | {row.images_per_second:,.0f} | {row.base} "
-            f"| {row.base_per_second:,.0f} | {row.ratio:.2f} "
-            f"| {row.ratio_low:.2f} to {row.ratio_high:.2f} | {goal} |"
-        )
     return "\n".join(lines) + "\n"
 
 

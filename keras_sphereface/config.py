@@ -231,3 +231,19 @@ class DataBenchmarkConfig:
     memory_images: int = setting(200_000, "small pictures for the memory of a conversion; 0: none")
     repeats: int = setting(5, "rounds in which all cases take turns")
     seed: int = setting(0, "of generated faces and of the orders")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainBenchmarkConfig:
+    """Speed of whole training steps, on one device and several, beside network and Dense alone."""
+
+    out: str = setting(help="folder for train.csv and train.md, and for the runs")
+    data: str = setting("", "folder of records; empty: two generated faces of each class")
+    num_classes: int = setting(10_572, "C, if the faces are generated")
+    backbone: str = setting("sphereface20", "sphereface4, 10, 20, 36 or 64")
+    width: float = setting(1.0, "factor on its channels")
+    batch_size: int = setting(32, "global: each device of n works on the n-th part")
+    split: int = setting(2, "devices, and workers, that share the work of one")
+    steps: int = setting(4, "in a turn")
+    repeats: int = setting(12, "rounds in which all cases take turns")
+    seed: int = setting(0, "of faces, start weights and orders")

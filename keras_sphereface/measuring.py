@@ -8,10 +8,11 @@ import platform
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from keras_sphereface.version import __version__
@@ -46,6 +47,62 @@ def timed(function: Callable[..., Any], *arguments: Any, **settings: Any) -> flo
     start = time.perf_counter()
     function(*arguments, **settings)
     return time.perf_counter() - start
+
+
+class Comparison(NamedTuple):
+    """A case, what it is measured against, and the part of its rate that it should reach."""
+
+    case: str
+    base: str
+    goal: float | None
+
+
+def compare(
+    seconds: pd.DataFrame, comparisons: Sequence[Comparison], num_images: int
+) -> pd.DataFrame:
+    """The rates of cases beside those of others.
+
+    Args:
+        seconds: a row for each round, a column for each case.
+        comparisons: a row of the result for each.
+        num_images: the pictures that a case deals with in a round.
+    """
+    rows = []
+    for case, base, goal in comparisons:
+        low, middle, high = quartiles((seconds[base] / seconds[case]).to_numpy())
+        rows.append(
+            {
+                "case": case,
+                "base": base,
+                "images_per_second": num_images / seconds[case].median(),
+                "base_per_second": num_images / seconds[base].median(),
+                "ratio": middle,
+                "ratio_low": low,
+                "ratio_high": high,
+                "goal": goal,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def comparison_lines(table: pd.DataFrame) -> list[str]:
+    """What `compare` gave, as the lines of a Markdown table."""
+
+    def rate(number):
+        return f"{number:,.0f}" if number >= 100 else f"{number:.1f}"
+
+    lines = [
+        "| case | pictures/s | beside | pictures/s | ratio | quartiles | goal |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in table.itertuples():
+        goal = "" if pd.isna(row.goal) else f"{row.goal:.2f}"
+        lines.append(
+            f"| {row.case} | {rate(row.images_per_second)} | {row.base} "
+            f"| {rate(row.base_per_second)} | {row.ratio:.2f} "
+            f"| {row.ratio_low:.2f} to {row.ratio_high:.2f} | {goal} |"
+        )
+    return lines
 
 
 @contextlib.contextmanager

@@ -3,9 +3,12 @@
 import contextlib
 import json
 import os
+import re
 from collections.abc import Iterator
 
 import tensorflow as tf
+
+CONNECTION = re.compile("nccl|collective|peer|connection|socket|coordination", re.IGNORECASE)
 
 
 class WorkerLost(RuntimeError):
@@ -107,7 +110,9 @@ def lost_workers_explained(strategy: tf.distribute.Strategy, help_: str) -> Iter
     try:
         yield
     except errors as error:
-        if num_workers(strategy) == 1:
+        # Of internal errors only those of the connections; others would be misread.
+        internal = isinstance(error, tf.errors.InternalError)
+        if num_workers(strategy) == 1 or (internal and not CONNECTION.search(str(error))):
             raise
         first = str(error).strip().splitlines()[0]
         raise WorkerLost(f"Another worker has gone, so this one ends too. {help_} ({first})") from (

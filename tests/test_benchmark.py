@@ -11,11 +11,19 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from keras_sphereface import benchmark, benchmark_data, hlo, images, measuring
+from keras_sphereface import (
+    benchmark,
+    benchmark_data,
+    benchmark_training,
+    hlo,
+    images,
+    measuring,
+)
 from keras_sphereface.config import (
     ConvergenceBenchmarkConfig,
     DataBenchmarkConfig,
     HeadBenchmarkConfig,
+    TrainBenchmarkConfig,
 )
 from tests.conftest import ROOT
 
@@ -152,6 +160,53 @@ def test_the_data_benchmark_measures_every_case(tmp_path):
     assert (tmp_path / "data.md").read_text() == text
     megabytes = int(text.splitlines()[-1].split("|")[2])
     assert 30 < megabytes < 1000
+
+
+@pytest.mark.slow
+def test_the_training_benchmark_measures_every_case(records_folder, tmp_path):
+    small = {"backbone": "sphereface4", "width": 0.05, "batch_size": 4}
+    config = TrainBenchmarkConfig(
+        out=str(tmp_path), data=str(records_folder), repeats=2, steps=2, **small
+    )
+    text = benchmark.run("train", config)
+    table = pd.read_csv(tmp_path / "train.csv")
+    assert table["case"].tolist() == [case for case, *_ in benchmark_training.comparisons(2)]
+    assert (table[["images_per_second", "base_per_second", "ratio"]] > 0).all(axis=None)
+    assert (tmp_path / "train.md").read_text() == text
+    assert "batches of 4 in all, 5 classes" in text
+    # They trained as they should, not only somehow.
+    said = {path.stem: path.read_text() for path in tmp_path.glob("whole-step*.txt")}
+    assert "1 x CPU\n" in said["whole-step-0"]
+    assert "2 x CPU\n" in said["whole-step-2-devices-0"]
+    assert "2 x CPU (2 workers)" in said["whole-step-2-workers-0"]
+    assert "classes on each device" in said["whole-step-2-devices-classes-split-0"]
+
+
+@pytest.mark.slow
+def test_a_training_that_fails_in_the_benchmark_is_said(records_folder, tmp_path):
+    config = TrainBenchmarkConfig(
+        out=str(tmp_path), data=str(records_folder), backbone="sphereface5", batch_size=4
+    )
+    with pytest.raises(RuntimeError, match="what it said is in"):
+        benchmark.run("train", config)
+    said = [path.read_text() for path in tmp_path.glob("*.txt")]
+    assert any("Received: backbone='sphereface5'" in text for text in said)
+
+
+def test_work_that_cannot_be_split_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="Received: steps=4, repeats=12, split=3, batch_size=32"):
+        benchmark.run("train", TrainBenchmarkConfig(out=str(tmp_path), split=3))
+
+
+def test_comparisons_are_of_the_same_round():
+    seconds = pd.DataFrame({"a": [1.0, 2.0, 4.0], "b": [2.0, 4.0, 8.0]})
+    table = measuring.compare(seconds, [measuring.Comparison("a", "b", 0.9)], 100)
+    assert table[["images_per_second", "base_per_second", "ratio"]].to_numpy().tolist() == [
+        [50.0, 25.0, 2.0]
+    ]
+    assert measuring.comparison_lines(table)[2] == (
+        "| a | 50.0 | b | 25.0 | 2.00 | 2.00 to 2.00 | 0.90 |"
+    )
 
 
 def test_quartiles_and_turns():

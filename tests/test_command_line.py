@@ -18,6 +18,7 @@ ALL = (
     config.HeadBenchmarkConfig,
     config.ConvergenceBenchmarkConfig,
     config.DataBenchmarkConfig,
+    config.TrainBenchmarkConfig,
 )
 
 

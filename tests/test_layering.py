@@ -28,7 +28,7 @@ LEVELS = [
     {"training_log"},
     {"report"},
     {"training"},
-    {"spheres", "benchmark_data"},
+    {"spheres", "benchmark_data", "benchmark_training"},
     {"benchmark"},
 ]
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}

@@ -1,8 +1,9 @@
-"""Measure heads, convergence or the data path; `benchmark.py head --help` lists the flags.
+"""Measure heads, convergence, data path or training; `benchmark.py head --help` lists the flags.
 
 python tools/benchmark.py head --out runs/benchmark
 python tools/benchmark.py convergence --out runs/convergence
 python tools/benchmark.py data --out runs/data
+python tools/benchmark.py train --out runs/train
 """
 
 from keras_sphereface.benchmark import COMMANDS, run
