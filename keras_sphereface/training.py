@@ -2,29 +2,30 @@
 
 import contextlib
 import dataclasses
-import hashlib
-import json
-import math
-import platform
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from keras_sphereface import augmentation, export, overview, pipeline, records, run_summary
+from keras_sphereface import export, overview, pipeline, records, run_summary
 from keras_sphereface.checkpoints import Checkpoints
-from keras_sphereface.command_line import read_config, save_config
 from keras_sphereface.config import EvaluateConfig, TrainConfig
 from keras_sphereface.datasets import generated_records
 from keras_sphereface.evaluation import face_set
 from keras_sphereface.folders import check_free_space
-from keras_sphereface.heads import check_choice
 from keras_sphereface.pair_verification import PairVerification
 from keras_sphereface.report import OpenRow, Report
+from keras_sphereface.run_settings import (
+    SETTINGS_FILE,
+    check_same_run,
+    check_settings,
+    data_checksum,
+    planned_steps,
+    save_settings,
+)
 from keras_sphereface.strategies import (
     is_chief,
     lost_workers_explained,
@@ -34,17 +35,8 @@ from keras_sphereface.strategies import (
     worker_index,
 )
 from keras_sphereface.trainer import OPTIMIZER_SLOTS, Trainer, make_step, make_trainer
-from keras_sphereface.version import __version__
 
 CHECKPOINTS_KEPT = 2
-# Settings that may change between a run and its continuation.
-MAY_CHANGE = (
-    *("data", "workdir", "log_steps", "checkpoint_steps", "accumulate_steps", "jit"),
-    *("verify_steps", "verify_images", "verify_pairs", "verify_landmarks"),
-    *("verify_bin", "verify_folds"),
-)
-SETTINGS_FILE = "config.yaml"
-RUN_FILE = "run.json"
 VERIFIED_AT_ONCE = 64  # faces, on each device
 
 
@@ -138,53 +130,6 @@ def _train(config, strategy, backbone, callbacks):
     return folder
 
 
-def check_settings(config: TrainConfig) -> None:
-    """Refuse settings that cannot train anything.
-
-    Raises:
-        ValueError: naming the setting, what is allowed and what was received.
-    """
-    ranges = {
-        **dict.fromkeys(("batch_size", "total_steps", "log_steps"), (1, math.inf)),
-        **dict.fromkeys(("checkpoint_steps", "embedding_size", "accumulate_steps"), (1, math.inf)),
-        **dict.fromkeys(("epochs", "learning_rate", "weight_decay"), (0, math.inf)),
-        **dict.fromkeys(("clipnorm", "warmup_steps", "verify_steps"), (0, math.inf)),
-        "ema": (0, 0.999999),
-        "momentum": (0, 0.999),
-        **augmentation.RANGES,
-    }
-    for name, (low, high) in ranges.items():
-        value = getattr(config, name)
-        if not (low <= value <= high and math.isfinite(value)):
-            raise ValueError(
-                f"`{name}` must be finite and from {low} to {high}. Received: {name}={value}"
-            )
-    for field in dataclasses.fields(config):
-        choices, value = field.metadata["choices"], getattr(config, field.name)
-        if choices and value is not None:
-            check_choice(value, field.name, choices)
-    has_pairs = bool(config.verify_bin or (config.verify_images and config.verify_pairs))
-    if has_pairs != bool(config.verify_steps):
-        raise ValueError(
-            "`verify_steps` above 0 and either `verify_bin` or both `verify_images` and "
-            f"`verify_pairs` belong together. Received: verify_steps={config.verify_steps}, "
-            f"verify_bin={config.verify_bin!r}, verify_images={config.verify_images!r}, "
-            f"verify_pairs={config.verify_pairs!r}"
-        )
-    if config.jit and config.split_classes:
-        raise ValueError(
-            "`jit` cannot compile what replicas tell each other in the middle of a step. "
-            "Received: jit=True, split_classes=True"
-        )
-
-
-def planned_steps(config: TrainConfig, num_images: int) -> int:
-    """The number of optimiser steps that the settings ask for."""
-    if config.epochs > 0:
-        return max(1, round(config.epochs * num_images / config.batch_size))
-    return config.total_steps
-
-
 def check_writable(workdir: Path) -> None:
     """Make the folder of a run, and prove that files can be made in it.
 
@@ -222,63 +167,6 @@ def _with_generated_faces(config, strategy):
     wait_for_all(strategy)
     made = generated_records(folder, 60, 20, 40, config.seed)
     return dataclasses.replace(config, data=str(made.records))
-
-
-def versions() -> dict[str, str]:
-    """Of what the result depends on."""
-    return {
-        "keras_sphereface": __version__,
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
-
-
-def data_checksum(info: records.DatasetInfo) -> str:
-    """One checksum for all shards, which tells records apart whatever their path."""
-    joined = "".join(shard.sha256 for shard in info.shards)
-    return hashlib.sha256(joined.encode()).hexdigest()
-
-
-def save_settings(
-    config: TrainConfig, info: records.DatasetInfo, strategy: tf.distribute.Strategy, step: int
-) -> None:
-    """Write config.yaml, and run.json: the data's checksum, and with what each start was made."""
-    workdir = Path(config.workdir)
-    save_config(config, workdir / SETTINGS_FILE)
-    path = workdir / RUN_FILE
-    starts = json.loads(path.read_text(encoding="utf-8"))["starts"] if step else []
-    start = {
-        "step": step,
-        "devices": strategy.num_replicas_in_sync,
-        "workers": num_workers(strategy),
-        "versions": versions(),
-    }
-    run = {"data_checksum": data_checksum(info), "starts": [*starts, start]}
-    path.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
-
-
-def check_same_run(config: TrainConfig, info: records.DatasetInfo, workdir: Path) -> None:
-    """Refuse to continue a run that had other settings or other data.
-
-    Raises:
-        ValueError: with what differs.
-    """
-    before = dataclasses.asdict(read_config(TrainConfig, workdir / SETTINGS_FILE))
-    run = json.loads((workdir / RUN_FILE).read_text(encoding="utf-8"))
-    before["data_checksum"] = run["data_checksum"]
-    now = {**dataclasses.asdict(config), "data_checksum": data_checksum(info)}
-    differences = [
-        f"{name}: {before.get(name)!r} before, {value!r} now"
-        for name, value in now.items()
-        if name not in MAY_CHANGE and before.get(name) != value
-    ]
-    if differences:
-        raise ValueError(
-            f"{workdir} holds a run with other settings; choose another `workdir`. "
-            f"Received: {'; '.join(differences)}"
-        )
 
 
 def distributed_batches(

@@ -18,7 +18,7 @@ LEVELS = [
     {"heads", "hlo", "augmentation", "archives", "synthetic", "export", "detection", "doubts"}
     | {"exclusions", "plan", "least", "overview", "run_summary"},
     {"layers", "guard", "pipeline", "sources", "preparation", "preprocessing_layer"}
-    | {"split_head"},
+    | {"split_head", "run_settings"},
     {"description", "checkpoints"},
     {"conversion"},
     {"beam"},

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from keras_sphereface import records, trainer, training
+from keras_sphereface import records, run_settings, trainer, training
 from keras_sphereface.command_line import read_config
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.family import HEADS
@@ -249,7 +249,7 @@ def test_a_diverged_run_leaves_no_checkpoint_to_continue_from(records_folder, tm
 
 
 def test_epochs_count_passes_over_the_data():
-    steps = training.planned_steps(TrainConfig(batch_size=10, epochs=2.5), num_images=30)
+    steps = run_settings.planned_steps(TrainConfig(batch_size=10, epochs=2.5), num_images=30)
     assert steps == 8
 
 
