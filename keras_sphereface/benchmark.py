@@ -30,7 +30,15 @@ from keras_sphereface.config import (
 )
 from keras_sphereface.datasets import generated_records
 from keras_sphereface.family import make_head
-from keras_sphereface.measuring import in_new_process, in_turns, machine, quartiles, timed
+from keras_sphereface.measuring import (
+    first_gpu,
+    held_memory,
+    in_new_process,
+    in_turns,
+    machine,
+    quartiles,
+    timed,
+)
 from keras_sphereface.progress import progress_bar
 
 DENSE = "Dense + cross-entropy"
@@ -156,23 +164,13 @@ def measure_memory(config: HeadBenchmarkConfig, num_classes: int, case: str) -> 
     step = make_step(case, config, num_classes, "zeros")
     batch = make_batch(config, num_classes)
     step.get_concrete_function(*batch)
-    gpus = tf.config.list_logical_devices("GPU")
-    if gpus:
-        tf.config.experimental.reset_memory_stats(gpus[0].name.removeprefix("/device:"))
-    before = _held(gpus)[0]
+    gpu = first_gpu()
+    if gpu:
+        tf.config.experimental.reset_memory_stats(gpu)
+    before = held_memory(gpu)[0]
     for _ in range(2):
         step(*batch)
-    return (_held(gpus)[1] - before - 4 * config.embedding_size * num_classes) / 1e6
-
-
-def _held(gpus):
-    """Bytes held now, and the most ever held, on the first GPU or else in this process."""
-    if gpus:
-        info = tf.config.experimental.get_memory_info(gpus[0].name.removeprefix("/device:"))
-        return info["current"], info["peak"]
-    with open("/proc/self/status", encoding="ascii") as file:
-        lines = dict(line.split(":", 1) for line in file)
-    return tuple(1024 * int(lines[name].split()[0]) for name in ("VmRSS", "VmHWM"))
+    return (held_memory(gpu)[1] - before - 4 * config.embedding_size * num_classes) / 1e6
 
 
 def rounds_of(part: str, config: HeadBenchmarkConfig) -> int:

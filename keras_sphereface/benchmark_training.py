@@ -7,13 +7,8 @@ of a step until it is its turn.
 import contextlib
 import dataclasses
 import itertools
-import multiprocessing
-import os
-import re
 import shutil
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -26,10 +21,21 @@ import tensorflow as tf
 from keras_sphereface import records, training
 from keras_sphereface.config import TrainBenchmarkConfig, TrainConfig
 from keras_sphereface.datasets import generated_records
-from keras_sphereface.launch import SECONDS_TO_END, worker_environments
-from keras_sphereface.measuring import Comparison, compare, comparison_lines, in_turns, machine
+from keras_sphereface.heads import DEFAULT_CHUNK_SIZE
+from keras_sphereface.launch import worker_environments
+from keras_sphereface.measuring import (
+    Comparison,
+    compare,
+    comparison_lines,
+    first_gpu,
+    held_memory,
+    in_turns,
+    machine,
+)
 from keras_sphereface.progress import progress_bar
-from keras_sphereface.trainer import backbone_by_name
+from keras_sphereface.strategies import make_strategy
+from keras_sphereface.trainer import backbone_by_name, make_step, make_trainer
+from keras_sphereface.turns import Case, Program, TakesTurns
 
 PLAIN = "network + Dense, forward and backward"
 UPDATED = "network + Dense, with update"
@@ -37,7 +43,6 @@ WHOLE = "whole step"
 DEVICES = "whole step, {} devices"
 WORKERS = "whole step, {} workers"
 SPLIT = "whole step, {} devices, classes split"
-WAIT = 600.0  # seconds for a turn; the first one compiles
 
 
 def comparisons(split: int) -> tuple[Comparison, ...]:
@@ -75,8 +80,8 @@ def benchmark_training(config: TrainBenchmarkConfig) -> str:
     num_classes = records.read_info(config.data).num_classes
     with contextlib.ExitStack() as stack:
         cases = {
-            name: stack.enter_context(Case(name, folder, processes))
-            for name, processes in processes_of(config, folder).items()
+            name: stack.enter_context(Case(name, folder, programs))
+            for name, programs in programs_of(config, folder).items()
         }
         rng = np.random.default_rng(config.seed)
         rounds = in_turns([case.turn for case in cases.values()], 1 + config.repeats, rng)
@@ -89,111 +94,52 @@ def benchmark_training(config: TrainBenchmarkConfig) -> str:
     for run in folder.glob("run-*"):
         shutil.rmtree(run)
     text = describe_training(table, config, num_classes)
+    if config.memory_classes:
+        text += "\n" + describe_memory(measure_split_memory(config, folder), config)
     (folder / "train.md").write_text(text, encoding="utf-8")
     return text
 
 
-def processes_of(
-    config: TrainBenchmarkConfig, folder: Path
-) -> dict[str, list[tuple[Callable, tuple[Any, ...], dict[str, str]]]]:
-    """{case: what each of its processes calls after its connection, and its environment}."""
+def programs_of(config: TrainBenchmarkConfig, folder: Path) -> dict[str, list[Program]]:
+    """{case: what its processes do}."""
     split = config.split
-    environments = [
-        {"TF_CONFIG": environment["TF_CONFIG"]} for environment in worker_environments(split)
-    ]
 
-    def whole(name, devices=1, **settings):
+    def whole(name, workers=1, devices=1, **settings):
         workdir = folder / f"run-{name}"
         shutil.rmtree(workdir, ignore_errors=True)
-        return run_training, (config, str(workdir), devices, settings)
+        arguments = (config, str(workdir), devices, settings)
+        return [Program(run_training, arguments, found) for found in clusters(workers)]
 
     return {
-        PLAIN: [(run_plain, (config, False), {})],
-        UPDATED: [(run_plain, (config, True), {})],
-        WHOLE: [(*whole("one"), {})],
-        DEVICES.format(split): [(*whole("devices", split), {})],
-        WORKERS.format(split): [(*whole("workers"), environment) for environment in environments],
-        SPLIT.format(split): [(*whole("split", split, split_classes=True), {})],
+        PLAIN: [Program(run_plain, (config, False), {})],
+        UPDATED: [Program(run_plain, (config, True), {})],
+        WHOLE: whole("one"),
+        DEVICES.format(split): whole("devices", devices=split),
+        WORKERS.format(split): whole("workers", split),
+        SPLIT.format(split): whole("split", devices=split, split_classes=True),
     }
 
 
-class Case:
-    """The processes of a case; a context manager, which ends them."""
-
-    def __init__(self, name: str, folder: Path, processes: Sequence[tuple]):
-        self.name = name
-        self.connections, self.processes, self.logs = [], [], []
-        context = multiprocessing.get_context("spawn")
-        for index, (function, arguments, environment) in enumerate(processes):
-            ours, theirs = context.Pipe()
-            log = folder / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}-{index}.txt"
-            arguments = (function, theirs, arguments, environment, str(log))
-            # A daemon does not outlive this process.
-            self.processes.append(context.Process(target=_serve, args=arguments, daemon=True))
-            self.connections.append(ours)
-            self.logs.append(log)
-            self.processes[-1].start()
-            theirs.close()
-
-    def turn(self) -> float:
-        """Let the processes take their steps, and return the seconds of the slowest."""
-        try:
-            for connection in self.connections:
-                connection.send("go")
-            seconds = []
-            for connection in self.connections:
-                if not connection.poll(WAIT):
-                    raise TimeoutError
-                seconds.append(connection.recv())
-            return max(seconds)
-        except (OSError, EOFError) as error:
-            raise RuntimeError(
-                f"A process of the case {self.name!r} has ended or does not answer; what it said "
-                f"is in {', '.join(map(str, self.logs))}."
-            ) from error
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        for connection in self.connections:
-            connection.close()
-        for process in self.processes:
-            process.join(SECONDS_TO_END)
-            process.kill()
-            process.join()
+def clusters(workers: int) -> list[dict[str, str]]:
+    """What tells each of several workers who it is; nothing for one alone."""
+    if workers == 1:
+        return [{}]
+    return [{"TF_CONFIG": found["TF_CONFIG"]} for found in worker_environments(workers)]
 
 
-def _serve(function, connection, arguments, environment, log):
-    """In a process of a case: everything that it says goes to a file."""
-    os.environ.update(environment)
-    with open(log, "w", encoding="utf-8") as file:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-            os.dup2(file.fileno(), stream.fileno())
-    function(connection, *arguments)
+def measure_split_memory(
+    config: TrainBenchmarkConfig, folder: Path, counts: Sequence[int] = (1, 2, 4)
+) -> dict[int, float]:
+    """{workers: the most bytes that one takes} for training with `memory_classes` classes, split.
 
-
-class TakesTurns(keras.callbacks.Callback):
-    """Waits in front of every `steps` steps for a word, and answers with the seconds they took."""
-
-    def __init__(self, connection: Connection, steps: int):
-        super().__init__()
-        self.connection, self.steps = connection, steps
-
-    def on_train_batch_begin(self, batch, logs=None):
-        if batch % self.steps == 0:
-            try:
-                self.connection.recv()
-            except EOFError:  # there are no more turns
-                sys.exit()
-            self.began = time.perf_counter()
-
-    def on_train_batch_end(self, batch, logs=None):
-        if (batch + 1) % self.steps == 0:
-            # Devices work on their own: what a step changes is there when the step is over.
-            self.model.trainable_weights[-1].numpy()
-            self.connection.send(time.perf_counter() - self.began)
+    The workers are processes. What a run with few classes takes is not counted.
+    """
+    results = {}
+    for workers in progress_bar(counts, unit="count", desc="memory of split heads"):
+        programs = [Program(run_split, (config,), found) for found in clusters(workers)]
+        with Case(f"memory, {workers} workers", folder, programs) as case:
+            results[workers] = case.turn()
+    return results
 
 
 def use_devices(count: int) -> None:
@@ -239,6 +185,39 @@ def run_training(
         ),
         callbacks=[TakesTurns(connection, config.steps)],
     )
+
+
+def run_split(connection: Connection, config: TrainBenchmarkConfig) -> None:
+    """Answer with the bytes that two steps with many classes take, split over the workers.
+
+    Beyond those of a run with few classes, which takes what libraries and the network take.
+    """
+    connection.recv()
+    strategy, info = make_strategy(), records.read_info(config.data)
+    settings = TrainConfig(
+        data=config.data,
+        backbone="sphereface4",
+        width=0.05,
+        batch_size=config.batch_size,
+        split_classes=True,
+        # The same for any number of workers, also where the head would choose another.
+        chunk_size=DEFAULT_CHUNK_SIZE,
+        seed=config.seed,
+    )
+
+    def take_two_steps(num_classes):
+        many = dataclasses.replace(info, num_classes=num_classes)
+        trainer = make_trainer(settings, many, 2, strategy)
+        batches = iter(training.distributed_batches(settings, strategy, 0))
+        step = make_step(trainer, settings)
+        for _ in range(2):
+            step(batches).numpy()
+
+    take_two_steps(info.num_classes)
+    gpu = first_gpu()
+    before, _ = held_memory(gpu)
+    take_two_steps(config.memory_classes)
+    connection.send(held_memory(gpu)[1] - before)
 
 
 def run_plain(connection: Connection, config: TrainBenchmarkConfig, update: bool) -> None:
@@ -290,4 +269,18 @@ def describe_training(table: pd.DataFrame, config: TrainBenchmarkConfig, num_cla
         "",
         *comparison_lines(table),
     ]
+    return "\n".join(lines) + "\n"
+
+
+def describe_memory(most: dict[int, float], config: TrainBenchmarkConfig) -> str:
+    """The memory of a head that is split over workers, as Markdown."""
+    lines = [
+        f"Classes split over workers: what {config.memory_classes:,} classes take in each worker "
+        "at the peak of a step, with embeddings of 512 and SGD with momentum:",
+        "",
+        "| workers | MB in each | part of that of one |",
+        "|---|---|---|",
+    ]
+    for workers, held in most.items():
+        lines.append(f"| {workers} | {held / 1e6:,.0f} | {held / most[1]:.3f} |")
     return "\n".join(lines) + "\n"

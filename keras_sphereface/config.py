@@ -246,4 +246,5 @@ class TrainBenchmarkConfig:
     split: int = setting(2, "devices, and workers, that share the work of one")
     steps: int = setting(4, "in a turn")
     repeats: int = setting(12, "rounds in which all cases take turns")
+    memory_classes: int = setting(400_000, "classes for the memory of a split head; 0: none")
     seed: int = setting(0, "of faces, start weights and orders")

@@ -127,6 +127,23 @@ def most_memory(process: int, interval: float = 0.05) -> Iterator[list[int]]:
         thread.join()
 
 
+def first_gpu() -> str:
+    """The name of the first GPU, for questions about its memory; empty if there is none."""
+    gpus = tf.config.list_logical_devices("GPU")
+    return gpus[0].name.removeprefix("/device:") if gpus else ""
+
+
+def held_memory(gpu: str = "") -> tuple[int, int]:
+    """Bytes held now, and the most ever held, on a GPU ("GPU:0") or else in this process."""
+    if gpu:
+        info = tf.config.experimental.get_memory_info(gpu)
+        return info["current"], info["peak"]
+    with open("/proc/self/status", encoding="ascii") as file:
+        lines = dict(line.split(":", 1) for line in file)
+    now, most = (1024 * int(lines[name].split()[0]) for name in ("VmRSS", "VmHWM"))
+    return now, most
+
+
 def _with_children(process: int) -> list[int]:
     found = [process]
     with contextlib.suppress(OSError):

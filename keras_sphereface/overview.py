@@ -107,8 +107,9 @@ def memory_of_head(
 def _memory(weights, largest, slots, activations):
     """`largest` is the largest single weight.
 
-    Beside each gradient lies its weight decay, which waits for no gradient and so is there from
-    the start of the step, and beside the largest a copy while the optimiser works on it.
+    Beside each gradient lies momentum times velocity, which waits for no gradient in Keras' SGD
+    and so is there from the start of the step, and beside the largest a copy while the optimiser
+    works on it.
     """
     return Memory(weights, 2 * weights + largest, slots * weights, activations)
 

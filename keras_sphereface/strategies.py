@@ -8,6 +8,10 @@ from collections.abc import Iterator
 
 import tensorflow as tf
 
+# Gradients go between workers in packs of this size. As one pack, TensorFlow's default, those of
+# SphereFace-20 took 1.7 times as long between two processes.
+BYTES_PER_PACK = 32 * 2**20
+# What internal errors of lost connections speak of.
 CONNECTION = re.compile("nccl|collective|peer|connection|socket|coordination", re.IGNORECASE)
 
 
@@ -24,7 +28,8 @@ def make_strategy() -> tf.distribute.Strategy:
         ValueError: if `TF_CONFIG` is not as TensorFlow wants it.
     """
     if _workers_of_cluster() > 1:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        options = tf.distribute.experimental.CommunicationOptions(bytes_per_pack=BYTES_PER_PACK)
+        return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 

@@ -316,13 +316,19 @@ def solver_gradients(gradients, variables, weight_decay: float) -> list[tf.Tenso
 
 
 def _solver_gradient(gradient, weight, is_bias, weight_decay):
-    return 2.0 * gradient if is_bias else gradient + weight_decay * weight
+    if is_bias:
+        return 2.0 * gradient
+    # The decay waits for no gradient by itself, and would lie in memory through the whole step.
+    with tf.control_dependencies([gradient]):
+        return gradient + weight_decay * weight
 
 
 def sgd_update(weight, slots, gradient, *, rate, momentum) -> None:
     """What `keras.optimizers.SGD` does to a weight and its momentum."""
     (velocity,), rate = slots, tf.cast(rate, gradient.dtype)
-    velocity.assign(momentum * velocity - rate * gradient)
+    # Not before the gradient is there: the product would only lie in memory.
+    with tf.control_dependencies([gradient]):
+        velocity.assign(momentum * velocity - rate * gradient)
     weight.assign_add(tf.convert_to_tensor(velocity))
 
 

@@ -166,7 +166,7 @@ def test_the_data_benchmark_measures_every_case(tmp_path):
 def test_the_training_benchmark_measures_every_case(records_folder, tmp_path):
     small = {"backbone": "sphereface4", "width": 0.05, "batch_size": 4}
     config = TrainBenchmarkConfig(
-        out=str(tmp_path), data=str(records_folder), repeats=2, steps=2, **small
+        out=str(tmp_path), data=str(records_folder), repeats=2, steps=2, memory_classes=0, **small
     )
     text = benchmark.run("train", config)
     table = pd.read_csv(tmp_path / "train.csv")
@@ -180,6 +180,19 @@ def test_the_training_benchmark_measures_every_case(records_folder, tmp_path):
     assert "2 x CPU\n" in said["whole-step-2-devices-0"]
     assert "2 x CPU (2 workers)" in said["whole-step-2-workers-0"]
     assert "classes on each device" in said["whole-step-2-devices-classes-split-0"]
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_split_head_is_shared_by_the_workers(records_folder, tmp_path):
+    config = TrainBenchmarkConfig(
+        out=str(tmp_path), data=str(records_folder), batch_size=4, memory_classes=100_000
+    )
+    most = benchmark_training.measure_split_memory(config, tmp_path, (1, 2))
+    kernel = 4 * 512 * config.memory_classes
+    # The kernel, its momentum and its gradient at least.
+    assert most[1] > 3 * kernel
+    assert 0.4 < most[2] / most[1] < 0.6
+    assert "| 1.000 |" in benchmark_training.describe_memory(most, config)
 
 
 @pytest.mark.slow

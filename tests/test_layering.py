@@ -16,7 +16,7 @@ LEVELS = [
     | {"backbones", "separability", "records", "plotting", "recordio", "parquet", "parallel"}
     | {"contact_sheet", "measuring", "command_line", "strategies", "launch"},
     {"heads", "hlo", "augmentation", "archives", "synthetic", "export", "detection", "doubts"}
-    | {"exclusions", "plan", "least", "overview", "run_summary"},
+    | {"exclusions", "plan", "least", "overview", "run_summary", "turns"},
     {"layers", "guard", "pipeline", "sources", "preparation", "preprocessing_layer"}
     | {"split_head", "run_settings"},
     {"description", "checkpoints"},
