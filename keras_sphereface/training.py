@@ -112,7 +112,9 @@ def _train(config, strategy, backbone, callbacks):
         print(facts, flush=True)
         save_settings(config, info, strategy, trainer.step)
     if trainer.step < total_steps:
-        _run(trainer, checkpoints, open_row, config, info, total_steps, callbacks)
+        # Kept while the results are written: TensorFlow may take most of a minute to let it go.
+        batches = iter(distributed_batches(config, strategy, trainer.step))
+        _run(trainer, batches, checkpoints, open_row, config, info, total_steps, callbacks)
     with trainer.averaged() as network:
         folder = _export(network, workdir / "export", strategy)
     if chief:
@@ -270,14 +272,15 @@ def _verification(trainer, config, info, report):
     return verification
 
 
-def _run(trainer, checkpoints, open_row, config, info, total_steps, callbacks):
+def _run(trainer, batches, checkpoints, open_row, config, info, total_steps, callbacks):
     """From the step of the optimiser to the last, with progress, log and checkpoints."""
+    # What cannot be written is found out now, not after hours.
+    if is_chief(trainer.strategy):
+        # One more while the oldest is still there, and as much for the export and the log.
+        more = max(1, CHECKPOINTS_KEPT + 2 - len(checkpoints.steps()))
+        check_free_space(checkpoints.folder.parent, more * trainer.num_bytes)
     if not trainer.step:
-        # What cannot be written is found out now, not after hours.
-        if is_chief(trainer.strategy):
-            check_free_space(checkpoints.folder.parent, (CHECKPOINTS_KEPT + 2) * trainer.num_bytes)
         checkpoints.save(0)
-    iterator = iter(distributed_batches(config, trainer.strategy, trainer.step))
     step_function = make_step(trainer, config)
     watchers = keras.callbacks.CallbackList(list(callbacks), model=trainer.backbone)
     epoch_of = lambda step: step * config.batch_size // info.num_images  # noqa: E731
@@ -288,7 +291,7 @@ def _run(trainer, checkpoints, open_row, config, info, total_steps, callbacks):
         verification = _verification(trainer, config, info, report)
         for step in range(trainer.step + 1, total_steps + 1):
             watchers.on_train_batch_begin(step - 1)
-            logs = report.see(step, step_function(iterator))
+            logs = report.see(step, step_function(batches))
             with report.paused():
                 watchers.on_train_batch_end(step - 1, logs)
                 if epoch_of(step) > epoch:
