@@ -27,14 +27,14 @@ def make_strategy() -> tf.distribute.Strategy:
     Raises:
         ValueError: if `TF_CONFIG` is not as TensorFlow wants it.
     """
-    if _workers_of_cluster() > 1:
+    if workers_of_cluster() > 1:
         options = tf.distribute.experimental.CommunicationOptions(bytes_per_pack=BYTES_PER_PACK)
         return tf.distribute.MultiWorkerMirroredStrategy(communication_options=options)
     devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
-def _workers_of_cluster() -> int:
+def workers_of_cluster() -> int:
     """The number of workers in `TF_CONFIG`; 0 where there is none."""
     text = os.environ.get("TF_CONFIG", "")
     if not text:

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
+from keras_sphereface.compat import KERAS_3
 from keras_sphereface.launch import worker_environments
 from keras_sphereface.training_log import LOG_FIELDS
 from tests.conftest import ROOT
@@ -42,10 +43,12 @@ EVERYTHING = {
     "schedule": "cosine",
     "warmup_steps": 5,
 }
+# Rounding alone, as float64 shows: the sums of TensorFlow 2.15 depend more on the batch's size.
+FLOAT32 = 1e-6 if KERAS_3 else 3e-6
 # At larger rates the kinks of PReLU turn a rounding into a difference of a whole step.
 CASES = {
     "paper": ({}, 1e-12),
-    "float32": ({"precision": "float32", "learning_rate": 1e-3}, 1e-6),
+    "float32": ({"precision": "float32", "learning_rate": 1e-3}, FLOAT32),
     "split": ({"split_classes": True}, 1e-12),
     "everything": (EVERYTHING, 1e-11),
 }
@@ -197,7 +200,7 @@ def test_a_lost_worker_is_said_and_all_go_on_when_they_are_started_again(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("devices", "tolerance"), [(1, 0), (2, 1e-6)])
+@pytest.mark.parametrize(("devices", "tolerance"), [(1, 0), (2, FLOAT32)])
 def test_killed_at_any_moment_it_goes_on_to_the_same_weights(
     records_folder, tmp_path, alone, devices, tolerance
 ):

@@ -8,16 +8,22 @@ import sys
 
 import pytest
 
+from keras_sphereface import strategies
 from tests.conftest import ROOT
 
+# A program's further arguments come last, so that those for launch_local.py are the program's.
+SHORT_TRAINING = "--width 0.1 --batch-size 4 --total-steps 2 --log-steps 1"
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
 # What the README asks for takes hours; the last of two equal flags counts.
 FEWER = {
-    "train_casia.py": "--width 0.1 --batch-size 4 --total-steps 2 --log-steps 1",
+    "train_casia.py": SHORT_TRAINING,
+    "launch_local.py": SHORT_TRAINING,
     "feature_spheres.py": "--people 3 --total-steps 2",
     "benchmark.py head": "--cases A-Softmax --num-classes 40 --sweep 30 --repeats 1 --batch-size 4",
     "benchmark.py convergence": "--networks 1 --m 4 --total-steps 5 --width 0.1 --batch-size 4",
     "benchmark.py data": "--num-images 130 --memory-images 0 --repeats 1",
+    "benchmark.py train": "--data records --backbone sphereface4 --width 0.05 --batch-size 4 "
+    "--steps 1 --repeats 1 --memory-classes 0",
     "generate_faces.py": "--num-people 2 --images-per-person 2 --num-test-people 4",
 }
 
@@ -43,7 +49,7 @@ def run(words, folder):
     )
 
 
-def test_the_blocks_of_the_readme_run_in_their_order(faces, tmp_path):
+def test_the_blocks_of_the_readme_run_in_their_order(faces, tmp_path, monkeypatch):
     # The names that the README uses for what a user holds.
     for name in ("casia", "lfw"):
         (tmp_path / name).mkdir()
@@ -52,8 +58,16 @@ def test_the_blocks_of_the_readme_run_in_their_order(faces, tmp_path):
     (tmp_path / "casia" / "in_lfw.txt").write_text("person_0001\n")
     for name in ("tools", "examples"):
         (tmp_path / name).symlink_to(ROOT / name)
-    assert {language for language, _ in BLOCKS} == {"sh", "python"}
+    assert {language for language, _ in BLOCKS} == {"sh", "python", "yaml", "json"}
     for language, block in BLOCKS:
+        if language == "yaml":  # its first line names the file
+            (tmp_path / block.split()[1]).write_text(block)
+            continue
+        if language == "json":  # the TF_CONFIG of a worker on another machine
+            monkeypatch.setenv("TF_CONFIG", block)
+            assert strategies.workers_of_cluster() == 2
+            monkeypatch.delenv("TF_CONFIG")
+            continue
         if language == "python":
             result = run([sys.executable, "-c", block], tmp_path)
             assert result.returncode == 0, block + result.stderr
