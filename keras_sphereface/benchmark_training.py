@@ -22,7 +22,7 @@ from keras_sphereface import records, training
 from keras_sphereface.config import TrainBenchmarkConfig, TrainConfig
 from keras_sphereface.datasets import generated_records
 from keras_sphereface.heads import DEFAULT_CHUNK_SIZE
-from keras_sphereface.launch import worker_environments
+from keras_sphereface.launch import visible_gpus, worker_environments
 from keras_sphereface.measuring import (
     Comparison,
     compare,
@@ -43,13 +43,15 @@ WHOLE = "whole step"
 DEVICES = "whole step, {} devices"
 WORKERS = "whole step, {} workers"
 SPLIT = "whole step, {} devices, classes split"
+# All processes are there at once: none may take all memory of a GPU.
+SHARING = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 
 
 def comparisons(split: int) -> tuple[Comparison, ...]:
     """What is compared with what, for so many devices."""
     return (
         Comparison(WHOLE, UPDATED, 0.95),
-        Comparison(WHOLE, PLAIN, None),
+        Comparison(WHOLE, PLAIN, 0.95),
         Comparison(DEVICES.format(split), WHOLE, 0.90),
         Comparison(WORKERS.format(split), WHOLE, 0.90),
         Comparison(SPLIT.format(split), WHOLE, None),
@@ -111,8 +113,8 @@ def programs_of(config: TrainBenchmarkConfig, folder: Path) -> dict[str, list[Pr
         return [Program(run_training, arguments, found) for found in clusters(workers)]
 
     return {
-        PLAIN: [Program(run_plain, (config, False), {})],
-        UPDATED: [Program(run_plain, (config, True), {})],
+        PLAIN: [Program(run_plain, (config, False), SHARING)],
+        UPDATED: [Program(run_plain, (config, True), SHARING)],
         WHOLE: whole("one"),
         DEVICES.format(split): whole("devices", devices=split),
         WORKERS.format(split): whole("workers", split),
@@ -121,10 +123,14 @@ def programs_of(config: TrainBenchmarkConfig, folder: Path) -> dict[str, list[Pr
 
 
 def clusters(workers: int) -> list[dict[str, str]]:
-    """What tells each of several workers who it is; nothing for one alone."""
+    """What tells each of several workers who it is, and which GPUs it has."""
     if workers == 1:
-        return [{}]
-    return [{"TF_CONFIG": found["TF_CONFIG"]} for found in worker_environments(workers)]
+        return [SHARING]
+    names = ("TF_CONFIG", "CUDA_VISIBLE_DEVICES")
+    return [
+        {**SHARING, **{name: found[name] for name in names if name in found}}
+        for found in worker_environments(workers, visible_gpus())
+    ]
 
 
 def measure_split_memory(
@@ -193,6 +199,7 @@ def run_split(connection: Connection, config: TrainBenchmarkConfig) -> None:
     Beyond those of a run with few classes, which takes what libraries and the network take.
     """
     connection.recv()
+    use_devices(1)
     strategy, info = make_strategy(), records.read_info(config.data)
     settings = TrainConfig(
         data=config.data,

@@ -12,12 +12,16 @@ import tensorflow as tf
 from keras_sphereface.folders import partial_folder, put_in_place, recover
 from keras_sphereface.progress import say
 from keras_sphereface.split_head import SplitHead
-from keras_sphereface.strategies import agree, is_chief, wait_for_all
+from keras_sphereface.strategies import agree, is_chief, told_by_all, wait_for_all
 
 FOLDER = re.compile(r"step-(\d+)")
 WEIGHTS = "weights"
 # What a file that was cut short, changed or lost gives.
-DAMAGE = (tf.errors.OpError, OSError, ValueError, AssertionError, zipfile.BadZipFile, EOFError)
+DAMAGE = (
+    *(tf.errors.OpError, OSError, ValueError, AssertionError),
+    # Of a zip, also one that seems to want a password; of TensorFlow, where data are missing.
+    *(zipfile.BadZipFile, EOFError, RuntimeError, LookupError),
+)
 
 
 class Checkpoints:
@@ -82,6 +86,28 @@ class Checkpoints:
             for old in self.steps()[: -self.kept]:
                 shutil.rmtree(self.path(old))
 
+    def newest_step(self) -> int:
+        """The step of the newest checkpoint, readable or not; -1 if there is none.
+
+        What a save that was killed has left is put right.
+
+        Raises:
+            ValueError: if the workers see different ones.
+        """
+        if is_chief(self.strategy) and self.folder.is_dir():
+            for partial in self.folder.glob(".step-*.replaced"):
+                recover(self.folder / partial.name[1 : -len(".replaced")])
+            for partial in self.folder.glob(".step-*.partial"):
+                shutil.rmtree(partial)
+        wait_for_all(self.strategy)
+        newest = max(self.steps(), default=-1)
+        agree(
+            self.strategy,
+            newest,
+            f"The newest checkpoint in {self.folder}, which must be one folder for all workers,",
+        )
+        return newest
+
     def restore(self) -> int | None:
         """Restore the newest checkpoint that can be read, and say which ones cannot.
 
@@ -91,34 +117,24 @@ class Checkpoints:
         Raises:
             ValueError: if there are checkpoints and none can be read, or workers see other ones.
         """
-        if is_chief(self.strategy) and self.folder.is_dir():
-            for partial in self.folder.glob(".step-*.replaced"):
-                recover(self.folder / partial.name[1 : -len(".replaced")])
-            for partial in self.folder.glob(".step-*.partial"):
-                shutil.rmtree(partial)
-        wait_for_all(self.strategy)
+        self.newest_step()
         steps = self.steps()
-        agree(
-            self.strategy,
-            steps[-1] if steps else -1,
-            f"The newest checkpoint in {self.folder}, which must be one folder for all workers,",
-        )
-        damaged = []
+        damaged: list[int] = []
         for step in reversed(steps):
             try:
                 self.checkpoint.read(str(self.path(step) / WEIGHTS)).assert_consumed()
                 if self.split:
                     self.split.restore(self.path(step))
-                good = step
+                good = True
             except DAMAGE as error:
-                good = -1
-                damaged.append(step)
-                reason = str(error).strip().splitlines()[0]
+                good = False
+                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
                 say(f"The checkpoint of step {step} cannot be read: {reason}")
-            agree(self.strategy, good, "The step of the checkpoint that can be read")
-            if good == step:
+            # Classes that are split are read by one worker each.
+            if all(told_by_all(self.strategy, good)):
                 self._set_aside(damaged)
                 return step
+            damaged.append(step)
         if steps:
             raise ValueError(f"None of the checkpoints in {self.folder} can be read.")
         return None

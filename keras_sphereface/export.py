@@ -43,6 +43,16 @@ def embed_both_views(backbone: keras.Model, pixels: tf.Tensor) -> tf.Tensor:
     return tf.concat(views, axis=-1)
 
 
+def check_folder(folder: Path) -> None:
+    """Refuse a folder for a SavedModel that holds something else.
+
+    Raises:
+        FileExistsError: if it does.
+    """
+    if folder.exists() and any(folder.iterdir()) and not (folder / "saved_model.pb").is_file():
+        raise FileExistsError(f"The folder must be new or hold a SavedModel. Received: {folder}")
+
+
 def export_savedmodel(backbone: keras.Model, folder: str | os.PathLike) -> Path:
     """Write `backbone` (float images in, embeddings out) as a SavedModel.
 
@@ -55,8 +65,7 @@ def export_savedmodel(backbone: keras.Model, folder: str | os.PathLike) -> Path:
         FileExistsError: if `folder` holds something else than a SavedModel.
     """
     folder = Path(folder)
-    if folder.exists() and any(folder.iterdir()) and not (folder / "saved_model.pb").is_file():
-        raise FileExistsError(f"The folder must be new or hold a SavedModel. Received: {folder}")
+    check_folder(folder)
     module = EmbeddingModule(backbone)
     signatures = {"serving_default": module.serve, "embed": module.embed}
     with written_whole(folder) as partial:

@@ -56,6 +56,14 @@ def written_whole(folder: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def written_file(path: Path) -> Iterator[Path]:
+    """Write a hidden file of the same suffix, which takes the place of `path` in the end."""
+    partial = path.with_name(f".partial-{path.name}")
+    yield partial
+    os.replace(partial, path)
+
+
+@contextlib.contextmanager
 def full_disk_explained(folder: Path) -> Iterator[None]:
     """Turn the errors of a full disk into one that says where, and what to do."""
     try:

@@ -143,6 +143,9 @@ class AngularHead(keras.layers.Layer):
             for name, size in zip(names, sizes, strict=True)
             if self.use_bias
         ]
+        for i, weight in enumerate([*self.kernels, *self.biases]):
+            # TensorFlow's checkpoints find attributes, but nothing in a list of Keras 3.
+            setattr(self, f"_weight_{i}", weight)
         self.build_small(input_shape)
 
     def build_small(self, input_shape) -> None:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
@@ -45,10 +46,15 @@ def launch(config: LaunchConfig) -> int:
     with _signals_raise():
         try:
             for index, environment in enumerate(environments):
-                processes.append(_start(config.program, environment))
-                arguments = (index, processes[index], ended)
-                threads.append(threading.Thread(target=_forward, args=arguments))
-                threads[index].start()
+                process = _start(config.program, environment)
+                processes.append(process)
+                # Of their own, since what a worker has started may keep its output open.
+                for work, arguments in (
+                    (_forward, (index, process)),
+                    (_wait, (index, process, ended)),
+                ):
+                    threads.append(threading.Thread(target=work, args=arguments, daemon=True))
+                    threads[-1].start()
             for _ in processes:
                 index, status = ended.get()
                 if status:
@@ -57,7 +63,7 @@ def launch(config: LaunchConfig) -> int:
         finally:
             _end(processes)
             for thread in threads:
-                thread.join()
+                thread.join(SECONDS_TO_END)
     return 0
 
 
@@ -119,25 +125,38 @@ def _start(program, environment):
     )
 
 
-def _forward(index, process, ended):
-    with process.stdout:
-        for line in process.stdout:
-            if line.strip():
-                sys.stdout.write(f"[worker {index}] {line.rstrip()}\n")
-                sys.stdout.flush()
+def _forward(index, process):
+    try:
+        with process.stdout:
+            for line in process.stdout:
+                if line.strip():
+                    sys.stdout.write(f"[worker {index}] {line.rstrip()}\n")
+                    sys.stdout.flush()
+    except BrokenPipeError:  # nobody listens any more
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _wait(index, process, ended):
     ended.put((index, process.wait()))
 
 
 def _end(processes):
-    """End those that still run: politely at first."""
-    for signal_, seconds in ((signal.SIGTERM, SECONDS_TO_END), (signal.SIGKILL, None)):
-        running = [process for process in processes if process.poll() is None]
-        for process in running:
-            with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
-                os.killpg(process.pid, signal_)
-        for process in running:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(seconds)
+    """End them and what they have started: politely at first."""
+    for process in processes:
+        if process.poll() is None:
+            _signal_group(process, signal.SIGTERM)
+    deadline = time.monotonic() + SECONDS_TO_END
+    for process in processes:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(max(0.0, deadline - time.monotonic()))
+    for process in processes:
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
+
+
+def _signal_group(process, number):
+    with contextlib.suppress(ProcessLookupError):  # all of it has ended
+        os.killpg(process.pid, number)
 
 
 def _how(status):

@@ -81,11 +81,16 @@ def memory_of_network(
     sizes = [FLOAT_BYTES * size for size in map(_size, backbone.weights)]
     kept = kept_for_backward(backbone, (batch_size, *(input_shape or backbone.input_shape[1:])))
     activations = sum(kept) + GRADIENTS_BETWEEN_LAYERS * max(kept, default=0)
-    return _memory(sum(sizes), max(sizes, default=0), slots, activations)
+    return _memory(sum(sizes), max(sizes, default=0), slots, activations, sum(sizes))
 
 
 def memory_of_head(
-    num_classes: int, embedding_size: int, batch_size: int, slots: int, block_size: int
+    num_classes: int,
+    embedding_size: int,
+    batch_size: int,
+    slots: int,
+    block_size: int,
+    split: bool = False,
 ) -> Memory:
     """An estimate for a head.
 
@@ -96,22 +101,22 @@ def memory_of_head(
             all if each device holds a part of the classes.
         slots: as for `memory_of_network`.
         block_size: the classes worked on at once.
+        split: whether each device holds a part of the classes, which it updates itself.
     """
     weights = FLOAT_BYTES * embedding_size * num_classes
     block = FLOAT_BYTES * embedding_size * block_size
     # Products, exponentials and their gradient; and for the norms the squares of the block.
     activations = 3 * FLOAT_BYTES * batch_size * block_size + block
-    return _memory(weights, block, slots, activations)
+    return _memory(weights, block, slots, activations, 0 if split else weights)
 
 
-def _memory(weights, largest, slots, activations):
-    """`largest` is the largest single weight.
+def _memory(weights, largest, slots, activations, early):
+    """`largest` is the largest single weight, beside which lies a copy when it is updated.
 
-    Beside each gradient lies momentum times velocity, which waits for no gradient in Keras' SGD
-    and so is there from the start of the step, and beside the largest a copy while the optimiser
-    works on it.
+    `early` is what the optimiser computes in front of the gradients: momentum times velocity
+    waits for none in Keras' SGD, and so is there from the start of the step.
     """
-    return Memory(weights, 2 * weights + largest, slots * weights, activations)
+    return Memory(weights, weights + early + largest, slots * weights, activations)
 
 
 def _size(variable):

@@ -1,6 +1,7 @@
 """Verification of pairs while a network is trained: `PairVerification`."""
 
 import contextlib
+import hashlib
 import os
 import time
 import warnings
@@ -13,6 +14,7 @@ import tensorflow as tf
 from keras_sphereface import compat, evaluation, export, verification
 from keras_sphereface.angular import check_integer
 from keras_sphereface.progress import progress_bar
+from keras_sphereface.strategies import agree
 from keras_sphereface.tables import StepTable
 
 ROW_FIELDS = ("step", "accuracy_mean", "accuracy_std", "auc", "eer", "num_pairs", "seconds")
@@ -121,6 +123,12 @@ class PairVerification(keras.callbacks.Callback):
                 f"Faces must have the size of the backbone's input, "
                 f"{self.backbone.input_shape[1:]}. Received: faces of {sorted(sizes)}"
             )
+        # Each worker embeds rows of its own list.
+        agree(
+            self.backbone.distribute_strategy,
+            int(hashlib.sha256("\n".join(pixels).encode()).hexdigest()[:15], 16),
+            f"The checksum of the names of the faces that are there, here {len(pixels)},",
+        )
         self.pixels = pixels
         if not complete.all():
             warnings.warn(

@@ -114,14 +114,16 @@ class Report:
         self.open_row.sums.assign(self._sums())
         self.open_row.steps.assign(self.steps_before + len(self.sums))
 
-    def check_finite(self, step: int) -> None:
-        """Raise if the loss of the last step is not finite.
+    def check_finite(self, step: int, weights_are_finite: bool = True) -> None:
+        """Raise if the loss of the last step, or what it made of the weights, is not finite.
 
         Raises:
             FloatingPointError: with what helps.
         """
         if self.sums:
             self._check_finite(float(self.sums[-1][0]), step)
+        if not weights_are_finite:
+            self._diverged(f"Weights are not finite after step {step}")
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
@@ -165,8 +167,11 @@ class Report:
 
     def _check_finite(self, loss, step):
         if not np.isfinite(loss):
-            raise FloatingPointError(
-                f"The loss is {loss} at step {step}: the run diverged. A lower learning rate or a "
-                "larger lambda_min helps. Received: "
-                f"learning_rate={self.config.learning_rate}, lambda_min={self.config.lambda_min}"
-            )
+            self._diverged(f"The loss is {loss} at step {step}")
+
+    def _diverged(self, fact):
+        raise FloatingPointError(
+            f"{fact}: the run diverged. A lower learning rate or a larger lambda_min helps, in "
+            f"another workdir. Received: learning_rate={self.config.learning_rate}, "
+            f"lambda_min={self.config.lambda_min}"
+        )

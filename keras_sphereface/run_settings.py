@@ -14,6 +14,7 @@ import tensorflow as tf
 from keras_sphereface import augmentation, records
 from keras_sphereface.command_line import read_config, save_config
 from keras_sphereface.config import TrainConfig
+from keras_sphereface.folders import written_file
 from keras_sphereface.heads import check_choice
 from keras_sphereface.strategies import num_workers
 from keras_sphereface.version import __version__
@@ -24,6 +25,8 @@ MAY_CHANGE = (
     *("verify_steps", "verify_images", "verify_pairs", "verify_landmarks"),
     *("verify_bin", "verify_folds"),
 )
+# Paths, which may differ between machines that see the same folders.
+PATHS = ("data", "workdir", "verify_images", "verify_pairs", "verify_landmarks", "verify_bin")
 SETTINGS_FILE = "config.yaml"
 RUN_FILE = "run.json"
 
@@ -92,12 +95,20 @@ def data_checksum(info: records.DatasetInfo) -> str:
     return hashlib.sha256(joined.encode()).hexdigest()
 
 
+def fingerprint(config: TrainConfig, info: records.DatasetInfo) -> int:
+    """A number below 2^60 for settings, but for paths, and records; others have another."""
+    settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in PATHS}
+    text = json.dumps([settings, data_checksum(info)], sort_keys=True)
+    return int(hashlib.sha256(text.encode()).hexdigest()[:15], 16)
+
+
 def save_settings(
     config: TrainConfig, info: records.DatasetInfo, strategy: tf.distribute.Strategy, step: int
 ) -> None:
     """Write config.yaml, and run.json: the data's checksum, and with what each start was made."""
     workdir = Path(config.workdir)
-    save_config(config, workdir / SETTINGS_FILE)
+    with written_file(workdir / SETTINGS_FILE) as partial:
+        save_config(config, partial)
     path = workdir / RUN_FILE
     starts = json.loads(path.read_text(encoding="utf-8"))["starts"] if step else []
     start = {
@@ -107,19 +118,29 @@ def save_settings(
         "versions": versions(),
     }
     run = {"data_checksum": data_checksum(info), "starts": [*starts, start]}
-    path.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+    with written_file(path) as partial:
+        partial.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
 
 
-def check_same_run(config: TrainConfig, info: records.DatasetInfo, workdir: Path) -> None:
+def check_same_run(
+    config: TrainConfig, info: records.DatasetInfo, strategy: tf.distribute.Strategy
+) -> None:
     """Refuse to continue a run that had other settings or other data.
+
+    With `worker_shards` the number of workers must be the same too: each has a place of its own
+    in its own shards.
 
     Raises:
         ValueError: with what differs.
     """
+    workdir = Path(config.workdir)
     before = dataclasses.asdict(read_config(TrainConfig, workdir / SETTINGS_FILE))
     run = json.loads((workdir / RUN_FILE).read_text(encoding="utf-8"))
     before["data_checksum"] = run["data_checksum"]
     now = {**dataclasses.asdict(config), "data_checksum": data_checksum(info)}
+    if config.worker_shards:
+        before["workers"] = run["starts"][-1]["workers"]
+        now["workers"] = num_workers(strategy)
     differences = [
         f"{name}: {before.get(name)!r} before, {value!r} now"
         for name, value in now.items()

@@ -1,6 +1,5 @@
 """What a training run leaves to be read: summary.md and curves.png."""
 
-import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from keras_sphereface import measuring, plotting
+from keras_sphereface.folders import written_file
 
 SUMMARY_FILE = "summary.md"
 CURVES_FILE = "curves.png"
@@ -61,9 +61,8 @@ def write_summary(
     log = pd.read_csv(workdir / LOG_FILE)
     path = workdir / VERIFICATION_FILE
     verification = pd.read_csv(path) if path.is_file() else None
-    partial = workdir / f"{CURVES_FILE}.partial"
-    draw_curves(log, verification).savefig(partial, dpi=100, format="png")
-    os.replace(partial, workdir / CURVES_FILE)
+    with written_file(workdir / CURVES_FILE) as partial:
+        draw_curves(log, verification).savefig(partial, dpi=100)
     parts = [
         f"# Training run\n\n```text\n{overview}\n```",
         _last_row(log),
@@ -76,9 +75,8 @@ def write_summary(
         f"- seed: {seed}\n- checksum of the records: `{data_checksum}`\n"
         f"- made on: {measuring.machine()}",
     ]
-    partial = workdir / f"{SUMMARY_FILE}.partial"
-    partial.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
-    os.replace(partial, workdir / SUMMARY_FILE)
+    with written_file(workdir / SUMMARY_FILE) as partial:
+        partial.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
     return workdir / SUMMARY_FILE
 
 

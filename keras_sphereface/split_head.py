@@ -187,7 +187,7 @@ class SplitHead:
 
         Raises:
             ValueError: if there are not all classes or not the same variables.
-            zipfile.BadZipFile, OSError: if a file is damaged.
+            zipfile.BadZipFile, EOFError, OSError, RuntimeError: if a file is damaged.
         """
         files = []
         for path in sorted(folder.iterdir()):
@@ -199,7 +199,7 @@ class SplitHead:
             for first, end, path in files:
                 low, high = max(start, first), min(stop, end)
                 if low < high:
-                    with np.load(path) as arrays:
+                    with open(path, "rb") as file, np.load(file) as arrays:
                         if set(arrays) != set(components):
                             raise ValueError(f"{path} holds {sorted(arrays)}")
                         pieces.append(

@@ -1,6 +1,7 @@
 """The devices that train together: all of this machine, or those of several machines."""
 
 import contextlib
+import functools
 import json
 import os
 import re
@@ -38,13 +39,20 @@ def workers_of_cluster() -> int:
     """The number of workers in `TF_CONFIG`; 0 where there is none."""
     text = os.environ.get("TF_CONFIG", "")
     if not text:
+        os.environ.pop("TF_CONFIG", None)  # TensorFlow takes an empty one for a broken one
         return 0
     try:
         cluster, task = (json.loads(text).get(name, {}) for name in ("cluster", "task"))
         unknown = set(cluster) - {"chief", "worker"}
-        tasks = [("chief", i) for i in range(len(cluster.get("chief", [])))]
-        tasks += [("worker", i) for i in range(len(cluster.get("worker", [])))]
-        if unknown or (cluster and (task.get("type"), task.get("index")) not in tasks):
+        tasks = [(job, i) for job, addresses in cluster.items() for i in range(len(addresses))]
+        wrong = [
+            address
+            for addresses in cluster.values()
+            for address in (addresses if isinstance(addresses, list) else [None])
+            if not (isinstance(address, str) and re.fullmatch(r".+:\d+", address))
+        ]
+        is_one = (task.get("type"), task.get("index")) in tasks and task["index"] is not True
+        if unknown or wrong or (cluster and not is_one):
             raise ValueError
     except (ValueError, AttributeError, TypeError):
         raise ValueError(
@@ -75,31 +83,44 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     return worker_index(strategy) == 0
 
 
-def agree(strategy: tf.distribute.Strategy, number: int, what: str) -> None:
-    """Wait for all workers, and raise if they do not come with the same number.
+def told_by_all(strategy: tf.distribute.Strategy, number: int) -> list[int]:
+    """What every worker says, once for each of its devices; all must ask.
 
-    Raises:
-        ValueError: saying what it is that differs.
+    `number` is an int from -2^63 to 2^63 - 1.
     """
     if num_workers(strategy) == 1:
-        return
+        return [number]
+    numbers = _teller(strategy)(tf.constant([number], tf.int64))
+    return strategy.experimental_local_results(numbers)[0].numpy().tolist()
 
+
+@functools.lru_cache(maxsize=1)
+def _teller(strategy):
     @tf.function
-    def everyone():
-        def tell():
-            context = tf.distribute.get_replica_context()
-            return context.all_gather(tf.constant([number], tf.int64), axis=0)
+    def tell(number):
+        def gather():
+            here = tf.identity(number)  # on the replica's device
+            return tf.distribute.get_replica_context().all_gather(here, axis=0)
 
-        return strategy.run(tell)
+        return strategy.run(gather)
 
-    numbers = strategy.experimental_local_results(everyone())[0].numpy().tolist()
+    return tell
+
+
+def agree(strategy: tf.distribute.Strategy, number: int, what: str) -> None:
+    """Make sure that all workers come with the same number.
+
+    Raises:
+        ValueError: if they do not; `what` says what the number is.
+    """
+    numbers = told_by_all(strategy, number)
     if len(set(numbers)) > 1:
         raise ValueError(f"{what} differs between the workers. Received: {numbers}")
 
 
 def wait_for_all(strategy: tf.distribute.Strategy) -> None:
     """Wait until all workers are here."""
-    agree(strategy, 0, "Nothing")
+    told_by_all(strategy, 0)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from keras_sphereface.folders import written_file
+
 
 class StepTable:
     """A CSV file that grows by rows; what it says of steps after `start_step` is redone.
@@ -23,12 +25,13 @@ class StepTable:
                 kept = [row for row in csv.DictReader(file) if _step_of(row) <= start_step]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # Not in place: a run that is killed here must not lose its rows.
-        partial = self.path.with_name(f".{self.path.name}.partial")
-        with open(partial, "w", newline="", encoding="utf-8") as file:
+        with (
+            written_file(self.path) as partial,
+            open(partial, "w", newline="", encoding="utf-8") as file,
+        ):
             table = csv.DictWriter(file, self.fields)
             table.writeheader()
             table.writerows(kept)
-        os.replace(partial, self.path)
 
     def add(self, row: dict) -> None:
         """Write the columns of a row at once; numbers with six digits."""

@@ -63,17 +63,27 @@ class Trainer(NamedTuple):
         small = sum(math.prod(weight.shape) * weight.dtype.size for weight in kept)
         return small + (self.split.num_bytes if self.split else 0)
 
+    @property
+    def is_finite(self) -> bool:
+        """Whether all weights that the optimiser knows are finite numbers."""
+        return all(
+            bool(tf.reduce_all(tf.math.is_finite(tf_variable(weight)))) for weight in self.variables
+        )
+
     @contextlib.contextmanager
     def averaged(self) -> Iterator[keras.Model]:
         """The network with the averages in place of its weights, while the block lasts."""
-        weights = [tf_variable(v) for v in self.backbone.trainable_variables]
-        kept = [weight.numpy() for weight in weights] if self.averages else []
-        for weight, average in zip(weights, self.averages, strict=False):
+        if not self.averages:
+            yield self.backbone
+            return
+        weights = [tf_variable(weight) for weight in self.backbone.trainable_variables]
+        kept = [weight.numpy() for weight in weights]
+        for weight, average in zip(weights, self.averages, strict=True):
             weight.assign(average.numpy())
         try:
             yield self.backbone
         finally:
-            for weight, value in zip(weights, kept, strict=False):
+            for weight, value in zip(weights, kept, strict=True):
                 weight.assign(value)
 
 
@@ -189,14 +199,16 @@ def make_step(trainer: Trainer, config: TrainConfig) -> Callable[[tf.data.Iterat
         with tf.GradientTape() as tape:
             tape.watch(weights)
             embeddings = tf.cast(backbone(images, training=True), head.compute_dtype)
+            # Read at once: when replicas wait for each other, Keras mixes up what they hold.
+            penalties = list(backbone.losses)
             if split:
                 outputs, labels = split.outputs(embeddings, labels, weights, step)
             else:
                 outputs = head.at_step(embeddings, step, True)
             losses, correct, cos_theta = head.assess(labels, outputs)
             loss = tf.reduce_sum(losses) / config.batch_size
-            if backbone.losses:  # a network of the user's own may have regularisers
-                loss += tf.add_n(backbone.losses) / (replicas * parts)
+            if penalties:  # a network of the user's own may have regularisers
+                loss += tf.add_n(penalties) / (replicas * parts)
         gradients = tape.gradient(loss, [*variables, *weights])
         unused = [v.name for v, g in zip(variables, gradients, strict=False) if g is None]
         if unused:

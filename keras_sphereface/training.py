@@ -23,14 +23,17 @@ from keras_sphereface.run_settings import (
     check_same_run,
     check_settings,
     data_checksum,
+    fingerprint,
     planned_steps,
     save_settings,
 )
 from keras_sphereface.strategies import (
+    agree,
     is_chief,
     lost_workers_explained,
     make_strategy,
     num_workers,
+    told_by_all,
     wait_for_all,
     worker_index,
 )
@@ -60,7 +63,8 @@ def train(
         callbacks: Keras callbacks, whose model is the network. Batches are the steps of the run,
             counted on when it is continued; `logs` holds the row of the log at the steps that
             have one, and epochs are passes over the data. `stop_training` ends the run. Of
-            several workers each calls its own, and all must stop at the same step.
+            several workers each calls its own, and if one stops, all do, at the next row of the
+            log or checkpoint.
 
     Returns:
         The folder of the SavedModel, `WORKDIR/export`.
@@ -80,11 +84,15 @@ def train(
 
 def _train(config, strategy, backbone, callbacks):
     workdir, chief = Path(config.workdir), is_chief(strategy)
-    if chief:
+    if chief or config.split_classes:  # each worker writes its own classes
         check_writable(workdir)
+    export.check_folder(workdir / "export")
     if not config.data:
         config = _with_generated_faces(config, strategy)
+    if backbone:
+        config = dataclasses.replace(config, backbone=_name_of(backbone))
     info = records.read_info(config.data)
+    agree(strategy, fingerprint(config, info), "The checksum of settings and records")
     total_steps = planned_steps(config, info.num_images)
     keras.utils.set_random_seed(config.seed)
     with precision(config.precision):
@@ -102,11 +110,16 @@ def _train(config, strategy, backbone, callbacks):
         open_row=open_row,
     )
     # Before the first step there is nothing to go on from.
-    if any(checkpoints.steps()):
-        check_same_run(config, info, workdir)
+    if checkpoints.newest_step() > 0:
+        check_same_run(config, info, strategy)
         checkpoints.restore()
         if chief:
             print(f"continuing from step {trainer.step}", flush=True)
+    if chief and trainer.step < total_steps:
+        # What cannot be written is found out now, not after hours: one checkpoint more while the
+        # oldest is still there, and as much for export and log.
+        more = max(1, CHECKPOINTS_KEPT + 2 - len(checkpoints.steps()))
+        check_free_space(workdir, more * trainer.num_bytes)
     facts = overview.describe(run_facts(trainer, config, info, total_steps)) if chief else ""
     if chief:
         print(facts, flush=True)
@@ -225,7 +238,9 @@ def run_facts(
         ),
         head=config.head,
         head_parameters=head_parameters,
-        head_memory=overview.memory_of_head(classes, embedding_size, samples, slots, block_size),
+        head_memory=overview.memory_of_head(
+            classes, embedding_size, samples, slots, block_size, bool(split)
+        ),
         annealing=getattr(head, "annealing", None),
         split=bool(split),
         precision=config.precision,
@@ -274,45 +289,63 @@ def _verification(trainer, config, info, report):
 
 def _run(trainer, batches, checkpoints, open_row, config, info, total_steps, callbacks):
     """From the step of the optimiser to the last, with progress, log and checkpoints."""
-    # What cannot be written is found out now, not after hours.
-    if is_chief(trainer.strategy):
-        # One more while the oldest is still there, and as much for the export and the log.
-        more = max(1, CHECKPOINTS_KEPT + 2 - len(checkpoints.steps()))
-        check_free_space(checkpoints.folder.parent, more * trainer.num_bytes)
     if not trainer.step:
         checkpoints.save(0)
     step_function = make_step(trainer, config)
     watchers = keras.callbacks.CallbackList(list(callbacks), model=trainer.backbone)
-    epoch_of = lambda step: step * config.batch_size // info.num_images  # noqa: E731
+
+    def epoch_of(step):
+        return step * config.batch_size // info.num_images
+
     epoch = epoch_of(trainer.step)
     watchers.on_train_begin()
     watchers.on_epoch_begin(epoch)
     with Report(trainer, config, info.num_images, total_steps, open_row) as report:
-        verification = _verification(trainer, config, info, report)
+        with report.paused():
+            verification = _verification(trainer, config, info, report)
         for step in range(trainer.step + 1, total_steps + 1):
             watchers.on_train_batch_begin(step - 1)
             logs = report.see(step, step_function(batches))
+            save = step == total_steps or step % config.checkpoint_steps == 0
+            if save or (verification and step % config.verify_steps == 0):
+                report.check_finite(step)  # which waits for the device: it is no pause yet
             with report.paused():
                 watchers.on_train_batch_end(step - 1, logs)
                 if epoch_of(step) > epoch:
                     watchers.on_epoch_end(epoch, logs)
                     epoch = epoch_of(step)
                     watchers.on_epoch_begin(epoch)
-                last = step == total_steps or getattr(trainer.backbone, "stop_training", False)
+                last = step == total_steps or _stops(trainer, config, step)
                 if verification:
                     due = last or step % config.verify_steps == 0
                     with trainer.averaged() if due else contextlib.nullcontext():
                         verification.on_train_batch_end(step - 1)
                         if last:
                             verification.on_train_end()
-                if last or step % config.checkpoint_steps == 0:
+                if last or save:
                     # A run that diverged must not be continued from where it did.
-                    report.check_finite(step)
+                    report.check_finite(step, trainer.is_finite)
                     report.keep()
                     checkpoints.save(step)
             if last:
                 break
     watchers.on_train_end(logs)
+
+
+def _stops(trainer, config, step):
+    """Whether a callback, of any worker, has asked for the end."""
+    wanted = bool(getattr(trainer.backbone, "stop_training", False))
+    alone = num_workers(trainer.strategy) == 1
+    # Workers ask each other seldom, since it takes time.
+    if alone or step % config.log_steps == 0 or step % config.checkpoint_steps == 0:
+        return any(told_by_all(trainer.strategy, wanted))
+    return False
+
+
+def _name_of(backbone):
+    """As `--backbone` takes it, if the function can be had by that name."""
+    named = backbone if hasattr(backbone, "__qualname__") else type(backbone)
+    return f"{named.__module__}:{named.__qualname__}"
 
 
 def _export(network, folder, strategy):

@@ -7,6 +7,7 @@ import tensorflow as tf
 from tensorboard.compat.proto import event_pb2
 from tensorboard.summary.writer.event_file_writer import EventFileWriter
 
+from keras_sphereface.run_summary import LOG_FILE
 from keras_sphereface.tables import StepTable
 from keras_sphereface.trainer import ANGLE_BINS, MEANS
 
@@ -17,7 +18,6 @@ LOG_FIELDS = (
     "learning_rate",
     "images_per_second",
 )
-LOG_FILE = "log.csv"
 
 
 class TrainingLog:
@@ -26,7 +26,7 @@ class TrainingLog:
     def __init__(self, workdir: Path, start_step: int):
         self.table = StepTable(workdir / LOG_FILE, LOG_FIELDS, start_step)
         folder = str(workdir / "tensorboard")
-        if start_step:
+        if list((workdir / "tensorboard").glob("*")):
             _forget_events_after(folder, start_step)
         self.board = tf.summary.create_file_writer(folder)
 

@@ -15,7 +15,7 @@ from tests.conftest import ROOT
 
 # Says who it is, waits for the others, then does what is said for its number: "1:exit:3".
 WORKER = """
-import json, os, sys, time
+import json, os, subprocess, sys, time
 cluster = json.loads(os.environ["TF_CONFIG"])
 index, files = cluster["task"]["index"], f"{sys.argv[1]}.{{}}".format
 with open(files("partial") + str(index), "w") as file:
@@ -31,6 +31,12 @@ for number, do, value in (word.split(":") for word in sys.argv[2:]):
             sys.exit(int(value))
         if do == "signal":
             os.kill(os.getpid(), int(value))
+        if do == "child":  # which has the same output, and stays
+            subprocess.Popen(["sleep", value])
+            continue
+        if do == "file":
+            open(f"{sys.argv[1]}.{value}", "w").close()
+            continue
         time.sleep(float(value))
 """
 
@@ -100,8 +106,27 @@ def test_when_one_dies_all_are_ended_and_it_is_named(program, capfd, death, stat
 
 
 def test_one_that_ends_well_ends_no_other(program, capfd):
-    assert run(program, "1:sleep:1") == 0
+    assert run(program, "1:sleep:1", "1:file:done") == 0
     assert "ended" not in capfd.readouterr().out
+    assert os.path.exists(f"{program[1]}.done")
+
+
+def test_a_death_is_seen_although_a_child_holds_the_output_open(program, capfd):
+    start = time.monotonic()
+    assert run(program, "1:child:100", "1:exit:3", "0:sleep:100") == 3
+    assert time.monotonic() - start < 50
+    assert "Worker 1 failed with exit status 3" in capfd.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_launcher_that_nobody_listens_to_ends_its_workers(program):
+    words = ["tools/launch_local.py", "--", *program, "0:sleep:3", "1:sleep:100", "0:exit:0"]
+    with subprocess.Popen(
+        [sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        process.stdout.close()
+        assert process.wait(60) != 0
+    assert not any(is_running(process_of(program, index)) for index in (0, 1))
 
 
 @pytest.mark.slow

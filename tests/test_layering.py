@@ -11,10 +11,10 @@ from tests.conftest import ROOT
 PACKAGE = "keras_sphereface"
 LEVELS = [
     {"angular", "verification", "config", "version", "compat", "progress", "folders", "pictures"}
-    | {"lists", "order", "names", "parts", "tables", "schedules"},
+    | {"lists", "order", "names", "parts", "schedules"},
     {"images", "preprocessing", "alignment", "lfw", "bins", "logits", "losses", "margins"}
     | {"backbones", "separability", "records", "plotting", "recordio", "parquet", "parallel"}
-    | {"contact_sheet", "measuring", "command_line", "strategies", "launch"},
+    | {"contact_sheet", "measuring", "command_line", "strategies", "launch", "tables"},
     {"heads", "hlo", "augmentation", "archives", "synthetic", "export", "detection", "doubts"}
     | {"exclusions", "plan", "least", "overview", "run_summary", "turns"},
     {"layers", "guard", "pipeline", "sources", "preparation", "preprocessing_layer"}

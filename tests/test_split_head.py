@@ -224,10 +224,14 @@ def test_another_number_of_replicas_reads_the_same_values(results, folders, writ
 @pytest.mark.parametrize(
     ("count", "starts"), [(2, [0, 2, 4, 6, 8, 10, 11]), (4, [0, 2, 3, 5, 6, 8, 9, 10, 11])]
 )
-def test_the_files_of_all_replicas_are_named_by_their_classes(results, folders, count, starts):
-    names = [f"classes-{a:09d}-{b:09d}.npz" for a, b in itertools.pairwise(starts)]
+def test_each_file_holds_the_classes_of_its_name(results, folders, count, starts):
     assert results[count, "saved", str(folders[count])] == {}
-    assert sorted(path.name for path in folders[count].iterdir()) == names
+    paths = sorted(folders[count].iterdir())
+    for path, (start, stop) in zip(paths, itertools.pairwise(starts), strict=True):
+        assert path.name == f"classes-{start:09d}-{stop:09d}.npz"
+        with np.load(path) as arrays:
+            for name, values in process.saved_values().items():
+                np.testing.assert_array_equal(arrays[name], values[..., start:stop])
 
 
 @pytest.fixture
@@ -273,8 +277,6 @@ def test_the_variables_of_another_optimiser_or_head_are_refused(folder, kind, nu
         split.restore(folder)
 
 
-# NumPy leaves a file open whose end it cannot read, and Python says so.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(
     ("damage", "error"),
     [
@@ -295,7 +297,6 @@ def test_a_damaged_file_is_an_error_that_checkpoints_know(folder, split, damage,
         split.restore(folder)
 
 
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 10**6), change=st.integers(1, 255))
 def test_a_changed_byte_gives_an_error_or_the_same_values(folder, split, place, change):
@@ -306,8 +307,7 @@ def test_a_changed_byte_gives_an_error_or_the_same_values(folder, split, place, 
     path.write_bytes(changed)
     try:
         split.restore(folder)
-    # The second is what zipfile says where an archive asks for what it cannot do.
-    except (*DAMAGE, RuntimeError):
+    except DAMAGE:
         return
     finally:
         path.write_bytes(whole)

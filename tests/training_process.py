@@ -12,6 +12,32 @@ from keras_sphereface import checkpoints, training
 from keras_sphereface.config import TrainConfig
 
 
+def penalised(input_shape, embedding_size, seed):
+    """A network whose loss depends on what its layers give."""
+    return keras.Sequential(
+        [
+            keras.Input(input_shape),
+            keras.layers.AveragePooling2D(16),
+            keras.layers.Flatten(),
+            keras.layers.Dense(
+                embedding_size,
+                activity_regularizer=keras.regularizers.L2(0.5),
+                kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
+            ),
+        ]
+    )
+
+
+class StopAfter(keras.callbacks.Callback):
+    def __init__(self, step):
+        super().__init__()
+        self.step = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if batch + 1 == self.step:
+            self.model.stop_training = True
+
+
 class KillAfter(keras.callbacks.Callback):
     def __init__(self, step):
         super().__init__()
@@ -34,14 +60,16 @@ def kill_before_in_place(step):
     checkpoints.put_in_place = put_or_die
 
 
-def main(devices, kill_after, kill_in_checkpoint, settings):
+def main(devices, stop_after, kill_after, kill_in_checkpoint, settings):
     tf.config.set_logical_device_configuration(
         tf.config.list_physical_devices("CPU")[0],
         [tf.config.LogicalDeviceConfiguration()] * devices,
     )
     if kill_in_checkpoint:
         kill_before_in_place(kill_in_checkpoint)
-    training.train(TrainConfig(**settings), callbacks=[KillAfter(kill_after)])
+    training.train(
+        TrainConfig(**settings), callbacks=[StopAfter(stop_after), KillAfter(kill_after)]
+    )
 
 
 if __name__ == "__main__":
