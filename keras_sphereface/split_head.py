@@ -109,8 +109,8 @@ class SplitHead:
 
     def local_blocks(self) -> Iterator[tuple[int, int, dict[str, tf.Variable]]]:
         """Of each block that this process holds: its classes (start, stop) and its variables."""
-        numbers = self.strategy.run(
-            lambda: tf.distribute.get_replica_context().replica_id_in_sync_group
+        numbers = self.strategy.experimental_distribute_values_from_function(
+            lambda context: tf.constant(context.replica_id_in_sync_group)
         )
         of = self.strategy.experimental_local_results
         for place, index in enumerate(of(numbers)):

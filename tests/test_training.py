@@ -1,4 +1,4 @@
-"""Training on records: it learns, logs, resumes exactly, and equals itself on two devices."""
+"""Training on records: it learns, logs, and resumes exactly."""
 
 import json
 import shutil
