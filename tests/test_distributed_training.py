@@ -9,12 +9,12 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-import tensorflow as tf
 
 from keras_sphereface.compat import KERAS_3
 from keras_sphereface.launch import worker_environments
 from keras_sphereface.training_log import LOG_FIELDS
 from tests.conftest import ROOT
+from tests.small_training import state
 
 # Epochs of 30 pictures end inside batches of 8, and the shards are uneven too.
 SETTINGS = {
@@ -93,20 +93,8 @@ def run(records, workdir, devices=1, **settings):
         return finish(process)
 
 
-def state(workdir, step=50):
-    """Everything that a checkpoint holds, by name: weights, optimiser, averages, counters."""
-    folder = workdir / "checkpoints" / f"step-{step:08d}"
-    reader = tf.train.load_checkpoint(str(folder / "weights"))
-    names = [name for name in reader.get_variable_to_shape_map() if name.endswith("VALUE")]
-    found = {name: reader.get_tensor(name) for name in names}
-    parts = [np.load(path) for path in sorted(folder.glob("classes-*.npz"))]
-    for name in parts[0].files if parts else []:
-        found[name] = np.concatenate([part[name] for part in parts], axis=-1)
-    return found
-
-
 def assert_same_state(workdir, other, tolerance):
-    one, two = state(workdir), state(other)
+    one, two = state(workdir, 50), state(other, 50)
     assert set(one) == set(two)
     assert len(one) >= 10
     for name, value in one.items():

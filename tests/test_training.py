@@ -14,22 +14,7 @@ from keras_sphereface.command_line import read_config
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.family import HEADS
 from keras_sphereface.training_log import LOG_FIELDS
-
-SMALL = {
-    "backbone": "sphereface4",
-    "width": 0.1,
-    "embedding_size": 16,
-    "batch_size": 6,
-    "total_steps": 6,
-    "log_steps": 2,
-    "checkpoint_steps": 2,
-    "learning_rate": 0.01,
-    "shift": 2.0,
-}
-
-
-def config(folder, workdir, **settings):
-    return TrainConfig(data=str(folder), workdir=str(workdir), **{**SMALL, **settings})
+from tests.small_training import SMALL, small_config
 
 
 def checkpoints(workdir):
@@ -44,7 +29,7 @@ def weights(workdir):
 
 
 def test_train_leaves_export_checkpoints_log_and_settings(records_folder, tmp_path):
-    export = training.train(config(records_folder, tmp_path))
+    export = training.train(small_config(records_folder, tmp_path))
     assert export == tmp_path / "export"
     assert weights(tmp_path).shape == (2, 16)
     log = pd.read_csv(tmp_path / "log.csv")
@@ -55,7 +40,9 @@ def test_train_leaves_export_checkpoints_log_and_settings(records_folder, tmp_pa
     assert log["annealing_lambda"].iloc[-1] == pytest.approx(expected, rel=1e-4)
     assert log["learning_rate"].tolist() == pytest.approx([1e-2, 1e-3, 1e-4])
     assert log["target_angle"].between(45, 135).all()
-    assert read_config(TrainConfig, tmp_path / "config.yaml") == config(records_folder, tmp_path)
+    assert read_config(TrainConfig, tmp_path / "config.yaml") == small_config(
+        records_folder, tmp_path
+    )
     assert list((tmp_path / "tensorboard").glob("events*"))
     assert checkpoints(tmp_path) == ["step-00000004", "step-00000006"]
 
@@ -65,7 +52,7 @@ def test_train_leaves_export_checkpoints_log_and_settings(records_folder, tmp_pa
 def test_loss_falls_and_accuracy_rises(records_folder, tmp_path, head):
     settings = {"width": 0.2, "optimizer": "adam", "learning_rate": 1e-3, "log_steps": 20}
     training.train(
-        config(records_folder, tmp_path, head=head, total_steps=80, batch_size=15, **settings)
+        small_config(records_folder, tmp_path, head=head, total_steps=80, batch_size=15, **settings)
     )
     log = pd.read_csv(tmp_path / "log.csv")
     assert log["loss"].iloc[-1] < 0.5 * log["loss"].iloc[0]
@@ -75,7 +62,7 @@ def test_loss_falls_and_accuracy_rises(records_folder, tmp_path, head):
 
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_is_trained(records_folder, tmp_path, head):
-    training.train(config(records_folder, tmp_path, head=head, chunk_size=3, sample_rate=0.9))
+    training.train(small_config(records_folder, tmp_path, head=head, chunk_size=3, sample_rate=0.9))
     log = pd.read_csv(tmp_path / "log.csv")
     assert np.isfinite(log["loss"]).all()
     assert log["target_angle"].between(0, 180).all()
@@ -93,7 +80,7 @@ def test_settings_of_the_head_reach_it():
 
 
 def test_a_warm_start_is_seen_in_the_log(records_folder, tmp_path):
-    training.train(config(records_folder, tmp_path, warm_start=2))
+    training.train(small_config(records_folder, tmp_path, warm_start=2))
     lambdas = pd.read_csv(tmp_path / "log.csv")["annealing_lambda"]
     assert np.isposinf(lambdas[0])
     expected = np.mean([1000 / (1 + 0.12 * step) for step in (1, 2)])
@@ -114,7 +101,7 @@ def test_a_run_that_learns_nothing_says_so(records_folder, tmp_path, capfd):
             ]
         )
 
-    training.train(config(records_folder, tmp_path, **settings), zeros)
+    training.train(small_config(records_folder, tmp_path, **settings), zeros)
     error = capfd.readouterr().err
     assert error.count("stayed at ln C = 1.61 for 200 steps") == 1
 
@@ -126,11 +113,11 @@ class Interrupt(keras.callbacks.Callback):
 
 
 def test_a_continued_run_equals_an_uninterrupted_one(records_folder, tmp_path):
-    training.train(config(records_folder, tmp_path / "whole"))
+    training.train(small_config(records_folder, tmp_path / "whole"))
     with pytest.raises(KeyboardInterrupt):
-        training.train(config(records_folder, tmp_path / "stopped"), callbacks=[Interrupt()])
+        training.train(small_config(records_folder, tmp_path / "stopped"), callbacks=[Interrupt()])
     assert not (tmp_path / "stopped" / "export").exists()
-    training.train(config(records_folder, tmp_path / "stopped"))
+    training.train(small_config(records_folder, tmp_path / "stopped"))
     np.testing.assert_array_equal(weights(tmp_path / "stopped"), weights(tmp_path / "whole"))
     logs = [pd.read_csv(tmp_path / name / "log.csv") for name in ("whole", "stopped")]
     same = [name for name in LOG_FIELDS if name != "images_per_second"]
@@ -138,21 +125,21 @@ def test_a_continued_run_equals_an_uninterrupted_one(records_folder, tmp_path):
 
 
 def test_a_finished_run_is_exported_again_and_not_trained_on(records_folder, tmp_path):
-    training.train(config(records_folder, tmp_path))
+    training.train(small_config(records_folder, tmp_path))
     before = weights(tmp_path)
-    training.train(config(records_folder, tmp_path))
+    training.train(small_config(records_folder, tmp_path))
     np.testing.assert_array_equal(weights(tmp_path), before)
 
 
 def test_a_workdir_of_other_settings_is_refused(records_folder, tmp_path):
-    training.train(config(records_folder, tmp_path))
+    training.train(small_config(records_folder, tmp_path))
     with pytest.raises(ValueError, match="Received: m: None before, 3 now"):
-        training.train(config(records_folder, tmp_path, m=3))
+        training.train(small_config(records_folder, tmp_path, m=3))
 
 
 def test_the_same_seed_gives_the_same_network_and_another_seed_another(records_folder, tmp_path):
     for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        training.train(config(records_folder, tmp_path / name, total_steps=2, seed=seed))
+        training.train(small_config(records_folder, tmp_path / name, total_steps=2, seed=seed))
     np.testing.assert_array_equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
     assert np.any(weights(tmp_path / "a") != weights(tmp_path / "c"))
 
@@ -170,7 +157,7 @@ def test_a_network_of_the_users_own_is_trained(records_folder, tmp_path):
             ]
         )
 
-    training.train(config(records_folder, tmp_path), backbone)
+    training.train(small_config(records_folder, tmp_path), backbone)
     assert weights(tmp_path).shape == (2, 16)
 
 
@@ -190,19 +177,19 @@ def test_regularisers_of_a_network_of_the_users_own_count(records_folder, tmp_pa
         return build
 
     for name, strength in (("a", 0.0), ("b", 1.0)):
-        training.train(config(records_folder, tmp_path / name), backbone(strength))
+        training.train(small_config(records_folder, tmp_path / name), backbone(strength))
     assert np.abs(weights(tmp_path / "b")).max() < 0.99 * np.abs(weights(tmp_path / "a")).max()
 
 
 def test_moved_records_continue_and_other_records_do_not(records_folder, tmp_path):
     shutil.copytree(records_folder, tmp_path / "moved")
-    training.train(config(records_folder, tmp_path / "run"))
-    training.train(config(tmp_path / "moved", tmp_path / "run"))
+    training.train(small_config(records_folder, tmp_path / "run"))
+    training.train(small_config(tmp_path / "moved", tmp_path / "run"))
     info = json.loads((tmp_path / "moved" / "dataset.json").read_text())
     info["shards"][0]["sha256"] = "0" * 64
     (tmp_path / "moved" / "dataset.json").write_text(json.dumps(info))
     with pytest.raises(ValueError, match="data_checksum"):
-        training.train(config(tmp_path / "moved", tmp_path / "run"))
+        training.train(small_config(tmp_path / "moved", tmp_path / "run"))
 
 
 @pytest.mark.parametrize(
@@ -228,24 +215,24 @@ def test_moved_records_continue_and_other_records_do_not(records_folder, tmp_pat
 )
 def test_bad_settings_are_refused(records_folder, tmp_path, settings, message):
     with pytest.raises(ValueError, match=message):
-        training.train(config(records_folder, tmp_path, **settings))
+        training.train(small_config(records_folder, tmp_path, **settings))
     # Nothing of it stands in the way of the next try.
-    training.train(config(records_folder, tmp_path, total_steps=1))
+    training.train(small_config(records_folder, tmp_path, total_steps=1))
 
 
 def test_divergence_ends_the_run_and_says_what_helps(records_folder, tmp_path):
     with pytest.raises(FloatingPointError, match="A lower learning rate"):
-        training.train(config(records_folder, tmp_path, learning_rate=1e9))
+        training.train(small_config(records_folder, tmp_path, learning_rate=1e9))
     assert not (tmp_path / "export").exists()
 
 
 def test_a_diverged_run_leaves_no_checkpoint_to_continue_from(records_folder, tmp_path):
     settings = {"learning_rate": 1e9, "log_steps": 6, "checkpoint_steps": 4}
     with pytest.raises(FloatingPointError, match="at step 4"):
-        training.train(config(records_folder, tmp_path, **settings))
+        training.train(small_config(records_folder, tmp_path, **settings))
     assert checkpoints(tmp_path) == ["step-00000000"]
     # It stands in nobody's way.
-    training.train(config(records_folder, tmp_path, total_steps=1))
+    training.train(small_config(records_folder, tmp_path, total_steps=1))
 
 
 def test_epochs_count_passes_over_the_data():

@@ -20,54 +20,20 @@ from keras_sphereface.command_line import parse_config, read_config
 from keras_sphereface.config import EvaluateConfig, TrainConfig
 from keras_sphereface.strategies import make_strategy
 from keras_sphereface.version import __version__
-
-# 30 pictures of 5 people: an epoch is 5 steps.
-SMALL = {
-    "embedding_size": 16,
-    "batch_size": 6,
-    "total_steps": 6,
-    "log_steps": 2,
-    "checkpoint_steps": 2,
-    "learning_rate": 0.01,
-    "shift": 2.0,
-}
-
-
-def config(folder, workdir, **settings):
-    return TrainConfig(data=str(folder), workdir=str(workdir), **{**SMALL, **settings})
+from tests.small_training import checkpoint, one_layer, small_config, state
 
 
 def network(input_shape, embedding_size, seed):
-    """One layer, which compiles fast and whose weights have no biases."""
-    return keras.Sequential(
-        [
-            keras.Input(input_shape),
-            keras.layers.AveragePooling2D(16),
-            keras.layers.Flatten(),
-            keras.layers.Dense(
-                embedding_size,
-                use_bias=False,
-                kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
-                kernel_regularizer=keras.regularizers.L2(0.01),
-            ),
-        ]
+    """Its weights have no biases."""
+    regularizer = keras.regularizers.L2(0.01)
+    return one_layer(
+        input_shape, embedding_size, seed, use_bias=False, kernel_regularizer=regularizer
     )
 
 
 def train(folder, workdir, callbacks=(), **settings):
-    training.train(config(folder, workdir, **settings), network, callbacks)
+    training.train(small_config(folder, workdir, **settings), network, callbacks)
     return workdir
-
-
-def state(workdir, step):
-    """What a checkpoint holds, by name."""
-    reader = tf.train.load_checkpoint(str(checkpoint(workdir, step) / "weights"))
-    names = [name for name in reader.get_variable_to_shape_map() if name.endswith("VALUE")]
-    return {name: reader.get_tensor(name) for name in names}
-
-
-def checkpoint(workdir, step):
-    return workdir / "checkpoints" / f"step-{step:08d}"
 
 
 def trained(workdir, step):
@@ -241,7 +207,7 @@ class LastDtype(keras.callbacks.Callback):
 def test_mixed_precision_keeps_weights_and_embeddings_in_float32(records_folder, tmp_path):
     dtype = LastDtype()
     settings = {"backbone": "sphereface4", "width": 0.1, "precision": "mixed_bfloat16"}
-    training.train(config(records_folder, tmp_path, **settings), callbacks=[dtype])
+    training.train(small_config(records_folder, tmp_path, **settings), callbacks=[dtype])
     assert dtype.found == "bfloat16"
     kinds = {value.dtype.name for value in state(tmp_path, 6).values()}
     assert kinds <= {"float32", "float64", "int64"}  # the log is summed in float64
@@ -263,7 +229,7 @@ def test_a_network_in_float64_gives_embeddings_in_float32(records_folder, tmp_pa
 def test_compilation_with_xla_changes_nothing(records_folder, tmp_path):
     settings = {"backbone": "sphereface4", "width": 0.1, "accumulate_steps": 2}
     for name, jit in (("plain", False), ("jit", True)):
-        training.train(config(records_folder, tmp_path / name, jit=jit, **settings))
+        training.train(small_config(records_folder, tmp_path / name, jit=jit, **settings))
     one, two = (state(tmp_path / name, 6) for name in ("plain", "jit"))
     for found in (one, two):
         # Sums over many samples, of angles say, and no weights.
@@ -482,7 +448,7 @@ def test_a_run_says_how_to_evaluate_and_to_repeat_it(records_folder, tmp_path, c
     assert said[-1] == f"evaluate it with: {shlex.join(evaluate)}"
     assert repeat[:2] == ["python", "examples/train_casia.py"]
     settings["backbone"] = f"{__name__}:{network.__name__}"
-    expected = config(records_folder, tmp_path / "a run", **settings)
+    expected = small_config(records_folder, tmp_path / "a run", **settings)
     assert parse_config(TrainConfig, repeat[2:]) == expected
 
 

@@ -10,22 +10,13 @@ import tensorflow as tf
 
 from keras_sphereface import checkpoints, training
 from keras_sphereface.config import TrainConfig
+from tests.small_training import one_layer
 
 
 def penalised(input_shape, embedding_size, seed):
-    """A network whose loss depends on what its layers give."""
-    return keras.Sequential(
-        [
-            keras.Input(input_shape),
-            keras.layers.AveragePooling2D(16),
-            keras.layers.Flatten(),
-            keras.layers.Dense(
-                embedding_size,
-                activity_regularizer=keras.regularizers.L2(0.5),
-                kernel_initializer=keras.initializers.GlorotUniform(seed=seed),
-            ),
-        ]
-    )
+    """A network whose loss depends on what its layer gives."""
+    penalty = keras.regularizers.L2(0.5)
+    return one_layer(input_shape, embedding_size, seed, activity_regularizer=penalty)
 
 
 class StopAfter(keras.callbacks.Callback):
