@@ -35,7 +35,7 @@ demo: install
 	@echo
 	@echo "The results lie in $(DEMO):"
 	@echo "  training/export                SavedModel"
-	@echo "  training/log.csv, tensorboard  what happened in training"
+	@echo "  training/summary.md            what happened in training, with curves.png"
 	@echo "  evaluation/metrics.json        verification of people never trained on"
 	@echo "  evaluation/roc.png, similarities.png"
 	@echo "  spheres/spheres_2d.png, spheres_3d.png, spheres.csv"
