@@ -1,7 +1,6 @@
 """Verification of pairs while a network is trained: `PairVerification`."""
 
 import contextlib
-import hashlib
 import os
 import time
 import warnings
@@ -126,7 +125,7 @@ class PairVerification(keras.callbacks.Callback):
         # Each worker embeds rows of its own list.
         agree(
             self.backbone.distribute_strategy,
-            int(hashlib.sha256("\n".join(pixels).encode()).hexdigest()[:15], 16),
+            "\n".join(pixels),
             f"The checksum of the names of the faces that are there, here {len(pixels)},",
         )
         self.pixels = pixels

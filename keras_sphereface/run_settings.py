@@ -95,11 +95,10 @@ def data_checksum(info: records.DatasetInfo) -> str:
     return hashlib.sha256(joined.encode()).hexdigest()
 
 
-def fingerprint(config: TrainConfig, info: records.DatasetInfo) -> int:
-    """A number below 2^60 for settings, but for paths, and records; others have another."""
+def fingerprint(config: TrainConfig, info: records.DatasetInfo) -> str:
+    """A text for settings, but for paths, and records; others have another."""
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in PATHS}
-    text = json.dumps([settings, data_checksum(info)], sort_keys=True)
-    return int(hashlib.sha256(text.encode()).hexdigest()[:15], 16)
+    return json.dumps([settings, data_checksum(info)], sort_keys=True)
 
 
 def save_settings(

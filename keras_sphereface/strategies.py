@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import re
@@ -107,13 +108,15 @@ def _teller(strategy):
     return tell
 
 
-def agree(strategy: tf.distribute.Strategy, number: int, what: str) -> None:
-    """Make sure that all workers come with the same number.
+def agree(strategy: tf.distribute.Strategy, value: int | str, what: str) -> None:
+    """Make sure that all workers come with the same number, or with the same text.
 
     Raises:
-        ValueError: if they do not; `what` says what the number is.
+        ValueError: if they do not; `what` says what the number, or the checksum of the text, is.
     """
-    numbers = told_by_all(strategy, number)
+    if isinstance(value, str):
+        value = int(hashlib.sha256(value.encode()).hexdigest()[:15], 16)
+    numbers = told_by_all(strategy, value)
     if len(set(numbers)) > 1:
         raise ValueError(f"{what} differs between the workers. Received: {numbers}")
 

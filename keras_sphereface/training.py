@@ -131,17 +131,18 @@ def _train(config, strategy, backbone, callbacks):
     with trainer.averaged() as network:
         folder = _export(network, workdir / "export", strategy)
     if chief:
+        evaluate = evaluate_command(config, folder)
         path = run_summary.write_summary(
             workdir,
             overview=facts,
             export=folder,
-            evaluate_command=evaluate_command(config, folder),
+            evaluate_command=evaluate,
             repeat_command=repeat_command(workdir),
             seed=config.seed,
             data_checksum=data_checksum(info),
         )
         print(f"summary in {path}", flush=True)
-        print(f"evaluate it with: {shlex.join(evaluate_command(config, folder))}", flush=True)
+        print(f"evaluate it with: {shlex.join(evaluate)}", flush=True)
     return folder
 
 

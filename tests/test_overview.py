@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_sphereface import angular, backbones, overview, strategies, trainer
 from keras_sphereface.config import TrainConfig
-from keras_sphereface.measuring import in_new_process
+from keras_sphereface.measuring import held_memory, in_new_process
 
 MB = 1_000_000
 FACTS = overview.RunFacts(
@@ -125,11 +125,6 @@ def test_the_memory_of_a_head_is_that_of_one_block_of_logits():
 def grown_by_training(name: str, batch_size: int, num_classes: int) -> tuple[int, int]:
     """The bytes by which this process grows in training, at its peak, and the estimate."""
 
-    def held(name):
-        with open("/proc/self/status", encoding="ascii") as file:
-            values = dict(line.split(":", 1) for line in file)
-        return 1024 * int(values[name].split()[0])
-
     def prepare(width, batch_size, image_size, num_classes):
         config = TrainConfig(backbone=name, width=width, batch_size=batch_size)
         info = Info(image_size, num_classes)
@@ -142,11 +137,11 @@ def grown_by_training(name: str, batch_size: int, num_classes: int) -> tuple[int
     _, step = prepare(0.02, 2, (16, 16), 10)
     step()
     gc.collect()
-    before = held("VmRSS")
+    before, _ = held_memory()
     trained, step = prepare(1.0, batch_size, (112, 96), num_classes)
     for _ in range(3):
         step()
-    grown = held("VmHWM") - before
+    grown = held_memory()[1] - before
     network = overview.memory_of_network(trained.backbone, batch_size, slots=1)
     head = overview.memory_of_head(num_classes, 512, batch_size, 1, trained.head.block_sizes()[0])
     return grown, network.total + head.total
