@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from keras_sphereface import alignment, bins, images, lfw, lists, plotting, verification
+from keras_sphereface import alignment, bins, images, lfw, lists, score_plots, verification
 from keras_sphereface.config import EvaluateConfig
 from keras_sphereface.progress import progress_bar
 
@@ -303,10 +303,10 @@ def _missing_metrics(results, complete, missing):
 def save_figures(out: Path, curve, scores, is_same, threshold) -> None:
     """roc.png and similarities.png."""
     for name, draw in (
-        ("roc.png", lambda axes: plotting.plot_roc(axes, curve)),
+        ("roc.png", lambda axes: score_plots.plot_roc(axes, {"all pairs": curve})),
         (
             "similarities.png",
-            lambda axes: plotting.plot_similarity_histogram(axes, scores, is_same, threshold),
+            lambda axes: score_plots.plot_similarity_histogram(axes, scores, is_same, threshold),
         ),
     ):
         figure = Figure(figsize=(6.4, 4.8), layout="constrained")

@@ -15,6 +15,7 @@ class Pairs(NamedTuple):
     second: list[str]
     is_same: np.ndarray  # (P,) bool
     folds: np.ndarray  # (P,) int, counted from 1 as LFW does
+    lines: np.ndarray | None = None  # (P,) int, where each stands in its file, from 1
 
     def select(self, chosen: np.ndarray) -> "Pairs":
         """The pairs where the boolean array `chosen` (P,) is true."""
@@ -23,6 +24,7 @@ class Pairs(NamedTuple):
             [key for key, keep in zip(self.second, chosen, strict=True) if keep],
             self.is_same[chosen],
             self.folds[chosen],
+            None if self.lines is None else self.lines[chosen],
         )
 
     def in_folds(self, folds: Iterable[int]) -> "Pairs":
@@ -37,6 +39,10 @@ class Pairs(NamedTuple):
                 f"Folds must be among {sorted(there)}. Received: {sorted(wanted - there)}"
             )
         return self.select(np.isin(self.folds, sorted(wanted or there)))
+
+    def keys(self) -> list[str]:
+        """The keys of all pictures, each once, sorted."""
+        return sorted({*self.first, *self.second})
 
     def people(self) -> set[str]:
         """The names of everyone in a pair."""
@@ -83,7 +89,8 @@ def read_pairs(path: str | os.PathLike) -> Pairs:
         folds.append(fold + 1)
     if any(line.strip() for line in lines[1 + len(first) :]):
         fail(2 + len(first), f"the end of the file after {len(first)} pairs")
-    return Pairs(first, second, np.array(is_same), np.array(folds))
+    lines_of = np.arange(2, 2 + len(first))
+    return Pairs(first, second, np.array(is_same), np.array(folds), lines_of)
 
 
 def write_pairs(path: str | os.PathLike, pairs: Pairs) -> None:

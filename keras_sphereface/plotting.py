@@ -12,36 +12,6 @@ from keras_sphereface import verification
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
 
 
-def plot_roc(axes: Axes, curve: verification.Roc, label: str | None = None) -> Axes:
-    """True accept rate over false accept rate, the latter on a log scale."""
-    smallest = curve.far[curve.far > 0].min()
-    axes.plot(np.maximum(curve.far, smallest / 2), curve.tar, drawstyle="steps-post", label=label)
-    axes.set_xscale("log")
-    axes.set(xlim=(smallest / 2, 1), ylim=(0, 1.01))
-    axes.set(xlabel="false accept rate", ylabel="true accept rate", title="ROC")
-    axes.grid(alpha=0.3)
-    if label:
-        axes.legend(loc="lower right")
-    return axes
-
-
-def plot_similarity_histogram(
-    axes: Axes, scores: np.ndarray, is_same: np.ndarray, threshold: float | None = None
-) -> Axes:
-    """How the cosines (P,) of matched and mismatched pairs are spread."""
-    bins = np.linspace(min(scores.min(), -0.2), 1.0, 61)
-    for chosen, label, colour in (
-        (~is_same, "different people", COLOURS[1]),
-        (is_same, "same person", COLOURS[0]),
-    ):
-        axes.hist(scores[chosen], bins.tolist(), alpha=0.65, label=label, color=colour)
-    if threshold is not None:
-        axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.3f}")
-    axes.set(xlabel="cosine", ylabel="pairs", title="Similarity of pairs")
-    axes.legend()
-    return axes
-
-
 def plot_circle(
     axes: Axes, embeddings: np.ndarray, labels: np.ndarray, kernel: np.ndarray, title: str = ""
 ) -> Axes:

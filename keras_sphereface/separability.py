@@ -10,44 +10,114 @@ import numpy as np
 
 from keras_sphereface.verification import normalize_rows
 
+BLOCK = 256  # rows of the matrix of all angles that are held at once
+
 
 class ClassAngles(NamedTuple):
-    """Angles in degrees."""
+    """Angles in degrees between the samples of C classes."""
 
+    classes: np.ndarray  # (C,) their labels
     mean_intra: float  # mean over samples of the angle to the class's mean direction
-    largest_intra: float  # between two samples of one class
-    smallest_inter: float  # between two samples of two classes
+    largest_intra_of: np.ndarray  # (C,) between two of its samples; nan where it has one only
+    smallest_inter_of: np.ndarray  # (C,) between one of its samples and another class's
+    intra_counts: np.ndarray  # (180,) pairs within classes, by whole degrees: 0 to 1, ...
+    inter_counts: np.ndarray  # (180,) pairs between classes
+
+    @property
+    def largest_intra(self) -> float:
+        """Between two samples of one class, of all classes."""
+        return float(np.nanmax(self.largest_intra_of))
+
+    @property
+    def smallest_inter(self) -> float:
+        """Between two samples of two classes."""
+        return float(self.smallest_inter_of.min())
 
     @property
     def criterion_holds(self) -> bool:
         """Whether the largest intra-class angle is below the smallest inter-class angle."""
         return self.largest_intra < self.smallest_inter
 
+    @property
+    def share_of_classes(self) -> float:
+        """Of the classes with two samples or more, the part whose own two angles fulfil it."""
+        several = np.isfinite(self.largest_intra_of)
+        return float(np.mean(self.largest_intra_of[several] < self.smallest_inter_of[several]))
+
 
 def class_angles(embeddings: np.ndarray, labels: np.ndarray) -> ClassAngles:
     """Intra-class and inter-class angles of embeddings (N, D) with labels (N,).
-
-    All N x N angles are held at once.
 
     Raises:
         ValueError: if there is one class only, or no class with two samples.
     """
     unit = normalize_rows(np.asarray(embeddings, np.float64))
-    labels = np.asarray(labels)
-    same = labels[:, None] == labels[None]
-    if same.all() or same.sum() == len(labels):
+    classes, index, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    if len(classes) < 2 or sizes.max() < 2:
         raise ValueError(
             "At least two classes, one of them with two samples, are needed. "
-            f"Received: {len(labels)} samples of {len(np.unique(labels))} classes"
+            f"Received: {len(index)} samples of {len(classes)} classes"
         )
-    cosines = unit @ unit.T
-    means = np.stack([unit[labels == label].mean(0) for label in np.unique(labels)])
-    own_mean = normalize_rows(means)[np.searchsorted(np.unique(labels), labels)]
+    means = np.zeros((len(classes), unit.shape[1]))
+    np.add.at(means, index, unit)
+    own_mean = normalize_rows(means)[index]
+    nearest, farthest = np.empty(len(unit)), np.empty(len(unit))  # cosines
+    counts = np.zeros((2, 180), np.int64)
+    for start in range(0, len(unit), BLOCK):
+        rows = slice(start, start + BLOCK)
+        cosines = unit[rows] @ unit.T
+        same = index[rows, None] == index
+        nearest[rows] = np.where(same, -np.inf, cosines).max(axis=1)
+        # The angle of a sample to itself is no pair.
+        same[np.arange(len(same)), np.arange(start, start + len(same))] = False
+        farthest[rows] = np.where(same, cosines, np.inf).min(axis=1)
+        # Each pair once: from the sample that comes first.
+        later = np.arange(len(unit)) > np.arange(start, start + len(same))[:, None]
+        degrees = np.minimum(_degrees(cosines[later]).astype(np.int64), 179)
+        counts += [np.bincount(degrees[chosen], minlength=180) for chosen in _sides(same[later])]
+    smallest_inter, largest_intra = np.full(len(classes), -np.inf), np.full(len(classes), np.inf)
+    np.maximum.at(smallest_inter, index, nearest)
+    np.minimum.at(largest_intra, index, farthest)
     return ClassAngles(
-        mean_intra=float(_degrees(np.sum(unit * own_mean, axis=1)).mean()),
-        largest_intra=float(_degrees(cosines[same].min())),
-        smallest_inter=float(_degrees(cosines[~same].max())),
+        classes=classes,
+        mean_intra=float(_degrees(np.einsum("nd,nd->n", unit, own_mean)).mean()),
+        largest_intra_of=np.where(sizes > 1, _degrees(largest_intra), np.nan),
+        smallest_inter_of=_degrees(smallest_inter),
+        intra_counts=counts[0],
+        inter_counts=counts[1],
     )
+
+
+class PairAngles(NamedTuple):
+    """Angles in degrees of pairs, where nothing is known of who is on the pictures beside that."""
+
+    largest_intra: float  # of a matched pair
+    smallest_inter: float  # of a mismatched one
+    intra_counts: np.ndarray  # (180,) by whole degrees
+    inter_counts: np.ndarray  # (180,)
+
+    @property
+    def criterion_holds(self) -> bool:
+        return self.largest_intra < self.smallest_inter
+
+
+def pair_angles(embeddings: np.ndarray, pairs: np.ndarray, is_same: np.ndarray) -> PairAngles:
+    """The angles of pairs (P, 2) of rows of embeddings (N, D); is_same (P,) has both kinds."""
+    unit = normalize_rows(np.asarray(embeddings, np.float64))
+    degrees = np.empty(len(pairs))
+    for start in range(0, len(pairs), BLOCK):
+        rows = slice(start, start + BLOCK)
+        first, second = unit[pairs[rows, 0]], unit[pairs[rows, 1]]
+        degrees[rows] = _degrees(np.einsum("pd,pd->p", first, second))
+    bins = np.minimum(degrees.astype(np.int64), 179)
+    intra, inter = (np.bincount(bins[side], minlength=180) for side in _sides(is_same))
+    return PairAngles(
+        float(degrees[is_same].max()), float(degrees[~is_same].min()), intra, inter
+    )
+
+
+def _sides(chosen):
+    return chosen, ~chosen
 
 
 def _degrees(cosines):

@@ -1,0 +1,107 @@
+"""Lists of pairs in any form that the field uses: LFW's, and a line for each pair."""
+
+import os
+import re
+
+import numpy as np
+
+from keras_sphereface import lfw, lists
+
+NUM_PARTS = 10  # folds of a list that names none
+_HEADER = ["first", "second", "is_same", "fold"]
+_FORM = (
+    "`first second 0` or `first second 1`, and maybe a fold from 1, separated by tabs, commas or "
+    "spaces"
+)
+
+
+def read(path: str | os.PathLike) -> lfw.Pairs:
+    """Read LFW's pairs.txt, or a list with a line `first second is_same [fold]` for each pair.
+
+    In a list, `first` and `second` name pictures, templates of pictures, or folders of them;
+    `is_same` is 1 or 0, as in IJB's lists of template pairs. Tabs, commas or spaces separate;
+    names with spaces need one of the others. A first line `first second is_same fold` may name
+    the columns. Without folds the matched pairs and the mismatched ones are each cut into ten
+    parts, in their order.
+
+    Raises:
+        ValueError: naming file and line, if the file has another form, or a fold is empty or has
+            one kind of pairs only.
+    """
+    head = next(lists.numbered_lines(path), (1, ""))[1]
+    pairs = _read_list(path) if _is_list(_fields(head)) else lfw.read_pairs(path)
+    _check_folds(path, pairs)
+    return pairs
+
+
+def _is_list(fields):
+    # `Ann 1 3`, without a header above, is an entry of LFW; `1 3 0` one of IJB.
+    names = fields[:2]
+    looks_like_lfw = names[-1:] and names[-1].isdigit() and not names[0].isdigit()
+    return len(fields) > 2 and not looks_like_lfw
+
+
+def _fields(line):
+    for separator in "\t,":
+        if separator in line:
+            return [field.strip() for field in line.split(separator)]
+    return line.split()
+
+
+def _read_list(path):
+    first, second, is_same, folds, lines = [], [], [], [], []
+    width = 0
+    for number, line in lists.numbered_lines(path):
+        fields = _fields(line)
+        if not width:
+            width = len(fields)
+            if fields == _HEADER[:width]:
+                continue
+        one, other, same, *fold = [*fields, *[""] * (3 - len(fields))]
+        if not (one and other and same in ("0", "1") and len(fold) <= 1 and _are_folds(fold)):
+            raise ValueError(f"{path}, line {number}: expected {_FORM}. Received: {line!r}")
+        if len(fields) != width:
+            raise ValueError(
+                f"{path}, line {number}: expected {width} fields, as in the first line. "
+                f"Received: {line!r}"
+            )
+        first.append(one.replace("\\", "/"))
+        second.append(other.replace("\\", "/"))
+        is_same.append(same == "1")
+        folds += map(int, fold)
+        lines.append(number)
+    matched = np.array(is_same, bool)
+    parts = np.array(folds) if folds else _parts(matched)
+    return lfw.Pairs(first, second, matched, parts, np.array(lines))
+
+
+def _are_folds(fields):
+    return all(re.fullmatch("[1-9][0-9]{0,8}", field) for field in fields)
+
+
+def _parts(is_same):
+    """(P,) folds 1 to 10, in which either kind of pairs is spread alike."""
+    folds = np.empty(len(is_same), np.int64)
+    for side in (is_same, ~is_same):
+        count = int(side.sum())
+        folds[side] = np.arange(count) * NUM_PARTS // max(count, 1) + 1
+    return folds
+
+
+def _check_folds(path, pairs):
+    if not len(pairs.first):
+        raise ValueError(f"{path}, line 1: expected pairs. Received: none")
+    for fold in range(1, int(pairs.folds.max()) + 1):
+        inside = pairs.folds == fold
+        if len(kinds := np.unique(pairs.is_same[inside])) == 2:
+            continue
+        if not inside.any():
+            line = pairs.lines[np.argmax(pairs.folds > fold)]
+            received = "none"
+        else:
+            line = pairs.lines[np.argmax(inside)]
+            received = f"{inside.sum()} {'matched' if kinds[0] else 'mismatched'} pairs only"
+        raise ValueError(
+            f"{path}, line {line}: expected matched and mismatched pairs in fold {fold}. "
+            f"Received: {received}"
+        )

@@ -1,0 +1,233 @@
+"""Figures of verification and identification: data and an `Axes` in, the `Axes` out.
+
+Several curves share one picture: they come as {label: curve}, and have a legend if there are
+two or more.
+"""
+
+from collections.abc import Mapping
+from statistics import NormalDist
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.ticker import FixedLocator, LogFormatter, MaxNLocator, NullLocator, PercentFormatter
+
+from keras_sphereface import verification
+from keras_sphereface.plotting import COLOURS
+
+# Curves that lie on one another are told apart by the gaps of the upper ones.
+LINE_STYLES = ("-", "--", "-.", ":")
+DET_TICKS = (0.001, 0.01, 0.1, 1, 5, 20, 40, 60, 80, 95, 99, 99.9)  # per cent
+MANY_RANKS = 50  # from here on ranks have a log scale
+
+
+def plot_roc(axes: Axes, curves: Mapping[str, verification.Roc]) -> Axes:
+    """True accept rate over false accept rate, the latter on a log scale.
+
+    It begins at the smallest false accept rate above 0.
+
+    Raises:
+        ValueError: if there is no curve.
+    """
+    _plot_over_log_rate(axes, {label: (roc.far, roc.tar) for label, roc in curves.items()})
+    axes.set(ylim=(-0.01, 1.02))
+    axes.set(xlabel="false accept rate", ylabel="true accept rate", title="ROC")
+    return axes
+
+
+def plot_dir(axes: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Axes:
+    """Detection and identification rate over the rate of false alarms, the latter log scaled.
+
+    Args:
+        axes: where to draw.
+        curves: {label: (far, dir)}, both (K,) in 0 to 1; far rises.
+
+    Raises:
+        ValueError: if there is no curve.
+    """
+    _plot_over_log_rate(axes, curves)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
+    axes.set(ylim=(-0.01, 1.02))
+    axes.set(xlabel="false alarm rate", ylabel="detected and identified, per cent")
+    axes.set_title("Open-set identification")
+    return axes
+
+
+def _plot_over_log_rate(axes, curves):
+    """{label: (x, y)} as steps over a log scale that ends at 1."""
+    _check_curves(curves)
+    smallest = 0.5  # so that one negative only has an axis too
+    for i, (label, points) in enumerate(curves.items()):
+        x, y = (np.asarray(values, dtype=float) for values in points)
+        x, y = _corners(x[x > 0], y[x > 0])
+        smallest = min(smallest, x.min(initial=1.0))
+        axes.plot(x, y, drawstyle="steps-post", label=label, **_line(i, len(x)))
+    axes.set(xscale="log", xlim=(smallest, 1))
+    # Decades are enough where there are two or more; else the numbers between are needed.
+    axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.7)))
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.grid(alpha=0.3)
+    _add_legend(axes, curves)
+
+
+def plot_det(axes: Axes, curves: Mapping[str, verification.Roc]) -> Axes:
+    """False reject rate over false accept rate, both on normal-deviate scales.
+
+    Rates of 0 and 1 have no place on them: such points are left out. The dotted line is where
+    both rates are equal.
+
+    Raises:
+        ValueError: if there is no curve.
+
+    Reference: Martin et al., "The DET curve in assessment of detection task performance",
+    Eurospeech 1997.
+    """
+    _check_curves(curves)
+    ends = [NormalDist().inv_cdf(rate) for rate in (0.05, 0.5)]
+    for i, (label, curve) in enumerate(curves.items()):
+        x, y = _corners(curve.far, 1.0 - curve.tar)
+        inside = (0 < x) & (x < 1) & (0 < y) & (y < 1)
+        x, y = _deviates(x[inside]), _deviates(y[inside])
+        ends += [*x, *y]
+        label += "" if inside.any() else " (no point to draw)"
+        axes.plot(x, y, label=label, **_line(i, len(x)))
+    limits = (min(ends) - 0.1, max(ends) + 0.1)
+    if not any(len(line.get_xdata()) for line in axes.lines):
+        text = "No threshold with errors of both kinds:\nthere is no curve to draw."
+        axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
+    axes.plot(limits, limits, color="0.6", linestyle=":", linewidth=1, zorder=1)
+    for axis in (axes.xaxis, axes.yaxis):
+        ticks = _deviates(np.array(DET_TICKS) / 100)
+        axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in DET_TICKS])
+        axis.set_minor_locator(NullLocator())
+    axes.set(xlim=limits, ylim=limits, title="DET")
+    axes.set(xlabel="false accept rate, per cent", ylabel="false reject rate, per cent")
+    axes.set_aspect("equal")
+    axes.grid(alpha=0.3)
+    _add_legend(axes, curves)
+    return axes
+
+
+def plot_similarity_histogram(
+    axes: Axes,
+    scores: np.ndarray,
+    is_same: np.ndarray,
+    threshold: float | None = None,
+    unit: str = "cosine",
+) -> Axes:
+    """How the scores (P,) of matched and mismatched pairs are spread; `unit` is what they are."""
+    bins = np.linspace(min(scores.min(), -0.2), max(scores.max(), 1.0), 61)
+    for chosen, label, colour in (
+        (~is_same, "different people", COLOURS[1]),
+        (is_same, "same person", COLOURS[0]),
+    ):
+        axes.hist(scores[chosen], bins.tolist(), alpha=0.65, label=label, color=colour)
+    if threshold is not None:
+        axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.3f}")
+    axes.set(xlabel=unit, ylabel="pairs", title="Similarity of pairs")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.legend()
+    return axes
+
+
+def plot_angle_distributions(
+    axes: Axes,
+    intra_counts: np.ndarray,
+    inter_counts: np.ndarray,
+    largest_intra: float | None = None,
+    smallest_inter: float | None = None,
+) -> Axes:
+    """How the angles within and between classes are spread, as densities.
+
+    Args:
+        axes: where to draw.
+        intra_counts, inter_counts: (N,) how many angles are in each of N equal bins over 0 to
+            180 degrees.
+        largest_intra, smallest_inter: degrees, each a line; None where there is no such angle.
+
+    Raises:
+        ValueError: if the counts differ in shape.
+    """
+    intra_counts, inter_counts = np.asarray(intra_counts), np.asarray(inter_counts)
+    if intra_counts.shape != inter_counts.shape or intra_counts.ndim != 1:
+        raise ValueError(
+            "`intra_counts` and `inter_counts` must be of one shape (N,). "
+            f"Received: {intra_counts.shape} and {inter_counts.shape}"
+        )
+    edges = np.linspace(0.0, 180.0, len(intra_counts) + 1)
+    for counts, angle, label, extreme, colour, style in (
+        (intra_counts, largest_intra, "within a class", "largest within", COLOURS[0], "--"),
+        (inter_counts, smallest_inter, "between classes", "smallest between", COLOURS[1], "-."),
+    ):
+        densities = counts / (max(counts.sum(), 1) * edges[1])
+        label += "" if counts.sum() else " (none)"
+        axes.stairs(densities, edges, fill=True, alpha=0.65, color=colour, label=label)
+        if angle is not None:
+            text = f"{extreme} {angle:.1f}°"
+            axes.axvline(angle, color=colour, linestyle=style, label=text)
+    axes.set(xlabel="angle, degrees", ylabel="share per degree", title="Angles", xlim=(0, 180))
+    axes.set_xticks(range(0, 181, 30))
+    axes.legend()
+    return axes
+
+
+def plot_cmc(axes: Axes, curves: Mapping[str, np.ndarray]) -> Axes:
+    """The cumulative match characteristic: how often the mate is among the first so many.
+
+    Args:
+        axes: where to draw.
+        curves: {label: (R,) identification rates in 0 to 1 at the ranks 1 to R}.
+
+    Raises:
+        ValueError: if there is no curve.
+    """
+    _check_curves(curves)
+    for i, (label, rates) in enumerate(curves.items()):
+        ranks = np.arange(1, len(rates) + 1)
+        axes.plot(ranks, 100 * np.asarray(rates), label=label, **_line(i, len(rates)))
+    most = max(len(rates) for rates in curves.values())
+    lowest = min(100 * np.min(rates) for rates in curves.values())
+    bottom = min(10 * np.floor(lowest / 10), 90)
+    axes.set_ylim(bottom - 0.02 * (100 - bottom), 100 + 0.02 * (100 - bottom))
+    if most > MANY_RANKS:
+        axes.set(xscale="log", xlim=(1, most))
+        axes.xaxis.set_major_formatter("{x:g}")
+    else:
+        axes.set_xlim(0.5, most + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+    axes.set(xlabel="rank", ylabel="identified, per cent", title="CMC")
+    axes.grid(alpha=0.3)
+    _add_legend(axes, curves)
+    return axes
+
+
+def _check_curves(curves):
+    if not curves:
+        raise ValueError(f"`curves` must hold at least one curve. Received: curves={curves}")
+
+
+def _corners(x, y):
+    """The points (N,) of a staircase without those inside a step: they change no picture."""
+    level = (x[1:] == x[:-1]), (y[1:] == y[:-1])
+    inside = np.zeros(len(x), bool)
+    for still in level:
+        inside[1:-1] |= still[:-1] & still[1:]
+    return x[~inside], y[~inside]
+
+
+def _deviates(rates):
+    """Where a standard normal variable is below so often: rates (N,) between 0 and 1."""
+    return np.array([NormalDist().inv_cdf(rate) for rate in rates])
+
+
+def _line(i, num_points):
+    """How the i-th curve is drawn; a line through one point would show nothing."""
+    return {
+        "color": COLOURS[i % len(COLOURS)],
+        "linestyle": LINE_STYLES[i % len(LINE_STYLES)],
+        "marker": "o" if num_points == 1 else None,
+    }
+
+
+def _add_legend(axes, curves):
+    if len(curves) > 1:
+        axes.legend()
