@@ -7,9 +7,13 @@ arrays of bytes, and refuses everything else.
 import io
 import os
 import pickle
+from collections.abc import Sequence
 
 import numpy as np
 
+from keras_sphereface import lfw
+
+NUM_FOLDS = 10  # equal parts in their order, as is usual for these sets
 _ALLOWED = {
     ("_codecs", "encode"),
     ("builtins", "bytearray"),
@@ -65,6 +69,37 @@ def read_bin(path: str | os.PathLike) -> tuple[list[bytes], np.ndarray]:
             f"Received: {len(pictures)} pictures, {len(matched)} pairs"
         )
     return pictures, matched
+
+
+def pairs_of(is_same: np.ndarray, path: str | os.PathLike) -> lfw.Pairs:
+    """The pairs of a verification set, with picture i under the key `000000` + i.
+
+    A `.bin` has no folds: the pairs are cut into ten equal parts in their order.
+
+    Raises:
+        ValueError: naming the file, if a part has pairs of one kind only.
+    """
+    count = len(is_same)
+    folds = np.arange(count) * NUM_FOLDS // max(count, 1) + 1
+    for fold in range(1, NUM_FOLDS + 1):
+        inside = np.flatnonzero(folds == fold)
+        if len(np.unique(is_same[inside])) < 2:
+            where = f"pairs {inside[0]} to {inside[-1]}" if len(inside) else "no pair"
+            raise ValueError(
+                f"{path}: each of its ten parts must hold matched and mismatched pairs. "
+                f"Received: {where} in part {fold}, of one kind only"
+            )
+    keys = [f"{number:06d}" for number in range(2 * count)]
+    return lfw.Pairs(keys[::2], keys[1::2], is_same, folds)
+
+
+def write_bin(
+    path: str | os.PathLike, pictures: Sequence[bytes], is_same: Sequence[bool] | np.ndarray
+) -> None:
+    """Write encoded pictures and whether pairs match; the inverse of `read_bin`."""
+    content = pickle.dumps((list(pictures), [bool(same) for same in is_same]), protocol=4)
+    with open(path, "wb") as file:
+        file.write(content)
 
 
 def _array_bytes(entry):

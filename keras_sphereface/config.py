@@ -162,18 +162,35 @@ class LaunchConfig:
     program: tuple[str, ...] = setting((), "a script and its arguments, after a lone --", rest=True)
 
 
+PROTOCOLS = ("sphereface", "insightface", "plain")
+
+
 @dataclasses.dataclass(frozen=True)
 class EvaluateConfig:
-    """Verify pairs of faces with a SavedModel, by the protocol of SphereFace on LFW."""
+    """Verify pairs of faces with exported networks, or with embeddings that are there already.
 
-    model: str = setting(help="SavedModel folder")
-    out: str = setting(help="folder for metrics.json and the pictures")
-    images: str = setting("", "folder of class folders that holds the pictures of the pairs")
-    pairs: str = setting("", "list of pairs in the form of LFW's pairs.txt")
-    landmarks: str = setting("", "five points a picture; with it every face is aligned")
-    bin: str = setting("", "verification set (.bin), instead of images and pairs")
+    Each network is tried on each set of pairs. Of several sets `--images`, `--landmarks`,
+    `--records` and `--templates` have one value for all, or one for each of `--pairs`.
+    """
+
+    out: str = setting(help="folder for metrics.json, pairs.csv, the pictures and report.html")
+    model: tuple[str, ...] = setting((), "SavedModel folders, .tflite or .onnx files")
+    embeddings: tuple[str, ...] = setting(
+        (), "embeddings by key (.npz) of any other system, beside models or instead of them"
+    )
+    pairs: tuple[str, ...] = setting((), "LFW's pairs.txt, or a line `first second 0|1 [fold]` each")
+    images: tuple[str, ...] = setting((), "folder that holds the pictures of the pairs")
+    landmarks: tuple[str, ...] = setting((), "five points a picture; with it every face is aligned")
+    records: tuple[str, ...] = setting((), "folder of records with those pictures, not images")
+    templates: tuple[str, ...] = setting((), "lines `path template [medium]`: pairs of templates")
+    bin: tuple[str, ...] = setting((), "verification sets (.bin), which need nothing of the above")
     folds: tuple[int, ...] = setting((), "only these folds, counted from 1")
+    protocol: str = setting("sphereface", "of the numbers; the others are told too", PROTOCOLS)
+    train_labels: str = setting("", "labels.csv of the training records: is anyone in both?")
+    bootstrap: int = setting(1000, "draws for the 95 % intervals; 0: none")
+    save_embeddings: bool = setting(False, "write embeddings.npz too")
     batch_size: int = setting(64, "pictures embedded at once")
+    seed: int = setting(0, "of the bootstrap, and of the sample of pictures that is looked at")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,342 +1,215 @@
-"""Evaluation: a SavedModel and pairs of faces in, `metrics.json` and pictures out."""
+"""Evaluation: networks and sets of pairs in, `metrics.json`, pictures and a report out."""
 
-import json
-import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import tensorflow as tf
-from matplotlib.figure import Figure
 
-from keras_sphereface import alignment, bins, images, lfw, lists, score_plots, verification
-from keras_sphereface.config import EvaluateConfig
-from keras_sphereface.progress import progress_bar
-
-PROTOCOL = (
-    "sphereface: mean of the other folds subtracted, flip-concatenated features, cosine, "
-    "threshold the mean of the best on the other folds"
+from keras_sphereface import (
+    embeddings,
+    evaluation_files,
+    evaluation_report,
+    face_sets,
+    images,
+    lfw,
+    networks,
+    pair_metrics,
+    set_doubts,
 )
-FARS = (1e-1, 1e-2, 1e-3)
+from keras_sphereface.config import PROTOCOLS, EvaluateConfig
+from keras_sphereface.embeddings import Embeddings
+from keras_sphereface.evaluation_files import Evaluated
+from keras_sphereface.face_sets import FaceSet, Load, Paths
+from keras_sphereface.progress import say
 
 
-class Embedder:
-    """The flip-concatenated embedding of a SavedModel: uint8 (N, H, W, 3) -> (N, 2 D).
+class System(NamedTuple):
+    """What gives embeddings: a network, or a file that has them."""
 
-    It takes any SavedModel with the signature `images` uint8 (N, H, W, 3) -> `embeddings`:
-    its `embed` where it has one, and else two views through its `serving_default`.
-
-    Raises:
-        FileNotFoundError: if there is no SavedModel.
-        ValueError: if its signature is another; the message says what was found.
-    """
-
-    def __init__(self, path: str | os.PathLike):
-        if not (Path(path) / "saved_model.pb").is_file():
-            raise FileNotFoundError(f"`model` must be a SavedModel folder. Received: {path}")
-        self.model = tf.saved_model.load(str(path))
-        signatures = self.model.signatures
-        self.flips_itself = "embed" in signatures
-        name = "embed" if self.flips_itself else "serving_default"
-        expected = "`images` uint8 (N, H, W, 3) -> `embeddings` float32 (N, D)"
-        if name not in signatures:
-            raise ValueError(
-                f"The SavedModel needs a signature serving_default, {expected}. "
-                f"Received: {path} with signatures {sorted(signatures)}"
-            )
-        self.function = signatures[name]
-        inputs = self.function.structured_input_signature[1]
-        spec = inputs.get("images")
-        outputs = self.function.structured_outputs
-        if len(inputs) != 1 or "embeddings" not in outputs or not _is_batch_of_images(spec):
-            raise ValueError(
-                f"Signature {name} must be {expected}. Received: {inputs} -> {outputs}"
-            )
-        self.image_size: tuple[int, int] = tuple(spec.shape[1:3])
-
-    def __call__(self, pictures: np.ndarray) -> np.ndarray:
-        if self.flips_itself:
-            return self._one_view(pictures)
-        views = [self._one_view(pictures), self._one_view(pictures[:, :, ::-1])]
-        return np.concatenate(views, axis=-1)
-
-    def _one_view(self, pictures):
-        return self.function(images=tf.constant(pictures))["embeddings"].numpy()
+    name: str
+    image_size: tuple[int, int] | None  # of the faces that it needs; None if it needs none
+    embed: Callable[[Sequence[str], Load | None], Embeddings]
 
 
-def _is_batch_of_images(spec):
-    return (
-        spec is not None
-        and spec.dtype == tf.uint8
-        and spec.shape.rank == 4
-        and spec.shape[0] is None
-        and spec.shape[-1] == 3
-        and None not in spec.shape[1:]
-    )
+def evaluate(config: EvaluateConfig) -> list[dict]:
+    """Evaluate each network on each set of pairs, and write what came of it.
 
-
-class FaceSet(NamedTuple):
-    """Pairs of faces, and how to get a face by its key."""
-
-    pairs: lfw.Pairs
-    load: Callable[[str], np.ndarray]  # key -> uint8 (H, W, 3)
-
-
-class MissingFace(ValueError):
-    """A face of a pair is not to be had; the message says why."""
-
-
-class Verification(NamedTuple):
-    """What embeddings say of P pairs."""
-
-    metrics: dict  # what stands in metrics.json
-    curve: verification.Roc
-    scores: np.ndarray  # (P,)
-    is_same: np.ndarray  # (P,) bool
-
-
-def face_set(config: EvaluateConfig, image_size: tuple[int, int]) -> FaceSet:
-    """The verification set that the settings name, with faces of `image_size`.
-
-    Raises:
-        FileNotFoundError, ValueError: if the settings do not fit together or a file is not
-            as it should be.
-    """
-    from_bin = bool(config.bin) and not (config.images or config.pairs or config.landmarks)
-    from_images = bool(config.images and config.pairs) and not config.bin
-    if not (from_bin or from_images):
-        raise ValueError(
-            f"Give either `bin` alone, or `images` and `pairs`. Received: bin={config.bin!r}, "
-            f"images={config.images!r}, pairs={config.pairs!r}, landmarks={config.landmarks!r}"
-        )
-    if config.bin:
-        encoded, is_same = bins.read_bin(config.bin)
-        keys = [f"{number:06d}" for number in range(len(encoded))]
-        # A .bin has no folds: equal parts in their order, as is usual for these sets.
-        folds = np.arange(len(is_same)) * 10 // len(is_same) + 1
-        pairs = lfw.Pairs(keys[::2], keys[1::2], is_same, folds)
-        read, landmarks = (lambda key: encoded[int(key)]), None
-    else:
-        pairs = lfw.read_pairs(config.pairs)
-        root = Path(config.images)
-        if not root.is_dir():
-            raise FileNotFoundError(f"`images` must be a folder. Received: {root}")
-        landmarks = lists.read_landmarks(config.landmarks) if config.landmarks else None
-        read = lambda key: (root / key).read_bytes()  # noqa: E731
-    pairs = pairs.in_folds(config.folds)
-
-    def load(key):
-        try:
-            image = images.decode(read(key))
-        except OSError:
-            raise MissingFace("no such picture") from None
-        except images.UnreadableImage as error:
-            raise MissingFace(f"cannot be read: {error}") from None
-        if landmarks is None:
-            fits = image.shape[:2] == image_size
-            return image if fits else images.crop_to(image, image_size)
-        if key not in landmarks:
-            raise MissingFace("no landmarks")
-        try:
-            return alignment.align(image, landmarks[key], image_size)
-        except ValueError:
-            raise MissingFace("its landmarks do not fit the picture") from None
-
-    return FaceSet(pairs, load)
-
-
-def load_faces(
-    keys: Iterable[str], load: Callable[[str], np.ndarray], missing: dict[str, str]
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Keys and their faces; those that are not to be had go to `missing` with the reason."""
-    for key in keys:
-        try:
-            yield key, load(key)
-        except MissingFace as error:
-            missing[key] = str(error)
-
-
-def embed_all(
-    keys: Iterable[str], load: Callable[[str], np.ndarray], embedder: Embedder, batch_size: int
-) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Each face once, whatever the number of its pairs.
+    Of one network and one set the files are in `config.out`; of several each has a folder
+    there, and `config.out` the table of all. A pair with a face that is not to be had is left
+    out of every number; how many there are, why, and what they could change stands in the result.
 
     Returns:
-        {key: embedding (2 D,)} and, for faces that are not to be had, {key: reason}.
-    """
-    embeddings: dict[str, np.ndarray] = {}
-    missing: dict[str, str] = {}
-    waiting: list[tuple[str, np.ndarray]] = []
-
-    def flush():
-        if waiting:
-            names, faces = zip(*waiting, strict=True)
-            embeddings.update(zip(names, embedder(np.stack(faces)), strict=True))
-            waiting.clear()
-
-    for found in load_faces(progress_bar(keys, unit="picture", desc="embedding"), load, missing):
-        waiting.append(found)
-        if len(waiting) == batch_size:
-            flush()
-    flush()
-    return embeddings, missing
-
-
-def complete_pairs(pairs: lfw.Pairs, missing: dict[str, str]) -> np.ndarray:
-    """Which pairs have both of their faces, (P,) bool.
+        What stands in each metrics.json, set by set.
 
     Raises:
-        ValueError: if none has.
+        FileNotFoundError, ValueError: if a network or a set of pairs cannot be used.
     """
-    both = zip(pairs.first, pairs.second, strict=True)
-    complete = np.array([a not in missing and b not in missing for a, b in both])
-    if not complete.any():
-        raise ValueError(
-            f"No pair has both of its faces. Received: {len(missing)} of "
-            f"{len(faces_of(pairs))} faces missing, the first {next(iter(missing.items()))}"
-        )
-    return complete
-
-
-def faces_of(pairs: lfw.Pairs) -> list[str]:
-    """The keys of all faces in pairs, each once."""
-    return sorted({*pairs.first, *pairs.second})
-
-
-def verify(
-    pairs: lfw.Pairs, embeddings: dict[str, np.ndarray], missing: dict[str, str]
-) -> Verification:
-    """The protocol on the pairs that are complete.
-
-    Args:
-        pairs: all pairs.
-        embeddings: {key: embedding (2 D,)} of the faces that are there.
-        missing: {key: reason} of the others.
-
-    Raises:
-        ValueError: if no pair is complete or the others do not suit the protocol.
-    """
-    complete = complete_pairs(pairs, missing)
-    used = pairs.select(complete)
-    first, second = (np.stack([embeddings[key] for key in side]) for side in used[:2])
-    try:
-        results = verification.k_fold_accuracy(first, second, used.is_same, used.folds)
-    except ValueError as error:
-        if missing:
-            raise ValueError(f"{len(missing)} faces are missing. {error}") from error
-        raise
-    scores = np.empty(len(used.first))
-    for fold, result in zip(np.unique(used.folds), results, strict=True):
-        scores[used.folds == fold] = result.scores
-    curve = verification.roc(scores, used.is_same)
-    metrics = {
-        **_accuracy_metrics(results, np.unique(used.folds)),
-        "auc": verification.auc_score(curve),
-        "eer": verification.equal_error(curve),
-        "tar_at_far": _tar_at_far(curve, np.sum(~used.is_same)),
-        "num_pairs": len(used.first),
-        "protocol": PROTOCOL,
-        **_missing_metrics(results, complete, missing),
-    }
-    return Verification(metrics, curve, scores, used.is_same)
-
-
-def evaluate(config: EvaluateConfig) -> dict:
-    """Evaluate as `config` says; write metrics.json, roc.png and similarities.png.
-
-    A pair with a face that is not to be had is left out of every number. How many there are,
-    why, and the accuracy if all of them were counted as wrong or as right (the other pairs as
-    they are), stands in the result.
-
-    Returns:
-        What stands in metrics.json.
-
-    Raises:
-        FileNotFoundError, ValueError: if model or pairs cannot be used.
-    """
-    if config.batch_size < 1:
-        raise ValueError(f"`batch_size` must be >= 1. Received: batch_size={config.batch_size}")
-    embedder = Embedder(config.model)
-    pairs, load = face_set(config, embedder.image_size)
-    embeddings, missing = embed_all(faces_of(pairs), load, embedder, config.batch_size)
-    metrics, curve, scores, is_same = verify(pairs, embeddings, missing)
-    out = Path(config.out)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
-    save_figures(out, curve, scores, is_same, float(np.mean(metrics["thresholds"])))
-    return metrics
-
-
-def _accuracy_metrics(results, folds):
-    per_fold = [result.accuracy for result in results]
-    return {
-        "accuracy_mean": float(np.mean(per_fold)),
-        "accuracy_std": float(np.std(per_fold)),
-        "accuracy_per_fold": per_fold,
-        "folds": folds.tolist(),
-        "thresholds": [result.threshold for result in results],
-    }
-
-
-def _tar_at_far(curve, num_different):
-    """TAR at each FAR; None where not even one false accept is allowed."""
-    return {
-        f"{far:g}": verification.tar_at_far(curve, far) if far * num_different >= 1 else None
-        for far in FARS
-    }
-
-
-def _missing_metrics(results, complete, missing):
-    right = sum(result.accuracy * len(result.scores) for result in results)
-    left_out = int(np.sum(~complete))
-    return {
-        "num_pairs_left_out": left_out,
-        "missing": missing,
-        "accuracy_bounds": [
-            right / len(complete),
-            (right + left_out) / len(complete),
-        ],
-    }
-
-
-def save_figures(out: Path, curve, scores, is_same, threshold) -> None:
-    """roc.png and similarities.png."""
-    for name, draw in (
-        ("roc.png", lambda axes: score_plots.plot_roc(axes, {"all pairs": curve})),
-        (
-            "similarities.png",
-            lambda axes: score_plots.plot_similarity_histogram(axes, scores, is_same, threshold),
-        ),
-    ):
-        figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-        draw(figure.subplots())
-        figure.savefig(out / name, dpi=120)
-
-
-def summary(metrics: dict) -> str:
-    """The numbers as lines of text, with what is missing said first."""
-    lines = []
-    if metrics["num_pairs_left_out"]:
-        reasons = sorted(set(metrics["missing"].values()))
-        low, high = (100 * bound for bound in metrics["accuracy_bounds"])
-        lines.append(
-            f"WARNING: {metrics['num_pairs_left_out']} pairs are left out, because "
-            f"{len(metrics['missing'])} pictures are missing ({'; '.join(reasons)}). The numbers "
-            f"below are of the other pairs. With those left out counted as wrong the accuracy "
-            f"over all pairs is {low:.2f} %, counted as right {high:.2f} %."
-        )
-    per_fold = ", ".join(f"{100 * accuracy:.2f}" for accuracy in metrics["accuracy_per_fold"])
-    tars = ", ".join(
-        f"{far}: " + ("too few pairs" if tar is None else f"{100 * tar:.2f} %")
-        for far, tar in metrics["tar_at_far"].items()
+    _check(config)
+    sets = paths_of(config)
+    systems = [_network(path, config.batch_size) for path in _several(config.model)]
+    systems += [_saved(path) for path in _several(config.embeddings)]
+    if not systems:
+        raise ValueError("`model` or `embeddings` must name what to evaluate. Received: neither")
+    folders = evaluation_files.folders_of(
+        Path(config.out), [paths.name for paths in sets], [system.name for system in systems]
     )
-    lines += [
-        f"pairs              {metrics['num_pairs']}",
-        f"accuracy           {100 * metrics['accuracy_mean']:.2f} % "
-        f"+- {100 * metrics['accuracy_std']:.2f} (folds: {per_fold})",
-        f"AUC                {metrics['auc']:.4f}",
-        f"EER                {100 * metrics['eer']:.2f} %",
-        f"TAR at FAR         {tars}",
+    results = []
+    for paths in sets:
+        for system in systems:
+            found, known = _evaluate_one(system, paths, config)
+            folder = folders[len(results)]
+            evaluation_files.write_result(folder, found)
+            if config.save_embeddings:
+                embeddings.save(known, folder / "embeddings.npz")
+            results.append(found._replace(faces=None))
+    evaluation_files.write_overview(Path(config.out), results)
+    return [result.metrics for result in results]
+
+
+def paths_of(config: EvaluateConfig) -> list[Paths]:
+    """The files of each set of pairs.
+
+    Raises:
+        ValueError: if there is no set, or the numbers of files do not fit together.
+    """
+    pairs, columns = _several(config.pairs), {}
+    for name in ("images", "landmarks", "records", "templates"):
+        values = _several(getattr(config, name))
+        if len(values) not in (0, 1, len(pairs)) or (values and not pairs):
+            raise ValueError(
+                f"`{name}` must be one for all of `pairs`, or one for each. "
+                f"Received: {name}={values}, pairs={pairs}"
+            )
+        columns[name] = values if len(values) > 1 else (values or [""]) * len(pairs)
+    sets = [
+        Paths(path, **{name: column[i] for name, column in columns.items()})
+        for i, path in enumerate(pairs)
     ]
-    return "\n".join(lines)
+    sets += [Paths(bin=path) for path in _several(config.bin)]
+    if not sets:
+        raise ValueError("`pairs` or `bin` must name what to verify. Received: neither")
+    return sets
+
+
+def _several(value: str | Sequence[str]) -> list[str]:
+    """One path, or several."""
+    return [value] * bool(value) if isinstance(value, str) else list(value)
+
+
+def _check(config):
+    for name, least in (("batch_size", 1), ("bootstrap", 0)):
+        if getattr(config, name) < least:
+            raise ValueError(
+                f"`{name}` must be >= {least}. Received: {name}={getattr(config, name)}"
+            )
+    if config.protocol not in PROTOCOLS:
+        raise ValueError(
+            f"`protocol` must be one of {', '.join(PROTOCOLS)}. "
+            f"Received: protocol={config.protocol!r}"
+        )
+
+
+def _network(path, batch_size):
+    network = networks.open_network(path)
+
+    def embed(keys, load):
+        return embeddings.embed(keys, load, network.both_views, batch_size)
+
+    return System(network.name, network.image_size, embed)
+
+
+def _saved(path):
+    loaded = embeddings.load(path)
+    return System(Path(path).stem, None, lambda keys, load: embeddings.select(loaded, keys))
+
+
+def _evaluate_one(system, paths, config):
+    """What came of it, and the embeddings of the pictures."""
+    say(f"{system.name} on {paths.name}")
+    face_set = face_sets.face_set(paths, system.image_size or images.IMAGE_SIZE, config.folds)
+    if system.image_size and face_set.faces is None:
+        raise ValueError(f"A model needs `images` or `records`. Received: pairs={paths.pairs!r}")
+    set_doubts.check_contradictions(face_set.pairs, face_set.file)
+    of_pictures = system.embed(face_set.keys(), face_set.faces and face_set.faces.load)
+    known = _as_named(of_pictures, face_set)
+    verification = pair_metrics.verify(
+        face_set.pairs,
+        known,
+        config.protocol,
+        replicates=config.bootstrap,
+        seed=config.seed,
+        file=face_set.file,
+    )
+    angles = pair_metrics.measure_angles(verification.pairs, known, face_set.has_names)
+    missing = {**of_pictures.missing, **known.missing}
+    people = set_doubts.read_people(config.train_labels) if config.train_labels else set()
+    num_left_out = verification.metrics["num_pairs_left_out"]
+    doubts = set_doubts.missing_doubts(missing, num_left_out, len(face_set.pairs.first))
+    doubts += set_doubts.pair_doubts(face_set.pairs)
+    doubts += set_doubts.shared_doubts(face_set.pairs, people)
+    if face_set.faces is not None:
+        rng = np.random.default_rng(config.seed)
+        doubts += set_doubts.picture_doubts(face_set.faces, of_pictures.keys, rng)
+    metrics = {
+        "model": system.name,
+        "set": paths.name,
+        **verification.metrics,
+        "missing": missing,
+        "criterion": pair_metrics.angle_metrics(angles),
+        "variants": _variants(system, face_set, of_pictures, verification, people),
+        "doubts": doubts,
+    }
+    found = Evaluated(metrics, verification, angles, face_set.faces, face_set.templates)
+    return found, of_pictures
+
+
+def _as_named(of_pictures, face_set):
+    """The embeddings of what the pairs name: pictures, or templates of them."""
+    if not face_set.templates:
+        return of_pictures
+    return embeddings.of_templates(of_pictures, face_set.templates)
+
+
+def _variants(system, face_set, of_pictures, verification, people):
+    """The accuracy of other choices of pairs: [{"pairs": which, "num_pairs", "accuracy_mean"}]."""
+    known = _as_named(of_pictures, face_set)
+    found = []
+
+    def add(which: str, pairs: lfw.Pairs, embeddings: Embeddings) -> None:
+        try:
+            metrics = pair_metrics.verify(pairs, embeddings, verification.protocol).metrics
+        except ValueError:  # too few are left for the protocol
+            return
+        numbers = {name: metrics[name] for name in ("num_pairs", "accuracy_mean")}
+        found.append({"pairs": which, **numbers})
+
+    metrics = verification.metrics
+    if metrics["num_pairs_left_out"]:
+        total = len(face_set.pairs.first)
+        for which, bound in zip(("wrong", "right"), metrics["accuracy_bounds"], strict=True):
+            which = f"all, those left out counted as {which}"
+            found.append({"pairs": which, "num_pairs": total, "accuracy_mean": bound})
+    unaligned = set_doubts.without_landmarks(of_pictures.missing)
+    if unaligned and face_set.faces.crop is not None:
+        more = system.embed(unaligned, face_set.faces.crop)
+        both = embeddings.joined(of_pictures, more)
+        which = "with pictures without landmarks, cropped at their centre"
+        add(which, face_set.pairs, _as_named(both, face_set))
+    for which, out in (
+        ("without repeated pairs", set_doubts.repeated_pairs(face_set.pairs)),
+        ("without people of the training set", set_doubts.with_people(face_set.pairs, people)),
+    ):
+        if out.any():
+            add(which, face_set.pairs.select(~out), known)
+    return found
+
+
+def main(config: EvaluateConfig) -> None:
+    """Evaluate, and print what came of it; what users can mend ends in one sentence."""
+    try:
+        results = evaluate(config)
+    except (ImportError, OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from error
+    print("\n\n".join(map(evaluation_report.summary, results)))
+    print(f"written to {config.out}")

@@ -62,3 +62,37 @@ def landmark_line(key: str, points: np.ndarray) -> str:
 def read_landmarks(path: str | os.PathLike) -> dict[str, np.ndarray]:
     """A landmark file as {key: (5, 2) points}; see `landmark_lines`."""
     return dict(landmark_lines(path))
+
+
+def line_of(path: str | os.PathLike, key: str) -> int:
+    """The number, from 1, of the last line of a landmark file that is for `key`; 0 if none is."""
+    found = 0
+    for number, line in numbered_lines(path):
+        if line.startswith(key[:1]) and parse_landmarks(line)[0] == key:
+            found = number
+    return found
+
+
+def read_templates(path: str | os.PathLike) -> dict[str, list[tuple[str, str]]]:
+    """A list of templates, a line `path template [medium]` for each picture, as IJB has.
+
+    Tabs or spaces separate; a path with spaces needs tabs. Pictures with the same medium of a
+    template are frames of one video; without the column each picture is a medium of its own.
+
+    Returns:
+        {template: [(path, medium)]}.
+
+    Raises:
+        ValueError: naming file and line, if a line has another form.
+    """
+    templates: dict[str, list[tuple[str, str]]] = {}
+    for number, line in numbered_lines(path):
+        fields = line.split("\t") if "\t" in line else line.split()
+        if len(fields) not in (2, 3) or not all(fields):
+            raise ValueError(
+                f"{path}, line {number}: expected `path template [medium]`. Received: {line!r}"
+            )
+        key = fields[0].replace("\\", "/")
+        medium = fields[2] if len(fields) == 3 else key
+        templates.setdefault(fields[1], []).append((key, medium))
+    return templates

@@ -10,8 +10,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_sphereface import compat, evaluation, export, verification
+from keras_sphereface import compat, embeddings, export, pair_metrics, protocols
 from keras_sphereface.angular import check_integer
+from keras_sphereface.embeddings import Embeddings
+from keras_sphereface.face_sets import FaceSet
 from keras_sphereface.progress import progress_bar
 from keras_sphereface.strategies import agree
 from keras_sphereface.tables import StepTable
@@ -39,7 +41,7 @@ class PairVerification(keras.callbacks.Callback):
     `on_train_end()`.
 
     Args:
-        faces: pairs, and how to get a face; see `evaluation.face_set`.
+        faces: pairs, and how to get a face; see `face_sets.face_set`.
         backbone: float images (N, H, W, 3) in [-1, 1) in, embeddings (N, D) out.
         every_steps: an int >= 1.
         batch_size: faces in one forward pass, over all replicas; an int >= 1.
@@ -49,13 +51,14 @@ class PairVerification(keras.callbacks.Callback):
             `seconds`, what the verification took.
 
     Raises:
-        TypeError, ValueError: if `every_steps` or `batch_size` is not an int >= 1; when the
-            training begins, if the faces do not fit the network or the protocol.
+        TypeError, ValueError: if `every_steps` or `batch_size` is not an int >= 1, or `faces`
+            has pairs of templates or no faces; when the training begins, if the faces do not fit
+            the network or the protocol.
     """
 
     def __init__(
         self,
-        faces: evaluation.FaceSet,
+        faces: FaceSet,
         backbone: keras.Model,
         every_steps: int,
         batch_size: int = 64,
@@ -63,6 +66,11 @@ class PairVerification(keras.callbacks.Callback):
         on_result: Callable[[int, dict], None] | None = None,
     ):
         super().__init__()
+        if faces.faces is None or faces.templates:
+            raise ValueError(
+                "`faces` must be pairs of pictures, with a folder, records or a .bin that has "
+                f"them. Received: pairs of {faces.file}"
+            )
         self.faces = faces
         self.backbone = backbone
         self.every_steps = check_integer(every_steps, "every_steps", 1)
@@ -109,13 +117,13 @@ class PairVerification(keras.callbacks.Callback):
         return None if optimizer is None else int(optimizer.iterations.numpy())
 
     def _load_faces(self):
-        pairs, load = self.faces
-        keys = progress_bar(evaluation.faces_of(pairs), unit="picture", desc="reading faces")
+        pairs, load = self.faces.pairs, self.faces.faces.load
+        keys = progress_bar(pairs.keys(), unit="picture", desc="reading faces")
         # Copies: a crop would keep the whole picture in memory.
-        found = evaluation.load_faces(keys, load, self.missing)
+        found = embeddings.load_faces(keys, load, self.missing)
         pixels = {key: np.array(face, np.uint8) for key, face in found}
-        complete = evaluation.complete_pairs(pairs, self.missing)
-        verification.check_folds(pairs.is_same[complete], pairs.folds[complete])
+        complete = pair_metrics.complete_pairs(pairs, self.missing)
+        protocols.check_folds(pairs.is_same[complete], pairs.folds[complete])
         sizes = {face.shape for face in pixels.values()}
         if sizes != {tuple(self.backbone.input_shape[1:])}:
             raise ValueError(
@@ -140,15 +148,14 @@ class PairVerification(keras.callbacks.Callback):
     def _verify(self):
         began = time.monotonic()
         self.verified_step = self.step
-        embeddings = self._embeddings()
-        if not np.isfinite(embeddings).all():
-            warnings.warn(
-                f"Step {self.step}: the embeddings are not finite; there is no verification.",
-                stacklevel=2,
-            )
+        views = self._embeddings().reshape(len(self.pixels), 2, -1)
+        try:
+            protocols.check_embeddings(views, list(self.pixels))
+        except ValueError as error:
+            warnings.warn(f"Step {self.step}: no verification. {error}", stacklevel=2)
             return
-        by_key = dict(zip(self.pixels, embeddings, strict=True))
-        metrics = evaluation.verify(self.faces.pairs, by_key, self.missing).metrics
+        known = Embeddings(list(self.pixels), views, self.missing)
+        metrics = pair_metrics.verify(self.faces.pairs, known).metrics
         metrics = {**metrics, "seconds": time.monotonic() - began}
         self.epoch_accuracy = metrics["accuracy_mean"]
         if self.out:

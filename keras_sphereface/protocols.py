@@ -5,7 +5,7 @@ score that lies on the threshold. In all of them the threshold for a fold comes 
 others. One model gets a different number from each: a number without its protocol says little.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -263,19 +263,21 @@ def _check_shapes(views, pairs, is_same, folds):
         )
 
 
-def check_embeddings(views: np.ndarray) -> None:
+def check_embeddings(views: np.ndarray, keys: Sequence[str] | None = None) -> None:
     """Refuse embeddings (N, V, D) that have no direction.
 
     Raises:
-        ValueError: naming the first row that is zero, or not finite.
+        ValueError: naming the key, or the row, of the first that is zero or not finite.
     """
-    peaks = np.abs(views).max(axis=-1)  # (N, V), nan where one is
-    if (unusable := ~(np.isfinite(peaks) & (peaks > 0)).all(axis=1)).any():
+    peaks = np.abs(views).max(axis=-1, initial=0.0)  # (N, V), nan where one is
+    unusable = ~(np.isfinite(peaks) & (peaks > 0)).all(axis=1)
+    if unusable.any():
         row = int(np.argmax(unusable))
         what = "zero" if np.isfinite(peaks[row]).all() else "nan or infinity"
+        where = f"row {row}" if keys is None else keys[row]
         raise ValueError(
             "Embeddings must be finite and not zero. "
-            f"Received: {what} in row {row}, the first of {unusable.sum()}"
+            f"Received: {what} for {where}, the first of {unusable.sum()}"
         )
 
 

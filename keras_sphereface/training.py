@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from keras_sphereface import export, overview, pipeline, records, run_summary
 from keras_sphereface.checkpoints import Checkpoints
-from keras_sphereface.config import EvaluateConfig, TrainConfig
+from keras_sphereface.config import TrainConfig
 from keras_sphereface.datasets import generated_records
-from keras_sphereface.evaluation import face_set
+from keras_sphereface.face_sets import Paths, face_set
 from keras_sphereface.folders import check_free_space
 from keras_sphereface.pair_verification import PairVerification
 from keras_sphereface.report import OpenRow, Report
@@ -273,11 +273,11 @@ def _verification(trainer, config, info, report):
     """The callback that the settings ask for, with its faces read; or None."""
     if not config.verify_steps:
         return None
-    names = ("images", "pairs", "landmarks", "bin", "folds")
-    settings = {name: getattr(config, f"verify_{name}") for name in names}
+    names = ("images", "pairs", "landmarks", "bin")
+    paths = Paths(**{name: getattr(config, f"verify_{name}") for name in names})
     chief = is_chief(trainer.strategy)
     verification = PairVerification(
-        face_set(EvaluateConfig(model="", out="", **settings), info.image_size),
+        face_set(paths, info.image_size, config.verify_folds),
         trainer.backbone,
         config.verify_steps,
         VERIFIED_AT_ONCE * trainer.strategy.num_replicas_in_sync,

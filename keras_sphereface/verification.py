@@ -8,18 +8,13 @@ from typing import NamedTuple
 import numpy as np
 
 FARS = (1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6)  # where true accept rates are reported
+ROUNDING = 1 + 1e-12  # a rate that is meant to be equal is at most this much larger
 
 
 def normalize_rows(x: np.ndarray) -> np.ndarray:
     """Rows (N, D) at unit length; a zero row stays zero, and scores 0 with everything."""
     norms = np.linalg.norm(x, axis=-1, keepdims=True)
     return np.divide(x, norms, out=np.zeros_like(x), where=norms > 0)
-
-
-def cosine_scores(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """(P, D), (P, D) -> the P cosines, in [-1, 1]."""
-    cosines = np.einsum("pd,pd->p", normalize_rows(first), normalize_rows(second))
-    return np.clip(cosines, -1.0, 1.0)
 
 
 class Roc(NamedTuple):
@@ -66,18 +61,21 @@ def equal_error(curve: Roc) -> float:
 
 def tar_at_far(curve: Roc, far: float) -> float:
     """The highest true accept rate whose false accept rate is at most `far`."""
-    # FAR rises along the curve, and TAR with it. A rate of n in a thousand is n / 1000 to the
-    # last bit only by luck, so a few bits are given.
-    last = np.searchsorted(curve.far, far * (1 + 1e-12), side="right") - 1
-    return float(curve.tar[last])
+    return float(curve.tar[_last_within(curve, far)])
+
+
+def threshold_at_far(curve: Roc, far: float) -> float | None:
+    """The score from which on pairs are accepted for `tar_at_far`; None if none may be."""
+    threshold = float(curve.thresholds[_last_within(curve, far)])
+    return threshold if np.isfinite(threshold) else None
+
+
+def _last_within(curve, far):
+    # FAR rises along the curve, and TAR with it. Three of 3,000 are 0.001 to the last bit only
+    # by luck, so some bits are given.
+    return np.searchsorted(curve.far, far * ROUNDING, side="right") - 1
 
 
 def carries(far: float, num_different: int) -> bool:
     """Whether so many mismatched pairs can tell of a false accept rate: it allows one of them."""
-    return far * num_different * (1 + 1e-12) >= 1
-
-
-def equal_error_threshold(curve: Roc) -> float:
-    """The score where `equal_error` is reached."""
-    after = int(np.argmax(curve.far - (1.0 - curve.tar) >= 0))
-    return float(curve.thresholds[max(after, 1)])
+    return far * ROUNDING * num_different >= 1

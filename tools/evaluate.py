@@ -1,10 +1,8 @@
-"""Verify pairs of faces with a SavedModel; `--help` lists the flags."""
+"""Verify pairs of faces with exported networks; `--help` lists the flags."""
 
 from keras_sphereface.command_line import parse_config
 from keras_sphereface.config import EvaluateConfig
-from keras_sphereface.evaluation import evaluate, summary
+from keras_sphereface.evaluation import main
 
 if __name__ == "__main__":
-    config = parse_config(EvaluateConfig)
-    print(summary(evaluate(config)))
-    print(f"written to {config.out}")
+    main(parse_config(EvaluateConfig))

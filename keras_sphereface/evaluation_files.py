@@ -1,0 +1,184 @@
+"""What an evaluation leaves: metrics.json, pairs.csv, pictures, and report.html."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from keras_sphereface import contact_sheet, evaluation_report, images, score_plots, separability
+from keras_sphereface.face_sets import Faces
+from keras_sphereface.folders import written_file
+from keras_sphereface.pair_metrics import Verification
+
+METRICS_FILE, PAIRS_FILE, REPORT_FILE = "metrics.json", "pairs.csv", "report.html"
+TABLE_FILE = "table.csv"
+NUM_WORST = 20  # false accepts, and false rejects, that are shown
+GAP = 4  # pixels between the two faces of a pair
+
+
+class Evaluated(NamedTuple):
+    """What came of one system on one set of pairs."""
+
+    metrics: dict
+    verification: Verification
+    angles: separability.ClassAngles | separability.PairAngles
+    faces: Faces | None
+    templates: Mapping[str, Sequence[tuple[str, str]]]
+
+
+def folders_of(out: Path, sets: Sequence[str], systems: Sequence[str]) -> list[Path]:
+    """A folder for each set and system, set by set: `out` itself if there is one of each."""
+    if len(sets) == len(systems) == 1:
+        return [out]
+    return [out / one / other for one in _distinct(sets) for other in _distinct(systems)]
+
+
+def _distinct(names):
+    """Names that a folder can have, each once."""
+    found: list[str] = []
+    for name in names:
+        plain = base = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "unnamed"
+        number = 1
+        while plain in found:
+            number += 1
+            plain = f"{base}-{number}"
+        found.append(plain)
+    return found
+
+
+def write_result(folder: Path, found: Evaluated) -> None:
+    """Write all files of a result; metrics.json comes last, and says that all are there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / METRICS_FILE).unlink(missing_ok=True)
+    table = pair_table(found.verification)
+    with written_file(folder / PAIRS_FILE) as partial:
+        table.to_csv(partial, index=False)
+    pictures = {name: evaluation_report.figure_png(f) for name, f in _figures(found).items()}
+    pictures |= _worst_pairs(found, table)
+    for old in ("false_accepts.png", "false_rejects.png"):
+        (folder / old).unlink(missing_ok=True)
+    for name, png in pictures.items():
+        with written_file(folder / name) as partial:
+            partial.write_bytes(png)
+    with written_file(folder / REPORT_FILE) as partial:
+        partial.write_text(evaluation_report.report(found.metrics, pictures), encoding="utf-8")
+    with written_file(folder / METRICS_FILE) as partial:
+        partial.write_text(json.dumps(found.metrics, indent=2) + "\n", encoding="utf-8")
+
+
+def pair_table(verification: Verification) -> pd.DataFrame:
+    """A row for each complete pair: its score, the threshold for its fold, and the decision."""
+    pairs, verdict = verification.pairs, verification.verdict
+    return pd.DataFrame(
+        {
+            "first": pairs.first,
+            "second": pairs.second,
+            "is_same": pairs.is_same.astype(int),
+            "fold": pairs.folds,
+            "score": verdict.scores,
+            "threshold": verdict.threshold_of(pairs.folds),
+            "decision": np.where(verdict.is_right == pairs.is_same, "same", "different"),
+            "is_right": verdict.is_right.astype(int),
+        }
+    )
+
+
+def worst_errors(table: pd.DataFrame, decision: str) -> pd.DataFrame:
+    """The pairs told wrongly as "same" or "different", the furthest from the threshold first."""
+    wrong = table[(table["is_right"] == 0) & (table["decision"] == decision)]
+    apart = (wrong["score"] - wrong["threshold"]).abs()
+    return wrong.loc[apart.sort_values(ascending=False, kind="stable").index].head(NUM_WORST)
+
+
+def _figures(found):
+    """{file: figure} of the curves and distributions."""
+    metrics, (_, _, curve, verdict, pairs) = found.metrics, found.verification
+    unit = metrics["score_unit"]
+    threshold = float(np.mean(metrics["thresholds"]))
+    angles = found.angles
+    drawn = {
+        "roc.png": lambda axes: score_plots.plot_roc(axes, {metrics["model"]: curve}),
+        "det.png": lambda axes: score_plots.plot_det(axes, {metrics["model"]: curve}),
+        "similarities.png": lambda axes: score_plots.plot_similarity_histogram(
+            axes, verdict.scores, pairs.is_same, threshold, unit
+        ),
+        "angles.png": lambda axes: score_plots.plot_angle_distributions(
+            axes,
+            angles.intra_counts,
+            angles.inter_counts,
+            angles.largest_intra,
+            angles.smallest_inter,
+        ),
+    }
+    return {name: _figure(draw) for name, draw in drawn.items()}
+
+
+def _figure(draw):
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    draw(figure.subplots())
+    return figure
+
+
+def _worst_pairs(found, table):
+    """{file: PNG} of sheets of the worst errors, where there are any and their faces are known."""
+    if found.faces is None:
+        return {}
+    sheets = {}
+    for file, decision in (("false_accepts.png", "same"), ("false_rejects.png", "different")):
+        worst = worst_errors(table, decision)
+        if len(worst):
+            tiles = [_tile(found, row.first, row.second) for row in worst.itertuples()]
+            captions = [f"{row.score:.3f} (threshold {row.threshold:.3f})" for row in worst.itertuples()]
+            sheets[file] = images.encode_png(contact_sheet.contact_sheet(tiles, 5, captions))
+    return sheets
+
+
+def _tile(found, *names):
+    """The two faces of a pair side by side; of a template its first picture."""
+    faces = []
+    for name in names:
+        key = found.templates[name][0][0] if name in found.templates else name
+        faces.append(found.faces.load(key))
+    gap = np.full((len(faces[0]), GAP, 3), 255, np.uint8)
+    return np.concatenate([faces[0], gap, faces[1]], axis=1)
+
+
+def overview_table(results: Sequence[Evaluated]) -> pd.DataFrame:
+    """A row for each system on each set."""
+    rows = []
+    for metrics in (result.metrics for result in results):
+        names = ("set", "model", "num_pairs", "accuracy_mean", "accuracy_std")
+        row = {name: metrics[name] for name in names}
+        row |= {name: metrics[name] for name in ("accuracy_standard_error", "auc", "eer")}
+        row |= {f"tar_at_far_{far}": tar for far, tar in metrics["tar_at_far"].items()}
+        by_protocol = metrics["accuracy_by_protocol"].items()
+        row |= {f"accuracy_{name}": numbers["accuracy_mean"] for name, numbers in by_protocol}
+        row["num_pairs_left_out"] = metrics["num_pairs_left_out"]
+        row["num_doubts"] = len(metrics["doubts"])
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def write_overview(out: Path, results: Sequence[Evaluated]) -> None:
+    """The table of all results, and, of several, the report that compares them."""
+    with written_file(out / TABLE_FILE) as partial:
+        overview_table(results).to_csv(partial, index=False)
+    if len(results) == 1:
+        return
+    pictures = {}
+    for name in dict.fromkeys(result.metrics["set"] for result in results):
+        of_set = [result for result in results if result.metrics["set"] == name]
+        curves = {result.metrics["model"]: result.verification.curve for result in of_set}
+        figure = Figure(figsize=(12.8, 4.8), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        score_plots.plot_roc(left, curves)
+        score_plots.plot_det(right, curves)
+        pictures[name] = evaluation_report.figure_png(figure)
+    text = evaluation_report.comparison([result.metrics for result in results], pictures)
+    with written_file(out / REPORT_FILE) as partial:
+        partial.write_text(text, encoding="utf-8")

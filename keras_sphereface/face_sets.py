@@ -1,0 +1,210 @@
+"""Pairs of faces to verify, and where the faces come from: pictures, records or a `.bin`."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_sphereface import alignment, bins, images, lfw, lists, names, pair_lists, records
+
+NO_PICTURE, NO_LANDMARKS = "no such picture", "no landmarks"
+Load = Callable[[str], np.ndarray]  # key -> uint8 (H, W, 3)
+
+
+class MissingFace(ValueError):
+    """A face is not to be had; the message says why."""
+
+
+class Faces(NamedTuple):
+    """How to get a face by its key.
+
+    Attributes:
+        load: as the network should see it.
+        crop: without alignment, where `load` aligns by landmarks; else None.
+    """
+
+    load: Load
+    crop: Load | None = None
+
+
+class Paths(NamedTuple):
+    """The files of a set of pairs; either `bin`, or `pairs` with what holds their faces."""
+
+    pairs: str = ""
+    images: str = ""
+    landmarks: str = ""
+    records: str = ""
+    templates: str = ""
+    bin: str = ""
+
+    @property
+    def name(self) -> str:
+        """A short name, for tables and folders."""
+        path = Path(self.bin or self.pairs)
+        # LFW's list is called pairs.txt by everyone: the folder tells more.
+        return path.stem if self.bin or path.stem != "pairs" else path.resolve().parent.name
+
+
+class FaceSet(NamedTuple):
+    """Pairs of faces, and how to get a face by its key.
+
+    Attributes:
+        pairs: of keys of pictures or of names of templates.
+        faces: None where there is nothing but saved embeddings.
+        templates: {name: [(key of a picture, its medium)]} of names that are not keys.
+        file: where the pairs stand, for errors.
+        has_names: whether the first folder of a key is the name of a person.
+    """
+
+    pairs: lfw.Pairs
+    faces: Faces | None
+    templates: Mapping[str, Sequence[tuple[str, str]]]
+    file: str
+    has_names: bool
+
+    def keys(self) -> list[str]:
+        """The keys of all pictures that the pairs need, each once, sorted."""
+        names_or_keys = self.pairs.keys()
+        if not self.templates:
+            return names_or_keys
+        needed = {key for key in names_or_keys if key not in self.templates}
+        needed.update(key for entries in self.templates.values() for key, _ in entries)
+        return sorted(needed)
+
+
+def face_set(paths: Paths, image_size: tuple[int, int], folds: Iterable[int] = ()) -> FaceSet:
+    """Read the pairs, and prepare for their faces of `image_size`, (height, width).
+
+    Args:
+        paths: the files.
+        image_size: of the faces.
+        folds: only these; all if empty.
+
+    Raises:
+        FileNotFoundError, ValueError: if the files do not fit together or one is not as it
+            should be.
+    """
+    _check_paths(paths)
+    if paths.bin:
+        encoded, is_same = bins.read_bin(paths.bin)
+        pairs = bins.pairs_of(is_same, paths.bin).in_folds(folds)
+        faces = _encoded_faces(lambda key: encoded[int(key)], image_size)
+        return FaceSet(pairs, faces, {}, paths.bin, has_names=False)
+    pairs = pair_lists.read(paths.pairs).in_folds(folds)
+    templates = _templates(paths, pairs)
+    named = not templates and _are_named(pairs)
+    found = FaceSet(pairs, None, templates, paths.pairs, named)
+    if not (paths.images or paths.records):
+        return found
+    return found._replace(faces=open_faces(paths, found.keys(), image_size))
+
+
+def open_faces(paths: Paths, keys: Sequence[str], image_size: tuple[int, int]) -> Faces:
+    """The faces of pictures in a folder or in records, in `image_size`.
+
+    Raises:
+        FileNotFoundError, ValueError: if folder, landmarks or records cannot be used.
+    """
+    if paths.records:
+        wanted = set(keys)
+        kept = {r.key: r.image for r in records.read_folder(paths.records) if r.key in wanted}
+        return _encoded_faces(kept.__getitem__, image_size)
+    root = Path(paths.images)
+    if not root.is_dir():
+        raise FileNotFoundError(f"`images` must be a folder. Received: {root}")
+    cropped = _encoded_faces(lambda key: (root / key).read_bytes(), image_size)
+    if not paths.landmarks:
+        return cropped
+    landmarks = lists.read_landmarks(paths.landmarks)
+
+    def align(key):
+        if key not in landmarks:
+            raise MissingFace(NO_LANDMARKS)
+        image = _decoded(lambda key: (root / key).read_bytes(), key)
+        try:
+            return _aligned(image, landmarks[key], image_size)
+        except ValueError as error:
+            line = lists.line_of(paths.landmarks, key)
+            raise ValueError(f"{paths.landmarks}, line {line}, {key}: {error}") from None
+
+    return Faces(align, cropped.load)
+
+
+def person_of(key: str) -> str:
+    """The first folder of a key `name/name_0001.jpg`."""
+    return key.split("/", 1)[0]
+
+
+def _are_named(pairs):
+    """Whether the folders of all pairs agree with whether they match."""
+    both = zip(pairs.first, pairs.second, pairs.is_same, strict=True)
+    return all((person_of(a) == person_of(b)) == same for a, b, same in both)
+
+
+def _aligned(image, points, size):
+    height, width = image.shape[:2]
+    middle = points.mean(axis=0)
+    # Single points may lie outside: faces are cut by the border.
+    if not (0 <= middle[0] <= width and 0 <= middle[1] <= height):
+        raise ValueError(
+            f"the face must lie in the picture of {width} x {height} pixels. "
+            f"Received: points around ({middle[0]:.0f}, {middle[1]:.0f})"
+        )
+    return alignment.align(image, points, size)
+
+
+def _encoded_faces(read: Callable[[str], bytes], size: tuple[int, int]) -> Faces:
+    def load(key):
+        image = _decoded(read, key)
+        return image if image.shape[:2] == size else images.crop_to(image, size)
+
+    return Faces(load)
+
+
+def _decoded(read, key):
+    try:
+        return images.decode(read(key))
+    except (OSError, KeyError):
+        raise MissingFace(NO_PICTURE) from None
+    except images.UnreadableImage as error:
+        raise MissingFace(f"cannot be read: {error}") from None
+
+
+def _check_paths(paths):
+    one_source = not (paths.images and paths.records)
+    landmarks_fit = bool(paths.images) or not paths.landmarks
+    from_pairs = bool(paths.pairs) and one_source and landmarks_fit and not paths.bin
+    from_bin = bool(paths.bin) and not any(paths._replace(bin=""))
+    if not (from_bin or from_pairs):
+        raise ValueError(
+            "A set is either `bin` alone, or `pairs` with one of `images` (and their `landmarks`) "
+            f"and `records`. Received: {({k: v for k, v in paths._asdict().items() if v})}"
+        )
+
+
+def _templates(paths, pairs):
+    """{name: [(key, medium)]}: of the list of templates, and of folders that pairs name."""
+    wanted = pairs.keys()
+    if paths.templates:
+        known = lists.read_templates(paths.templates)
+        if unknown := [name for name in wanted if name not in known]:
+            raise ValueError(
+                f"{paths.pairs}: every name must be a template of {paths.templates}. Received: "
+                f"{unknown[0]!r}, the first of {len(unknown)}"
+            )
+        return {name: known[name] for name in wanted}
+    folders = [name for name in wanted if not names.is_picture_name(name)]
+    if not (paths.images and folders):
+        return {}
+    found = {name: _pictures_of(Path(paths.images), name) for name in folders}
+    return {**{name: [(name, "")] for name in wanted}, **found}
+
+
+def _pictures_of(root, folder):
+    """All pictures of a folder are one template, and one medium: a video."""
+    if not (root / folder).is_dir():
+        return []
+    files = sorted(os.listdir(root / folder))
+    return [(f"{folder}/{file}", "") for file in files if names.is_picture_name(file)]

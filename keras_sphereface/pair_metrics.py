@@ -1,0 +1,190 @@
+"""What embeddings say of pairs: the numbers of `metrics.json`."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_sphereface import bootstrap, lfw, protocols, separability, verification
+from keras_sphereface.embeddings import Embeddings
+from keras_sphereface.face_sets import person_of
+
+DEFAULT_PROTOCOL = "sphereface"
+
+
+class Verification(NamedTuple):
+    """What embeddings say of the P pairs that are complete."""
+
+    metrics: dict  # what stands in metrics.json
+    protocol: str
+    curve: verification.Roc
+    verdict: protocols.Verdict
+    pairs: lfw.Pairs  # the complete ones
+
+
+def complete_pairs(pairs: lfw.Pairs, missing: dict[str, str]) -> np.ndarray:
+    """Which pairs have both of their faces, (P,) bool.
+
+    Raises:
+        ValueError: if none has.
+    """
+    both = zip(pairs.first, pairs.second, strict=True)
+    complete = np.array([a not in missing and b not in missing for a, b in both])
+    if not complete.any():
+        raise ValueError(
+            f"No pair has both of its faces. Received: {len(missing)} of "
+            f"{len(pairs.keys())} faces missing, the first {next(iter(missing.items()))}"
+        )
+    return complete
+
+
+def verify(
+    pairs: lfw.Pairs,
+    embeddings: Embeddings,
+    protocol: str = DEFAULT_PROTOCOL,
+    replicates: int = 0,
+    seed: int = 0,
+    file: str = "",
+) -> Verification:
+    """The protocol on the pairs that are complete.
+
+    Args:
+        pairs: all pairs.
+        embeddings: of the faces that are there, and why others are not.
+        protocol: a name of `protocols.PROTOCOLS`.
+        replicates: of the bootstrap; 0 leaves the intervals out.
+        seed: of the bootstrap.
+        file: where the pairs stand, for errors.
+
+    Raises:
+        ValueError: if no pair is complete or the others do not suit the protocol.
+    """
+    complete = complete_pairs(pairs, embeddings.missing)
+    used = pairs.select(complete)
+    try:
+        verdict = _judge(protocol, used, embeddings)
+    except ValueError as error:
+        told = f"{file}: " * bool(file)
+        if embeddings.missing:
+            told += f"{len(embeddings.missing)} faces are missing. "
+        raise ValueError(f"{told}{error}") from error
+    curve = verification.roc(verdict.scores, used.is_same)
+    num_same, num_different = int(used.is_same.sum()), int(np.sum(~used.is_same))
+    measures = _measures(num_different)
+    metrics = {
+        **accuracy_metrics(verdict),
+        **{name: measure(curve) for name, measure in measures.items() if name in ("auc", "eer")},
+        "tar_at_far": _by_far(lambda far: verification.tar_at_far(curve, far), num_different),
+        "threshold_at_far": _by_far(
+            lambda far: verification.threshold_at_far(curve, far), num_different
+        ),
+        "intervals": _intervals(verdict.scores, used.is_same, measures, replicates, seed),
+        "num_pairs": len(used.first),
+        "num_matched": num_same,
+        "num_mismatched": num_different,
+        "protocol": f"{protocol}: {protocols.PROTOCOLS[protocol].description}",
+        "score_unit": protocols.PROTOCOLS[protocol].unit,
+        "num_views": embeddings.views.shape[1],
+        "accuracy_by_protocol": {
+            name: _headline(_judge(name, used, embeddings)) for name in protocols.PROTOCOLS
+        },
+        **_missing_metrics(verdict, complete, embeddings.missing),
+    }
+    return Verification(metrics, protocol, curve, verdict, used)
+
+
+def _judge(protocol, pairs, embeddings):
+    rows = np.stack([embeddings.rows(side) for side in pairs[:2]], axis=1)
+    return protocols.k_fold(protocol, embeddings.views, rows, pairs.is_same, pairs.folds)
+
+
+def accuracy_metrics(verdict: protocols.Verdict) -> dict:
+    """The accuracies of folds, their mean and spread, with the thresholds."""
+    return {
+        "accuracy_mean": float(np.mean(verdict.accuracies)),
+        "accuracy_std": float(np.std(verdict.accuracies)),
+        "accuracy_standard_error": protocols.standard_error(verdict.accuracies),
+        "accuracy_per_fold": verdict.accuracies.tolist(),
+        "folds": verdict.folds.tolist(),
+        "thresholds": verdict.thresholds.tolist(),
+    }
+
+
+def _headline(verdict):
+    names = ("accuracy_mean", "accuracy_std", "accuracy_standard_error")
+    return {name: accuracy_metrics(verdict)[name] for name in names}
+
+
+def _measures(num_different) -> dict[str, Callable[[verification.Roc], float]]:
+    """{name: measure of a ROC}, of those that so many mismatched pairs carry."""
+    fars = [far for far in verification.FARS if verification.carries(far, num_different)]
+    return {
+        "auc": verification.auc_score,
+        "eer": verification.equal_error,
+        **{f"{far:g}": lambda curve, far=far: verification.tar_at_far(curve, far) for far in fars},
+    }
+
+
+def _by_far(value, num_different):
+    """{FAR: value}; None where the mismatched pairs are too few to tell."""
+    return {
+        f"{far:g}": value(far) if verification.carries(far, num_different) else None
+        for far in verification.FARS
+    }
+
+
+def _intervals(scores, is_same, measures, replicates, seed):
+    rng = np.random.default_rng(seed)
+    found = bootstrap.intervals(scores, is_same, measures, replicates, rng)
+    of_far = {name: list(interval) for name, interval in found.items() if name[0].isdigit()}
+    others = {name: list(interval) for name, interval in found.items() if name not in of_far}
+    return {"replicates": replicates, "confidence": bootstrap.CONFIDENCE} | (
+        {**others, "tar_at_far": of_far} if found else {}
+    )
+
+
+def _missing_metrics(verdict, complete, missing):
+    right, left_out = int(verdict.is_right.sum()), int(np.sum(~complete))
+    return {
+        "num_pairs_left_out": left_out,
+        "missing": missing,
+        "accuracy_bounds": [right / len(complete), (right + left_out) / len(complete)],
+    }
+
+
+def measure_angles(
+    pairs: lfw.Pairs, embeddings: Embeddings, has_names: bool
+) -> separability.ClassAngles | separability.PairAngles:
+    """The angles within and between people, or of matched and mismatched pairs.
+
+    Args:
+        pairs: complete ones, of both kinds.
+        embeddings: of their pictures.
+        has_names: whether keys tell who is on a picture. If so, all pictures of the pairs are
+            compared with each other.
+    """
+    keys = pairs.keys()
+    people = np.array([person_of(key) for key in keys])
+    if has_names and len(np.unique(people)) < len(people):
+        return separability.class_angles(embeddings.features[embeddings.rows(keys)], people)
+    rows = np.stack([embeddings.rows(side) for side in pairs[:2]], axis=1)
+    return separability.pair_angles(embeddings.features, rows, pairs.is_same)
+
+
+def angle_metrics(angles: separability.ClassAngles | separability.PairAngles) -> dict:
+    """The criterion of the paper as it stands in metrics.json; angles in degrees."""
+    metrics = {
+        "compared": "pairs",
+        "largest_intra_class_angle": angles.largest_intra,
+        "smallest_inter_class_angle": angles.smallest_inter,
+        "holds": bool(angles.criterion_holds),
+    }
+    if isinstance(angles, separability.ClassAngles):
+        several = np.isfinite(angles.largest_intra_of)
+        metrics |= {
+            "compared": "all pictures of all people",
+            "num_people": len(angles.classes),
+            "num_people_with_several_pictures": int(several.sum()),
+            "share_of_people": angles.share_of_classes,
+        }
+    return metrics
