@@ -1,8 +1,7 @@
 """Evaluation: networks and sets of pairs in, `metrics.json`, pictures and a report out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
@@ -13,23 +12,15 @@ from keras_sphereface import (
     face_sets,
     images,
     lfw,
-    networks,
     pair_metrics,
     set_doubts,
 )
 from keras_sphereface.config import PROTOCOLS, EvaluateConfig
 from keras_sphereface.embeddings import Embeddings
 from keras_sphereface.evaluation_files import Evaluated
-from keras_sphereface.face_sets import FaceSet, Load, Paths
+from keras_sphereface.face_sets import Paths
 from keras_sphereface.progress import say
-
-
-class System(NamedTuple):
-    """What gives embeddings: a network, or a file that has them."""
-
-    name: str
-    image_size: tuple[int, int] | None  # of the faces that it needs; None if it needs none
-    embed: Callable[[Sequence[str], Load | None], Embeddings]
+from keras_sphereface.systems import open_systems, several
 
 
 def evaluate(config: EvaluateConfig) -> list[dict]:
@@ -47,10 +38,7 @@ def evaluate(config: EvaluateConfig) -> list[dict]:
     """
     _check(config)
     sets = paths_of(config)
-    systems = [_network(path, config.batch_size) for path in _several(config.model)]
-    systems += [_saved(path) for path in _several(config.embeddings)]
-    if not systems:
-        raise ValueError("`model` or `embeddings` must name what to evaluate. Received: neither")
+    systems = open_systems(config.model, config.embeddings, config.batch_size)
     folders = evaluation_files.folders_of(
         Path(config.out), [paths.name for paths in sets], [system.name for system in systems]
     )
@@ -73,9 +61,9 @@ def paths_of(config: EvaluateConfig) -> list[Paths]:
     Raises:
         ValueError: if there is no set, or the numbers of files do not fit together.
     """
-    pairs, columns = _several(config.pairs), {}
+    pairs, columns = several(config.pairs), {}
     for name in ("images", "landmarks", "records", "templates"):
-        values = _several(getattr(config, name))
+        values = several(getattr(config, name))
         if len(values) not in (0, 1, len(pairs)) or (values and not pairs):
             raise ValueError(
                 f"`{name}` must be one for all of `pairs`, or one for each. "
@@ -86,23 +74,15 @@ def paths_of(config: EvaluateConfig) -> list[Paths]:
         Paths(path, **{name: column[i] for name, column in columns.items()})
         for i, path in enumerate(pairs)
     ]
-    sets += [Paths(bin=path) for path in _several(config.bin)]
+    sets += [Paths(bin=path) for path in several(config.bin)]
     if not sets:
         raise ValueError("`pairs` or `bin` must name what to verify. Received: neither")
     return sets
 
 
-def _several(value: str | Sequence[str]) -> list[str]:
-    """One path, or several."""
-    return [value] * bool(value) if isinstance(value, str) else list(value)
-
-
 def _check(config):
-    for name, least in (("batch_size", 1), ("bootstrap", 0)):
-        if getattr(config, name) < least:
-            raise ValueError(
-                f"`{name}` must be >= {least}. Received: {name}={getattr(config, name)}"
-            )
+    if config.bootstrap < 0:
+        raise ValueError(f"`bootstrap` must be >= 0. Received: bootstrap={config.bootstrap}")
     if config.protocol not in PROTOCOLS:
         raise ValueError(
             f"`protocol` must be one of {', '.join(PROTOCOLS)}. "
@@ -110,26 +90,10 @@ def _check(config):
         )
 
 
-def _network(path, batch_size):
-    network = networks.open_network(path)
-
-    def embed(keys, load):
-        return embeddings.embed(keys, load, network.both_views, batch_size)
-
-    return System(network.name, network.image_size, embed)
-
-
-def _saved(path):
-    loaded = embeddings.load(path)
-    return System(Path(path).stem, None, lambda keys, load: embeddings.select(loaded, keys))
-
-
 def _evaluate_one(system, paths, config):
     """What came of it, and the embeddings of the pictures."""
     say(f"{system.name} on {paths.name}")
     face_set = face_sets.face_set(paths, system.image_size or images.IMAGE_SIZE, config.folds)
-    if system.image_size and face_set.faces is None:
-        raise ValueError(f"A model needs `images` or `records`. Received: pairs={paths.pairs!r}")
     set_doubts.check_contradictions(face_set.pairs, face_set.file)
     of_pictures = system.embed(face_set.keys(), face_set.faces and face_set.faces.load)
     known = _as_named(of_pictures, face_set)

@@ -1,0 +1,160 @@
+"""Who is known and who is looked up: galleries and probes of people."""
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_sphereface import lists, pair_lists, records, sources
+from keras_sphereface.pictures import Picture
+
+Roll = dict[str, str]  # {key of a picture or name of a template: who it is}
+
+
+class Gallery(NamedTuple):
+    """People that are known, and pictures to be looked up among them."""
+
+    known: Roll
+    probes: Roll
+
+    def keys(self) -> list[str]:
+        """All keys, each once, sorted."""
+        return sorted({*self.known, *self.probes})
+
+
+def read_roll(path: str | os.PathLike) -> Roll:
+    """A list with a line `path<TAB or space>identity` for each picture, or template.
+
+    Raises:
+        ValueError: naming file and line, if a line has another form, or a key has two people.
+    """
+    roll: Roll = {}
+    for number, line in lists.numbered_lines(path):
+        try:
+            key, person = sources.parse_listed(line)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
+        if roll.setdefault(key, person) != person:
+            raise ValueError(
+                f"{path}, line {number}: a picture shows one person. Received: {key} of {person}, "
+                f"above of {roll[key]}"
+            )
+    if not roll:
+        raise ValueError(f"{path}, line 1: expected `path<TAB or space>identity`. Received: none")
+    return roll
+
+
+def roll_of_folders(root: str | os.PathLike) -> Roll:
+    """The pictures of class folders ROOT/IDENTITY/IMAGE, in the order of their keys.
+
+    Raises:
+        FileNotFoundError: if there is no folder.
+        ValueError: if it holds no class folder with a picture.
+    """
+    if not Path(root).is_dir():
+        raise FileNotFoundError(f"`images` must be a folder. Received: {root}")
+    found = [entry for entry in sources.class_folders(root) if isinstance(entry, Picture)]
+    if not found:
+        raise ValueError(f"`images` must hold class folders with pictures. Received: {root}")
+    return {entry.key: str(entry.identity) for entry in sorted(found, key=lambda e: e.key)}
+
+
+def roll_of_records(folder: str | os.PathLike) -> Roll:
+    """The pictures of a folder of records, in the order of their keys."""
+    return dict(sorted((record.key, record.identity) for record in records.read_folder(folder)))
+
+
+def only(roll: Roll, people: Iterable[str]) -> Roll:
+    """The pictures of these people."""
+    wanted = set(people)
+    return {key: person for key, person in roll.items() if person in wanted}
+
+
+def without(roll: Roll, people: Iterable[str]) -> Roll:
+    """The pictures of all others."""
+    unwanted = set(people)
+    return {key: person for key, person in roll.items() if person not in unwanted}
+
+
+def people_of_pairs(path: str | os.PathLike, folds: Iterable[int]) -> set[str]:
+    """Everyone in a list of pairs."""
+    return pair_lists.read(path).in_folds(folds).people()
+
+
+def split_closed(roll: Roll, gallery_images: int, rng: np.random.Generator) -> Gallery:
+    """Of everyone with more pictures than `gallery_images` so many are known, the others probes.
+
+    Raises:
+        ValueError: if nobody has enough pictures.
+    """
+    known, probes = _split(roll, gallery_images, rng)
+    looked_up = set(probes.values())
+    return _checked(Gallery(only(known, looked_up), probes), gallery_images)
+
+
+def split_open(
+    roll: Roll, gallery_images: int, strangers: float, rng: np.random.Generator
+) -> Gallery:
+    """A share of the people are strangers, all of whose pictures are probes; the others as in
+    `split_closed`, but people without further pictures are in the gallery too.
+
+    Raises:
+        ValueError: if the share is not between 0 and 1, or too few people have enough pictures.
+    """
+    if not 0 < strangers < 1:
+        raise ValueError(f"`strangers` must lie between 0 and 1. Received: strangers={strangers}")
+    people = sorted(set(roll.values()))
+    count = min(max(round(strangers * len(people)), 1), len(people) - 1)
+    unknown = {people[i] for i in rng.permutation(len(people))[:count]}
+    known, probes = _split(without(roll, unknown), gallery_images, rng)
+    return _checked(Gallery(known, {**probes, **only(roll, unknown)}), gallery_images)
+
+
+def _split(roll, gallery_images, rng):
+    """Of each person some pictures, at random, and the others."""
+    if gallery_images < 1:
+        raise ValueError(
+            f"`gallery_images` must be >= 1. Received: gallery_images={gallery_images}"
+        )
+    known: Roll = {}
+    of_person: dict[str, list[str]] = {}
+    for key, person in sorted(roll.items()):
+        of_person.setdefault(person, []).append(key)
+    for person, keys in sorted(of_person.items()):
+        chosen = rng.permutation(len(keys))[:gallery_images]
+        known.update({keys[i]: person for i in chosen})
+    return known, {key: person for key, person in roll.items() if key not in known}
+
+
+def _checked(gallery, gallery_images):
+    mated = set(gallery.known.values()) & set(gallery.probes.values())
+    if not mated:
+        raise ValueError(
+            f"Someone must have more than {gallery_images} pictures, for the gallery and to be "
+            f"looked up. Received: {len(gallery.keys())} pictures, nobody with so many"
+        )
+    return gallery
+
+
+def check_closed(gallery: Gallery, file: str) -> None:
+    """Refuse probes of people that are not in the gallery.
+
+    Raises:
+        ValueError: naming `file` and the first of them.
+    """
+    known = set(gallery.known.values())
+    strangers = [f"{key} of {who}" for key, who in gallery.probes.items() if who not in known]
+    if strangers:
+        raise ValueError(
+            f"{file}: in the closed set everyone who is looked up must be in the gallery. "
+            f"Received: {strangers[0]}, the first of {len(strangers)} who are not; see open-set"
+        )
+
+
+def arrays(roll: Roll, rows: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Rows, people and keys of those of a roll that are there: (n,), (n,), n."""
+    keys = [key for key in roll if key in rows]
+    people = np.array([roll[key] for key in keys], dtype=str)
+    return np.array([rows[key] for key in keys], np.int64), people, keys

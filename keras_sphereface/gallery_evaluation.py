@@ -1,0 +1,382 @@
+"""Identification: networks, and people to be found, in; `metrics.json`, curves and a report out."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from keras_sphereface import (
+    embeddings,
+    face_sets,
+    galleries,
+    gallery_report,
+    html_page,
+    identification,
+    images,
+    lists,
+    records,
+    score_plots,
+    set_doubts,
+    verification,
+)
+from keras_sphereface.config import ClosedSetConfig, DistractorsConfig, OpenSetConfig
+from keras_sphereface.embeddings import Embeddings
+from keras_sphereface.face_sets import Faces, Paths
+from keras_sphereface.folders import written_file
+from keras_sphereface.galleries import Gallery, Roll
+from keras_sphereface.progress import say
+from keras_sphereface.systems import System, open_systems
+
+COMMANDS = {
+    "closed-set": ClosedSetConfig,
+    "open-set": OpenSetConfig,
+    "distractors": DistractorsConfig,
+}
+RANKS = (1, 5, 10)  # that are reported
+FARS = (0.1, 0.01, 0.001)  # false alarm rates
+# All probes with all of the gallery: what can be sorted in memory.
+MAX_COMPARISONS = 20_000_000
+
+
+class Found(NamedTuple):
+    """What came of one system."""
+
+    metrics: dict
+    curves: Mapping[str, Any]  # {kind of picture: what it draws}
+    probes: pd.DataFrame  # a row for each picture that was looked up
+
+
+class Known(NamedTuple):
+    """The pictures at hand, who is on them, and how to get them."""
+
+    roll: Roll
+    paths: Paths
+    templates: Mapping[str, Sequence[tuple[str, str]]]
+    doubts: list[str]
+
+
+def evaluate(
+    command: str, config: ClosedSetConfig | OpenSetConfig | DistractorsConfig
+) -> list[dict]:
+    """Run one of `COMMANDS`, and write what came of it.
+
+    Returns:
+        The metrics of each system, as they stand in metrics.json.
+
+    Raises:
+        FileNotFoundError, ValueError: if networks, pictures or lists cannot be used.
+    """
+    systems = open_systems(config.model, config.embeddings, config.batch_size)
+    known = _known_people(config)
+    measure = {
+        "closed-set": _closed_set,
+        "open-set": _open_set,
+        "distractors": _among_distractors,
+    }[command]
+    results = [measure(system, known, config) for system in systems]
+    _write(Path(config.out), command, results)
+    return [result.metrics for result in results]
+
+
+def main(command: str, config: ClosedSetConfig | OpenSetConfig | DistractorsConfig) -> None:
+    """Evaluate, and print what came of it; what users can mend ends in one sentence."""
+    try:
+        results = evaluate(command, config)
+    except (ImportError, OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from error
+    print("\n\n".join(gallery_report.summary(command, metrics) for metrics in results))
+    print(f"written to {config.out}")
+
+
+def _known_people(config) -> Known:
+    """Everyone who may be known or looked up."""
+    paths = Paths(
+        pairs=config.pairs,
+        images=config.images,
+        landmarks=config.landmarks,
+        records=config.records,
+        templates=config.templates,
+    )
+    if config.images and config.records:
+        raise ValueError(
+            "Give one of `images` and `records`. Received: "
+            f"images={config.images!r}, records={config.records!r}"
+        )
+    templates = lists.read_templates(config.templates) if config.templates else {}
+    roll = _roll(config)
+    if config.pairs:
+        roll = galleries.only(roll, galleries.people_of_pairs(config.pairs, config.folds))
+    doubts = []
+    if config.train_labels:
+        shared = set(roll.values()) & set_doubts.read_people(config.train_labels)
+        roll = galleries.without(roll, shared)
+        if shared:
+            doubts.append(f"{len(shared)} people of the training set are left out, as asked.")
+    if not roll:
+        raise ValueError(
+            "Nobody is left. Received: "
+            f"pairs={config.pairs!r}, folds={config.folds}, train_labels={config.train_labels!r}"
+        )
+    return Known(roll, paths, templates, doubts)
+
+
+def _roll(config):
+    given = [path for path in _lists_of(config) if path]
+    if given:
+        return {k: who for path in given for k, who in galleries.read_roll(path).items()}
+    if config.images:
+        return galleries.roll_of_folders(config.images)
+    if config.records:
+        return galleries.roll_of_records(config.records)
+    keys = [key for path in config.embeddings for key in embeddings.load(path).keys]
+    return {key: face_sets.person_of(key) for key in sorted(set(keys)) if "/" in key}
+
+
+def _lists_of(config):
+    return getattr(config, "gallery", ""), getattr(config, "probes", "")
+
+
+def _gallery(known, config, split: Callable[[np.random.Generator], Gallery]) -> Gallery:
+    """Of the lists, or split by chance."""
+    lists_given = _lists_of(config)
+    if all(lists_given):
+        gallery, probes = (galleries.read_roll(path) for path in lists_given)
+        there = set(known.roll)
+        return Gallery(*({k: w for k, w in r.items() if k in there} for r in (gallery, probes)))
+    if any(lists_given):
+        raise ValueError(
+            "`gallery` and `probes` belong together. Received: "
+            f"gallery={config.gallery!r}, probes={config.probes!r}"
+        )
+    return split(np.random.default_rng(config.seed))
+
+
+def _embed(system: System, keys: Sequence[str], known: Known) -> tuple[Embeddings, Faces | None]:
+    """The embeddings of pictures, or of templates of them."""
+    say(f"{system.name}: {len(keys):,} of {'templates' if known.templates else 'pictures'}")
+    pictures = sorted({k for key in keys for k, _ in known.templates.get(key, [(key, "")])})
+    faces = None
+    if known.paths.images or known.paths.records:
+        size = system.image_size or images.IMAGE_SIZE
+        faces = face_sets.open_faces(known.paths, pictures, size)
+    found = system.embed(pictures, faces and faces.load)
+    if known.templates:
+        named = {key: known.templates.get(key, [(key, "")]) for key in keys}
+        return embeddings.of_templates(found, named), faces
+    return found, faces
+
+
+class _Searched(NamedTuple):
+    """A gallery and its probes, as far as their pictures are there."""
+
+    gallery: np.ndarray  # (G, D)
+    gallery_people: np.ndarray  # (G,)
+    probes: np.ndarray  # (P, D)
+    probe_people: np.ndarray  # (P,)
+    probe_keys: list[str]
+    found: identification.SearchResult
+    common: dict  # what all metrics begin with
+
+
+def _search(system, gallery: Gallery, known: Known, config) -> _Searched:
+    result, faces = _embed(system, gallery.keys(), known)
+    rows = {key: row for row, key in enumerate(result.keys)}
+    entries, gallery_people, _ = galleries.arrays(gallery.known, rows)
+    looked_up, probe_people, probe_keys = galleries.arrays(gallery.probes, rows)
+    features = result.features
+    found = identification.search(
+        features[entries], gallery_people, features[looked_up], probe_people
+    )
+    common = _common(system, result, faces, known, config) | {
+        "num_gallery_people": len(np.unique(gallery_people)),
+        "num_gallery": len(entries),
+        "num_probes": len(looked_up),
+    }
+    return _Searched(
+        features[entries],
+        gallery_people,
+        features[looked_up],
+        probe_people,
+        probe_keys,
+        found,
+        common,
+    )
+
+
+def _common(system, result, faces, known, config):
+    doubts = list(known.doubts)
+    if result.missing:
+        reasons = sorted(set(result.missing.values()))
+        doubts.append(
+            f"{len(result.missing)} pictures are left out, for example "
+            f"{next(iter(result.missing))} ({'; '.join(reasons)})."
+        )
+    if faces is not None and not known.templates:
+        rng = np.random.default_rng(config.seed)
+        doubts += set_doubts.picture_doubts(faces, result.keys, rng)
+    return {"model": system.name, "missing": result.missing, "doubts": doubts}
+
+
+def _probe_table(system, searched):
+    found = searched.found
+    has_mate = found.ranks > 0
+    return pd.DataFrame(
+        {
+            "model": system.name,
+            "probe": searched.probe_keys,
+            "person": searched.probe_people,
+            "rank": found.ranks,  # 0: not in the gallery
+            "own_score": np.where(has_mate, found.mate_scores, np.nan),
+            "best_other_score": np.where(np.isfinite(found.top_scores), found.top_scores, np.nan),
+        }
+    )
+
+
+def _closed_set(system, known, config) -> Found:
+    gallery = _gallery(
+        known, config, lambda rng: galleries.split_closed(known.roll, config.gallery_images, rng)
+    )
+    galleries.check_closed(gallery, config.probes or "the pictures")
+    searched = _search(system, gallery, known, config)
+    rates = identification.cmc(searched.found.ranks, max(config.max_rank, *RANKS))
+    metrics = {
+        **searched.common,
+        **{f"rank_{rank}": float(rates[rank - 1]) for rank in RANKS},
+        "cmc": rates[: config.max_rank].tolist(),
+    }
+    return Found(metrics, {"cmc": rates[: config.max_rank]}, _probe_table(system, searched))
+
+
+def _open_set(system, known, config) -> Found:
+    gallery = _gallery(
+        known,
+        config,
+        lambda rng: galleries.split_open(known.roll, config.gallery_images, config.strangers, rng),
+    )
+    searched = _search(system, gallery, known, config)
+    found = searched.found
+    curve = identification.dir_curve(found)
+    mated = found.ranks[found.ranks > 0]
+    metrics = {
+        **searched.common,
+        "num_mated": len(mated),
+        "num_strangers": int(np.sum(found.ranks == 0)),
+        "rank_1": identification.rank_k(mated, 1),
+        "dir_at_far": _by_rate(lambda far: identification.dir_at_far(found, far)),
+        "candidates": config.candidates,
+        "tpir_at_fpir": _by_rate(
+            lambda far: identification.dir_at_far(found, far, config.candidates)
+        ),
+        "verification": _verify_all(searched),
+    }
+    return Found(metrics, {"dir": (curve.far, curve.dir)}, _probe_table(system, searched))
+
+
+def _by_rate(value: Callable[[float], float | None]) -> dict[str, float | None]:
+    return {f"{far:g}": value(far) for far in FARS}
+
+
+def _verify_all(searched) -> dict | None:
+    """Every probe against every entry of the gallery; None if they are too many."""
+    if len(searched.probes) * len(searched.gallery) > MAX_COMPARISONS:
+        return None
+    probes = identification.unit_rows(searched.probes, "probes")
+    scores = probes @ identification.unit_rows(searched.gallery, "gallery").T
+    is_same = searched.probe_people[:, None] == searched.gallery_people
+    curve = verification.roc(scores.ravel(), is_same.ravel())
+    num_mismatched = int(np.sum(~is_same))
+    fars = [far for far in verification.FARS if verification.carries(far, num_mismatched)]
+    return {
+        "num_matched": int(is_same.sum()),
+        "num_mismatched": num_mismatched,
+        "auc": verification.auc_score(curve),
+        "eer": verification.equal_error(curve),
+        "tar_at_far": {f"{far:g}": verification.tar_at_far(curve, far) for far in fars},
+        "threshold_at_far": {f"{far:g}": verification.threshold_at_far(curve, far) for far in fars},
+    }
+
+
+def _among_distractors(system, known, config) -> Found:
+    result, faces = _embed(system, sorted(known.roll), known)
+    rows = {key: row for row, key in enumerate(result.keys)}
+    probes, people, keys = galleries.arrays(known.roll, rows)
+    strangers = _distractors(system, config, result.features.shape[1])
+    sizes = identification.megaface(
+        result.features[probes], people, strangers, max_rank=config.max_rank
+    )
+    metrics = {
+        **_common(system, result, faces, known, config),
+        "num_probes": len(keys),
+        "num_people": len(np.unique(people)),
+        "distractors": [
+            {
+                "num_distractors": size.num_distractors,
+                "rank_1": float(size.cmc[0]),
+                "cmc": size.cmc.tolist(),
+                "tar_at_far": {f"{far:g}": tar for far, tar in size.tar_at_far.items()},
+            }
+            for size in sizes
+        ],
+    }
+    numbers = np.array([size.num_distractors for size in sizes])
+    curves = {"distractors": (numbers, np.array([size.cmc[0] for size in sizes]))}
+    table = pd.DataFrame({"model": system.name, "probe": keys, "person": people})
+    return Found(metrics, curves, table)
+
+
+def _distractors(system, config, size):
+    """(N, D), in an order drawn from the seed: the first n of them are a sample."""
+    path = Path(config.distractors)
+    if not config.distractors:
+        raise ValueError("`distractors` must name strangers. Received: nothing")
+    if path.suffix == ".npz":
+        features = embeddings.load(path).features
+    else:
+        in_records = (path / records.INFO_FILE).is_file()
+        read = galleries.roll_of_records if in_records else galleries.roll_of_folders
+        source = Paths(
+            records=str(path) if in_records else "",
+            images="" if in_records else str(path),
+            landmarks=config.distractor_landmarks,
+        )
+        features = _embed(system, list(read(path)), Known({}, source, {}, []))[0].features
+    if features.shape[1] != size:
+        raise ValueError(
+            f"`distractors` must have embeddings of {size} numbers, as the probes do. "
+            f"Received: {features.shape[1]} in {path}"
+        )
+    return features[np.random.default_rng(config.seed).permutation(len(features))]
+
+
+def _write(out: Path, command: str, results: Sequence[Found]) -> None:
+    """All files of the results; metrics.json comes last, and says that all are there."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "metrics.json").unlink(missing_ok=True)
+    with written_file(out / "probes.csv") as partial:
+        pd.concat([result.probes for result in results]).to_csv(partial, index=False)
+    png = html_page.figure_png(_figure(results))
+    (kind,) = results[0].curves
+    with written_file(out / f"{kind}.png") as partial:
+        partial.write_bytes(png)
+    metrics = [result.metrics for result in results]
+    with written_file(out / "report.html") as partial:
+        partial.write_text(gallery_report.report(command, metrics, png), encoding="utf-8")
+    with written_file(out / "metrics.json") as partial:
+        text = json.dumps({"setting": command, "systems": metrics}, indent=2)
+        partial.write_text(text + "\n", encoding="utf-8")
+
+
+def _figure(results):
+    (kind,) = results[0].curves
+    draw = {
+        "cmc": score_plots.plot_cmc,
+        "dir": score_plots.plot_dir,
+        "distractors": score_plots.plot_distractors,
+    }[kind]
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    draw(figure.subplots(), {r.metrics["model"]: r.curves[kind] for r in results})
+    return figure

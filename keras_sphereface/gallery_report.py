@@ -1,0 +1,115 @@
+"""The numbers of an identification in words: a summary for the terminal, and report.html."""
+
+from collections.abc import Sequence
+
+from keras_sphereface import html_page
+from keras_sphereface.evaluation_report import TOO_FEW, percent
+from keras_sphereface.html_page import Block, Heading, Paragraph, Picture, Table, Warnings
+from keras_sphereface.version import __version__
+
+TITLES = {
+    "closed-set": "Closed-set identification",
+    "open-set": "Open-set identification",
+    "distractors": "Identification among distractors",
+}
+EXPLANATIONS = {
+    "closed-set": "Everyone who is looked up is in the gallery. Rank k: the share of the pictures "
+    "whose person is among the k likest people of the gallery; a tie counts against the picture.",
+    "open-set": "Strangers are looked up too. DIR at FAR: the share of the pictures of known people "
+    "whose person comes first, at or above the threshold where that share of the strangers "
+    "raises an alarm. TPIR at FPIR asks that the person is in a list of candidates instead.",
+    "distractors": "For each two pictures of a person one is put among the distractors and looked "
+    "for with the other. TAR at FAR: all pictures against all distractors.",
+}
+
+
+def summary(command: str, metrics: dict) -> str:
+    """The numbers of one system as lines of text, with what looks wrong said first."""
+    lines = [f"WARNING: {doubt}" for doubt in metrics["doubts"]]
+    header, rows = _rows(command, metrics)
+    lines.append(f"{metrics['model']}: {_sizes(command, metrics)}")
+    width = max(len(name) for name in header)
+    for row in rows:
+        lines += [f"  {name:<{width}}  {cell}" for name, cell in zip(header, row, strict=True)]
+    return "\n".join(lines)
+
+
+def report(command: str, results: Sequence[dict], png: bytes) -> str:
+    """The report on all systems, as HTML; `png` shows their curves."""
+    doubts = [f"{metrics['model']}: {doubt}" for metrics in results for doubt in metrics["doubts"]]
+    blocks: list[Block] = [Warnings(doubts), Paragraph(_sizes(command, results[0]))]
+    header, _ = _rows(command, results[0])
+    rows = [
+        [metrics["model"], *row] for metrics in results for row in _rows(command, metrics)[1]
+    ]
+    blocks += [
+        Table(["model", *header], rows, note=EXPLANATIONS[command]),
+        Picture(png, f"{TITLES[command]}: the curves of all systems"),
+    ]
+    if command == "open-set":
+        blocks += _verification(results)
+    blocks.append(Paragraph(f"Made with keras_sphereface {__version__}."))
+    return html_page.render(TITLES[command], blocks)
+
+
+def _sizes(command, metrics):
+    if command == "distractors":
+        return f"{metrics['num_probes']:,} pictures of {metrics['num_people']:,} people"
+    sizes = (
+        f"{metrics['num_probes']:,} pictures looked up among {metrics['num_gallery_people']:,} "
+        f"people with {metrics['num_gallery']:,} pictures"
+    )
+    if command == "open-set":
+        sizes += f"; {metrics['num_strangers']:,} of the pictures are of strangers"
+    return sizes
+
+
+def _rows(command, metrics):
+    """Header, and the rows of one system."""
+    if command == "closed-set":
+        ranks = [name for name in metrics if name.startswith("rank_")]
+        return [name.replace("_", " ") for name in ranks], [[percent(metrics[n]) for n in ranks]]
+    if command == "open-set":
+        header, row = ["rank 1 of known people"], [percent(metrics["rank_1"])]
+        for far, rate in metrics["dir_at_far"].items():
+            header.append(f"DIR at FAR {far}")
+            row.append(_rate(rate))
+        for far, rate in metrics["tpir_at_fpir"].items():
+            header.append(f"TPIR at FPIR {far}, {metrics['candidates']} candidates")
+            row.append(_rate(rate))
+        return header, [row]
+    header = ["distractors", "rank 1"]
+    header += [f"TAR at FAR {far}" for far in metrics["distractors"][0]["tar_at_far"]]
+    return header, [
+        [
+            f"{size['num_distractors']:,}",
+            percent(size["rank_1"]),
+            *(_rate(tar) for tar in size["tar_at_far"].values()),
+        ]
+        for size in metrics["distractors"]
+    ]
+
+
+def _rate(rate):
+    return "too few" if rate is None else percent(rate)
+
+
+def _verification(results):
+    """All pictures that are looked up against all of the gallery."""
+    known = [metrics for metrics in results if metrics["verification"]]
+    if not known:
+        return []
+    fars = known[0]["verification"]["tar_at_far"]
+    rows = [
+        [
+            metrics["model"],
+            f"{metrics['verification']['num_mismatched']:,}",
+            f"{metrics['verification']['auc']:.4f}",
+            percent(metrics["verification"]["eer"]),
+            *(percent(tar) for tar in metrics["verification"]["tar_at_far"].values()),
+        ]
+        for metrics in known
+    ]
+    header = ["model", "mismatched pairs", "AUC", "EER", *(f"TAR at FAR {far}" for far in fars)]
+    note = f"Smaller false accept rates have {TOO_FEW}."
+    return [Heading("Verification: each picture against each of the gallery"), Table(header, rows, note)]

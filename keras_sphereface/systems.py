@@ -1,0 +1,60 @@
+"""What is evaluated: exported networks, and embeddings that any other system has saved."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from keras_sphereface import embeddings, networks
+from keras_sphereface.embeddings import Embeddings
+from keras_sphereface.face_sets import Load
+
+
+class System(NamedTuple):
+    """What gives embeddings: a network, or a file that has them."""
+
+    name: str
+    image_size: tuple[int, int] | None  # of the faces that it needs; None if it needs none
+    embed: Callable[[Sequence[str], Load | None], Embeddings]
+
+
+def open_systems(
+    models: str | Sequence[str], saved: str | Sequence[str], batch_size: int
+) -> list[System]:
+    """The systems that the files of networks and of saved embeddings are.
+
+    Args:
+        models: SavedModel folders, .tflite or .onnx files.
+        saved: .npz files of embeddings.
+        batch_size: pictures embedded at once.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is none, or a file cannot be used.
+    """
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be >= 1. Received: batch_size={batch_size}")
+    systems = [_network(path, batch_size) for path in several(models)]
+    systems += [_saved(path) for path in several(saved)]
+    if not systems:
+        raise ValueError("`model` or `embeddings` must name what to evaluate. Received: neither")
+    return systems
+
+
+def several(value: str | Sequence[str]) -> list[str]:
+    """One path, or several, or none."""
+    return [value] * bool(value) if isinstance(value, str) else list(value)
+
+
+def _network(path, batch_size):
+    network = networks.open_network(path)
+
+    def embed(keys, load):
+        if load is None:
+            raise ValueError(f"{network.name} needs pictures: give `images` or `records`.")
+        return embeddings.embed(keys, load, network.both_views, batch_size)
+
+    return System(network.name, network.image_size, embed)
+
+
+def _saved(path):
+    loaded = embeddings.load(path)
+    return System(Path(path).stem, None, lambda keys, load: embeddings.select(loaded, keys))
