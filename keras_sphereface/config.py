@@ -178,7 +178,7 @@ class EvaluateConfig:
     embeddings: tuple[str, ...] = setting(
         (), "embeddings by key (.npz) of any other system, beside models or instead of them"
     )
-    pairs: tuple[str, ...] = setting((), "LFW's pairs.txt, or a line `first second 0|1 [fold]` each")
+    pairs: tuple[str, ...] = setting((), "LFW's pairs.txt, or lines `first second 0|1 [fold]`")
     images: tuple[str, ...] = setting((), "folder that holds the pictures of the pairs")
     landmarks: tuple[str, ...] = setting((), "five points a picture; with it every face is aligned")
     records: tuple[str, ...] = setting((), "folder of records with those pictures, not images")
@@ -187,7 +187,7 @@ class EvaluateConfig:
     folds: tuple[int, ...] = setting((), "only these folds, counted from 1")
     protocol: str = setting("sphereface", "of the numbers; the others are told too", PROTOCOLS)
     train_labels: str = setting("", "labels.csv of the training records: is anyone in both?")
-    bootstrap: int = setting(1000, "draws for the 95 % intervals; 0: none")
+    bootstrap: int = setting(1000, "draws for the 95 per cent intervals; 0: none")
     save_embeddings: bool = setting(False, "write embeddings.npz too")
     batch_size: int = setting(64, "pictures embedded at once")
     seed: int = setting(0, "of the bootstrap, and of the sample of pictures that is looked at")
@@ -228,7 +228,7 @@ class ClosedSetConfig(_SearchConfig):
 
 @dataclasses.dataclass(frozen=True)
 class OpenSetConfig(_SearchConfig):
-    """Open-set identification: is this someone of the gallery, and who? Strangers are looked up too.
+    """Open-set identification: is this someone of the gallery, and who? Some are strangers.
 
     Without lists a share of the people are strangers; of the others some pictures are the gallery,
     and the other pictures are looked up.
@@ -245,7 +245,7 @@ class OpenSetConfig(_SearchConfig):
 class DistractorsConfig(_SearchConfig):
     """Identification among up to a million strangers, in the manner of MegaFace.
 
-    For each two pictures of a person one is put among the distractors and looked for with the other.
+    Of each two pictures of a person one is put among the distractors; the other looks for it.
     """
 
     distractors: str = setting(

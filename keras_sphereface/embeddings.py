@@ -1,4 +1,4 @@
-"""Embeddings by key: computed once for each picture, kept in `.npz` files, averaged to templates."""
+"""Embeddings by key: computed once a picture, kept in `.npz` files, averaged to templates."""
 
 import collections
 import itertools
@@ -153,8 +153,10 @@ def of_templates(
 
 
 def save(embeddings: Embeddings, path: str | os.PathLike) -> None:
-    """Write an `.npz` file with `keys` (N,), `embeddings` (N, D) and, if known, `mirrored` (N, D)."""
-    arrays = dict(zip(("embeddings", "mirrored"), np.moveaxis(embeddings.views, 1, 0), strict=False))
+    """Write an `.npz` file: `keys` (N,), `embeddings` (N, D) and, if known, `mirrored` (N, D)."""
+    arrays = dict(
+        zip(("embeddings", "mirrored"), np.moveaxis(embeddings.views, 1, 0), strict=False)
+    )
     with written_file(Path(path)) as partial, open(partial, "wb") as file:
         np.savez(file, keys=np.array(embeddings.keys, dtype=str), **arrays)
 

@@ -1,6 +1,5 @@
 """Evaluation: networks and sets of pairs in, `metrics.json`, pictures and a report out."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +10,10 @@ from keras_sphereface import (
     evaluation_report,
     face_sets,
     images,
-    lfw,
     pair_metrics,
     set_doubts,
 )
 from keras_sphereface.config import PROTOCOLS, EvaluateConfig
-from keras_sphereface.embeddings import Embeddings
 from keras_sphereface.evaluation_files import Evaluated
 from keras_sphereface.face_sets import Paths
 from keras_sphereface.progress import say
@@ -42,7 +39,7 @@ def evaluate(config: EvaluateConfig) -> list[dict]:
     folders = evaluation_files.folders_of(
         Path(config.out), [paths.name for paths in sets], [system.name for system in systems]
     )
-    results = []
+    results: list[Evaluated] = []
     for paths in sets:
         for system in systems:
             found, known = _evaluate_one(system, paths, config)
@@ -136,37 +133,36 @@ def _as_named(of_pictures, face_set):
 
 
 def _variants(system, face_set, of_pictures, verification, people):
-    """The accuracy of other choices of pairs: [{"pairs": which, "num_pairs", "accuracy_mean"}]."""
-    known = _as_named(of_pictures, face_set)
+    """The accuracy with other pairs; see `_variant`."""
+    pairs, metrics, protocol = face_set.pairs, verification.metrics, verification.protocol
     found = []
-
-    def add(which: str, pairs: lfw.Pairs, embeddings: Embeddings) -> None:
-        try:
-            metrics = pair_metrics.verify(pairs, embeddings, verification.protocol).metrics
-        except ValueError:  # too few are left for the protocol
-            return
-        numbers = {name: metrics[name] for name in ("num_pairs", "accuracy_mean")}
-        found.append({"pairs": which, **numbers})
-
-    metrics = verification.metrics
     if metrics["num_pairs_left_out"]:
-        total = len(face_set.pairs.first)
         for which, bound in zip(("wrong", "right"), metrics["accuracy_bounds"], strict=True):
             which = f"all, those left out counted as {which}"
-            found.append({"pairs": which, "num_pairs": total, "accuracy_mean": bound})
+            found.append({"pairs": which, "num_pairs": len(pairs.first), "accuracy_mean": bound})
     unaligned = set_doubts.without_landmarks(of_pictures.missing)
     if unaligned and face_set.faces.crop is not None:
         more = system.embed(unaligned, face_set.faces.crop)
-        both = embeddings.joined(of_pictures, more)
+        known = _as_named(embeddings.joined(of_pictures, more), face_set)
         which = "with pictures without landmarks, cropped at their centre"
-        add(which, face_set.pairs, _as_named(both, face_set))
+        found.append(_variant(which, pairs, known, protocol))
+    known = _as_named(of_pictures, face_set)
     for which, out in (
-        ("without repeated pairs", set_doubts.repeated_pairs(face_set.pairs)),
-        ("without people of the training set", set_doubts.with_people(face_set.pairs, people)),
+        ("without repeated pairs", set_doubts.repeated_pairs(pairs)),
+        ("without people of the training set", set_doubts.with_people(pairs, people)),
     ):
         if out.any():
-            add(which, face_set.pairs.select(~out), known)
+            found.append(_variant(which, pairs.select(~out), known, protocol))
     return found
+
+
+def _variant(which, pairs, known, protocol):
+    """The accuracy of other pairs, None if they do not suit the protocol, and which they are."""
+    try:
+        metrics = pair_metrics.verify(pairs, known, protocol).metrics
+    except ValueError:
+        return {"pairs": which, "num_pairs": len(pairs.first), "accuracy_mean": None}
+    return {"pairs": which} | {name: metrics[name] for name in ("num_pairs", "accuracy_mean")}
 
 
 def main(config: EvaluateConfig) -> None:

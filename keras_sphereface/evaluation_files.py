@@ -18,7 +18,7 @@ from keras_sphereface.pair_metrics import Verification
 METRICS_FILE, PAIRS_FILE, REPORT_FILE = "metrics.json", "pairs.csv", "report.html"
 TABLE_FILE = "table.csv"
 NUM_WORST = 20  # false accepts, and false rejects, that are shown
-GAP = 4  # pixels between the two faces of a pair
+GAP = 6  # white pixels beside a pair, so that one sees who belongs together
 
 
 class Evaluated(NamedTuple):
@@ -40,7 +40,7 @@ def folders_of(out: Path, sets: Sequence[str], systems: Sequence[str]) -> list[P
 
 def _distinct(names):
     """Names that a folder can have, each once."""
-    found: list[str] = []
+    found = []
     for name in names:
         plain = base = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "unnamed"
         number = 1
@@ -133,7 +133,7 @@ def _worst_pairs(found, table):
         worst = worst_errors(table, decision)
         if len(worst):
             tiles = [_tile(found, row.first, row.second) for row in worst.itertuples()]
-            captions = [f"{row.score:.3f} (threshold {row.threshold:.3f})" for row in worst.itertuples()]
+            captions = [f"{r.score:.3f} (threshold {r.threshold:.3f})" for r in worst.itertuples()]
             sheets[file] = images.encode_png(contact_sheet.contact_sheet(tiles, 5, captions))
     return sheets
 
@@ -144,8 +144,9 @@ def _tile(found, *names):
     for name in names:
         key = found.templates[name][0][0] if name in found.templates else name
         faces.append(found.faces.load(key))
-    gap = np.full((len(faces[0]), GAP, 3), 255, np.uint8)
-    return np.concatenate([faces[0], gap, faces[1]], axis=1)
+    height = len(faces[0])
+    inside, outside = (np.full((height, width, 3), 255, np.uint8) for width in (2, GAP))
+    return np.concatenate([outside, faces[0], inside, faces[1], outside], axis=1)
 
 
 def overview_table(results: Sequence[Evaluated]) -> pd.DataFrame:

@@ -49,7 +49,7 @@ def summary(metrics: dict) -> str:
         + ", ".join(f"{name} {percent(a['accuracy_mean'])}" for name, a in _protocols(metrics)),
     ]
     lines += [
-        f"  {variant['pairs']}: {percent(variant['accuracy_mean'])} of {variant['num_pairs']} pairs"
+        f"  {variant['pairs']}: {_told(variant, percent)} of {variant['num_pairs']} pairs"
         for variant in metrics["variants"]
     ]
     tars = ", ".join(
@@ -175,8 +175,8 @@ def _accuracy(metrics):
 
 
 def _spread(metrics):
-    error = 100 * metrics["accuracy_standard_error"]
-    return f"standard deviation of folds {100 * metrics['accuracy_std']:.2f}, error of mean {error:.2f}"
+    std, error = (100 * metrics[f"accuracy_{name}"] for name in ("std", "standard_error"))
+    return f"standard deviation of folds {std:.2f}, error of mean {error:.2f}"
 
 
 def _interval(metrics, name, shown):
@@ -209,13 +209,21 @@ def _protocol_table(metrics):
 
 def _variant_table(metrics):
     rows = [
-        [variant["pairs"], f"{variant['num_pairs']:,}", f"{100 * variant['accuracy_mean']:.2f}"]
+        [variant["pairs"], f"{variant['num_pairs']:,}", _told(variant, _rate)]
         for variant in metrics["variants"]
     ]
     if not rows:
         return []
-    rows = [["as above", f"{metrics['num_pairs']:,}", f"{100 * metrics['accuracy_mean']:.2f}"], *rows]
+    rows = [
+        ["as above", f"{metrics['num_pairs']:,}", f"{100 * metrics['accuracy_mean']:.2f}"],
+        *rows,
+    ]
     return [Table(["which pairs", "pairs", "accuracy, %"], rows, caption="With other pairs")]
+
+
+def _told(variant, shown):
+    accuracy = variant["accuracy_mean"]
+    return "cannot be told" if accuracy is None else shown(accuracy)
 
 
 def _fold_table(metrics):

@@ -180,7 +180,7 @@ def _check_paths(paths):
     if not (from_bin or from_pairs):
         raise ValueError(
             "A set is either `bin` alone, or `pairs` with one of `images` (and their `landmarks`) "
-            f"and `records`. Received: {({k: v for k, v in paths._asdict().items() if v})}"
+            f"and `records`. Received: { ({k: v for k, v in paths._asdict().items() if v}) }"
         )
 
 

@@ -118,8 +118,7 @@ def _split(roll, gallery_images, rng):
         raise ValueError(
             f"`gallery_images` must be >= 1. Received: gallery_images={gallery_images}"
         )
-    known: Roll = {}
-    of_person: dict[str, list[str]] = {}
+    known, of_person = {}, {}
     for key, person in sorted(roll.items()):
         of_person.setdefault(person, []).append(key)
     for person, keys in sorted(of_person.items()):

@@ -13,9 +13,9 @@ TITLES = {
     "distractors": "Identification among distractors",
 }
 EXPLANATIONS = {
-    "closed-set": "Everyone who is looked up is in the gallery. Rank k: the share of the pictures "
+    "closed-set": "Everyone who is looked up is in the gallery. Rank k: the share of pictures "
     "whose person is among the k likest people of the gallery; a tie counts against the picture.",
-    "open-set": "Strangers are looked up too. DIR at FAR: the share of the pictures of known people "
+    "open-set": "Strangers are looked up too. DIR at FAR: the share of pictures of known people "
     "whose person comes first, at or above the threshold where that share of the strangers "
     "raises an alarm. TPIR at FPIR asks that the person is in a list of candidates instead.",
     "distractors": "For each two pictures of a person one is put among the distractors and looked "
@@ -39,9 +39,7 @@ def report(command: str, results: Sequence[dict], png: bytes) -> str:
     doubts = [f"{metrics['model']}: {doubt}" for metrics in results for doubt in metrics["doubts"]]
     blocks: list[Block] = [Warnings(doubts), Paragraph(_sizes(command, results[0]))]
     header, _ = _rows(command, results[0])
-    rows = [
-        [metrics["model"], *row] for metrics in results for row in _rows(command, metrics)[1]
-    ]
+    rows = [[metrics["model"], *row] for metrics in results for row in _rows(command, metrics)[1]]
     blocks += [
         Table(["model", *header], rows, note=EXPLANATIONS[command]),
         Picture(png, f"{TITLES[command]}: the curves of all systems"),
@@ -112,4 +110,5 @@ def _verification(results):
     ]
     header = ["model", "mismatched pairs", "AUC", "EER", *(f"TAR at FAR {far}" for far in fars)]
     note = f"Smaller false accept rates have {TOO_FEW}."
-    return [Heading("Verification: each picture against each of the gallery"), Table(header, rows, note)]
+    title = "Verification: each picture against each of the gallery"
+    return [Heading(title), Table(header, rows, note)]

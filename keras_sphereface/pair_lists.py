@@ -57,17 +57,18 @@ def _read_list(path):
             width = len(fields)
             if fields == _HEADER[:width]:
                 continue
-        one, other, same, *fold = [*fields, *[""] * (3 - len(fields))]
-        if not (one and other and same in ("0", "1") and len(fold) <= 1 and _are_folds(fold)):
+        fold = fields[3:]
+        is_pair = len(fields) in (3, 4) and all(fields) and fields[2] in ("0", "1")
+        if not (is_pair and _are_folds(fold)):
             raise ValueError(f"{path}, line {number}: expected {_FORM}. Received: {line!r}")
         if len(fields) != width:
             raise ValueError(
                 f"{path}, line {number}: expected {width} fields, as in the first line. "
                 f"Received: {line!r}"
             )
-        first.append(one.replace("\\", "/"))
-        second.append(other.replace("\\", "/"))
-        is_same.append(same == "1")
+        first.append(fields[0].replace("\\", "/"))
+        second.append(fields[1].replace("\\", "/"))
+        is_same.append(fields[2] == "1")
         folds += map(int, fold)
         lines.append(number)
     matched = np.array(is_same, bool)

@@ -1,5 +1,6 @@
 """What embeddings say of pairs: the numbers of `metrics.json`."""
 
+import functools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -121,7 +122,7 @@ def _measures(num_different) -> dict[str, Callable[[verification.Roc], float]]:
     return {
         "auc": verification.auc_score,
         "eer": verification.equal_error,
-        **{f"{far:g}": lambda curve, far=far: verification.tar_at_far(curve, far) for far in fars},
+        **{f"{far:g}": functools.partial(verification.tar_at_far, far=far) for far in fars},
     }
 
 

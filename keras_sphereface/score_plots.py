@@ -1,7 +1,8 @@
 """Figures of verification and identification: data and an `Axes` in, the `Axes` out.
 
 Several curves share one picture: they come as {label: curve}, and have a legend if there are
-two or more.
+two or more. Legends stand below the axes, where they hide nothing; a figure with
+`layout="constrained"` makes room for them.
 """
 
 from collections.abc import Mapping
@@ -9,7 +10,8 @@ from statistics import NormalDist
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, LogFormatter, MaxNLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
+from matplotlib.transforms import ScaledTranslation
 
 from keras_sphereface import verification
 from keras_sphereface.plotting import COLOURS
@@ -53,18 +55,23 @@ def plot_dir(axes: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) ->
 
 
 def _plot_over_log_rate(axes, curves):
-    """{label: (x, y)} as steps over a log scale that ends at 1."""
+    """{label: (x, y)}, x rising, as steps over a log scale that ends at 1."""
     _check_curves(curves)
     smallest = 0.5  # so that one negative only has an axis too
     for i, (label, points) in enumerate(curves.items()):
         x, y = (np.asarray(values, dtype=float) for values in points)
-        x, y = _corners(x[x > 0], y[x > 0])
+        # Of equal rates the last: what is reached there.
+        shown = (x > 0) & np.append(x[1:] != x[:-1], True)
+        x, y = _corners(x[shown], y[shown])
         smallest = min(smallest, x.min(initial=1.0))
         axes.plot(x, y, drawstyle="steps-post", label=label, **_line(i, len(x)))
+    if not _has_points(axes):
+        _say(axes, "No rate above 0:\nthere is no curve to draw.")
     axes.set(xscale="log", xlim=(smallest, 1))
-    # Decades are enough where there are two or more; else the numbers between are needed.
-    axes.xaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1.5, 0.7)))
+    # Where there are no two decades, numbers between them are needed.
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if smallest < 0.02 else (1, 2, 3, 5)))
     axes.xaxis.set_major_formatter("{x:g}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.grid(alpha=0.3)
     _add_legend(axes, curves)
 
@@ -84,24 +91,23 @@ def plot_det(axes: Axes, curves: Mapping[str, verification.Roc]) -> Axes:
     _check_curves(curves)
     ends = [NormalDist().inv_cdf(rate) for rate in (0.05, 0.5)]
     for i, (label, curve) in enumerate(curves.items()):
-        x, y = _corners(curve.far, 1.0 - curve.tar)
-        inside = (0 < x) & (x < 1) & (0 < y) & (y < 1)
-        x, y = _deviates(x[inside]), _deviates(y[inside])
+        x, y = curve.far, 1.0 - curve.tar
+        inside = (np.minimum(x, y) > 0) & (np.maximum(x, y) < 1)
+        x, y = (_deviates(rates) for rates in _corners(x[inside], y[inside]))
         ends += [*x, *y]
         label += "" if inside.any() else " (no point to draw)"
         axes.plot(x, y, label=label, **_line(i, len(x)))
     limits = (min(ends) - 0.1, max(ends) + 0.1)
-    if not any(len(line.get_xdata()) for line in axes.lines):
-        text = "No threshold with errors of both kinds:\nthere is no curve to draw."
-        axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
-    axes.plot(limits, limits, color="0.6", linestyle=":", linewidth=1, zorder=1)
+    if _has_points(axes):
+        axes.plot(limits, limits, color="0.6", linestyle=":", linewidth=1, zorder=1)
+    else:
+        _say(axes, "No threshold with errors of both kinds:\nthere is no curve to draw.")
     for axis in (axes.xaxis, axes.yaxis):
         ticks = _deviates(np.array(DET_TICKS) / 100)
         axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in DET_TICKS])
         axis.set_minor_locator(NullLocator())
     axes.set(xlim=limits, ylim=limits, title="DET")
     axes.set(xlabel="false accept rate, per cent", ylabel="false reject rate, per cent")
-    axes.set_aspect("equal")
     axes.grid(alpha=0.3)
     _add_legend(axes, curves)
     return axes
@@ -125,7 +131,7 @@ def plot_similarity_histogram(
         axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.3f}")
     axes.set(xlabel=unit, ylabel="pairs", title="Similarity of pairs")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend()
+    _add_legend(axes, axes.get_legend_handles_labels()[1])
     return axes
 
 
@@ -166,7 +172,8 @@ def plot_angle_distributions(
             axes.axvline(angle, color=colour, linestyle=style, label=text)
     axes.set(xlabel="angle, degrees", ylabel="share per degree", title="Angles", xlim=(0, 180))
     axes.set_xticks(range(0, 181, 30))
-    axes.legend()
+    axes.set_ylim(bottom=0)
+    _add_legend(axes, axes.get_legend_handles_labels()[1])
     return axes
 
 
@@ -190,10 +197,12 @@ def plot_cmc(axes: Axes, curves: Mapping[str, np.ndarray]) -> Axes:
     axes.set_ylim(bottom - 0.02 * (100 - bottom), 100 + 0.02 * (100 - bottom))
     if most > MANY_RANKS:
         axes.set(xscale="log", xlim=(1, most))
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.xaxis.set_major_formatter("{x:g}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
     else:
         axes.set_xlim(0.5, most + 0.5)
-        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
     axes.set(xlabel="rank", ylabel="identified, per cent", title="CMC")
     axes.grid(alpha=0.3)
     _add_legend(axes, curves)
@@ -207,9 +216,9 @@ def _check_curves(curves):
 
 def _corners(x, y):
     """The points (N,) of a staircase without those inside a step: they change no picture."""
-    level = (x[1:] == x[:-1]), (y[1:] == y[:-1])
     inside = np.zeros(len(x), bool)
-    for still in level:
+    for values in (x, y):
+        still = values[1:] == values[:-1]
         inside[1:-1] |= still[:-1] & still[1:]
     return x[~inside], y[~inside]
 
@@ -225,9 +234,28 @@ def _line(i, num_points):
         "color": COLOURS[i % len(COLOURS)],
         "linestyle": LINE_STYLES[i % len(LINE_STYLES)],
         "marker": "o" if num_points == 1 else None,
+        "clip_on": num_points != 1,
     }
 
 
-def _add_legend(axes, curves):
-    if len(curves) > 1:
-        axes.legend()
+def _has_points(axes):
+    return any(len(line.get_xdata()) for line in axes.lines)
+
+
+def _say(axes, text):
+    axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes)
+
+
+def _add_legend(axes, labels):
+    """A legend below the axes and their label, if there are two entries or more."""
+    if len(labels) < 2:
+        return
+    columns = 80 // (max(len(label) for label in labels) + 8)  # letters that fit into a line
+    below = ScaledTranslation(0, -0.48, axes.get_figure().dpi_scale_trans)  # inches
+    axes.legend(
+        loc="upper center",
+        bbox_to_anchor=(0.5, 0.0),
+        bbox_transform=axes.transAxes + below,
+        ncols=max(1, min(columns, len(labels))),
+        frameon=False,
+    )

@@ -111,9 +111,7 @@ def pair_angles(embeddings: np.ndarray, pairs: np.ndarray, is_same: np.ndarray) 
         degrees[rows] = _degrees(np.einsum("pd,pd->p", first, second))
     bins = np.minimum(degrees.astype(np.int64), 179)
     intra, inter = (np.bincount(bins[side], minlength=180) for side in _sides(is_same))
-    return PairAngles(
-        float(degrees[is_same].max()), float(degrees[~is_same].min()), intra, inter
-    )
+    return PairAngles(float(degrees[is_same].max()), float(degrees[~is_same].min()), intra, inter)
 
 
 def _sides(chosen):

@@ -365,18 +365,22 @@ def description(folder: Path) -> str:
 
 
 def _draw_pairs(names, images_per_person, num_folds, pairs_per_class, rng):
-    """Random pairs; no matched pair is of one picture with itself."""
+    """Random pairs, of two pictures each; none comes again before all others were there."""
     first, second, is_same, folds = [], [], [], []
     for fold, people in enumerate(np.array_split(names, num_folds), start=1):
-        for matched in [True] * pairs_per_class + [False] * pairs_per_class:
-            if matched:
-                a = b = rng.choice(people)
-                i, j = rng.choice(images_per_person, 2, replace=False) + 1
-            else:
-                a, b = rng.choice(people, 2, replace=False)
-                i, j = rng.integers(1, images_per_person + 1, 2)
-            first.append(f"{a}/{a}_{i:04d}.jpg")
-            second.append(f"{b}/{b}_{j:04d}.jpg")
-            is_same.append(matched)
-            folds.append(fold)
+        keys = [
+            f"{who}/{who}_{i:04d}.jpg" for who in people for i in range(1, images_per_person + 1)
+        ]
+        # All pairs of pictures, by their places in `keys`.
+        pairs = np.stack(np.triu_indices(len(keys), k=1), axis=1)
+        of_one_person = np.equal(*(pairs // images_per_person).T)
+        for matched in (True, False):
+            candidates = pairs[of_one_person == matched]
+            order = np.resize(rng.permutation(len(candidates)), pairs_per_class)
+            # Either picture may come first.
+            for one, other in rng.permuted(candidates[order], axis=1):
+                first.append(keys[one])
+                second.append(keys[other])
+                is_same.append(matched)
+                folds.append(fold)
     return lfw.Pairs(first, second, np.array(is_same), np.array(folds))

@@ -14,6 +14,9 @@ ALL = (
     config.TrainConfig,
     config.LaunchConfig,
     config.EvaluateConfig,
+    config.ClosedSetConfig,
+    config.OpenSetConfig,
+    config.DistractorsConfig,
     config.SpheresConfig,
     config.HeadBenchmarkConfig,
     config.ConvergenceBenchmarkConfig,
@@ -70,8 +73,8 @@ def test_optional_flags_are_none_until_they_are_given():
     [
         "--model m --out o --bn b",
         "--model m --out o --b b",
-        "--out o",
-        "--model m --folds x",
+        "--model m",
+        "--model m --out o --folds x",
         "--model m --out o --config",
         "--model m --out o --conf c.yaml",
     ],
@@ -139,9 +142,9 @@ def test_flags_win_over_the_file_even_with_their_default(tmp_path):
 
 
 def test_required_settings_may_come_from_the_file_in_whole_or_in_part(tmp_path, capsys):
-    path = written(tmp_path, "model: m\nfolds: [1, 2]\n")
+    path = written(tmp_path, "model: [m]\nfolds: [1, 2]\n")
     parsed = parse_config(config.EvaluateConfig, ["--config", path, "--out", "o"])
-    assert parsed == config.EvaluateConfig(model="m", out="o", folds=(1, 2))
+    assert parsed == config.EvaluateConfig(model=("m",), out="o", folds=(1, 2))
     with pytest.raises(SystemExit):
         parse_config(config.EvaluateConfig, ["--config", path])
     assert "required: --out" in capsys.readouterr().err

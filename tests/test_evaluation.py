@@ -1,25 +1,37 @@
-"""Pairs of faces through a SavedModel to `metrics.json`."""
+"""Pairs of faces through exported networks to `metrics.json`, tables, pictures and a report."""
 
+import csv
 import json
-import pickle
+import re
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
 from keras_sphereface import (
     alignment,
     backbones,
+    bins,
+    embeddings,
     evaluation,
     export,
     images,
     lfw,
     lists,
     preprocessing,
-    verification,
+    protocols,
 )
-from keras_sphereface.config import EvaluateConfig
+from keras_sphereface.config import PROTOCOLS, EvaluateConfig, RecordsConfig
+from keras_sphereface.conversion import make_records
+from keras_sphereface.evaluation_report import summary
+from tests import browser
+
+FILES = {
+    *("angles.png", "det.png", "false_accepts.png", "false_rejects.png", "metrics.json"),
+    *("pairs.csv", "report.html", "roc.png", "similarities.png", "table.csv"),
+}
 
 
 @pytest.fixture(scope="module")
@@ -29,18 +41,24 @@ def network():
 
 @pytest.fixture(scope="module")
 def model(network, tmp_path_factory):
-    return export.export_savedmodel(network, tmp_path_factory.mktemp("model") / "export")
+    return export.export_savedmodel(network, tmp_path_factory.mktemp("run") / "export")
+
+
+@pytest.fixture(scope="module")
+def pairs(faces):
+    return lfw.read_pairs(faces / "pairs.txt")
 
 
 @pytest.fixture
 def settings(model, faces, tmp_path):
     return {
-        "model": str(model),
+        "model": (str(model),),
         "out": str(tmp_path / "out"),
-        "images": str(faces / "images"),
-        "pairs": str(faces / "pairs.txt"),
-        "landmarks": str(faces / "landmarks.txt"),
+        "images": (str(faces / "images"),),
+        "pairs": (str(faces / "pairs.txt"),),
+        "landmarks": (str(faces / "landmarks.txt"),),
         "batch_size": 16,
+        "bootstrap": 20,
     }
 
 
@@ -48,136 +66,448 @@ def evaluate(settings, **changes):
     return evaluation.evaluate(EvaluateConfig(**{**settings, **changes}))
 
 
-def expected_results(network, faces, folds=()):
-    """The protocol on embeddings taken straight from the network, a picture at a time."""
-    pairs = lfw.read_pairs(faces / "pairs.txt").in_folds(folds)
+def views_by_hand(network, faces, keys):
+    """(N, 2, D), taken straight from the network, a picture at a time."""
     landmarks = lists.read_landmarks(faces / "landmarks.txt")
-
-    def feature(key):
-        image = images.decode((faces / "images" / key).read_bytes())
-        face = preprocessing.normalize(alignment.align(image, landmarks[key]))[None]
-        return np.concatenate([network(face)[0], network(face[:, :, ::-1])[0]])
-
-    first, second = ([feature(key) for key in side] for side in (pairs.first, pairs.second))
-    return verification.k_fold_accuracy(first, second, pairs.is_same, pairs.folds), pairs
-
-
-def test_metrics_are_those_of_the_protocol(settings, network, faces, tmp_path):
-    metrics = evaluate(settings)
-    results, pairs = expected_results(network, faces)
-    assert metrics["accuracy_per_fold"] == [result.accuracy for result in results]
-    np.testing.assert_allclose(metrics["thresholds"], [r.threshold for r in results], atol=1e-4)
-    assert metrics["accuracy_mean"] == pytest.approx(np.mean(metrics["accuracy_per_fold"]))
-    assert metrics["accuracy_std"] == pytest.approx(np.std(metrics["accuracy_per_fold"]))
-    assert metrics["num_pairs"] == len(pairs.first) == 56
-    assert metrics["num_pairs_left_out"] == 0
-    assert set(metrics["tar_at_far"]) == {"0.1", "0.01", "0.001"}
-    # 28 mismatched pairs carry no false accept rate of 1 %.
-    assert metrics["tar_at_far"]["0.01"] is None
-    assert json.loads((tmp_path / "out" / "metrics.json").read_text()) == metrics
-    for picture in ("roc.png", "similarities.png"):
-        assert images.decode((tmp_path / "out" / picture).read_bytes()).std() > 10
-    assert "too few pairs" in evaluation.summary(metrics)
-
-
-def test_only_the_folds_asked_for_are_evaluated(settings, network, faces):
-    metrics = evaluate(settings, folds=(6, 7))
-    results, _ = expected_results(network, faces, (6, 7))
-    assert metrics["folds"] == [6, 7]
-    assert metrics["num_pairs"] == 16
-    assert metrics["accuracy_per_fold"] == [result.accuracy for result in results]
-
-
-def test_missing_pictures_and_landmarks_are_said_with_their_effect(settings, faces, tmp_path):
-    shutil.copytree(faces / "images", tmp_path / "images")
-    pairs = lfw.read_pairs(faces / "pairs.txt")
-    gone, without = pairs.first[0], pairs.second[-1]
-    (tmp_path / "images" / gone).unlink()
-    lines = (faces / "landmarks.txt").read_text().splitlines()
-    kept = [line for line in lines if not line.startswith(without)]
-    (tmp_path / "landmarks.txt").write_text("\n".join(kept))
-    metrics = evaluate(
-        settings, images=str(tmp_path / "images"), landmarks=str(tmp_path / "landmarks.txt")
-    )
-    affected = sum(
-        bool({gone, without} & {a, b}) for a, b in zip(pairs.first, pairs.second, strict=True)
-    )
-    assert metrics["num_pairs_left_out"] == affected > 0
-    assert metrics["num_pairs"] == 56 - affected
-    assert metrics["missing"] == {gone: "no such picture", without: "no landmarks"}
-    low, high = metrics["accuracy_bounds"]
-    assert high - low == pytest.approx(affected / 56)
-    text = evaluation.summary(metrics)
-    assert text.startswith(f"WARNING: {affected} pairs are left out")
-    assert "no landmarks; no such picture" in text
-
-
-def test_a_bin_gives_the_numbers_of_the_same_pictures(settings, faces, model, tmp_path):
-    pairs = lfw.read_pairs(faces / "pairs.txt")
-    landmarks = lists.read_landmarks(faces / "landmarks.txt")
-    (tmp_path / "aligned").mkdir()
-    keys = [key for pair in zip(pairs.first, pairs.second, strict=True) for key in pair]
-    encoded = []
+    views = []
     for key in keys:
         image = images.decode((faces / "images" / key).read_bytes())
-        encoded.append(images.encode(alignment.align(image, landmarks[key])))
-        (tmp_path / "aligned" / key).parent.mkdir(exist_ok=True)
-        (tmp_path / "aligned" / key).write_bytes(encoded[-1])
-    (tmp_path / "set.bin").write_bytes(pickle.dumps((encoded, pairs.is_same.tolist())))
-    common = {"model": str(model), "batch_size": 16}
-    from_bin = evaluate({**common, "bin": str(tmp_path / "set.bin"), "out": str(tmp_path / "b")})
-    embedder = evaluation.Embedder(model)
-    features = embedder(np.stack([images.decode(data) for data in encoded]))
-    folds = np.arange(56) * 10 // 56
-    results = verification.k_fold_accuracy(features[::2], features[1::2], pairs.is_same, folds)
-    assert from_bin["accuracy_per_fold"] == [result.accuracy for result in results]
+        face = preprocessing.normalize(alignment.align(image, landmarks[key]))[None]
+        views.append([network(face)[0], network(face[:, :, ::-1])[0]])
+    return np.array(views)
 
 
-class OtherModel(tf.Module):
-    """A SavedModel that this project did not write, without `embed`."""
-
-    def __init__(self, dtype=tf.uint8, name="images", output="embeddings"):
-        super().__init__()
-        spec = tf.TensorSpec((None, 112, 96, 3), dtype, name=name)
-
-        def call(pictures):
-            pooled = tf.reduce_mean(tf.cast(pictures, tf.float32), axis=1)
-            return {output: tf.reshape(pooled, (-1, 96 * 3))}
-
-        self.call = tf.function(call, input_signature=[spec])
+def verdict_by_hand(network, faces, pairs, protocol="sphereface"):
+    keys = pairs.keys()
+    rows = np.array([[keys.index(key) for key in side] for side in pairs[:2]]).T
+    views = views_by_hand(network, faces, keys)
+    return protocols.k_fold(protocol, views, rows, pairs.is_same, pairs.folds)
 
 
-def test_any_savedmodel_with_the_signature_is_evaluated(settings, tmp_path):
-    other = OtherModel()
-    tf.saved_model.save(other, str(tmp_path / "other"), signatures=other.call)
-    metrics = evaluate(settings, model=str(tmp_path / "other"))
-    assert metrics["num_pairs"] == 56
-    embedder = evaluation.Embedder(tmp_path / "other")
-    pictures = np.random.default_rng(0).integers(0, 256, (2, 112, 96, 3), dtype=np.uint8)
-    left, right = np.split(embedder(pictures), 2, axis=1)
-    np.testing.assert_allclose(left.reshape(2, 96, 3), right.reshape(2, 96, 3)[:, ::-1])
+def test_metrics_are_those_of_the_protocol(settings, network, faces, pairs, tmp_path):
+    (metrics,) = evaluate(settings)
+    expected = verdict_by_hand(network, faces, pairs)
+    assert metrics["accuracy_per_fold"] == expected.accuracies.tolist()
+    np.testing.assert_allclose(metrics["thresholds"], expected.thresholds, atol=1e-4)
+    assert metrics["accuracy_mean"] == pytest.approx(np.mean(metrics["accuracy_per_fold"]))
+    assert metrics["accuracy_std"] == pytest.approx(np.std(metrics["accuracy_per_fold"]))
+    error = np.std(metrics["accuracy_per_fold"], ddof=1) / np.sqrt(7)
+    assert metrics["accuracy_standard_error"] == pytest.approx(error)
+    assert metrics["num_pairs"] == len(pairs.first) == 56
+    assert metrics["num_matched"] == metrics["num_mismatched"] == 28
+    assert metrics["num_pairs_left_out"] == 0
+    assert metrics["variants"] == []
+    assert metrics["protocol"].startswith("sphereface: ")
+    out = tmp_path / "out"
+    assert json.loads((out / "metrics.json").read_text()) == metrics
+    assert {path.name for path in out.iterdir()} == FILES
+    for path in out.glob("*.png"):
+        assert images.decode(path.read_bytes()).std() > 10, path
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_the_protocol_can_be_chosen_and_the_others_are_told(
+    settings, network, faces, pairs, protocol
+):
+    (metrics,) = evaluate(settings, protocol=protocol, bootstrap=0)
+    assert tuple(protocols.PROTOCOLS) == PROTOCOLS
+    for name in PROTOCOLS:
+        expected = verdict_by_hand(network, faces, pairs, name).accuracies.mean()
+        assert metrics["accuracy_by_protocol"][name]["accuracy_mean"] == pytest.approx(expected)
+    expected = metrics["accuracy_by_protocol"][protocol]["accuracy_mean"]
+    assert metrics["accuracy_mean"] == expected
+    assert metrics["score_unit"] == protocols.PROTOCOLS[protocol].unit
+
+
+def test_pairs_csv_tells_every_decision(settings, pairs, tmp_path):
+    (metrics,) = evaluate(settings)
+    table = pd.read_csv(tmp_path / "out" / "pairs.csv")
+    assert table["first"].tolist() == pairs.first
+    assert table["second"].tolist() == pairs.second
+    np.testing.assert_array_equal(table["is_same"] == 1, pairs.is_same)
+    thresholds = dict(zip(metrics["folds"], metrics["thresholds"], strict=True))
+    np.testing.assert_allclose(table["threshold"], [thresholds[f] for f in pairs.folds])
+    apart = (table["score"] - table["threshold"]).abs() > 1e-9
+    accepted = table["score"] > table["threshold"]
+    assert (table["decision"][apart] == np.where(accepted, "same", "different")[apart]).all()
+    right = accepted == pairs.is_same
+    assert (table["is_right"][apart] == right[apart]).all()
+    of_folds = table.groupby("fold")["is_right"].mean()
+    np.testing.assert_allclose(of_folds, metrics["accuracy_per_fold"])
+
+
+def test_rates_that_the_pairs_cannot_carry_are_said_and_not_told(settings):
+    (metrics,) = evaluate(settings)
+    rates = metrics["tar_at_far"]
+    assert list(rates) == ["0.1", "0.01", "0.001", "0.0001", "1e-05", "1e-06"]
+    # 28 mismatched pairs allow no false accept rate of 1 %.
+    assert rates["0.1"] is not None
+    assert [rates[far] for far in list(rates)[1:]] == [None] * 5
+    assert list(metrics["intervals"]["tar_at_far"]) == ["0.1"]
+    assert "0.01: too few pairs" in summary(metrics)
+
+
+def test_intervals_surround_the_values_and_can_be_left_out(settings):
+    (metrics,) = evaluate(settings, bootstrap=200)
+    intervals = metrics["intervals"]
+    for name in ("auc", "eer"):
+        low, high = intervals[name]
+        assert low <= metrics[name] <= high
+        assert high > low
+    assert intervals["replicates"] == 200
+    (again,) = evaluate(settings, bootstrap=200)
+    assert again == metrics
+    (other,) = evaluate(settings, bootstrap=200, seed=1)
+    assert other["intervals"] != intervals
+    (without,) = evaluate(settings, bootstrap=0)
+    assert without["intervals"] == {"replicates": 0, "confidence": 0.95}
+    assert "95 %" not in summary(without)
+
+
+def test_only_the_folds_asked_for_are_evaluated(settings, network, faces, pairs):
+    (metrics,) = evaluate(settings, folds=(6, 7))
+    expected = verdict_by_hand(network, faces, pairs.in_folds((6, 7)))
+    assert metrics["folds"] == [6, 7]
+    assert metrics["num_pairs"] == 16
+    assert metrics["accuracy_per_fold"] == expected.accuracies.tolist()
+
+
+def test_the_criterion_is_measured_on_all_pictures_of_all_people(settings, network, faces, pairs):
+    criterion = evaluate(settings)[0]["criterion"]
+    keys = pairs.keys()
+    features = views_by_hand(network, faces, keys).reshape(len(keys), -1).astype(np.float64)
+    people = [key.split("/")[0] for key in keys]
+    intra, inter = [], []
+    for i, one in enumerate(features):
+        for j in range(i):
+            other = features[j]
+            cosine = one @ other / np.sqrt((one @ one) * (other @ other))
+            (intra if people[i] == people[j] else inter).append(np.degrees(np.arccos(cosine)))
+    assert criterion["largest_intra_class_angle"] == pytest.approx(max(intra), abs=1e-3)
+    assert criterion["smallest_inter_class_angle"] == pytest.approx(min(inter), abs=1e-3)
+    assert criterion["holds"] == (max(intra) < min(inter))
+    assert criterion["num_people"] == len(set(people)) == 14
+    assert 0 <= criterion["share_of_people"] <= 1
+
+
+def without(faces, folder, picture, landmark):
+    """A copy of the faces in which a picture, and the landmarks of another one, are gone."""
+    shutil.copytree(faces / "images", folder / "images")
+    (folder / "images" / picture).unlink()
+    lines = (faces / "landmarks.txt").read_text().splitlines()
+    kept = [line for line in lines if not line.startswith(landmark)]
+    (folder / "landmarks.txt").write_text("\n".join(kept))
+    return {"images": (f"{folder}/images",), "landmarks": (f"{folder}/landmarks.txt",)}
+
+
+def test_missing_pictures_and_landmarks_are_said_with_their_effect(
+    settings, faces, pairs, tmp_path
+):
+    gone, landmark = pairs.first[0], pairs.second[-1]
+    (metrics,) = evaluate(settings, **without(faces, tmp_path, gone, landmark))
+    both = list(zip(pairs.first, pairs.second, strict=True))
+    affected = sum(bool({gone, landmark} & {a, b}) for a, b in both)
+    of_gone = sum(gone in pair for pair in both)
+    assert metrics["num_pairs_left_out"] == affected > of_gone > 0
+    assert metrics["num_pairs"] == 56 - affected
+    assert metrics["missing"] == {gone: "no such picture", landmark: "no landmarks"}
+    low, high = metrics["accuracy_bounds"]
+    assert high - low == pytest.approx(affected / 56)
+    wrong, right, cropped = metrics["variants"]
+    assert (wrong["accuracy_mean"], right["accuracy_mean"]) == (low, high)
+    assert cropped["pairs"].startswith("with pictures without landmarks, cropped")
+    assert cropped["num_pairs"] == 56 - of_gone
+    text = summary(metrics)
+    assert text.startswith(f"WARNING: {affected} of 56 pairs are left out")
+    assert "1 no landmarks; 1 no such picture" in text
+    assert f"of {56 - of_gone} pairs" in text
+
+
+def test_a_fold_that_missing_pictures_leave_one_sided_is_an_error(settings, faces, pairs, tmp_path):
+    shutil.copytree(faces / "images", tmp_path / "images")
+    inside = pairs.in_folds((3,))
+    for first, same in zip(inside.first, inside.is_same, strict=True):
+        if same:
+            (tmp_path / "images" / first).unlink(missing_ok=True)
+    with pytest.raises(ValueError, match=r"pairs.txt: .* faces are missing. .* in fold 3"):
+        evaluate(settings, images=(str(tmp_path / "images"),))
+    assert not (tmp_path / "out").exists()
+
+
+def aligned_pictures(faces, keys):
+    landmarks = lists.read_landmarks(faces / "landmarks.txt")
+    decode = lambda key: images.decode((faces / "images" / key).read_bytes())  # noqa: E731
+    return [images.encode_png(alignment.align(decode(key), landmarks[key])) for key in keys]
+
+
+def test_images_records_and_embeddings_give_the_same_numbers(settings, model, faces, tmp_path):
+    (expected,) = evaluate(settings, save_embeddings=True, out=str(tmp_path / "a"))
+    make_records(
+        RecordsConfig(
+            source=str(faces / "images"),
+            landmarks=str(faces / "landmarks.txt"),
+            out=str(tmp_path / "records"),
+        )
+    )
+    common = {"pairs": settings["pairs"], "out": str(tmp_path / "b"), "bootstrap": 20}
+    saved = (str(tmp_path / "a" / "embeddings.npz"),)
+    (from_saved,) = evaluate({**common, "embeddings": saved})
+    assert from_saved == {**expected, "model": "embeddings", "doubts": []}
+    (from_records,) = evaluate(
+        {**common, "model": (str(model),), "records": (str(tmp_path / "records"),)}
+    )
+    # Records are JPEGs: the pixels differ by rounding.
+    assert from_records["auc"] == pytest.approx(expected["auc"], abs=0.03)
+    assert from_records["num_pairs"] == 56
+    assert from_records["missing"] == {}
+
+
+def interleaved(is_same):
+    """An order in which a matched and a mismatched pair take turns."""
+    return np.stack([np.flatnonzero(is_same), np.flatnonzero(~is_same)], axis=1).ravel()
+
+
+def test_a_bin_gives_the_numbers_of_the_same_pictures(settings, faces, pairs, tmp_path):
+    order = interleaved(pairs.is_same)
+    mixed = lfw.Pairs(
+        [pairs.first[i] for i in order],
+        [pairs.second[i] for i in order],
+        pairs.is_same[order],
+        order,
+    )
+    keys = [key for pair in zip(mixed.first, mixed.second, strict=True) for key in pair]
+    bins.write_bin(tmp_path / "set.bin", aligned_pictures(faces, keys), mixed.is_same)
+    folds = np.arange(56) * 10 // 56 + 1
+    lines = zip(mixed.first, mixed.second, mixed.is_same, folds, strict=True)
+    rows = ["\t".join([a, b, str(int(same)), str(fold)]) for a, b, same, fold in lines]
+    (tmp_path / "list.txt").write_text("\n".join(rows))
+    (from_images,) = evaluate(settings, pairs=(str(tmp_path / "list.txt"),))
+    common = {name: settings[name] for name in ("model", "out", "batch_size", "bootstrap")}
+    (from_bin,) = evaluate({**common, "bin": (str(tmp_path / "set.bin"),)})
+    different = {name for name in from_bin if from_bin[name] != from_images[name]}
+    # Pictures that stand in several pairs are there once or several times: rounding differs.
+    assert different - {"thresholds"} == {"set", "criterion", "threshold_at_far"}
+    np.testing.assert_allclose(from_bin["thresholds"], from_images["thresholds"], atol=1e-9)
+    for far, threshold in from_bin["threshold_at_far"].items():
+        assert threshold == pytest.approx(from_images["threshold_at_far"][far])
+    assert from_bin["criterion"]["compared"] == "pairs"
+    assert from_bin["accuracy_per_fold"] == from_images["accuracy_per_fold"]
+
+
+def test_several_models_and_sets_give_one_table(settings, model, faces, tmp_path):
+    other = backbones.sphereface4(width=0.1, embedding_size=6, seed=1)
+    second = export.export_savedmodel(other, tmp_path / "other" / "export")
+    # A single folder, landmark file ... serves all sets of pairs.
+    more = tmp_path / "more.txt"
+    shutil.copy(faces / "pairs.txt", more)
+    results = evaluate(
+        settings, model=(str(model), str(second)), pairs=(*settings["pairs"], str(more))
+    )
+    table = pd.read_csv(tmp_path / "out" / "table.csv")
+    assert len(results) == len(table) == 4
+    assert table["model"].tolist() == [metrics["model"] for metrics in results]
+    assert table["model"].nunique() == table["set"].nunique() == 2
+    assert table["accuracy_mean"].tolist() == [m["accuracy_mean"] for m in results]
+    folders = [path.parent for path in (tmp_path / "out").glob("*/*/metrics.json")]
+    assert len(folders) == 4
+    assert {path.name for path in folders[0].iterdir()} == FILES - {"table.csv"}
+    (alone,) = evaluate(settings, model=(str(second),), out=str(tmp_path / "alone"))
+    assert alone == results[1]
+    page = (tmp_path / "out" / "report.html").read_text()
+    for metrics in results:
+        assert f"{100 * metrics['accuracy_mean']:.2f}" in page
+
+
+def test_two_systems_of_one_name_have_folders_of_their_own(settings, tmp_path):
+    for name in ("a", "b"):
+        evaluate(settings, save_embeddings=True, out=str(tmp_path / name))
+    saved = tuple(str(tmp_path / name / "embeddings.npz") for name in ("a", "b"))
+    only = {name: settings[name] for name in ("pairs", "out", "bootstrap")}
+    evaluate({**only, "embeddings": saved})
+    folders = sorted(path.parent.name for path in (tmp_path / "out").glob("*/*/metrics.json"))
+    assert folders == ["embeddings", "embeddings-2"]
+
+
+def test_templates_are_means_of_their_pictures(settings, network, faces, pairs, tmp_path):
+    people = sorted(pairs.people())
+    pictures = {person: sorted((faces / "images" / person).iterdir()) for person in people}
+    templates, template_pairs = [], []
+    for person, files in pictures.items():
+        keys = [f"{person}/{file.name}" for file in files]
+        # The first two pictures of template A are frames of one video.
+        templates += [f"{key}\t{person}-A\t{max(i, 1)}" for i, key in enumerate(keys[1:4])]
+        templates += [f"{key}\t{person}-B" for key in keys[4:]]
+    names = [f"{person}-{part}" for person in people for part in "AB"]
+    for i, person in enumerate(people):
+        template_pairs.append(f"{person}-A\t{person}-B\t1\t{i % 2 + 1}")
+        template_pairs.append(f"{person}-A\t{people[i - 1]}-B\t0\t{i % 2 + 1}")
+    (tmp_path / "templates.txt").write_text("\n".join(templates))
+    (tmp_path / "list.txt").write_text("\n".join(template_pairs))
+    (metrics,) = evaluate(
+        settings, pairs=(f"{tmp_path}/list.txt",), templates=(f"{tmp_path}/templates.txt",)
+    )
+    means = []
+    for name in names:
+        person, part = name.split("-")
+        keys = [f"{person}/{file.name}" for file in pictures[person]]
+        views = views_by_hand(network, faces, keys).astype(np.float64)
+        video = (views[1] + views[2]) / 2
+        means.append((video + views[3]) / 2 if part == "A" else views[4:].mean(axis=0))
+    table = pd.read_csv(tmp_path / "out" / "pairs.csv")
+    rows = [[names.index(a), names.index(b)] for a, b in table[["first", "second"]].to_numpy()]
+    expected = protocols.k_fold(
+        "sphereface",
+        np.array(means, np.float32),
+        np.array(rows),
+        table["is_same"].to_numpy() == 1,
+        table["fold"].to_numpy(),
+    )
+    assert metrics["accuracy_per_fold"] == expected.accuracies.tolist()
+    np.testing.assert_allclose(table["score"], expected.scores, atol=1e-4)
+
+
+def test_folders_are_templates_of_all_their_pictures(settings, faces, pairs, tmp_path):
+    people = sorted(pairs.people())
+    rows = []
+    for i, person in enumerate(people):
+        rows.append(f"{person},{person}/{person}_0001.jpg,1,{i % 2 + 1}")
+        rows.append(f"{person},{people[i - 1]}/{people[i - 1]}_0001.jpg,0,{i % 2 + 1}")
+    (tmp_path / "list.txt").write_text("\n".join(rows))
+    (metrics,) = evaluate(settings, pairs=(f"{tmp_path}/list.txt",), save_embeddings=True)
+    assert metrics["num_pairs"] == 28
+    assert len(embeddings.load(tmp_path / "out" / "embeddings.npz").keys) == 14 * 6
+
+
+def two_folds(pairs, folder):
+    lines = [
+        f"{a}\t{b}\t{int(same)}\t{i % 2 + 1}"
+        for i, (a, b, same) in enumerate(zip(*pairs[:3], strict=True))
+    ]
+    (folder / "two.txt").write_text("\n".join(lines))
+    return f"{folder}/two.txt"
+
+
+def test_people_of_the_training_set_are_said_with_their_effect(settings, pairs, tmp_path):
+    shared = sorted(pairs.people())[0]
+    with open(tmp_path / "labels.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("label", "identity", "count"), (0, shared, 3), (1, "X", 2)])
+    (metrics,) = evaluate(settings, train_labels=str(tmp_path / "labels.csv"))
+    concerned = sum(f"{shared}/" in a + b for a, b in zip(*pairs[:2], strict=True))
+    assert any(f"for example {shared}: {concerned} of 56" in doubt for doubt in metrics["doubts"])
+    (variant,) = metrics["variants"]
+    assert variant["num_pairs"] == 56 - concerned
+    assert variant["accuracy_mean"] is None  # a fold has two people only
+    assert "without people of the training set: cannot be told" in summary(metrics)
+    (metrics,) = evaluate(
+        settings, train_labels=str(tmp_path / "labels.csv"), pairs=(two_folds(pairs, tmp_path),)
+    )
+    (variant,) = metrics["variants"]
+    assert 0 < variant["accuracy_mean"] < 1
+
+
+def test_repeated_pairs_are_said_with_their_effect(settings, faces, tmp_path):
+    lines = (faces / "pairs.txt").read_text().splitlines()
+    lines[2] = lines[1]
+    (tmp_path / "pairs.txt").write_text("\n".join(lines))
+    (metrics,) = evaluate(settings, pairs=(str(tmp_path / "pairs.txt"),))
+    assert any("1 pairs are there more than once" in doubt for doubt in metrics["doubts"])
+    assert metrics["variants"][0]["num_pairs"] == 55
 
 
 @pytest.mark.parametrize(
-    "arguments", [{"dtype": tf.float32}, {"name": "faces"}, {"output": "features"}]
+    ("spoil", "said"),
+    [
+        (lambda face: np.roll(face, 30, axis=0), "look unaligned"),
+        (lambda face: face[:, :, ::-1], "look like BGR"),
+        (lambda face: face.mean(axis=2, keepdims=True).repeat(3, 2).astype(np.uint8), "are grey"),
+    ],
+    ids=["unaligned", "bgr", "grey"],
 )
-def test_a_savedmodel_with_another_signature_is_refused(settings, tmp_path, arguments):
-    other = OtherModel(**arguments)
-    tf.saved_model.save(other, str(tmp_path / "other"), signatures=other.call)
-    with pytest.raises(ValueError, match=r"must be `images` uint8 .* Received: "):
-        evaluate(settings, model=str(tmp_path / "other"))
+def test_what_is_wrong_with_the_pictures_is_said(settings, faces, pairs, tmp_path, spoil, said):
+    keys = pairs.keys()
+    for key, content in zip(keys, aligned_pictures(faces, keys), strict=True):
+        (tmp_path / "images" / key).parent.mkdir(parents=True, exist_ok=True)
+        spoilt = images.encode(np.ascontiguousarray(spoil(images.decode(content))))
+        (tmp_path / "images" / key).write_bytes(spoilt)
+    (metrics,) = evaluate(settings, images=(f"{tmp_path}/images",), landmarks=())
+    assert any(said in doubt for doubt in metrics["doubts"])
+    assert f"WARNING: {metrics['doubts'][0]}" in summary(metrics)
+
+
+def test_pictures_aligned_twice_are_said(settings, faces, pairs, tmp_path):
+    keys = pairs.keys()
+    for key, content in zip(keys, aligned_pictures(faces, keys), strict=True):
+        (tmp_path / "images" / key).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "images" / key).write_bytes(content)
+    landmarks = lists.read_landmarks(faces / "landmarks.txt")
+    # Points of the pictures as they were first, which lie in the aligned ones at least.
+    lines = [lists.landmark_line(key, landmarks[key] * 0.6) for key in keys]
+    (tmp_path / "landmarks.txt").write_text("".join(lines))
+    (metrics,) = evaluate(
+        settings, images=(f"{tmp_path}/images",), landmarks=(f"{tmp_path}/landmarks.txt",)
+    )
+    assert any("aligning twice ruins them" in doubt for doubt in metrics["doubts"])
+
+
+def test_good_pictures_raise_no_doubt(settings):
+    assert evaluate(settings)[0]["doubts"] == []
+
+
+class ConstantModel(tf.Module):
+    """Gives the same numbers for every picture."""
+
+    def __init__(self, value):
+        super().__init__()
+        spec = tf.TensorSpec((None, 112, 96, 3), tf.uint8, name="images")
+        self.call = tf.function(
+            lambda images: {"embeddings": tf.fill((tf.shape(images)[0], 4), value)},
+            input_signature=[spec],
+        )
+
+
+@pytest.mark.parametrize(("value", "said"), [(np.nan, "nan or infinity"), (0.0, "zero")])
+def test_embeddings_without_a_direction_are_an_error_that_names_the_picture(
+    settings, pairs, tmp_path, value, said
+):
+    useless = ConstantModel(value)
+    tf.saved_model.save(useless, str(tmp_path / "model"), signatures=useless.call)
+    first = re.escape(pairs.keys()[0])
+    with pytest.raises(ValueError, match=f"finite and not zero. Received: {said} for {first}"):
+        evaluate(settings, model=(str(tmp_path / "model"),))
+    assert not (tmp_path / "out").exists()
+
+
+def test_landmarks_outside_the_picture_are_an_error_that_names_file_and_line(
+    settings, faces, pairs, tmp_path
+):
+    key = pairs.first[3]
+    lines = (faces / "landmarks.txt").read_text().splitlines()
+    number = next(i for i, line in enumerate(lines) if line.startswith(key))
+    points = lists.parse_landmarks(lines[number])[1]
+    lines[number] = lists.landmark_line(key, points + (300, 0)).strip()
+    (tmp_path / "landmarks.txt").write_text("\n".join(lines))
+    expected = rf"landmarks.txt, line {number + 1}, {re.escape(key)}: the face must lie in"
+    with pytest.raises(ValueError, match=expected):
+        evaluate(settings, landmarks=(str(tmp_path / "landmarks.txt"),))
 
 
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"model": "absent"}, FileNotFoundError, "SavedModel folder. Received: absent"),
-        ({"bin": "set.bin"}, ValueError, "either `bin` alone, or `images` and `pairs`"),
-        ({"pairs": ""}, ValueError, "either `bin` alone, or `images` and `pairs`"),
-        ({"images": "absent"}, FileNotFoundError, "Received: absent"),
+        ({"model": ("absent",)}, FileNotFoundError, "absent"),
+        ({"model": ()}, ValueError, "`model` or `embeddings` must name"),
+        ({"bin": ("set.bin",), "pairs": ()}, ValueError, "`images` must be one for all of `pairs`"),
+        ({"records": ("r",)}, ValueError, "`pairs` with one of `images`"),
+        ({"images": ("a", "b")}, ValueError, r"or one for each. Received: images=\['a', 'b'\]"),
+        ({"images": ()}, ValueError, "`pairs` with one of `images`"),
+        ({"images": (), "landmarks": ()}, ValueError, "needs pictures: give `images` or `records`"),
+        ({"images": ("absent",)}, FileNotFoundError, "Received: absent"),
         ({"folds": (1, 9)}, ValueError, r"Received: \[9\]"),
         ({"folds": (1,)}, ValueError, "at least 2 folds"),
         ({"batch_size": 0}, ValueError, "Received: batch_size=0"),
+        ({"bootstrap": -1}, ValueError, "Received: bootstrap=-1"),
+        ({"protocol": "best"}, ValueError, "one of sphereface, insightface, plain. Received: pro"),
+        ({"train_labels": "absent.csv"}, FileNotFoundError, "absent.csv"),
     ],
 )
 def test_bad_settings_are_refused_and_nothing_is_written(
@@ -186,3 +516,72 @@ def test_bad_settings_are_refused_and_nothing_is_written(
     with pytest.raises(error, match=message):
         evaluate(settings, **changes)
     assert not (tmp_path / "out").exists()
+
+
+def test_an_evaluation_that_fails_leaves_no_old_numbers(settings, tmp_path, monkeypatch):
+    evaluate(settings)
+    monkeypatch.setattr(evaluation.evaluation_files, "pair_table", None)
+    with pytest.raises(TypeError):
+        evaluate(settings)
+    assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+def test_users_read_one_sentence_instead_of_a_traceback(settings, capsys):
+    with pytest.raises(SystemExit, match=r"error: .*Received: folds="):
+        evaluation.main(EvaluateConfig(**{**settings, "folds": (1,)}))
+    evaluation.main(EvaluateConfig(**settings))
+    assert "criterion          it " in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_the_report_is_whole_in_a_browser(settings, faces, pairs, tmp_path):
+    gone, landmark = pairs.first[0], pairs.second[-1]
+    (metrics,) = evaluate(settings, **without(faces, tmp_path, gone, landmark))
+    report = tmp_path / "out" / "report.html"
+    seen = browser.dump_dom(report)
+    for text in (
+        f"{100 * metrics['accuracy_mean']:.2f} %",
+        f"{100 * metrics['eer']:.2f} %",
+        "too few mismatched pairs",
+        "pairs are left out",
+        gone,
+    ):
+        assert text in seen, text
+
+
+@pytest.mark.slow
+def test_real_faces_give_the_same_numbers_from_images_bin_and_embeddings(
+    model, real_faces, tmp_path
+):
+    folder = real_faces / "lfw_dev"
+    pairs = lfw.read_pairs(folder / "pairs.txt").in_folds((6, 7))
+    chosen = pairs.select(np.arange(1200) % 10 == 0)
+    order = interleaved(chosen.is_same)
+    rows = [(chosen.first[i], chosen.second[i], chosen.is_same[i]) for i in order]
+    lines = [f"{a}\t{b}\t{int(s)}\t{i // 12 + 1}" for i, (a, b, s) in enumerate(rows)]
+    (tmp_path / "pairs.tsv").write_text("\n".join(lines))
+    keys = [key for a, b, _ in rows for key in (a, b)]
+    landmarks = lists.read_landmarks(folder / "landmarks.txt")
+    decode = lambda key: images.decode((folder / "images" / key).read_bytes())  # noqa: E731
+    aligned = [images.encode_png(alignment.align(decode(k), landmarks[k])) for k in keys]
+    bins.write_bin(tmp_path / "same.bin", aligned, [same for *_, same in rows])
+    common = {"model": (str(model),), "bootstrap": 50}
+    results = [
+        evaluate(
+            common,
+            out=str(tmp_path / "images"),
+            images=(str(folder / "images"),),
+            landmarks=(str(folder / "landmarks.txt"),),
+            pairs=(str(tmp_path / "pairs.tsv"),),
+            save_embeddings=True,
+        ),
+        evaluate(common, out=str(tmp_path / "bin"), bin=(str(tmp_path / "same.bin"),)),
+        evaluate(
+            {"bootstrap": 50},
+            out=str(tmp_path / "saved"),
+            embeddings=(str(tmp_path / "images" / "embeddings.npz"),),
+            pairs=(str(tmp_path / "pairs.tsv"),),
+        ),
+    ]
+    for name in ("accuracy_per_fold", "thresholds", "auc", "eer", "tar_at_far", "intervals"):
+        assert results[0][0][name] == results[1][0][name] == results[2][0][name], name

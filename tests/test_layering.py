@@ -11,20 +11,22 @@ from tests.conftest import ROOT
 PACKAGE = "keras_sphereface"
 LEVELS = [
     {"angular", "verification", "config", "version", "compat", "progress", "folders", "pictures"}
-    | {"lists", "order", "names", "parts", "schedules"},
-    {"images", "preprocessing", "alignment", "lfw", "bins", "logits", "losses", "margins"}
+    | {"lists", "order", "names", "parts", "schedules", "lfw", "html_page"},
+    {"images", "preprocessing", "alignment", "bins", "logits", "losses", "margins", "bootstrap"}
     | {"backbones", "separability", "records", "plotting", "recordio", "parquet", "parallel"}
-    | {"contact_sheet", "measuring", "command_line", "strategies", "launch", "tables"},
+    | {"contact_sheet", "measuring", "command_line", "strategies", "launch", "tables"}
+    | {"protocols", "identification", "pair_lists", "networks"},
     {"heads", "hlo", "augmentation", "archives", "synthetic", "export", "detection", "doubts"}
-    | {"exclusions", "plan", "least", "overview", "run_summary", "turns"},
+    | {"exclusions", "plan", "least", "overview", "run_summary", "turns", "templates"}
+    | {"score_plots", "face_sets", "evaluation_report"},
     {"layers", "guard", "pipeline", "sources", "preparation", "preprocessing_layer"}
-    | {"split_head", "run_settings"},
-    {"description", "checkpoints"},
-    {"conversion"},
-    {"beam"},
+    | {"split_head", "run_settings", "embeddings", "set_doubts", "portable", "gallery_report"},
+    {"description", "checkpoints", "pair_metrics", "systems", "galleries"},
+    {"conversion", "evaluation_files", "gallery_evaluation"},
+    {"beam", "evaluation"},
     {"datasets"},
-    {"family", "evaluation"},
-    {"pair_verification", "trainer"},
+    {"family", "pair_verification"},
+    {"trainer"},
     {"training_log"},
     {"report"},
     {"training"},

@@ -11,7 +11,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_sphereface import ASoftmax, evaluation, export
+from keras_sphereface import (
+    ASoftmax,
+    embeddings,
+    evaluation,
+    export,
+    face_sets,
+    networks,
+    pair_metrics,
+)
 from keras_sphereface.config import EvaluateConfig
 from keras_sphereface.launch import worker_environments
 from keras_sphereface.pair_verification import ROW_FIELDS, PairVerification
@@ -41,13 +49,19 @@ def config(folder, **settings):
         images=str(folder / "images"),
         pairs=str(folder / "pairs.txt"),
         landmarks=str(folder / "landmarks.txt"),
-        **{"model": "", "out": "", **settings},
+        **settings,
     )
+
+
+def face_set_of(folder, folds=()):
+    names = {"images": "images", "pairs": "pairs.txt", "landmarks": "landmarks.txt"}
+    paths = face_sets.Paths(**{name: str(folder / file) for name, file in names.items()})
+    return face_sets.face_set(paths, SIZE, folds)
 
 
 @pytest.fixture
 def face_set(faces):
-    return evaluation.face_set(config(faces), SIZE)
+    return face_set_of(faces)
 
 
 def images(count, seed=0):
@@ -85,9 +99,10 @@ def test_numbers_are_those_of_the_evaluation(faces, face_set, tmp_path):
     callback = PairVerification(face_set, backbone, 2, batch_size=11, on_result=seen.__setitem__)
     fit(backbone, [callback], epochs=1)
     model = export.export_savedmodel(backbone, tmp_path / "export")
-    expected = evaluation.evaluate(config(faces, model=str(model), out=str(tmp_path / "out")))
+    (expected,) = evaluation.evaluate(config(faces, model=str(model), out=str(tmp_path / "out")))
     assert_same_numbers(seen[4], expected)
-    assert set(seen[4]) == {*expected, "seconds"}
+    of_files = {"model", "set", "criterion", "variants", "doubts"}
+    assert set(seen[4]) == {*expected, "seconds"} - of_files
     assert seen[2]["thresholds"] != seen[4]["thresholds"]
 
 
@@ -168,13 +183,13 @@ def test_each_picture_is_loaded_once_and_one_shape_is_compiled(face_set):
 
     def load(key):
         loaded[key] += 1
-        return face_set.load(key)
+        return face_set.faces.load(key)
 
-    counting = evaluation.FaceSet(face_set.pairs, load)
+    counting = face_set._replace(faces=face_sets.Faces(load))
     callback = PairVerification(counting, normalized_network(), 2, batch_size=16)
     run_loop(callback, 0, 5)
     run_loop(callback, 5, 7)
-    assert sorted(loaded) == evaluation.faces_of(face_set.pairs)
+    assert sorted(loaded) == face_set.keys()
     assert set(loaded.values()) == {1}
     assert len(loaded) % 16
     assert callback.embed.experimental_get_tracing_count() == 1
@@ -183,10 +198,15 @@ def test_each_picture_is_loaded_once_and_one_shape_is_compiled(face_set):
 def without(face_set, gone):
     def load(key):
         if key in gone:
-            raise evaluation.MissingFace("no such picture")
-        return face_set.load(key)
+            raise face_sets.MissingFace("no such picture")
+        return face_set.faces.load(key)
 
-    return evaluation.FaceSet(face_set.pairs, load)
+    return face_set._replace(faces=face_sets.Faces(load))
+
+
+def cut(face_set):
+    load = face_set.faces.load
+    return face_set._replace(faces=face_sets.Faces(lambda key: load(key)[:96]))
 
 
 def test_missing_faces_are_said_once_and_left_out(face_set):
@@ -208,7 +228,7 @@ def test_missing_faces_are_said_once_and_left_out(face_set):
     [
         (lambda s: without(s, {*s.pairs.first}), "No pair has both of its faces"),
         (lambda s: s._replace(pairs=s.pairs.in_folds((1,))), "at least 2 folds"),
-        (lambda s: s._replace(load=lambda key: s.load(key)[:96]), r"Received: .*\(96, 96, 3\)"),
+        (cut, r"Received: .*\(96, 96, 3\)"),
     ],
 )
 def test_what_cannot_be_verified_is_refused_before_training(face_set, change, message):
@@ -225,14 +245,23 @@ def test_bad_arguments_are_refused(face_set, argument):
         PairVerification(face_set, normalized_network(), **arguments)
 
 
-def test_embeddings_that_are_not_finite_are_said_and_the_training_goes_on(face_set, tmp_path):
+@pytest.mark.parametrize(
+    "change", [{"faces": None}, {"templates": {"Ann": [("Ann/1.jpg", "")]}}], ids=str
+)
+def test_pairs_without_pictures_are_refused(face_set, change):
+    with pytest.raises(ValueError, match="must be pairs of pictures"):
+        PairVerification(face_set._replace(**change), normalized_network(), 2)
+
+
+@pytest.mark.parametrize(("value", "said"), [(np.nan, "nan or infinity"), (0.0, "zero")])
+def test_useless_embeddings_are_said_and_the_training_goes_on(face_set, tmp_path, value, said):
     backbone, out = normalized_network(), tmp_path / "pairs.csv"
     callback = PairVerification(face_set, backbone, 2, out=out)
     good = backbone.get_weights()
     callback.on_train_begin()
-    backbone.set_weights([np.full_like(weight, np.nan) for weight in good])
+    backbone.set_weights([np.full_like(weight, value) for weight in good])
     callback.on_train_batch_end(0)
-    with pytest.warns(UserWarning, match="Step 2: the embeddings are not finite"):
+    with pytest.warns(UserWarning, match=f"Step 2: no verification.*{said}"):
         callback.on_train_batch_end(1)
     backbone.set_weights(good)
     for batch in (2, 3):
@@ -251,14 +280,14 @@ strategy = (
     tf.distribute.MultiWorkerMirroredStrategy() if kind == "workers"
     else tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
 from pathlib import Path
-from keras_sphereface import evaluation, export
+from keras_sphereface import export
 from keras_sphereface.compat import tf_variable
 from keras_sphereface.launch import worker_environments
 from keras_sphereface.pair_verification import PairVerification
 from tests import test_pair_verification as test
 with strategy.scope():
     backbone = test.normalized_network()
-face_set, seen = evaluation.face_set(test.config(Path(faces)), test.SIZE), {}
+face_set, seen = test.face_set_of(Path(faces)), {}
 callback = PairVerification(face_set, backbone, 2, batch_size=13, on_result=seen.__setitem__)
 
 def part(context):
@@ -314,7 +343,7 @@ def run_replicas(faces, out, kind, environments):
 
 def assert_replicas_match_the_export(results, faces, out):
     model = out / "export0"
-    expected = evaluation.evaluate(config(faces, model=str(model), out=str(out / "evaluation")))
+    (expected,) = evaluation.evaluate(config(faces, model=str(model), out=str(out / "evaluation")))
     first, second = np.concatenate([result["means"] for result in results])
     assert np.abs(first - second).max() > 1e-3
     for result in results:
@@ -336,14 +365,13 @@ def test_two_workers_verify_what_is_exported(faces, tmp_path):
 
 def test_real_faces_give_the_numbers_of_the_evaluation(real_faces, tmp_path):
     backbone, seen = normalized_network(), {}
-    settings = config(real_faces / "lfw_dev", folds=(6, 7))
-    pairs, load = evaluation.face_set(settings, SIZE)
-    chosen = np.arange(len(pairs.first)) % 4 == 0
-    some = evaluation.FaceSet(pairs.select(chosen), load)
+    all_pairs = face_set_of(real_faces / "lfw_dev", folds=(6, 7))
+    chosen = np.arange(len(all_pairs.pairs.first)) % 4 == 0
+    some = all_pairs._replace(pairs=all_pairs.pairs.select(chosen))
     callback = PairVerification(some, backbone, 4, on_result=seen.__setitem__)
     fit(backbone, [callback], epochs=1)
-    embedder = evaluation.Embedder(export.export_savedmodel(backbone, tmp_path / "export"))
-    keys = evaluation.faces_of(some.pairs)
-    expected = evaluation.verify(some.pairs, *evaluation.embed_all(keys, load, embedder, 32))
+    network = networks.open_network(export.export_savedmodel(backbone, tmp_path / "export"))
+    known = embeddings.embed(some.keys(), some.faces.load, network.both_views, 32)
+    expected = pair_metrics.verify(some.pairs, known)
     assert seen[4]["num_pairs"] == 300
     assert_same_numbers(seen[4], expected.metrics)

@@ -56,6 +56,7 @@ def test_the_folder_is_laid_out_as_lfw(faces):
     same = [a.split("/")[0] == b.split("/")[0] for a, b in zip(*pairs[:2], strict=True)]
     np.testing.assert_array_equal(same, pairs.is_same)
     assert all(a != b for a, b in zip(*pairs[:2], strict=True))
+    assert len({frozenset(pair) for pair in zip(*pairs[:2], strict=True)}) == 56
 
 
 def test_a_complete_folder_is_left_and_another_seed_replaces_it(tmp_path):

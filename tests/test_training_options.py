@@ -397,7 +397,7 @@ def test_the_last_verification_is_that_of_the_export(verified_run, tmp_path):
     assert words[:2] == ["python", "tools/evaluate.py"]
     settings = parse_config(EvaluateConfig, words[2:])
     settings = dataclasses.replace(settings, out=str(tmp_path))
-    expected = evaluation.evaluate(settings)
+    (expected,) = evaluation.evaluate(settings)
     table = pd.read_csv(workdir / "verification.csv")
     assert table["step"].tolist() == [4, 6]
     for name in ("accuracy_mean", "accuracy_std", "auc", "eer", "num_pairs"):
@@ -407,10 +407,10 @@ def test_the_last_verification_is_that_of_the_export(verified_run, tmp_path):
 def test_the_command_that_evaluates_names_model_pairs_and_place(verified_run, faces):
     workdir, words = verified_run
     assert parse_config(EvaluateConfig, words[2:]) == EvaluateConfig(
-        model=str(workdir / "export"),
-        images=str(faces / "images"),
-        pairs=str(faces / "pairs.txt"),
-        landmarks=str(faces / "landmarks.txt"),
+        model=(str(workdir / "export"),),
+        images=(str(faces / "images"),),
+        pairs=(str(faces / "pairs.txt"),),
+        landmarks=(str(faces / "landmarks.txt"),),
         out=str(workdir / "evaluation"),
     )
 
@@ -421,22 +421,22 @@ def test_the_command_that_evaluates_names_model_pairs_and_place(verified_run, fa
         (
             {},
             {
-                "images": "lfw/images",
-                "pairs": "lfw/pairs.txt",
-                "landmarks": "lfw/landmarks.txt",
+                "images": ("lfw/images",),
+                "pairs": ("lfw/pairs.txt",),
+                "landmarks": ("lfw/landmarks.txt",),
             },
         ),
         (
             {"verify_bin": "a set.bin", "verify_folds": (1, 3)},
-            {"bin": "a set.bin", "folds": (1, 3)},
+            {"bin": ("a set.bin",), "folds": (1, 3)},
         ),
-        ({"verify_images": "i", "verify_pairs": "p"}, {"images": "i", "pairs": "p"}),
+        ({"verify_images": "i", "verify_pairs": "p"}, {"images": ("i",), "pairs": ("p",)}),
     ],
 )
 def test_other_commands_that_evaluate(tmp_path, settings, expected):
     words = training.evaluate_command(TrainConfig(**settings), tmp_path / "export")
     assert parse_config(EvaluateConfig, words[2:]) == EvaluateConfig(
-        model=str(tmp_path / "export"), out=str(tmp_path / "evaluation"), **expected
+        model=(str(tmp_path / "export"),), out=str(tmp_path / "evaluation"), **expected
     )
 
 
