@@ -13,6 +13,8 @@ JAX = "jax>=0.6"
 PARQUET = "pyarrow>=14"
 DETECT = "mtcnn>=1.0"
 BEAM = "apache-beam>=2.60"
+# onnx 1.19 needs a newer ml_dtypes than TensorFlow 2.15 allows.
+ONNX = ("tf2onnx>=1.17", "onnx>=1.18,!=1.19.*", "onnxruntime>=1.17")
 
 setup(
     name="keras-sphereface",
@@ -47,8 +49,11 @@ setup(
         "parquet": [PARQUET],
         "detect": [DETECT],
         "beam": [BEAM],
+        # For exported networks in that form.
+        "onnx": [*ONNX],
         "dev": [
             *(JAX, PARQUET, DETECT, BEAM),
+            *ONNX,
             "pytest>=8",
             "pytest-xdist>=3.5",
             "hypothesis>=6.100",

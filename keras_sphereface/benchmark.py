@@ -20,10 +20,12 @@ from matplotlib.figure import Figure
 
 from keras_sphereface import heads, hlo, plotting, training
 from keras_sphereface.benchmark_data import benchmark_data
+from keras_sphereface.benchmark_evaluation import benchmark_evaluation
 from keras_sphereface.benchmark_training import benchmark_training
 from keras_sphereface.config import (
     ConvergenceBenchmarkConfig,
     DataBenchmarkConfig,
+    EvaluateBenchmarkConfig,
     HeadBenchmarkConfig,
     TrainBenchmarkConfig,
     TrainConfig,
@@ -404,6 +406,7 @@ COMMANDS: dict[str, Any] = {
     "convergence": ConvergenceBenchmarkConfig,
     "data": DataBenchmarkConfig,
     "train": TrainBenchmarkConfig,
+    "evaluate": EvaluateBenchmarkConfig,
 }
 
 
@@ -414,5 +417,6 @@ def run(command: str, config: Any) -> str:
         "convergence": benchmark_convergence,
         "data": benchmark_data,
         "train": benchmark_training,
+        "evaluate": benchmark_evaluation,
     }
     return benchmarks[command](config)

@@ -193,6 +193,26 @@ class EvaluateConfig:
     seed: int = setting(0, "of the bootstrap, and of the sample of pictures that is looked at")
 
 
+FORMATS = ("tflite", "tflite-float16", "tflite-int8", "onnx")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportConfig:
+    """Write a network as TFLite and ONNX, and compare each file with it on faces."""
+
+    model: str = setting(help="SavedModel folder, or .keras file of a network (with its head)")
+    out: str = setting(help="folder for the files, export.csv and export.md")
+    formats: tuple[str, ...] = setting(FORMATS, "which files", FORMATS)
+    images: str = setting("", "class folders of faces, to calibrate int8 with and to compare on")
+    landmarks: str = setting("", "five points a picture; with it every face is aligned")
+    pairs: str = setting("", "list of pairs: the files are verified too, on people kept apart")
+    folds: tuple[int, ...] = setting((), "only these folds of the pairs, counted from 1")
+    num_calibration: int = setting(200, "pictures for int8")
+    num_compared: int = setting(256, "pictures for the differences")
+    batch_size: int = setting(64, "pictures embedded at once")
+    seed: int = setting(0, "of which pictures are taken")
+
+
 @dataclasses.dataclass(frozen=True)
 class _SearchConfig:
     """What all searches for people share."""
@@ -327,3 +347,22 @@ class TrainBenchmarkConfig:
     repeats: int = setting(12, "rounds in which all cases take turns")
     memory_classes: int = setting(400_000, "classes for the memory of a split head; 0: none")
     seed: int = setting(0, "of faces, start weights and orders")
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluateBenchmarkConfig:
+    """Speed and memory of the evaluation, beside what none can do without."""
+
+    out: str = setting(help="folder for evaluate.csv and evaluate.md, and for the network")
+    images: str = setting("", "class folders to measure with; empty: generated faces")
+    landmarks: str = setting("", "five points for each picture of images")
+    backbone: str = setting("sphereface20", "sphereface4, 10, 20, 36 or 64")
+    width: float = setting(1.0, "factor on its channels")
+    num_images: int = setting(256, "pictures embedded in a turn")
+    batch_size: int = setting(64, "pictures embedded at once")
+    num_pairs: int = setting(6000, "for the protocols, in ten folds")
+    num_probes: int = setting(3500, "pictures that are searched for")
+    num_distractors: int = setting(1_000_000, "strangers among whom; 0: no search")
+    repeats: int = setting(7, "rounds in which embedding and network, or protocols, take turns")
+    search_repeats: int = setting(3, "rounds in which search and products take turns")
+    seed: int = setting(0, "of everything")

@@ -157,7 +157,7 @@ def _gallery(known, config, split: Callable[[np.random.Generator], Gallery]) -> 
 
 def _embed(system: System, keys: Sequence[str], known: Known) -> tuple[Embeddings, Faces | None]:
     """The embeddings of pictures, or of templates of them."""
-    say(f"{system.name}: {len(keys):,} of {'templates' if known.templates else 'pictures'}")
+    say(f"{system.name}: {len(keys):,} {'templates' if known.templates else 'pictures'}")
     pictures = sorted({k for key in keys for k, _ in known.templates.get(key, [(key, "")])})
     faces = None
     if known.paths.images or known.paths.records:

@@ -68,7 +68,7 @@ tbody th { font-weight: inherit; }
 .note { margin-top: -.7rem; }
 .pictures { display: grid; gap: 1.25rem; align-items: start; margin: 0 0 1.25rem;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, 26rem), 1fr)); }
-figure { margin: 0; min-width: 0; }
+figure { margin: 0; }
 .pictures .wide { grid-column: 1 / -1; }
 .alone { max-width: 38rem; margin: 0 0 1.25rem; }
 .wide { max-width: none; overflow-x: auto; }

@@ -87,7 +87,7 @@ def read_templates(path: str | os.PathLike) -> dict[str, list[tuple[str, str]]]:
     """
     templates: dict[str, list[tuple[str, str]]] = {}
     for number, line in numbered_lines(path):
-        fields = line.split("\t") if "\t" in line else line.split()
+        fields = [field.strip() for field in line.split("\t" if "\t" in line else None)]
         if len(fields) not in (2, 3) or not all(fields):
             raise ValueError(
                 f"{path}, line {number}: expected `path template [medium]`. Received: {line!r}"

@@ -17,7 +17,8 @@ COSINE_THRESHOLDS = np.arange(-10_000, 10_001) / 10_000
 # InsightFace's squared distances 0, 0.01, ..., 3.99, of unit vectors.
 SQUARED_DISTANCES = np.arange(0, 4, 0.01)
 BLOCK = 256  # pairs compared at once: two sides of 1,024 float64 numbers fit into a cache
-# What remains of a feature less its mean is rounding when below this part of its square.
+# A square that remains of a feature less its mean is rounding when below this part of its own, or
+# below this part, squared, of what features have on average.
 ROUNDING = 1e-13
 
 
@@ -197,7 +198,8 @@ class _CentredCosines:
         mean = weights @ self.features / weights.sum()
         towards, square = self.features @ mean, mean @ mean
         lengths = self.squares - 2 * towards + square
-        lengths[lengths <= ROUNDING * (self.squares + square)] = 0.0
+        rounding = ROUNDING * (self.squares + square) + ROUNDING**2 * self.squares.mean()
+        lengths[lengths <= rounding] = 0.0
         products = self.products - towards[self.first] - towards[self.second] + square
         norms = np.sqrt(lengths[self.first] * lengths[self.second])
         # What equals the mean has no direction, and scores 0 with everything.

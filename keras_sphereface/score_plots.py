@@ -209,6 +209,29 @@ def plot_cmc(axes: Axes, curves: Mapping[str, np.ndarray]) -> Axes:
     return axes
 
 
+def plot_distractors(axes: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Axes:
+    """Rank-1 identification over the number of distractors, the latter on a log scale.
+
+    Args:
+        axes: where to draw.
+        curves: {label: (numbers of distractors (K,), rates in 0 to 1 (K,))}.
+
+    Raises:
+        ValueError: if there is no curve.
+    """
+    _check_curves(curves)
+    for i, (label, (numbers, rates)) in enumerate(curves.items()):
+        line = _line(i, len(numbers)) | {"marker": "o"}
+        axes.plot(numbers, 100 * np.asarray(rates), label=label, **line)
+    axes.set(xscale="log", ylim=(-1, 102), xlabel="distractors", ylabel="rank 1, per cent")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_title("Identification among distractors")
+    axes.grid(alpha=0.3)
+    _add_legend(axes, curves)
+    return axes
+
+
 def _check_curves(curves):
     if not curves:
         raise ValueError(f"`curves` must hold at least one curve. Received: curves={curves}")

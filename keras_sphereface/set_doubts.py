@@ -93,12 +93,19 @@ def read_people(path: str | os.PathLike) -> set[str]:
     """
     with open(path, encoding="utf-8-sig", newline="") as file:
         rows = csv.DictReader(file)
-        if "identity" not in (rows.fieldnames or ()):
-            raise ValueError(
-                f"{path} must be a {records.LABELS_FILE} with the columns "
-                f"{', '.join(records.LABELS_HEADER)}. Received: {rows.fieldnames}"
-            )
-        return {row["identity"] for row in rows}
+        try:
+            header = rows.fieldnames
+            people = {row.get("identity") for row in rows}
+        # Of a file that is no text, or no table.
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise ValueError(f"{path} must be a {records.LABELS_FILE}. Received: {error}") from error
+    if "identity" not in (header or ()):
+        raise ValueError(
+            f"{path} must be a {records.LABELS_FILE} with the columns "
+            f"{', '.join(records.LABELS_HEADER)}. Received: {header}"
+        )
+    # A row that is cut off names nobody.
+    return people - {None}
 
 
 def with_people(pairs: lfw.Pairs, people: Iterable[str]) -> np.ndarray:

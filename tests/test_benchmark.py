@@ -1,6 +1,7 @@
 """The benchmarks run to their end on small sizes, and their programs run elsewhere."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,14 +15,17 @@ import tensorflow as tf
 from keras_sphereface import (
     benchmark,
     benchmark_data,
+    benchmark_evaluation,
     benchmark_training,
     hlo,
     images,
     measuring,
+    protocols,
 )
 from keras_sphereface.config import (
     ConvergenceBenchmarkConfig,
     DataBenchmarkConfig,
+    EvaluateBenchmarkConfig,
     HeadBenchmarkConfig,
     TrainBenchmarkConfig,
 )
@@ -160,6 +164,41 @@ def test_the_data_benchmark_measures_every_case(tmp_path):
     assert (tmp_path / "data.md").read_text() == text
     megabytes = int(text.splitlines()[-1].split("|")[2])
     assert 30 < megabytes < 1000
+
+
+@pytest.mark.slow
+def test_the_evaluation_benchmark_measures_every_part(tmp_path):
+    config = EvaluateBenchmarkConfig(
+        out=str(tmp_path),
+        **{"backbone": "sphereface4", "width": 0.05, "num_images": 20, "batch_size": 8},
+        **{"num_pairs": 200, "num_probes": 160, "num_distractors": 3000, "repeats": 2},
+    )
+    text = benchmark.run("evaluate", config)
+    (row,) = pd.read_csv(tmp_path / "evaluate.csv").itertuples()
+    assert (row.case, row.base) == (benchmark_evaluation.WHOLE, benchmark_evaluation.BARE)
+    assert min(row.images_per_second, row.base_per_second, row.ratio) > 0
+    assert (tmp_path / "evaluate.md").read_text() == text
+    for name in protocols.PROTOCOLS:
+        assert re.search(rf"\| {name} \| 0\.\d+ \| .* \| to the last digit \|", text)
+    assert "160 probes among 3,000 distractors" in text
+
+
+def test_the_brute_force_of_the_benchmark_has_errors_to_count():
+    drawn = benchmark_evaluation.drawn_pairs(200, np.random.default_rng(0))
+    expected = benchmark_evaluation.brute_force(*drawn)
+    for name, accuracies in expected.items():
+        found = protocols.k_fold(name, *drawn).accuracies
+        assert found.tolist() == accuracies
+        assert 0.5 < found.mean() < 1
+
+
+@pytest.mark.parametrize(
+    "setting", [{"num_pairs": 10}, {"num_probes": 79}, {"repeats": 0}, {"num_images": 0}], ids=str
+)
+def test_an_evaluation_that_cannot_be_measured_is_refused(tmp_path, setting):
+    with pytest.raises(ValueError, match="must be >= 1, `num_pairs` >= 20"):
+        benchmark.run("evaluate", EvaluateBenchmarkConfig(out=str(tmp_path / "x"), **setting))
+    assert not (tmp_path / "x").exists()
 
 
 @pytest.mark.slow

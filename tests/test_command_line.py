@@ -14,6 +14,7 @@ ALL = (
     config.TrainConfig,
     config.LaunchConfig,
     config.EvaluateConfig,
+    config.ExportConfig,
     config.ClosedSetConfig,
     config.OpenSetConfig,
     config.DistractorsConfig,
@@ -22,6 +23,7 @@ ALL = (
     config.ConvergenceBenchmarkConfig,
     config.DataBenchmarkConfig,
     config.TrainBenchmarkConfig,
+    config.EvaluateBenchmarkConfig,
 )
 
 

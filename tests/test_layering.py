@@ -25,12 +25,12 @@ LEVELS = [
     {"conversion", "evaluation_files", "gallery_evaluation"},
     {"beam", "evaluation"},
     {"datasets"},
-    {"family", "pair_verification"},
+    {"family", "pair_verification", "exporting"},
     {"trainer"},
     {"training_log"},
     {"report"},
     {"training"},
-    {"spheres", "benchmark_data", "benchmark_training"},
+    {"spheres", "benchmark_data", "benchmark_training", "benchmark_evaluation"},
     {"benchmark"},
 ]
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}

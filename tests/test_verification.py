@@ -1,3 +1,5 @@
+from fractions import Fraction
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,92 +7,59 @@ from hypothesis import strategies as st
 
 from keras_sphereface import verification
 
-
-def accuracy_by_counting(scores, is_same, threshold):
-    right = 0
-    for score, same in zip(scores, is_same, strict=True):
-        right += (score > threshold) if same else (score < threshold)
-    return right / len(scores)
+SIDE = st.lists(st.integers(0, 5), min_size=1, max_size=20)
+# How often each of six scores counts as a matched and as a mismatched pair.
+COUNTS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=6, max_size=6)
 
 
-def protocol_by_brute_force(first, second, is_same, folds):
-    """The authors' steps, one pair and one threshold at a time."""
-    accuracies, thresholds = [], []
-    for fold in sorted(set(folds)):
-        others = [i for i in range(len(folds)) if folds[i] != fold]
-        mean = np.mean([side[i] for i in others for side in (first, second)], axis=0)
-        scores = []
-        for a, b in zip(first, second, strict=True):
-            a, b = a - mean, b - mean
-            scores.append(a @ b / np.sqrt((a @ a) * (b @ b)))
-        scores = np.array(scores)
-        best, reached = 0.0, []
-        for step in range(20001):
-            threshold = (step - 10000) / 10000
-            accuracy = accuracy_by_counting(scores[others], is_same[others], threshold)
-            if accuracy > best:
-                best, reached = accuracy, []
-            if accuracy == best:
-                reached.append(threshold)
-        thresholds.append(np.mean(reached))
-        held_out = folds == fold
-        accuracies.append(accuracy_by_counting(scores[held_out], is_same[held_out], thresholds[-1]))
-    return accuracies, thresholds
-
-
-def drawn_pairs(seed, num_pairs, num_folds, size=4):
-    rng = np.random.default_rng(seed)
-    is_same = np.arange(num_pairs) % 2 == 0
-    first = rng.normal(size=(num_pairs, size)) + 0.5
-    second = np.where(is_same[:, None], first, 0.5) + rng.normal(size=(num_pairs, size))
-    return first, second, is_same, np.arange(num_pairs) * num_folds // num_pairs
-
-
-@pytest.mark.parametrize(("num_pairs", "num_folds"), [(20, 2), (36, 3), (40, 10)])
-def test_the_protocol_matches_brute_force_to_the_digit(num_pairs, num_folds):
-    data = drawn_pairs(num_pairs, num_pairs, num_folds)
-    results = verification.k_fold_accuracy(*data)
-    accuracies, thresholds = protocol_by_brute_force(*data)
-    assert [result.accuracy for result in results] == accuracies
-    np.testing.assert_allclose([r.threshold for r in results], thresholds, atol=1e-12)
-
-
-def test_the_threshold_of_a_fold_does_not_see_that_fold():
-    first, second, is_same, folds = drawn_pairs(0, 40, 2)
-    before = verification.k_fold_accuracy(first, second, is_same, folds)[0]
-    changed = np.where((folds == 0)[:, None], -second, second)
-    after = verification.k_fold_accuracy(first, changed, is_same, folds)[0]
-    assert after.threshold == before.threshold
-    assert after.accuracy != before.accuracy
-
-
-def test_a_score_on_the_threshold_is_wrong_either_way():
-    scores, is_same = np.array([0.5, 0.5]), np.array([True, False])
-    assert verification.accuracies(scores, is_same, 0.5) == 0.0
-
-
-@given(
-    st.lists(st.tuples(st.integers(-9, 9), st.booleans()), min_size=1, max_size=30),
-    st.integers(-10, 10),
-)
-def test_accuracies_count_as_one_would_by_hand(pairs, threshold):
-    scores, is_same = (np.array(side) for side in zip(*pairs, strict=True))
-    expected = accuracy_by_counting(scores, is_same, threshold)
-    assert verification.accuracies(scores, is_same, threshold) == pytest.approx(expected)
-
-
-def test_zero_features_score_0():
-    zero, one = np.zeros((1, 3)), np.ones((1, 3))
-    np.testing.assert_array_equal(verification.cosine_scores(zero, one), [0.0])
-
-
-@given(st.lists(st.integers(0, 5), min_size=1), st.lists(st.integers(0, 5), min_size=1))
-def test_auc_is_how_often_a_matched_pair_scores_higher(same, different):
+def scored(same, different):
     scores = np.array(same + different, float)
-    is_same = np.arange(len(scores)) < len(same)
+    return scores, np.arange(len(scores)) < len(same)
+
+
+def rate_from(scores, threshold):
+    return Fraction(sum(score >= threshold for score in scores), len(scores))
+
+
+def best_within(same, different, far):
+    """The lowest cut, of all that are tried, that accepts at most `far` of the different."""
+    cuts = [np.inf, *sorted({*same, *different}, reverse=True)]
+    return [cut for cut in cuts if rate_from(different, cut) <= far][-1]
+
+
+@given(SIDE, SIDE)
+def test_auc_is_how_often_a_matched_pair_scores_higher(same, different):
     wins = [1.0 if s > d else 0.5 if s == d else 0.0 for s in same for d in different]
-    curve = verification.roc(scores, is_same)
+    curve = verification.roc(*scored(same, different))
     assert verification.auc_score(curve) == pytest.approx(np.mean(wins))
+
+
+@given(SIDE, SIDE)
+def test_a_point_of_the_roc_is_the_decision_at_its_threshold(same, different):
+    curve = verification.roc(*scored(same, different))
+    assert curve.thresholds.tolist() == [np.inf, *sorted({*same, *different}, reverse=True)]
+    for far, tar, threshold in zip(*curve, strict=True):
+        assert tar == pytest.approx(float(rate_from(same, threshold)))
+        assert far == pytest.approx(float(rate_from(different, threshold)))
+
+
+@given(COUNTS)
+def test_a_roc_of_counts_is_that_of_the_pairs_written_out(counts):
+    counts = np.array([(1, 1), *counts])
+    ranked = np.array([9, 5, 5, 4, 3, 2, 2])
+    same, different = (np.repeat(ranked, side).tolist() for side in counts.T)
+    found = verification.roc_of_counts(ranked, *counts.T)
+    expected = verification.roc(*scored(same, different))
+    # A score that counts nowhere repeats the point before it.
+    np.testing.assert_array_equal(found.thresholds, [np.inf, 9, 5, 4, 3, 2])
+    for threshold, far, tar in zip(found.thresholds, found.far, found.tar, strict=True):
+        point = np.flatnonzero(expected.thresholds >= threshold)[-1]
+        assert (far, tar) == (expected.far[point], expected.tar[point])
+    assert verification.auc_score(found) == pytest.approx(verification.auc_score(expected))
+    assert verification.equal_error(found) == pytest.approx(verification.equal_error(expected))
+    for far in (0.0, 0.1, 0.5, 1.0):
+        measured = [verification.tar_at_far(curve, far) for curve in (found, expected)]
+        assert measured[0] == measured[1]
 
 
 def test_rates_of_a_known_case():
@@ -98,9 +67,29 @@ def test_rates_of_a_known_case():
     is_same = np.array([1, 1, 0, 1, 1, 0, 0, 0], bool)
     curve = verification.roc(scores, is_same)
     assert verification.tar_at_far(curve, 0.0) == 0.5
+    assert verification.threshold_at_far(curve, 0.0) == 0.8
     assert verification.tar_at_far(curve, 0.24) == 0.5
+    assert verification.threshold_at_far(curve, 0.24) == 0.8
     assert verification.tar_at_far(curve, 0.25) == 1.0
+    assert verification.threshold_at_far(curve, 0.25) == 0.5
     assert verification.equal_error(curve) == 0.25
+
+
+@given(SIDE, SIDE, st.integers(0, 20))
+def test_tar_and_threshold_at_far_are_those_of_all_cuts(same, different, count):
+    # A rate that a count of pairs meets exactly, but for the last bit.
+    far = min(Fraction(count, len(different)), Fraction(1))
+    curve = verification.roc(*scored(same, different))
+    cut = best_within(same, different, far)
+    assert verification.tar_at_far(curve, float(far)) == float(rate_from(same, cut))
+    assert verification.threshold_at_far(curve, float(far)) == (cut if cut < np.inf else None)
+
+
+def test_no_threshold_is_told_where_the_best_pair_is_a_false_one():
+    curve = verification.roc(*scored([0.5, 0.9], [0.1, 0.9]))
+    assert verification.threshold_at_far(curve, 0.49) is None
+    assert verification.tar_at_far(curve, 0.49) == 0.0
+    assert verification.threshold_at_far(curve, 0.5) == 0.5
 
 
 def test_equal_error_of_perfect_and_of_useless_scores():
@@ -109,15 +98,41 @@ def test_equal_error_of_perfect_and_of_useless_scores():
     assert verification.equal_error(verification.roc(np.ones(4), is_same)) == 0.5
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda a, b, s, f: (a, b, s, 0 * f), r"at least 2 folds .* Received: folds=\[0\]"),
-        (lambda a, b, s, f: (a, b, f == 0, f), "one kind only in fold 0"),
-        (lambda a, b, s, f: (a[1:], b, s, f), r"Received: \{'first': \(19, 4\)"),
-        (lambda a, b, s, f: (a * np.nan, b, s, f), "must be finite"),
-    ],
-)
-def test_pairs_that_cannot_be_scored_are_refused(change, message):
-    with pytest.raises(ValueError, match=message):
-        verification.k_fold_accuracy(*change(*drawn_pairs(0, 20, 2)))
+@given(SIDE, SIDE)
+def test_equal_error_lies_between_the_rates_around_it(same, different):
+    error = verification.equal_error(verification.roc(*scored(same, different)))
+    cuts = [np.inf, *sorted({*same, *different}, reverse=True)]
+    accepted = [float(rate_from(different, cut)) for cut in cuts]
+    rejected = [1 - float(rate_from(same, cut)) for cut in cuts]
+    crossed = next(i for i in range(len(cuts)) if accepted[i] >= rejected[i] - 1e-12)
+    slack = 1e-9
+    assert accepted[crossed - 1] - slack <= error <= accepted[crossed] + slack
+    assert rejected[crossed] - slack <= error <= rejected[crossed - 1] + slack
+
+
+@pytest.mark.parametrize("far", verification.FARS)
+def test_a_rate_is_carried_from_as_many_pairs_as_one_of_them_is(far):
+    enough = round(1 / far)
+    assert verification.carries(far, enough)
+    assert not verification.carries(far, enough - 1)
+
+
+@given(st.integers(1, 10**9))
+def test_one_of_n_is_carried_by_n_pairs(count):
+    assert verification.carries(1 / count, count)
+    assert not verification.carries(1 / count, count - 1)
+
+
+def test_a_rate_met_exactly_is_met_for_every_number_of_pairs():
+    for count in range(1, 400):
+        curve = verification.roc(*scored([1], list(range(2, 2 + count))))
+        for accepted in range(0, count, 7):
+            threshold = verification.threshold_at_far(curve, accepted * (1 / count))
+            assert threshold == (2 + count - accepted if accepted else None)
+
+
+def test_rows_come_to_unit_length_and_zero_stays():
+    rows = np.array([[3.0, 4], [0, 0], [0, -1e-30]])
+    np.testing.assert_allclose(
+        verification.normalize_rows(rows), [[0.6, 0.8], [0, 0], [0, -1]], atol=1e-15
+    )

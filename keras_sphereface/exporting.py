@@ -1,0 +1,213 @@
+"""A network as TFLite and ONNX, each compared with the network that it was made of."""
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+
+from keras_sphereface import (
+    embeddings,
+    evaluation,
+    export,
+    face_sets,
+    galleries,
+    networks,
+    portable,
+)
+from keras_sphereface.config import FORMATS, EvaluateConfig, ExportConfig
+from keras_sphereface.folders import written_file
+from keras_sphereface.heads import AngularHead
+from keras_sphereface.progress import say
+from keras_sphereface.verification import normalize_rows
+
+SAVEDMODEL = "savedmodel"
+COLUMNS = ("format", "file", "megabytes", "largest_difference", "smallest_cosine", "accuracy")
+
+
+def export_all(config: ExportConfig) -> pd.DataFrame:
+    """Write the files, and OUT/export.csv and OUT/export.md that compare them.
+
+    Returns:
+        A row for the network itself and each file, with `COLUMNS`: the largest absolute difference
+        of an embedding's numbers from the network's, the smallest cosine with it, and the
+        accuracy of the verification; nan where no faces or pairs are given.
+
+    Raises:
+        FileNotFoundError, ValueError: if the network or the faces cannot be used.
+        ImportError: for ONNX without its extra.
+    """
+    if unknown := [name for name in config.formats if name not in FORMATS]:
+        raise ValueError(f"`formats` must be of {', '.join(FORMATS)}. Received: {unknown}")
+    out = Path(config.out)
+    calibration, compared = _pictures(config)
+    reference, folder = _reference(config.model, out)
+    network = networks.open_network(folder)
+    of_calibration = _faces(config, calibration, network.image_size)
+    if "tflite-int8" in config.formats and of_calibration is None:
+        raise ValueError(
+            "`images` must hold faces to calibrate tflite-int8 with. "
+            f"Received: images={config.images!r}"
+        )
+    files = {SAVEDMODEL: folder}
+    out.mkdir(parents=True, exist_ok=True)
+    for name in config.formats:
+        say(f"writing {name}")
+        files[name] = _write(name, folder, out, of_calibration)
+    table = pd.DataFrame({"format": list(files), "file": [file.name for file in files.values()]})
+    table["megabytes"] = [_num_bytes(file) / 1e6 for file in files.values()]
+    pictures = _faces(config, compared, network.image_size)
+    expected = None if pictures is None else _in_batches(reference, pictures, config.batch_size)
+    differences = [_differences(file, pictures, expected, config) for file in files.values()]
+    table[["largest_difference", "smallest_cosine"]] = differences
+    table["accuracy"] = _accuracies(list(files.values()), out, config)
+    _write_tables(table[list(COLUMNS)], out, config)
+    return table[list(COLUMNS)]
+
+
+def main(config: ExportConfig) -> None:
+    """Export, and print how the files compare; what users can mend ends in one sentence."""
+    try:
+        table = export_all(config)
+    except (ImportError, OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from error
+    print(describe(table, config))
+    print(f"written to {config.out}")
+
+
+def _reference(path, out):
+    """What gives the embeddings to compare with, and the folder of the SavedModel."""
+    if not path.endswith(".keras"):
+        return networks.open_network(path), Path(path)
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"`model` must be a SavedModel or a .keras file. Received: {path}")
+    backbone = without_head(keras.models.load_model(path, compile=False))
+    folder = export.export_savedmodel(backbone, out / SAVEDMODEL)
+    return lambda pictures: export.embed_one_view(backbone, pictures).numpy(), folder
+
+
+def without_head(model: keras.Model) -> keras.Model:
+    """The network in front of the head, or `model` itself if it has none.
+
+    Raises:
+        ValueError: if its input is not one batch of float pictures, or it gives no vectors.
+    """
+    if model.layers and isinstance(model.layers[-1], AngularHead):
+        model = keras.Model(model.inputs, model.layers[-1].input)
+    inputs, outputs = model.inputs, model.outputs
+    takes_pictures = len(inputs) == 1 and len(inputs[0].shape) == 4
+    floats = takes_pictures and "float" in str(getattr(inputs[0].dtype, "name", inputs[0].dtype))
+    if not (floats and len(outputs) == 1 and len(outputs[0].shape) == 2):
+        raise ValueError(
+            "The network must take float pictures (N, H, W, 3) and give embeddings (N, D). "
+            f"Received: {[tuple(t.shape) for t in inputs]} of {[str(t.dtype) for t in inputs]} -> "
+            f"{[tuple(t.shape) for t in outputs]}"
+        )
+    return model
+
+
+def _pictures(config):
+    """The keys of pictures to calibrate with and to compare on; of people apart, if possible."""
+    if not config.images:
+        return [], []
+    roll = galleries.roll_of_folders(config.images)
+    apart: set[str] = set()
+    if config.pairs:
+        apart = galleries.people_of_pairs(config.pairs, config.folds)
+    order = np.random.default_rng(config.seed)
+    others = _drawn(sorted(galleries.without(roll, apart)), order)
+    if apart:
+        kept = _drawn(sorted(galleries.only(roll, apart)), order)
+        return others[: config.num_calibration], kept[: config.num_compared]
+    count = min(config.num_calibration, len(others) // 2)
+    return others[:count], others[count : count + config.num_compared]
+
+
+def _drawn(keys, rng):
+    return [keys[i] for i in rng.permutation(len(keys))]
+
+
+def _faces(config, keys, size):
+    """uint8 (N, H, W, 3) of those that are to be had; None if no picture is asked for.
+
+    Raises:
+        ValueError: if none is to be had.
+    """
+    if not keys:
+        return None
+    paths = face_sets.Paths(images=config.images, landmarks=config.landmarks)
+    missing: dict[str, str] = {}
+    load = face_sets.open_faces(paths, keys, size).load
+    found = [face for _, face in embeddings.load_faces(keys, load, missing)]
+    if not found:
+        raise ValueError(f"No face is to be had. Received: {next(iter(missing.items()))}")
+    return np.stack(found)
+
+
+def _write(name, folder, out, calibration):
+    path = out / portable.FORMATS[name]
+    if name == "onnx":
+        return portable.to_onnx(folder, path)
+    kind = name.removeprefix("tflite-") if "-" in name else "float32"
+    return portable.to_tflite(folder, path, kind, calibration if kind == "int8" else None)
+
+
+def _num_bytes(path):
+    return sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())
+
+
+def _in_batches(network, pictures, batch_size):
+    starts = range(0, len(pictures), batch_size)
+    return np.concatenate([network(pictures[start : start + batch_size]) for start in starts])
+
+
+def _differences(file, pictures, expected, config):
+    """The largest absolute difference, and the smallest cosine."""
+    if pictures is None:
+        return np.nan, np.nan
+    found = _in_batches(networks.open_network(file), pictures, config.batch_size)
+    cosines = np.sum(normalize_rows(found) * normalize_rows(expected), axis=1)
+    return float(np.abs(found - expected).max()), float(cosines.min())
+
+
+def _accuracies(files, out, config):
+    if not config.pairs:
+        return np.nan
+    results = evaluation.evaluate(
+        EvaluateConfig(
+            out=str(out / "evaluation"),
+            model=tuple(map(str, files)),
+            images=(config.images,),
+            pairs=(config.pairs,),
+            landmarks=(config.landmarks,) if config.landmarks else (),
+            folds=config.folds,
+            bootstrap=0,
+            batch_size=config.batch_size,
+            seed=config.seed,
+        )
+    )
+    return [metrics["accuracy_mean"] for metrics in results]
+
+
+def describe(table: pd.DataFrame, config: ExportConfig) -> str:
+    """The comparison as Markdown."""
+    lines = [
+        "| format | file | MB | largest difference | smallest cosine | accuracy, % |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in table.itertuples():
+        accuracy = "" if np.isnan(row.accuracy) else f"{100 * row.accuracy:.2f}"
+        difference = "" if np.isnan(row.largest_difference) else f"{row.largest_difference:.2g}"
+        cosine = "" if np.isnan(row.smallest_cosine) else f"{row.smallest_cosine:.6f}"
+        lines.append(
+            f"| {row.format} | {row.file} | {row.megabytes:.1f} | {difference} | {cosine} "
+            f"| {accuracy} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _write_tables(table, out, config):
+    with written_file(out / "export.csv") as partial:
+        table.to_csv(partial, index=False)
+    with written_file(out / "export.md") as partial:
+        partial.write_text(describe(table, config), encoding="utf-8")
