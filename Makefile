@@ -36,8 +36,8 @@ demo: install
 	@echo "The results lie in $(DEMO):"
 	@echo "  training/export                SavedModel"
 	@echo "  training/summary.md            what happened in training, with curves.png"
-	@echo "  evaluation/metrics.json        verification of people never trained on"
-	@echo "  evaluation/roc.png, similarities.png"
+	@echo "  evaluation/report.html         verification of people never trained on"
+	@echo "  evaluation/metrics.json, pairs.csv, roc.png and other pictures"
 	@echo "  spheres/spheres_2d.png, spheres_3d.png, spheres.csv"
 
 test: install check

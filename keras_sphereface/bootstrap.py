@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_sphereface.progress import progress_bar
 from keras_sphereface.verification import Roc, roc_of_counts
 
 CONFIDENCE = 0.95
@@ -45,7 +46,8 @@ def intervals(
     order = np.argsort(-scores, kind="stable")
     ranked, same = scores[order], is_same[order]
     drawn = []
-    for _ in range(replicates):
+    short = len(scores) < 100_000
+    for _ in progress_bar(range(replicates), unit="draw", desc="bootstrap", disable=short):
         counts = [_draw(side, rng) for side in (same, ~same)]
         curve = roc_of_counts(ranked, *counts)
         drawn.append([measure(curve) for measure in measures.values()])

@@ -269,7 +269,9 @@ class DistractorsConfig(_SearchConfig):
     """
 
     distractors: str = setting(
-        "", "strangers: class folders, a folder of records, or an .npz file of embeddings"
+        "",
+        "strangers: class folders, a folder of records, or an .npz file of embeddings; of these "
+        "everyone who is looked for is left out",
     )
     distractor_landmarks: str = setting("", "five points for each picture of distractors")
     max_rank: int = setting(10, "the last rank of the curve")

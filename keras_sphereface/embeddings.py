@@ -123,7 +123,7 @@ def select(embeddings: Embeddings, keys: Sequence[str]) -> Embeddings:
 def joined(first: Embeddings, second: Embeddings) -> Embeddings:
     """All of both; what neither has is missing."""
     keys = [*first.keys, *second.keys]
-    views = np.concatenate([part.views for part in (first, second) if part.keys])
+    views = np.concatenate([part.views for part in (first, second) if part.keys] or [first.views])
     there = set(keys)
     missing = {**first.missing, **second.missing}
     return Embeddings(keys, views, {k: why for k, why in missing.items() if k not in there})
@@ -171,15 +171,20 @@ def load(path: str | os.PathLike) -> Embeddings:
 
     def fail(received):
         raise ValueError(
-            f"{path} must be an .npz file with `keys` (N,) of text, `embeddings` (N, D) of numbers "
+            f"{path} must be an .npz file with `keys` (N,) of text, `embeddings` (N, D) of floats "
             f"and maybe `mirrored` (N, D). Received: {received}"
         )
 
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-    except (ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        fail(error)
+    with open(path, "rb") as stream:
+        if not zipfile.is_zipfile(stream):
+            fail("a file of another kind")
+        stream.seek(0)
+        try:
+            with np.load(stream, allow_pickle=False) as file:
+                arrays = {name: np.asanyarray(file[name]) for name in file.files}
+        # A damaged archive raises almost anything; none of it tells a user more than this.
+        except Exception as error:
+            fail(error)
     shapes = {name: f"{array.dtype} {array.shape}" for name, array in arrays.items()}
     if not {"keys", "embeddings"} <= set(arrays):
         fail(shapes)

@@ -34,15 +34,23 @@ def evaluate(config: EvaluateConfig) -> list[dict]:
         FileNotFoundError, ValueError: if a network or a set of pairs cannot be used.
     """
     _check(config)
-    sets = paths_of(config)
+    # All that is quickly read comes first: no mistake shows after an hour only.
+    sets = [(paths, _read_set(paths, config)) for paths in paths_of(config)]
+    people = set_doubts.read_people(config.train_labels) if config.train_labels else set()
     systems = open_systems(config.model, config.embeddings, config.batch_size)
     folders = evaluation_files.folders_of(
-        Path(config.out), [paths.name for paths in sets], [system.name for system in systems]
+        Path(config.out), [paths.name for paths, _ in sets], [system.name for system in systems]
     )
     results: list[Evaluated] = []
-    for paths in sets:
+    for paths, face_set in sets:
         for system in systems:
-            found, known = _evaluate_one(system, paths, config)
+            say(f"{system.name} on {paths.name}")
+            size = system.image_size or images.IMAGE_SIZE
+            faces = face_sets.faces_of_set(paths, face_set.keys(), size)
+            known = system.embed(face_set.keys(), faces and faces.load)
+            found = _judge(
+                system, paths.name, face_set._replace(faces=faces), known, people, config
+            )
             folder = folders[len(results)]
             evaluation_files.write_result(folder, found)
             if config.save_embeddings:
@@ -87,12 +95,15 @@ def _check(config):
         )
 
 
-def _evaluate_one(system, paths, config):
-    """What came of it, and the embeddings of the pictures."""
-    say(f"{system.name} on {paths.name}")
-    face_set = face_sets.face_set(paths, system.image_size or images.IMAGE_SIZE, config.folds)
-    set_doubts.check_contradictions(face_set.pairs, face_set.file)
-    of_pictures = system.embed(face_set.keys(), face_set.faces and face_set.faces.load)
+def _read_set(paths, config):
+    """The pairs of a set, without their faces."""
+    found = face_sets.read_set(paths, config.folds)
+    set_doubts.check_contradictions(found.pairs, found.file)
+    return found
+
+
+def _judge(system, name, face_set, of_pictures, people, config):
+    """What the embeddings of its pictures say of a set of pairs."""
     known = _as_named(of_pictures, face_set)
     verification = pair_metrics.verify(
         face_set.pairs,
@@ -104,7 +115,6 @@ def _evaluate_one(system, paths, config):
     )
     angles = pair_metrics.measure_angles(verification.pairs, known, face_set.has_names)
     missing = {**of_pictures.missing, **known.missing}
-    people = set_doubts.read_people(config.train_labels) if config.train_labels else set()
     num_left_out = verification.metrics["num_pairs_left_out"]
     doubts = set_doubts.missing_doubts(missing, num_left_out, len(face_set.pairs.first))
     doubts += set_doubts.pair_doubts(face_set.pairs)
@@ -114,15 +124,14 @@ def _evaluate_one(system, paths, config):
         doubts += set_doubts.picture_doubts(face_set.faces, of_pictures.keys, rng)
     metrics = {
         "model": system.name,
-        "set": paths.name,
+        "set": name,
         **verification.metrics,
         "missing": missing,
         "criterion": pair_metrics.angle_metrics(angles),
         "variants": _variants(system, face_set, of_pictures, verification, people),
         "doubts": doubts,
     }
-    found = Evaluated(metrics, verification, angles, face_set.faces, face_set.templates)
-    return found, of_pictures
+    return Evaluated(metrics, verification, angles, face_set.faces, face_set.templates)
 
 
 def _as_named(of_pictures, face_set):

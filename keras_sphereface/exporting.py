@@ -37,16 +37,16 @@ def export_all(config: ExportConfig) -> pd.DataFrame:
         FileNotFoundError, ValueError: if the network or the faces cannot be used.
         ImportError: for ONNX without its extra.
     """
-    if unknown := [name for name in config.formats if name not in FORMATS]:
-        raise ValueError(f"`formats` must be of {', '.join(FORMATS)}. Received: {unknown}")
+    _check(config)
     out = Path(config.out)
     calibration, compared = _pictures(config)
     reference, folder = _reference(config.model, out)
     network = networks.open_network(folder)
     of_calibration = _faces(config, calibration, network.image_size)
     if "tflite-int8" in config.formats and of_calibration is None:
+        who = " of people who are not in `pairs`," if config.pairs else ""
         raise ValueError(
-            "`images` must hold faces to calibrate tflite-int8 with. "
+            f"`images` must hold faces{who} to calibrate tflite-int8 with. "
             f"Received: images={config.images!r}"
         )
     files = {SAVEDMODEL: folder}
@@ -75,15 +75,37 @@ def main(config: ExportConfig) -> None:
     print(f"written to {config.out}")
 
 
+def _check(config):
+    if unknown := [name for name in config.formats if name not in FORMATS]:
+        raise ValueError(f"`formats` must be of {', '.join(FORMATS)}. Received: {unknown}")
+    for name in ("num_calibration", "num_compared", "batch_size"):
+        if getattr(config, name) < 1:
+            raise ValueError(f"`{name}` must be >= 1. Received: {name}={getattr(config, name)}")
+    if (config.pairs or config.landmarks) and not config.images:
+        raise ValueError(
+            "`pairs` and `landmarks` are those of pictures in `images`. "
+            f"Received: images={config.images!r}"
+        )
+
+
 def _reference(path, out):
     """What gives the embeddings to compare with, and the folder of the SavedModel."""
-    if not path.endswith(".keras"):
+    if Path(path).is_dir():
         return networks.open_network(path), Path(path)
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"`model` must be a SavedModel or a .keras file. Received: {path}")
-    backbone = without_head(keras.models.load_model(path, compile=False))
+    if not (Path(path).is_file() and path.endswith(".keras")):
+        error = ValueError if Path(path).exists() else FileNotFoundError
+        raise error(f"`model` must be a SavedModel folder or a .keras file. Received: {path}")
+    backbone = without_head(_load(path))
     folder = export.export_savedmodel(backbone, out / SAVEDMODEL)
     return lambda pictures: export.embed_one_view(backbone, pictures).numpy(), folder
+
+
+def _load(path):
+    try:
+        return keras.models.load_model(path, compile=False)
+    # A damaged file, or one of another Keras, raises almost anything.
+    except Exception as error:
+        raise ValueError(f"{path} cannot be loaded. Received: {error}") from error
 
 
 def without_head(model: keras.Model) -> keras.Model:
@@ -92,10 +114,13 @@ def without_head(model: keras.Model) -> keras.Model:
     Raises:
         ValueError: if its input is not one batch of float pictures, or it gives no vectors.
     """
-    if model.layers and isinstance(model.layers[-1], AngularHead):
-        model = keras.Model(model.inputs, model.layers[-1].input)
-    inputs, outputs = model.inputs, model.outputs
-    takes_pictures = len(inputs) == 1 and len(inputs[0].shape) == 4
+    # A model that is no graph of layers, as a subclass may be, has neither in some Keras.
+    inputs, outputs = (getattr(model, name, None) or [] for name in ("inputs", "outputs"))
+    heads = [layer for layer in model.layers if isinstance(layer, AngularHead)]
+    if heads and inputs:
+        model = keras.Model(inputs, heads[0].input)
+        outputs = model.outputs
+    takes_pictures = len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].shape[-1] == 3
     floats = takes_pictures and "float" in str(getattr(inputs[0].dtype, "name", inputs[0].dtype))
     if not (floats and len(outputs) == 1 and len(outputs[0].shape) == 2):
         raise ValueError(

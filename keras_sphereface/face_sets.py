@@ -86,19 +86,30 @@ def face_set(paths: Paths, image_size: tuple[int, int], folds: Iterable[int] = (
         FileNotFoundError, ValueError: if the files do not fit together or one is not as it
             should be.
     """
+    found = read_set(paths, folds)
+    return found._replace(faces=faces_of_set(paths, found.keys(), image_size))
+
+
+def read_set(paths: Paths, folds: Iterable[int] = ()) -> FaceSet:
+    """As `face_set`, but without the faces."""
     _check_paths(paths)
     if paths.bin:
-        encoded, is_same = bins.read_bin(paths.bin)
+        _, is_same = bins.read_bin(paths.bin)
         pairs = bins.pairs_of(is_same, paths.bin).in_folds(folds)
-        faces = _encoded_faces(lambda key: encoded[int(key)], image_size)
-        return FaceSet(pairs, faces, {}, paths.bin, has_names=False)
+        return FaceSet(pairs, None, {}, paths.bin, has_names=False)
     pairs = pair_lists.read(paths.pairs).in_folds(folds)
     templates = _templates(paths, pairs)
-    named = not templates and _are_named(pairs)
-    found = FaceSet(pairs, None, templates, paths.pairs, named)
+    return FaceSet(pairs, None, templates, paths.pairs, not templates and _are_named(pairs))
+
+
+def faces_of_set(paths: Paths, keys: Sequence[str], image_size: tuple[int, int]) -> Faces | None:
+    """The faces of the pictures of a set; None where there is nothing but pairs."""
+    if paths.bin:
+        encoded, _ = bins.read_bin(paths.bin)
+        return _encoded_faces(lambda key: encoded[int(key)], image_size)
     if not (paths.images or paths.records):
-        return found
-    return found._replace(faces=open_faces(paths, found.keys(), image_size))
+        return None
+    return open_faces(paths, keys, image_size)
 
 
 def open_faces(paths: Paths, keys: Sequence[str], image_size: tuple[int, int]) -> Faces:
@@ -166,8 +177,10 @@ def _encoded_faces(read: Callable[[str], bytes], size: tuple[int, int]) -> Faces
 def _decoded(read, key):
     try:
         return images.decode(read(key))
-    except (OSError, KeyError):
+    except (FileNotFoundError, NotADirectoryError, KeyError):
         raise MissingFace(NO_PICTURE) from None
+    except OSError as error:
+        raise MissingFace(f"cannot be read: {error.strerror}") from None
     except images.UnreadableImage as error:
         raise MissingFace(f"cannot be read: {error}") from None
 

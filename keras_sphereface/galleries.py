@@ -39,25 +39,45 @@ def read_roll(path: str | os.PathLike) -> Roll:
         if roll.setdefault(key, person) != person:
             raise ValueError(
                 f"{path}, line {number}: a picture shows one person. Received: {key} of {person}, "
-                f"above of {roll[key]}"
+                f"which a line above has of {roll[key]}"
             )
     if not roll:
         raise ValueError(f"{path}, line 1: expected `path<TAB or space>identity`. Received: none")
     return roll
 
 
-def roll_of_folders(root: str | os.PathLike) -> Roll:
+def read_lists(gallery: str | os.PathLike, probes: str | os.PathLike) -> Gallery:
+    """Two lists in the form of `read_roll`.
+
+    Raises:
+        ValueError: as `read_roll`, or if the lists name two people for one key.
+    """
+    known, looked_up = read_roll(gallery), read_roll(probes)
+    for key, person in looked_up.items():
+        if known.get(key, person) != person:
+            raise ValueError(
+                f"{probes}: a picture shows one person. Received: {key} of {person}, "
+                f"which {gallery} has of {known[key]}"
+            )
+    return Gallery(known, looked_up)
+
+
+def roll_of_folders(root: str | os.PathLike, name: str = "images") -> Roll:
     """The pictures of class folders ROOT/IDENTITY/IMAGE, in the order of their keys.
+
+    Args:
+        root: the folder.
+        name: what a message calls it.
 
     Raises:
         FileNotFoundError: if there is no folder.
         ValueError: if it holds no class folder with a picture.
     """
     if not Path(root).is_dir():
-        raise FileNotFoundError(f"`images` must be a folder. Received: {root}")
+        raise FileNotFoundError(f"`{name}` must be a folder. Received: {root}")
     found = [entry for entry in sources.class_folders(root) if isinstance(entry, Picture)]
     if not found:
-        raise ValueError(f"`images` must hold class folders with pictures. Received: {root}")
+        raise ValueError(f"`{name}` must hold class folders with pictures. Received: {root}")
     return {entry.key: str(entry.identity) for entry in sorted(found, key=lambda e: e.key)}
 
 
@@ -91,7 +111,8 @@ def split_closed(roll: Roll, gallery_images: int, rng: np.random.Generator) -> G
     """
     known, probes = _split(roll, gallery_images, rng)
     looked_up = set(probes.values())
-    return _checked(Gallery(only(known, looked_up), probes), gallery_images)
+    gallery = Gallery(only(known, looked_up), probes)
+    return _checked(gallery, gallery_images, f"{len(roll)} pictures")
 
 
 def split_open(
@@ -109,7 +130,9 @@ def split_open(
     count = min(max(round(strangers * len(people)), 1), len(people) - 1)
     unknown = {people[i] for i in rng.permutation(len(people))[:count]}
     known, probes = _split(without(roll, unknown), gallery_images, rng)
-    return _checked(Gallery(known, {**probes, **only(roll, unknown)}), gallery_images)
+    gallery = Gallery(known, {**probes, **only(roll, unknown)})
+    received = f"{len(roll)} pictures, {len(unknown)} of {len(people)} people taken for strangers"
+    return _checked(gallery, gallery_images, received)
 
 
 def _split(roll, gallery_images, rng):
@@ -127,12 +150,12 @@ def _split(roll, gallery_images, rng):
     return known, {key: person for key, person in roll.items() if key not in known}
 
 
-def _checked(gallery, gallery_images):
+def _checked(gallery, gallery_images, received):
     mated = set(gallery.known.values()) & set(gallery.probes.values())
     if not mated:
         raise ValueError(
             f"Someone must have more than {gallery_images} pictures, for the gallery and to be "
-            f"looked up. Received: {len(gallery.keys())} pictures, nobody with so many"
+            f"looked up. Received: {received}, nobody with so many"
         )
     return gallery
 

@@ -70,7 +70,8 @@ def evaluate(
     Raises:
         FileNotFoundError, ValueError: if networks, pictures or lists cannot be used.
     """
-    systems = open_systems(config.model, config.embeddings, config.batch_size)
+    _check(config)
+    systems = _distinct(open_systems(config.model, config.embeddings, config.batch_size))
     known = _known_people(config)
     measure = {
         "closed-set": _closed_set,
@@ -92,6 +93,40 @@ def main(command: str, config: ClosedSetConfig | OpenSetConfig | DistractorsConf
     print(f"written to {config.out}")
 
 
+def _check(config):
+    for name in ("max_rank", "candidates"):
+        if (value := getattr(config, name, 1)) < 1:
+            raise ValueError(f"`{name}` must be >= 1. Received: {name}={value}")
+    if config.images and config.records:
+        raise ValueError(
+            "Give one of `images` and `records`. Received: "
+            f"images={config.images!r}, records={config.records!r}"
+        )
+    in_lists = [bool(path) for path in _lists_of(config)]
+    if any(in_lists) and not all(in_lists):
+        raise ValueError(
+            "`gallery` and `probes` belong together. Received: "
+            f"gallery={config.gallery!r}, probes={config.probes!r}"
+        )
+    for name, needed, there in (
+        ("landmarks", "`images`", config.images),
+        ("folds", "`pairs`", config.pairs),
+        ("templates", "`gallery` and `probes`, which say who they are", all(in_lists)),
+    ):
+        if (value := getattr(config, name)) and not there:
+            raise ValueError(f"`{name}` needs {needed}. Received: {name}={value!r}")
+
+
+def _distinct(systems):
+    """The systems, no two of one name: columns and curves go by it."""
+    counts: dict[str, int] = {}
+    found = []
+    for system in systems:
+        count = counts[system.name] = counts.get(system.name, 0) + 1
+        found.append(system._replace(name=f"{system.name} ({count})") if count > 1 else system)
+    return found
+
+
 def _known_people(config) -> Known:
     """Everyone who may be known or looked up."""
     paths = Paths(
@@ -101,13 +136,14 @@ def _known_people(config) -> Known:
         records=config.records,
         templates=config.templates,
     )
-    if config.images and config.records:
-        raise ValueError(
-            "Give one of `images` and `records`. Received: "
-            f"images={config.images!r}, records={config.records!r}"
-        )
     templates = lists.read_templates(config.templates) if config.templates else {}
     roll = _roll(config)
+    if not roll:
+        raise ValueError(
+            "Who is known must be told by `images`, `records`, `gallery` and `probes`, or the "
+            "keys `identity/picture` of `embeddings`. "
+            f"Received: embeddings={config.embeddings}, and none of the others"
+        )
     if config.pairs:
         roll = galleries.only(roll, galleries.people_of_pairs(config.pairs, config.folds))
     doubts = []
@@ -125,9 +161,9 @@ def _known_people(config) -> Known:
 
 
 def _roll(config):
-    given = [path for path in _lists_of(config) if path]
-    if given:
-        return {k: who for path in given for k, who in galleries.read_roll(path).items()}
+    if given := _lists_given(config):
+        gallery = galleries.read_lists(*given)
+        return {**gallery.known, **gallery.probes}
     if config.images:
         return galleries.roll_of_folders(config.images)
     if config.records:
@@ -140,19 +176,22 @@ def _lists_of(config):
     return getattr(config, "gallery", ""), getattr(config, "probes", "")
 
 
+def _lists_given(config):
+    paths = _lists_of(config)
+    return paths if all(paths) else ()
+
+
 def _gallery(known, config, split: Callable[[np.random.Generator], Gallery]) -> Gallery:
     """Of the lists, or split by chance."""
-    lists_given = _lists_of(config)
-    if all(lists_given):
-        gallery, probes = (galleries.read_roll(path) for path in lists_given)
-        there = set(known.roll)
-        return Gallery(*({k: w for k, w in r.items() if k in there} for r in (gallery, probes)))
-    if any(lists_given):
-        raise ValueError(
-            "`gallery` and `probes` belong together. Received: "
-            f"gallery={config.gallery!r}, probes={config.probes!r}"
-        )
-    return split(np.random.default_rng(config.seed))
+    if not (given := _lists_given(config)):
+        return split(np.random.default_rng(config.seed))
+    there = set(known.roll)
+    both = galleries.read_lists(*given)
+    gallery = Gallery(*({k: w for k, w in roll.items() if k in there} for roll in both))
+    for name, path, roll in zip(("gallery", "probes"), given, gallery, strict=True):
+        if not roll:
+            raise ValueError(f"Nobody of `{name}` is left. Received: {name}={path!r}")
+    return gallery
 
 
 def _embed(system: System, keys: Sequence[str], known: Known) -> tuple[Embeddings, Faces | None]:
@@ -186,12 +225,18 @@ def _search(system, gallery: Gallery, known: Known, config) -> _Searched:
     result, faces = _embed(system, gallery.keys(), known)
     rows = {key: row for row, key in enumerate(result.keys)}
     entries, gallery_people, _ = galleries.arrays(gallery.known, rows)
-    looked_up, probe_people, probe_keys = galleries.arrays(gallery.probes, rows)
+    # Where all pictures of a known person are missing, a mate would be taken for a stranger.
+    unknown = set(gallery.known.values()) - set(gallery_people.tolist())
+    there = galleries.without(gallery.probes, unknown)
+    looked_up, probe_people, probe_keys = galleries.arrays(there, rows)
+    _check_there(system, result, entries, looked_up)
     features = result.features
     found = identification.search(
         features[entries], gallery_people, features[looked_up], probe_people
     )
-    common = _common(system, result, faces, known, config) | {
+    common = _common(system, result, faces, known, config)
+    common["doubts"] += _gallery_doubts(gallery, unknown)
+    common |= {
         "num_gallery_people": len(np.unique(gallery_people)),
         "num_gallery": len(entries),
         "num_probes": len(looked_up),
@@ -207,14 +252,46 @@ def _search(system, gallery: Gallery, known: Known, config) -> _Searched:
     )
 
 
-def _common(system, result, faces, known, config):
-    doubts = list(known.doubts)
-    if result.missing:
-        reasons = sorted(set(result.missing.values()))
-        doubts.append(
-            f"{len(result.missing)} pictures are left out, for example "
-            f"{next(iter(result.missing))} ({'; '.join(reasons)})."
+def _check_there(system, result, *sides):
+    """Refuse to go on where every picture of a side is missing."""
+    if not all(len(rows) for rows in sides):
+        key, reason = next(iter(result.missing.items()))
+        raise ValueError(
+            f"{system.name} must have pictures of known people and pictures to look up. "
+            f"Received: {len(result.missing)} missing, for example {key} ({reason}), and "
+            f"{len(result.keys)} others"
         )
+
+
+def _gallery_doubts(gallery, unknown):
+    doubts = []
+    if unknown:
+        count = len(galleries.only(gallery.probes, unknown))
+        doubts.append(
+            f"{len(unknown)} people have no picture left in the gallery, for example "
+            f"{min(unknown)}: {count} pictures of them are not looked up."
+        )
+    if own := sorted(gallery.known.keys() & gallery.probes.keys()):
+        doubts.append(
+            f"{len(own)} pictures are in the gallery and looked up too, for example {own[0]}: "
+            "every model finds a picture itself."
+        )
+    return doubts
+
+
+def _missing_doubts(missing, what):
+    if not missing:
+        return []
+    reasons: dict[str, int] = {}
+    for reason in missing.values():
+        reasons[reason] = reasons.get(reason, 0) + 1
+    told = "; ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    return [f"{len(missing)} {what} are left out ({told}; for example {next(iter(missing))})."]
+
+
+def _common(system, result, faces, known, config):
+    what = "templates" if known.templates else "pictures"
+    doubts = known.doubts + _missing_doubts(result.missing, what)
     if faces is not None and not known.templates:
         rng = np.random.default_rng(config.seed)
         doubts += set_doubts.picture_doubts(faces, result.keys, rng)
@@ -301,15 +378,20 @@ def _verify_all(searched) -> dict | None:
 
 
 def _among_distractors(system, known, config) -> Found:
+    strangers_by = _distractors(config, set(known.roll.values()))
     result, faces = _embed(system, sorted(known.roll), known)
     rows = {key: row for row, key in enumerate(result.keys)}
     probes, people, keys = galleries.arrays(known.roll, rows)
-    strangers = _distractors(system, config, result.features.shape[1])
+    _check_there(system, result, probes)
+    strangers = strangers_by(system)
+    features = _shuffled(strangers, config, result.features.shape[1])
     sizes = identification.megaface(
-        result.features[probes], people, strangers, max_rank=config.max_rank
+        result.features[probes], people, features, max_rank=config.max_rank
     )
+    common = _common(system, result, faces, known, config)
+    common["doubts"] += _missing_doubts(strangers.missing, "distractors")
     metrics = {
-        **_common(system, result, faces, known, config),
+        **common,
         "num_probes": len(keys),
         "num_people": len(np.unique(people)),
         "distractors": [
@@ -328,26 +410,42 @@ def _among_distractors(system, known, config) -> Found:
     return Found(metrics, curves, table)
 
 
-def _distractors(system, config, size):
-    """(N, D), in an order drawn from the seed: the first n of them are a sample."""
+def _distractors(config, people) -> Callable[[System], Embeddings]:
+    """What gives the embeddings of everyone but `people` by a system."""
     path = Path(config.distractors)
     if not config.distractors:
         raise ValueError("`distractors` must name strangers. Received: nothing")
     if path.suffix == ".npz":
-        features = embeddings.load(path).features
+        saved = embeddings.load(path)
+        roll = {key: face_sets.person_of(key) for key in saved.keys}
+    elif (path / records.INFO_FILE).is_file():
+        roll, source = galleries.roll_of_records(path), Paths(records=str(path))
     else:
-        in_records = (path / records.INFO_FILE).is_file()
-        read = galleries.roll_of_records if in_records else galleries.roll_of_folders
-        source = Paths(
-            records=str(path) if in_records else "",
-            images="" if in_records else str(path),
-            landmarks=config.distractor_landmarks,
+        roll = galleries.roll_of_folders(path, "distractors")
+        source = Paths(images=str(path), landmarks=config.distractor_landmarks)
+    keys = list(galleries.without(roll, people))
+    if not keys:
+        raise ValueError(
+            f"`distractors` must hold other people than those who are looked for. Received: {path}"
         )
-        features = _embed(system, list(read(path)), Known({}, source, {}, []))[0].features
+    if path.suffix == ".npz":
+        return lambda system: embeddings.select(saved, keys)
+    return lambda system: _embed(system, keys, Known(roll, source, {}, []))[0]
+
+
+def _shuffled(strangers, config, size):
+    """(N, D), in an order drawn from the seed: the first n of them are a sample."""
+    features = strangers.features
+    if not len(features):
+        key, reason = next(iter(strangers.missing.items()))
+        raise ValueError(
+            "`distractors` must have pictures that can be read. "
+            f"Received: none in {config.distractors}, for example {key} ({reason})"
+        )
     if features.shape[1] != size:
         raise ValueError(
             f"`distractors` must have embeddings of {size} numbers, as the probes do. "
-            f"Received: {features.shape[1]} in {path}"
+            f"Received: {features.shape[1]} in {config.distractors}"
         )
     return features[np.random.default_rng(config.seed).permutation(len(features))]
 

@@ -38,16 +38,26 @@ def report(command: str, results: Sequence[dict], png: bytes) -> str:
     """The report on all systems, as HTML; `png` shows their curves."""
     doubts = [f"{metrics['model']}: {doubt}" for metrics in results for doubt in metrics["doubts"]]
     blocks: list[Block] = [Warnings(doubts), Paragraph(_sizes(command, results[0]))]
-    header, _ = _rows(command, results[0])
-    rows = [[metrics["model"], *row] for metrics in results for row in _rows(command, metrics)[1]]
     blocks += [
-        Table(["model", *header], rows, note=EXPLANATIONS[command]),
+        _table(command, results),
         Picture(png, f"{TITLES[command]}: the curves of all systems"),
     ]
     if command == "open-set":
         blocks += _verification(results)
     blocks.append(Paragraph(f"Made with keras_sphereface {__version__}."))
     return html_page.render(TITLES[command], blocks)
+
+
+def _table(command, results):
+    """A row for each measure, a column for each system; of distractors a row for each number."""
+    header, _ = _rows(command, results[0])
+    if command == "distractors":
+        rows = [[m["model"], *row] for m in results for row in _rows(command, m)[1]]
+        return Table(["model", *header], rows, note=EXPLANATIONS[command])
+    cells = [_rows(command, metrics)[1][0] for metrics in results]
+    rows = [list(row) for row in zip(header, *cells, strict=True)]
+    models = [metrics["model"] for metrics in results]
+    return Table(["measure", *models], rows, note=EXPLANATIONS[command])
 
 
 def _sizes(command, metrics):
@@ -97,18 +107,15 @@ def _verification(results):
     known = [metrics for metrics in results if metrics["verification"]]
     if not known:
         return []
-    fars = known[0]["verification"]["tar_at_far"]
+    columns = [metrics["verification"] for metrics in known]
     rows = [
-        [
-            metrics["model"],
-            f"{metrics['verification']['num_mismatched']:,}",
-            f"{metrics['verification']['auc']:.4f}",
-            percent(metrics["verification"]["eer"]),
-            *(percent(tar) for tar in metrics["verification"]["tar_at_far"].values()),
-        ]
-        for metrics in known
+        ["mismatched pairs", *(f"{of['num_mismatched']:,}" for of in columns)],
+        ["AUC", *(f"{of['auc']:.4f}" for of in columns)],
+        ["EER", *(percent(of["eer"]) for of in columns)],
     ]
-    header = ["model", "mismatched pairs", "AUC", "EER", *(f"TAR at FAR {far}" for far in fars)]
-    note = f"Smaller false accept rates have {TOO_FEW}."
+    for far in columns[0]["tar_at_far"]:
+        rates = (of["tar_at_far"].get(far) for of in columns)
+        rows.append([f"TAR at FAR {far}", *map(_rate, rates)])
     title = "Verification: each picture against each of the gallery"
-    return [Heading(title), Table(header, rows, note)]
+    header = ["measure", *(metrics["model"] for metrics in known)]
+    return [Heading(title), Table(header, rows, f"Smaller false accept rates have {TOO_FEW}.")]

@@ -68,7 +68,7 @@ def line_of(path: str | os.PathLike, key: str) -> int:
     """The number, from 1, of the last line of a landmark file that is for `key`; 0 if none is."""
     found = 0
     for number, line in numbered_lines(path):
-        if line.startswith(key[:1]) and parse_landmarks(line)[0] == key:
+        if line[0] in key[:1] + "\\" and parse_landmarks(line)[0] == key:
             found = number
     return found
 

@@ -23,18 +23,20 @@ class Verification(NamedTuple):
     pairs: lfw.Pairs  # the complete ones
 
 
-def complete_pairs(pairs: lfw.Pairs, missing: dict[str, str]) -> np.ndarray:
+def complete_pairs(pairs: lfw.Pairs, missing: dict[str, str], file: str = "") -> np.ndarray:
     """Which pairs have both of their faces, (P,) bool.
 
     Raises:
-        ValueError: if none has.
+        ValueError: naming `file`, if none has.
     """
     both = zip(pairs.first, pairs.second, strict=True)
     complete = np.array([a not in missing and b not in missing for a, b in both])
     if not complete.any():
+        key, reason = next(iter(missing.items()))
+        told = f"{file}: " * bool(file)
         raise ValueError(
-            f"No pair has both of its faces. Received: {len(missing)} of "
-            f"{len(pairs.keys())} faces missing, the first {next(iter(missing.items()))}"
+            f"{told}No pair has both of its faces. Received: {len(missing)} of "
+            f"{len(pairs.keys())} faces missing, the first {key}: {reason}"
         )
     return complete
 
@@ -60,7 +62,7 @@ def verify(
     Raises:
         ValueError: if no pair is complete or the others do not suit the protocol.
     """
-    complete = complete_pairs(pairs, embeddings.missing)
+    complete = complete_pairs(pairs, embeddings.missing, file)
     used = pairs.select(complete)
     try:
         verdict = _judge(protocol, used, embeddings)

@@ -121,7 +121,9 @@ def plot_similarity_histogram(
     unit: str = "cosine",
 ) -> Axes:
     """How the scores (P,) of matched and mismatched pairs are spread; `unit` is what they are."""
-    bins = np.linspace(min(scores.min(), -0.2), max(scores.max(), 1.0), 61)
+    # Pictures of several models are easier to compare where their cosines have one scale.
+    low, high = (-0.2, 1.0) if unit == "cosine" else (scores.max(), scores.min())
+    bins = np.linspace(min(scores.min(), low), max(scores.max(), high), 61)
     for chosen, label, colour in (
         (~is_same, "different people", COLOURS[1]),
         (is_same, "same person", COLOURS[0]),
@@ -192,9 +194,7 @@ def plot_cmc(axes: Axes, curves: Mapping[str, np.ndarray]) -> Axes:
         ranks = np.arange(1, len(rates) + 1)
         axes.plot(ranks, 100 * np.asarray(rates), label=label, **_line(i, len(rates)))
     most = max(len(rates) for rates in curves.values())
-    lowest = min(100 * np.min(rates) for rates in curves.values())
-    bottom = min(10 * np.floor(lowest / 10), 90)
-    axes.set_ylim(bottom - 0.02 * (100 - bottom), 100 + 0.02 * (100 - bottom))
+    _end_at_100(axes, min(np.min(rates) for rates in curves.values()))
     if most > MANY_RANKS:
         axes.set(xscale="log", xlim=(1, most))
         axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
@@ -223,13 +223,23 @@ def plot_distractors(axes: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarr
     for i, (label, (numbers, rates)) in enumerate(curves.items()):
         line = _line(i, len(numbers)) | {"marker": "o"}
         axes.plot(numbers, 100 * np.asarray(rates), label=label, **line)
-    axes.set(xscale="log", ylim=(-1, 102), xlabel="distractors", ylabel="rank 1, per cent")
+    _end_at_100(axes, min(np.min(rates) for _, rates in curves.values()))
+    axes.set(xscale="log", xlabel="distractors", ylabel="rank 1, per cent")
+    low, high = axes.get_xlim()
+    # Where there are no two decades, numbers between them are needed.
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if high > 100 * low else (1, 2, 5)))
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_title("Identification among distractors")
     axes.grid(alpha=0.3)
     _add_legend(axes, curves)
     return axes
+
+
+def _end_at_100(axes, lowest):
+    """Per cent from the tens below the lowest rate to 100, with some room at both ends."""
+    bottom = min(10 * np.floor(10 * lowest), 90)
+    axes.set_ylim(bottom - 0.02 * (100 - bottom), 100 + 0.02 * (100 - bottom))
 
 
 def _check_curves(curves):

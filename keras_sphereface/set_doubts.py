@@ -91,21 +91,18 @@ def read_people(path: str | os.PathLike) -> set[str]:
     Raises:
         ValueError: if the file has no such column.
     """
-    with open(path, encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file)
-        try:
-            header = rows.fieldnames
-            people = {row.get("identity") for row in rows}
-        # Of a file that is no text, or no table.
-        except (UnicodeDecodeError, csv.Error) as error:
-            raise ValueError(f"{path} must be a {records.LABELS_FILE}. Received: {error}") from error
-    if "identity" not in (header or ()):
-        raise ValueError(
-            f"{path} must be a {records.LABELS_FILE} with the columns "
-            f"{', '.join(records.LABELS_HEADER)}. Received: {header}"
-        )
-    # A row that is cut off names nobody.
-    return people - {None}
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file)
+            if "identity" not in (rows.fieldnames or ()):
+                raise ValueError(
+                    f"{path} must be a {records.LABELS_FILE} with the columns "
+                    f"{', '.join(records.LABELS_HEADER)}. Received: {rows.fieldnames}"
+                )
+            # A row that is cut off names nobody.
+            return {name for row in rows if (name := row["identity"])}
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} must be a {records.LABELS_FILE}. Received: {error}") from error
 
 
 def with_people(pairs: lfw.Pairs, people: Iterable[str]) -> np.ndarray:
