@@ -10,13 +10,23 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from keras_sphereface import contact_sheet, evaluation_report, images, score_plots, separability
+from keras_sphereface import (
+    contact_sheet,
+    evaluation_report,
+    html_page,
+    images,
+    score_plots,
+    separability,
+)
 from keras_sphereface.face_sets import Faces
 from keras_sphereface.folders import written_file
 from keras_sphereface.pair_metrics import Verification
 
 METRICS_FILE, PAIRS_FILE, REPORT_FILE = "metrics.json", "pairs.csv", "report.html"
 TABLE_FILE = "table.csv"
+# The kinds of errors, and the decision that they are.
+ERRORS = {"false_accepts": "same", "false_rejects": "different"}
+TILES_A_ROW = 5
 NUM_WORST = 20  # false accepts, and false rejects, that are shown
 GAP = 6  # white pixels beside a pair, so that one sees who belongs together
 
@@ -58,15 +68,17 @@ def write_result(folder: Path, found: Evaluated) -> None:
     table = pair_table(found.verification)
     with written_file(folder / PAIRS_FILE) as partial:
         table.to_csv(partial, index=False)
-    pictures = {name: evaluation_report.figure_png(f) for name, f in _figures(found).items()}
-    pictures |= _worst_pairs(found, table)
-    for old in ("false_accepts.png", "false_rejects.png"):
-        (folder / old).unlink(missing_ok=True)
+    pictures = {name: html_page.figure_png(f) for name, f in _figures(found).items()}
+    worst = {name: worst_errors(table, decision) for name, decision in ERRORS.items()}
+    pictures |= _sheets(found, worst)
+    for old in ERRORS:  # of an evaluation before this one
+        (folder / f"{old}.png").unlink(missing_ok=True)
     for name, png in pictures.items():
         with written_file(folder / name) as partial:
             partial.write_bytes(png)
     with written_file(folder / REPORT_FILE) as partial:
-        partial.write_text(evaluation_report.report(found.metrics, pictures), encoding="utf-8")
+        text = evaluation_report.report(found.metrics, pictures, worst)
+        partial.write_text(text, encoding="utf-8")
     with written_file(folder / METRICS_FILE) as partial:
         partial.write_text(json.dumps(found.metrics, indent=2) + "\n", encoding="utf-8")
 
@@ -124,17 +136,15 @@ def _figure(draw):
     return figure
 
 
-def _worst_pairs(found, table):
-    """{file: PNG} of sheets of the worst errors, where there are any and their faces are known."""
-    if found.faces is None:
-        return {}
+def _sheets(found, worst):
+    """{file: PNG} of the worst errors, where there are any and their faces are at hand."""
     sheets = {}
-    for file, decision in (("false_accepts.png", "same"), ("false_rejects.png", "different")):
-        worst = worst_errors(table, decision)
-        if len(worst):
-            tiles = [_tile(found, row.first, row.second) for row in worst.itertuples()]
-            captions = [f"{r.score:.3f} (threshold {r.threshold:.3f})" for r in worst.itertuples()]
-            sheets[file] = images.encode_png(contact_sheet.contact_sheet(tiles, 5, captions))
+    for name, errors in worst.items():
+        if found.faces is not None and len(errors):
+            tiles = [_tile(found, row.first, row.second) for row in errors.itertuples()]
+            captions = [f"{r.score:.3f} (threshold {r.threshold:.3f})" for r in errors.itertuples()]
+            sheet = contact_sheet.contact_sheet(tiles, TILES_A_ROW, captions)
+            sheets[f"{name}.png"] = images.encode_png(sheet)
     return sheets
 
 
@@ -179,7 +189,7 @@ def write_overview(out: Path, results: Sequence[Evaluated]) -> None:
         left, right = figure.subplots(1, 2)
         score_plots.plot_roc(left, curves)
         score_plots.plot_det(right, curves)
-        pictures[name] = evaluation_report.figure_png(figure)
+        pictures[name] = html_page.figure_png(figure)
     text = evaluation_report.comparison([result.metrics for result in results], pictures)
     with written_file(out / REPORT_FILE) as partial:
         partial.write_text(text, encoding="utf-8")

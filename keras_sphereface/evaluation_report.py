@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import pandas as pd
+
 from keras_sphereface import html_page
 from keras_sphereface.html_page import (
     Block,
@@ -12,11 +14,8 @@ from keras_sphereface.html_page import (
     Picture,
     Table,
     Warnings,
-    figure_png,
 )
 from keras_sphereface.version import __version__
-
-__all__ = ["comparison", "figure_png", "report", "summary"]
 
 TOO_FEW = "too few mismatched pairs"
 CAPTIONS = {
@@ -41,10 +40,11 @@ def summary(metrics: dict) -> str:
     """The numbers as lines of text, with what looks wrong said first."""
     lines = [f"WARNING: {doubt}" for doubt in metrics["doubts"]]
     lines += [f"{metrics['model']} on {metrics['set']}: {metrics['protocol']}"]
+    error = 100 * metrics["accuracy_standard_error"]
     per_fold = ", ".join(f"{100 * accuracy:.2f}" for accuracy in metrics["accuracy_per_fold"])
     lines += [
         f"pairs              {metrics['num_pairs']}",
-        f"accuracy           {_accuracy(metrics)} (folds: {per_fold})",
+        f"accuracy           {_accuracy(metrics)}, standard error {error:.2f} (folds: {per_fold})",
         "  by protocol      "
         + ", ".join(f"{name} {percent(a['accuracy_mean'])}" for name, a in _protocols(metrics)),
     ]
@@ -65,12 +65,13 @@ def summary(metrics: dict) -> str:
     return "\n".join(lines)
 
 
-def report(metrics: dict, pictures: Mapping[str, bytes]) -> str:
+def report(metrics: dict, pictures: Mapping[str, bytes], worst: Mapping[str, pd.DataFrame]) -> str:
     """The report of one system on one set of pairs, as HTML.
 
     Args:
         metrics: what stands in metrics.json.
         pictures: {file: PNG}.
+        worst: {kind of error: rows of pairs.csv}, the worst first.
     """
     criterion = metrics["criterion"]
     blocks: list[Block] = [
@@ -93,6 +94,7 @@ def report(metrics: dict, pictures: Mapping[str, bytes]) -> str:
         _protocol_table(metrics),
         *_variant_table(metrics),
         Details("Accuracy and threshold of each fold", [_fold_table(metrics)]),
+        *_missing(metrics),
         Heading("Accepting and rejecting"),
         _far_table(metrics),
         *_pictures(pictures, CURVES),
@@ -100,8 +102,7 @@ def report(metrics: dict, pictures: Mapping[str, bytes]) -> str:
         Paragraph(_criterion(criterion)[:1].upper() + _criterion(criterion)[1:] + "."),
         *_pictures(pictures, ("angles.png",)),
         Heading("The worst errors"),
-        *(_pictures(pictures, WORST) or [Paragraph("None, or the faces are not at hand.")]),
-        *_missing(metrics),
+        *_worst(pictures, worst),
         Heading("How to read this"),
         Paragraph(_how_to_read(metrics)),
     ]
@@ -277,6 +278,22 @@ def _pictures(pictures, names):
         for name in names
         if name in pictures
     ]
+
+
+def _worst(pictures, worst):
+    blocks = _pictures(pictures, WORST)
+    for name, errors in worst.items():
+        kind = name.replace("_", " ")
+        if errors.empty:
+            blocks.append(Paragraph(f"There are no {kind}."))
+            continue
+        rows = [
+            [row.first, row.second, f"{row.score:.4f}", f"{row.threshold:.4f}"]
+            for row in errors.itertuples()
+        ]
+        header = ["first", "second", "score", "threshold"]
+        blocks.append(Details(f"The worst {len(rows)} {kind} by name", [Table(header, rows)]))
+    return blocks
 
 
 def _missing(metrics):

@@ -22,7 +22,7 @@ def read(path: str | os.PathLike) -> lfw.Pairs:
     `is_same` is 1 or 0, as in IJB's lists of template pairs. Tabs, commas or spaces separate;
     names with spaces need one of the others. A first line `first second is_same fold` may name
     the columns. Without folds the matched pairs and the mismatched ones are each cut into ten
-    parts, in their order.
+    parts, in their order; into fewer if there are fewer of a kind.
 
     Raises:
         ValueError: naming file and line, if the file has another form, or a fold is empty or has
@@ -81,11 +81,13 @@ def _are_folds(fields):
 
 
 def _parts(is_same):
-    """(P,) folds 1 to 10, in which either kind of pairs is spread alike."""
+    """(P,) folds from 1, in which either kind of pairs is spread alike."""
+    sides = is_same, ~is_same
+    num_parts = max(1, min(NUM_PARTS, *(int(side.sum()) for side in sides)))
     folds = np.empty(len(is_same), np.int64)
-    for side in (is_same, ~is_same):
+    for side in sides:
         count = int(side.sum())
-        folds[side] = np.arange(count) * NUM_PARTS // max(count, 1) + 1
+        folds[side] = np.arange(count) * num_parts // max(count, 1) + 1
     return folds
 
 

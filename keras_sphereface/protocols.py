@@ -54,7 +54,7 @@ def k_fold(
         views: (N, V, D) embeddings of N pictures: of the picture, V = 1, or also of its mirror
             image, V = 2.
         pairs: (P, 2) int, the rows of the two pictures of each pair.
-        is_same: (P,) bool.
+        is_same: (P,) bool; other types are taken as truth values.
         folds: (P,) int, the fold of each pair; any number of folds from 2 on.
 
     Raises:
@@ -66,7 +66,7 @@ def k_fold(
             f"`protocol` must be one of {', '.join(PROTOCOLS)}. Received: protocol={protocol!r}"
         )
     views, pairs = np.asarray(views), np.asarray(pairs)
-    is_same, folds = np.asarray(is_same), np.asarray(folds)
+    is_same, folds = np.asarray(is_same, bool), np.asarray(folds)
     _check_shapes(views, pairs, is_same, folds)
     check_embeddings(views)
     check_folds(is_same, folds)
@@ -113,7 +113,7 @@ def _insightface(views, pairs, is_same, folds):
         apart = unit[pairs[block, 0]] - unit[pairs[block, 1]]
         scores[block] = -np.einsum("pd,pd->p", apart, apart)
     # Of equally good thresholds the first is the smallest distance.
-    candidates = -SQUARED_DISTANCES
+    candidates = 0.0 - SQUARED_DISTANCES
 
     def choose(others):
         same, different = _sorted_sides(scores[others], is_same[others])
@@ -128,8 +128,8 @@ def _insightface(views, pairs, is_same, folds):
 def _plain(views, pairs, is_same, folds):
     """No refinement: the cosine of the two embeddings, without the mirror images.
 
-    The threshold is a score of the other folds, the highest of those that are best there.
-    "Same" takes a score at or above it.
+    The threshold is a score of the other folds, the highest of those that are best there, or just
+    above all of them where it is best to accept none. "Same" takes a score at or above it.
 
     Reference: Huang et al., "Labeled Faces in the Wild", 2007, View 2.
     """

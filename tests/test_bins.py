@@ -75,3 +75,42 @@ def test_any_bytes_give_pictures_or_a_value_error(tmp_path_factory, content):
     file.write_bytes(content)
     with pytest.raises(ValueError, match="Received: "):
         bins.read_bin(file)
+
+
+def test_what_is_written_is_read(tmp_path):
+    pictures, is_same = [b"one", b"", b"three", b"4"], np.array([True, False])
+    bins.write_bin(tmp_path / "set.bin", iter(pictures), is_same)
+    read, matched = bins.read_bin(tmp_path / "set.bin")
+    assert read == pictures
+    np.testing.assert_array_equal(matched, is_same)
+    # The form of the field: plain bytes and plain truth values.
+    assert pickle.loads((tmp_path / "set.bin").read_bytes()) == (pictures, [True, False])
+
+
+@pytest.mark.parametrize("count", [20, 27, 6000])
+def test_pairs_of_a_set_are_neighbours_in_ten_parts(count):
+    is_same = np.arange(count) % 2 == 0
+    pairs = bins.pairs_of(is_same, "set.bin")
+    assert (pairs.first[0], pairs.second[0]) == ("000000", "000001")
+    assert pairs.first[-1] == f"{2 * count - 2:06d}"
+    assert pairs.keys() == [f"{number:06d}" for number in range(2 * count)]
+    np.testing.assert_array_equal(pairs.is_same, is_same)
+    sizes = np.bincount(pairs.folds)[1:]
+    assert len(sizes) == 10
+    assert sizes.max() - sizes.min() <= 1
+    assert (np.diff(pairs.folds) >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("is_same", "received"),
+    [
+        ([], "no pair in part 1"),
+        ([True, False] * 4, "pairs 0 to 0 in part 1"),
+        ([True, False] * 9 + [True, True], "pairs 18 to 19 in part 10"),
+        ([True, False] * 2 + [False] * 2 + [True, False] * 7, "pairs 4 to 5 in part 3"),
+    ],
+)
+def test_a_part_with_one_kind_of_pairs_is_refused(is_same, received):
+    expected = f"^lfw.bin: each of its ten parts must hold .* Received: {received}, of one kind"
+    with pytest.raises(ValueError, match=expected):
+        bins.pairs_of(np.array(is_same, bool), "lfw.bin")

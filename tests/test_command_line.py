@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import typing
 
 import pytest
 from hypothesis import given
@@ -288,7 +289,11 @@ VALUES.update({tuple[k, ...]: st.lists(VALUES[k], max_size=3).map(tuple) for k i
 
 def values_of(field):
     choices = field.metadata["choices"]
-    return st.sampled_from(choices) if choices else VALUES[field.type]
+    if not choices:
+        return VALUES[field.type]
+    chosen = st.sampled_from(choices)
+    several = typing.get_origin(field.type) is tuple
+    return st.lists(chosen, max_size=3).map(tuple) if several else chosen
 
 
 def configurations(config_class):

@@ -393,7 +393,7 @@ def test_people_of_the_training_set_are_said_with_their_effect(settings, pairs, 
         csv.writer(file).writerows([("label", "identity", "count"), (0, shared, 3), (1, "X", 2)])
     (metrics,) = evaluate(settings, train_labels=str(tmp_path / "labels.csv"))
     concerned = sum(f"{shared}/" in a + b for a, b in zip(*pairs[:2], strict=True))
-    assert any(f"for example {shared}: {concerned} of 56" in doubt for doubt in metrics["doubts"])
+    assert any(f"for example {shared}. {concerned} of 56" in doubt for doubt in metrics["doubts"])
     (variant,) = metrics["variants"]
     assert variant["num_pairs"] == 56 - concerned
     assert variant["accuracy_mean"] is None  # a fold has two people only
@@ -410,7 +410,7 @@ def test_repeated_pairs_are_said_with_their_effect(settings, faces, tmp_path):
     lines[2] = lines[1]
     (tmp_path / "pairs.txt").write_text("\n".join(lines))
     (metrics,) = evaluate(settings, pairs=(str(tmp_path / "pairs.txt"),))
-    assert any("1 pairs are there more than once" in doubt for doubt in metrics["doubts"])
+    assert any("Repeated pairs: 1." in doubt for doubt in metrics["doubts"])
     assert metrics["variants"][0]["num_pairs"] == 55
 
 

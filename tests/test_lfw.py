@@ -20,8 +20,33 @@ def test_pairs_are_read_in_the_form_of_lfw(tmp_path):
     assert pairs.second[:2] == ["Ann/Ann_0003.jpg", "Bob B/Bob B_0011.jpg"]
     np.testing.assert_array_equal(pairs.is_same, [True, False, True, False])
     np.testing.assert_array_equal(pairs.folds, [1, 1, 2, 2])
+    np.testing.assert_array_equal(pairs.lines, [2, 3, 4, 5])
     assert pairs.in_folds([2]).people() == {"Cy", "Dee"}
     assert pairs.in_folds([]).people() == {"Ann", "Bob B", "Cy", "Dee"}
+
+
+def test_selected_pairs_keep_their_lines(tmp_path):
+    pairs = lfw.read_pairs(write(tmp_path, TEXT.replace("\n", "\r\n")))
+    chosen = pairs.select(np.array([True, False, False, True]))
+    assert chosen.first == ["Ann/Ann_0001.jpg", "Cy/Cy_0001.jpg"]
+    assert chosen.second == ["Ann/Ann_0003.jpg", "Dee/Dee_0004.jpg"]
+    for found, expected in zip(chosen[2:], ([True, False], [1, 2], [2, 5]), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(pairs.in_folds([2]).lines, [4, 5])
+    assert pairs._replace(lines=None).select(pairs.is_same).lines is None
+
+
+def test_every_key_is_there_once_in_order(tmp_path):
+    keys = lfw.read_pairs(write(tmp_path, TEXT)).keys()
+    assert keys == [
+        "Ann/Ann_0001.jpg",
+        "Ann/Ann_0002.jpg",
+        "Ann/Ann_0003.jpg",
+        "Bob B/Bob B_0011.jpg",
+        "Cy/Cy_0001.jpg",
+        "Cy/Cy_0002.jpg",
+        "Dee/Dee_0004.jpg",
+    ]
 
 
 def test_pairs_round_trip(tmp_path):
@@ -40,10 +65,13 @@ def test_an_unknown_fold_is_refused(tmp_path):
     [
         ("", 1),
         ("10 x\n", 1),
+        ("² 1\n", 1),
+        ("1" * 5000 + " 1\n", 1),
         ("Ann\t1\t3\n", 1),
         (TEXT[:-10], 5),
         (TEXT.replace("Ann\t1\t3", "Ann\t0\t3"), 2),
         (TEXT.replace("Ann\t1\t3", "Ann 1 3"), 2),
+        (TEXT.replace("Ann\t1\t3", "Ann\t1\t" + "1" * 5000), 2),
         (TEXT.replace("Cy\t1\t2", "Cy\t1\t2\t3"), 4),
         (TEXT + "Cy\t1\t2\n", 6),
     ],
@@ -53,13 +81,14 @@ def test_a_bad_file_is_refused_with_its_line(tmp_path, text, line):
         lfw.read_pairs(write(tmp_path, text))
 
 
-@given(st.text(st.sampled_from("12a\t\n ")).map(str.encode) | st.binary())
+@given(st.text(st.sampled_from("12²a\t\n ")).map(str.encode) | st.binary())
 def test_any_bytes_give_pairs_or_a_value_error(tmp_path_factory, text):
     file = write(tmp_path_factory.mktemp("fuzz"), text)
     try:
-        pairs = lfw.read_pairs(file)
-    except ValueError:
-        return
+        pairs, told = lfw.read_pairs(file), str(file)
+    except ValueError as error:
+        pairs, told = lfw.Pairs([], [], np.array([]), np.array([])), str(error)
+    assert str(file) in told
     assert len(pairs.first) == len(pairs.second) == len(pairs.is_same) == len(pairs.folds)
 
 

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from keras_sphereface import strategies
+from keras_sphereface import bins, strategies
 from tests.conftest import ROOT
 
 # A program's further arguments come last, so that those for launch_local.py are the program's.
@@ -24,6 +24,8 @@ FEWER = {
     "benchmark.py data": "--num-images 130 --memory-images 0 --repeats 1",
     "benchmark.py train": "--data records --backbone sphereface4 --width 0.05 --batch-size 4 "
     "--steps 1 --repeats 1 --memory-classes 0",
+    "benchmark.py evaluate": "--backbone sphereface4 --width 0.05 --num-images 8 --num-pairs 100 "
+    "--num-probes 80 --num-distractors 500 --repeats 1",
     "generate_faces.py": "--num-people 2 --images-per-person 2 --num-test-people 4",
 }
 
@@ -55,6 +57,8 @@ def test_the_blocks_of_the_readme_run_in_their_order(faces, tmp_path, monkeypatc
         (tmp_path / name).mkdir()
         for part in ("images", "landmarks.txt", "pairs.txt"):
             (tmp_path / name / part).symlink_to(faces / part)
+    picture = next((faces / "images").glob("*/*.jpg")).read_bytes()
+    bins.write_bin(tmp_path / "lfw" / "lfw.bin", [picture] * 80, [True, False] * 20)
     (tmp_path / "casia" / "in_lfw.txt").write_text("person_0001\n")
     for name in ("tools", "examples"):
         (tmp_path / name).symlink_to(ROOT / name)

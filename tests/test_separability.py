@@ -161,3 +161,13 @@ def test_pair_angles_are_those_of_each_pair(block, monkeypatch):
 def test_the_criterion_of_pairs(second, holds):
     pairs, is_same = np.array([(0, 1), (0, 2)]), np.array([True, False])
     assert separability.pair_angles(at(0, second, 40), pairs, is_same).criterion_holds == holds
+
+
+def test_equal_angles_do_not_fulfil_the_criterion():
+    embeddings = np.array([(1.0, 0), (0, 1), (-1, 0), (0, -1)])
+    found = separability.class_angles(embeddings, np.array([0, 0, 1, 1]))
+    assert found.largest_intra == found.smallest_inter
+    assert not found.criterion_holds
+    assert found.share_of_classes == 0.0
+    pairs = np.array([(0, 1), (1, 2)])
+    assert not separability.pair_angles(embeddings, pairs, np.array([True, False])).criterion_holds

@@ -1,0 +1,139 @@
+import re
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keras_sphereface import lfw, set_doubts
+from keras_sphereface.face_sets import NO_LANDMARKS, Faces, MissingFace
+
+
+def pairs_of(*rows, lines=None):
+    """Of rows (first, second, is_same)."""
+    first, second, is_same = zip(*rows, strict=True)
+    folds = np.ones(len(rows), int)
+    where = None if lines is None else np.array(lines)
+    return lfw.Pairs(list(first), list(second), np.array(is_same, bool), folds, where)
+
+
+def test_a_pair_is_repeated_in_either_order():
+    rows = [
+        ("a", "b", 1),
+        ("b", "a", 1),
+        ("a", "c", 0),
+        ("a", "b", 1),
+        ("c", "c", 1),
+        ("c", "c", 1),
+    ]
+    found = set_doubts.repeated_pairs(pairs_of(*rows))
+    assert found.tolist() == [False, True, False, True, False, True]
+    assert set_doubts.pair_doubts(pairs_of(*rows)) == [
+        "Repeated pairs: 3. Each counts as often as it is there.",
+        "Pairs of a picture with itself: 2. Every model tells them rightly.",
+    ]
+
+
+@given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1))
+def test_repeated_pairs_are_those_that_were_there_before(both):
+    found = set_doubts.repeated_pairs(pairs_of(*[(a, b, 1) for a, b in both]))
+    for index, (a, b) in enumerate(both):
+        assert found[index] == ((a, b) in both[:index] or (b, a) in both[:index])
+
+
+def test_pairs_in_order_raise_no_doubt():
+    assert set_doubts.pair_doubts(pairs_of(("a", "b", 1), ("a", "c", 0))) == []
+
+
+@pytest.mark.parametrize("again", [("a", "b", 0), ("b", "a", 0)])
+def test_a_pair_of_both_kinds_is_refused_with_file_and_lines(again):
+    pairs = pairs_of(("a", "b", 1), ("a", "c", 0), ("a", "b", 1), again, lines=[2, 3, 5, 9])
+    expected = (
+        "set/pairs.txt, line 9: a pair must be either matched or mismatched. "
+        f"Received: {again[0]} and {again[1]}, which line 2 has otherwise"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
+        set_doubts.check_contradictions(pairs, "set/pairs.txt")
+
+
+def test_the_first_contradiction_is_told():
+    rows = [("a", "b", 0), ("c", "d", 1), ("d", "c", 0), ("a", "b", 1)]
+    with pytest.raises(ValueError, match=r"line 12: .* d and c, which line 11 has"):
+        set_doubts.check_contradictions(pairs_of(*rows, lines=[10, 11, 12, 13]), "pairs.txt")
+
+
+def test_repetition_is_no_contradiction():
+    rows = [("a", "b", 1), ("b", "a", 1), ("a", "c", 0), ("a", "c", 0)]
+    set_doubts.check_contradictions(pairs_of(*rows), "pairs.txt")
+
+
+def test_people_of_the_training_are_found_in_pairs():
+    rows = [("Ann/1.jpg", "Ann/2.jpg", 1), ("Bob/1.jpg", "Cy/1.jpg", 0), ("Dee/1", "Bob/2", 0)]
+    pairs = pairs_of(*rows)
+    assert set_doubts.with_people(pairs, ["Cy", "Ann"]).tolist() == [True, True, False]
+    assert set_doubts.with_people(pairs, iter(["Dee"])).tolist() == [False, False, True]
+    assert set_doubts.with_people(pairs, []).tolist() == [False] * 3
+    # A name that begins another is another.
+    assert set_doubts.with_people(pairs, ["An", "B"]).tolist() == [False] * 3
+    assert set_doubts.shared_doubts(pairs, {"Eve"}) == []
+    assert set_doubts.shared_doubts(pairs, {"Eve", "Cy", "Bob"}) == [
+        "People who are in the training set too: 2, for example Bob, Cy. "
+        "2 of 3 pairs are no test for people never seen."
+    ]
+
+
+def test_three_shared_people_are_named_at_most():
+    pairs = pairs_of(*[(f"{name}/1", f"{name}/2", 1) for name in "edcba"])
+    assert "too: 5, for example a, b, c." in set_doubts.shared_doubts(pairs, set("abcde"))[0]
+    assert "for example a, b, c: 5 of 5" in set_doubts.shared_doubts(pairs, set("abcde"))[0]
+
+
+def test_people_are_read_from_the_labels_beside_records(tmp_path):
+    file = tmp_path / "labels.csv"
+    file.write_bytes('\ufeffidentity,label\r\nZoë,0\r\n"Lee, Ann",1\r\n,2\r\n'.encode())
+    assert set_doubts.read_people(file) == {"Zoë", "Lee, Ann"}
+
+
+@pytest.mark.parametrize(
+    ("content", "received"),
+    [
+        (b"", "None"),
+        (b"label,name\n0,Ann\n", r"\['label', 'name'\]"),
+        (b"a/1.jpg 0\n", r"\['a/1.jpg 0'\]"),
+        (b"label,identity\n0,\xff\n", "'utf-8' codec"),
+        (b"\xff\xd8\xff\xe0", "'utf-8' codec"),
+        (b"label,identity\n0," + b"x" * 200_000, "field larger"),
+    ],
+)
+def test_another_file_is_refused_by_name(tmp_path, content, received):
+    file = tmp_path / "wrong.csv"
+    file.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"wrong.csv must be a labels.csv.* Received: {received}"):
+        set_doubts.read_people(file)
+
+
+def test_missing_faces_are_told_with_their_reasons():
+    missing = {"b.jpg": NO_LANDMARKS, "a.jpg": "not there", "c.jpg": NO_LANDMARKS}
+    counted = sorted([f"2 {NO_LANDMARKS}", "1 not there"], key=lambda text: text[2:])
+    assert set_doubts.missing_doubts(missing, 5, 40) == [
+        "5 of 40 pairs are left out, because 3 pictures are missing "
+        f"({'; '.join(counted)}; for example b.jpg). The numbers are of the other pairs."
+    ]
+    assert set_doubts.missing_doubts({}, 0, 40) == []
+    assert set_doubts.without_landmarks(missing) == ["b.jpg", "c.jpg"]
+
+
+def test_a_sample_of_the_pictures_is_looked_at_and_missing_ones_are_not():
+    loaded = []
+
+    def load(key):
+        loaded.append(key)
+        if int(key) % 2:
+            raise MissingFace("not there")
+        return np.full((112, 96, 3), 128, np.uint8)
+
+    keys = [str(number) for number in range(200)]
+    found = set_doubts.picture_doubts(Faces(load), keys, np.random.default_rng(0))
+    assert len(set(loaded)) == len(loaded) == set_doubts.SAMPLE
+    assert loaded == sorted(loaded, key=int)
+    assert any("grey" in doubt for doubt in found)
