@@ -225,7 +225,6 @@ class _SearchConfig:
     images: str = setting("", "folder of class folders: who is on a picture is its folder's name")
     landmarks: str = setting("", "five points a picture; with it every face is aligned")
     records: str = setting("", "folder of records, instead of images")
-    templates: str = setting("", "lines `path template [medium]`: galleries of templates")
     pairs: str = setting("", "only the people in this list of pairs, in the form of LFW's")
     folds: tuple[int, ...] = setting((), "of these pairs only those folds, counted from 1")
     train_labels: str = setting("", "labels.csv of the training records: leave those people out")
@@ -242,6 +241,7 @@ class ClosedSetConfig(_SearchConfig):
 
     gallery: str = setting("", "lines `path<TAB or space>identity` of known people")
     probes: str = setting("", "such lines of pictures that are looked up")
+    templates: str = setting("", "lines `path template [medium]`: galleries of templates")
     gallery_images: int = setting(1, "of each person in the gallery, without lists")
     max_rank: int = setting(20, "the last rank of the curve")
 
@@ -256,6 +256,7 @@ class OpenSetConfig(_SearchConfig):
 
     gallery: str = setting("", "lines `path<TAB or space>identity` of known people")
     probes: str = setting("", "such lines of pictures that are looked up, strangers among them")
+    templates: str = setting("", "lines `path template [medium]`: galleries of templates")
     gallery_images: int = setting(1, "of each person in the gallery, without lists")
     strangers: float = setting(0.5, "the share of people who are not in it, without lists")
     candidates: int = setting(20, "length of the list in which TPIR asks for the right person")

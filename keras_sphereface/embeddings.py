@@ -104,6 +104,7 @@ def embed(
             found += names
             parts.append(both_views(np.stack(pictures)))
             bar.update(len(found) + len(missing) - bar.n)
+        bar.update(len(keys) - bar.n)  # those missing at the end
     if not parts:
         return Embeddings([], np.zeros((0, 2, 0), np.float32), missing)
     views = np.concatenate(parts)

@@ -10,6 +10,7 @@ from keras_sphereface import (
     evaluation_report,
     face_sets,
     images,
+    names,
     pair_metrics,
     set_doubts,
 )
@@ -35,22 +36,28 @@ def evaluate(config: EvaluateConfig) -> list[dict]:
     """
     _check(config)
     # All that is quickly read comes first: no mistake shows after an hour only.
-    sets = [(paths, _read_set(paths, config)) for paths in paths_of(config)]
+    paths_of_sets = paths_of(config)
+    sets = list(
+        zip(
+            names.distinct(paths.name for paths in paths_of_sets),
+            paths_of_sets,
+            [_read_set(paths, config) for paths in paths_of_sets],
+            strict=True,
+        )
+    )
     people = set_doubts.read_people(config.train_labels) if config.train_labels else set()
     systems = open_systems(config.model, config.embeddings, config.batch_size)
     folders = evaluation_files.folders_of(
-        Path(config.out), [paths.name for paths, _ in sets], [system.name for system in systems]
+        Path(config.out), [name for name, *_ in sets], [system.name for system in systems]
     )
     results: list[Evaluated] = []
-    for paths, face_set in sets:
+    for name, paths, face_set in sets:
         for system in systems:
-            say(f"{system.name} on {paths.name}")
+            say(f"{system.name} on {name}")
             size = system.image_size or images.IMAGE_SIZE
             faces = face_sets.faces_of_set(paths, face_set.keys(), size)
             known = system.embed(face_set.keys(), faces and faces.load)
-            found = _judge(
-                system, paths.name, face_set._replace(faces=faces), known, people, config
-            )
+            found = _judge(system, name, face_set._replace(faces=faces), known, people, config)
             folder = folders[len(results)]
             evaluation_files.write_result(folder, found)
             if config.save_embeddings:

@@ -15,6 +15,7 @@ from keras_sphereface import (
     evaluation_report,
     html_page,
     images,
+    names,
     score_plots,
     separability,
 )
@@ -45,20 +46,14 @@ def folders_of(out: Path, sets: Sequence[str], systems: Sequence[str]) -> list[P
     """A folder for each set and system, set by set: `out` itself if there is one of each."""
     if len(sets) == len(systems) == 1:
         return [out]
-    return [out / one / other for one in _distinct(sets) for other in _distinct(systems)]
+    return [out / one / other for one in _plain(sets) for other in _plain(systems)]
 
 
-def _distinct(names):
-    """Names that a folder can have, each once."""
-    found = []
-    for name in names:
-        plain = base = re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "unnamed"
-        number = 1
-        while plain in found:
-            number += 1
-            plain = f"{base}-{number}"
-        found.append(plain)
-    return found
+def _plain(shown):
+    """Names that folders can have, each once."""
+    return names.distinct(
+        re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "unnamed" for name in shown
+    )
 
 
 def write_result(folder: Path, found: Evaluated) -> None:

@@ -57,8 +57,8 @@ def summary(metrics: dict) -> str:
         for far, tar in metrics["tar_at_far"].items()
     )
     lines += [
-        f"AUC                {metrics['auc']:.4f}{_interval(metrics, 'auc', _number)}",
-        f"EER                {percent(metrics['eer'])}{_interval(metrics, 'eer', percent)}",
+        _with_interval("AUC                ", metrics, "auc", _number),
+        _with_interval("EER                ", metrics, "eer", percent),
         f"TAR at FAR         {tars}",
         f"criterion          {_criterion(metrics['criterion'])}",
     ]
@@ -76,15 +76,15 @@ def report(metrics: dict, pictures: Mapping[str, bytes], worst: Mapping[str, pd.
     criterion = metrics["criterion"]
     blocks: list[Block] = [
         Paragraph(
-            f"{metrics['model']} on the {metrics['num_pairs']} pairs of {metrics['set']}: "
-            f"{metrics['num_matched']} matched, {metrics['num_mismatched']} mismatched, "
+            f"{metrics['model']} on the {metrics['num_pairs']:,} pairs of {metrics['set']}: "
+            f"{metrics['num_matched']:,} matched, {metrics['num_mismatched']:,} mismatched, "
             f"{len(metrics['folds'])} folds."
         ),
         KeyNumbers(
             [
                 ("accuracy", percent(metrics["accuracy_mean"]), _spread(metrics)),
-                ("equal error rate", percent(metrics["eer"]), _interval(metrics, "eer", percent)),
-                ("AUC", _number(metrics["auc"]), _interval(metrics, "auc", _number)),
+                ("equal error rate", percent(metrics["eer"]), _between(metrics, "eer", percent)),
+                ("AUC", _number(metrics["auc"]), _between(metrics, "auc", _number)),
                 _best_far(metrics),
             ]
         ),
@@ -180,12 +180,17 @@ def _spread(metrics):
     return f"standard deviation of folds {std:.2f}, error of mean {error:.2f}"
 
 
-def _interval(metrics, name, shown):
-    """The interval of a measure in words, with a space in front; empty if it was not computed."""
+def _between(metrics, name, shown):
+    """The interval of a measure in words; empty if it was not computed."""
     if name not in metrics["intervals"]:
         return ""
     low, high = (shown(edge) for edge in metrics["intervals"][name])
-    return f" (95 %: {low.removesuffix(' %')} to {high})"
+    return f"95 %: {low.removesuffix(' %')} to {high}"
+
+
+def _with_interval(label, metrics, name, shown):
+    between = _between(metrics, name, shown)
+    return label + shown(metrics[name]) + f" ({between})" * bool(between)
 
 
 def _best_far(metrics):
@@ -242,7 +247,7 @@ def _far_table(metrics):
     for far, tar in metrics["tar_at_far"].items():
         allowed = f"{float(far) * metrics['num_mismatched']:.3g}"
         if tar is None:
-            rows.append([far, allowed, TOO_FEW, "", ""])
+            rows.append([far, allowed, "", TOO_FEW, ""])
             continue
         low_high = intervals.get(far)
         between = "" if low_high is None else f"{_rate(low_high[0])} to {_rate(low_high[1])}"

@@ -18,6 +18,7 @@ from keras_sphereface import (
 from keras_sphereface.config import FORMATS, EvaluateConfig, ExportConfig
 from keras_sphereface.folders import written_file
 from keras_sphereface.heads import AngularHead
+from keras_sphereface.preprocessing_layer import FacePreprocessing
 from keras_sphereface.progress import say
 from keras_sphereface.verification import normalize_rows
 
@@ -112,7 +113,8 @@ def without_head(model: keras.Model) -> keras.Model:
     """The network in front of the head, or `model` itself if it has none.
 
     Raises:
-        ValueError: if its input is not one batch of float pictures, or it gives no vectors.
+        ValueError: if its input is not one batch of float pictures, it gives no vectors, or it
+            scales the pictures itself.
     """
     # A model that is no graph of layers, as a subclass may be, has neither in some Keras.
     inputs, outputs = (getattr(model, name, None) or [] for name in ("inputs", "outputs"))
@@ -121,12 +123,20 @@ def without_head(model: keras.Model) -> keras.Model:
         model = keras.Model(inputs, heads[0].input)
         outputs = model.outputs
     takes_pictures = len(inputs) == 1 and len(inputs[0].shape) == 4 and inputs[0].shape[-1] == 3
-    floats = takes_pictures and "float" in str(getattr(inputs[0].dtype, "name", inputs[0].dtype))
-    if not (floats and len(outputs) == 1 and len(outputs[0].shape) == 2):
+    # Keras 3 gives names, Keras 2 types of TensorFlow.
+    types = [getattr(tensor.dtype, "name", tensor.dtype) for tensor in inputs]
+    if not (
+        takes_pictures and "float" in types[0] and len(outputs) == 1 and len(outputs[0].shape) == 2
+    ):
         raise ValueError(
             "The network must take float pictures (N, H, W, 3) and give embeddings (N, D). "
-            f"Received: {[tuple(t.shape) for t in inputs]} of {[str(t.dtype) for t in inputs]} -> "
+            f"Received: {[tuple(t.shape) for t in inputs]} of {types} -> "
             f"{[tuple(t.shape) for t in outputs]}"
+        )
+    if any(isinstance(layer, FacePreprocessing) for layer in model.layers):
+        raise ValueError(
+            "The network must come without `FacePreprocessing`: an exported one scales by itself. "
+            f"Received: {[layer.name for layer in model.layers]}"
         )
     return model
 

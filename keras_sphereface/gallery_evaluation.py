@@ -1,33 +1,32 @@
 """Identification: networks, and people to be found, in; `metrics.json`, curves and a report out."""
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+import collections
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from keras_sphereface import (
     embeddings,
     face_sets,
     galleries,
+    gallery_files,
+    gallery_inputs,
     gallery_report,
-    html_page,
     identification,
     images,
-    lists,
     records,
-    score_plots,
     set_doubts,
     verification,
 )
 from keras_sphereface.config import ClosedSetConfig, DistractorsConfig, OpenSetConfig
 from keras_sphereface.embeddings import Embeddings
 from keras_sphereface.face_sets import Faces, Paths
-from keras_sphereface.folders import written_file
-from keras_sphereface.galleries import Gallery, Roll
+from keras_sphereface.galleries import Gallery
+from keras_sphereface.gallery_files import Found
+from keras_sphereface.gallery_inputs import Known, SearchConfig
 from keras_sphereface.progress import say
 from keras_sphereface.systems import System, open_systems
 
@@ -42,26 +41,7 @@ FARS = (0.1, 0.01, 0.001)  # false alarm rates
 MAX_COMPARISONS = 20_000_000
 
 
-class Found(NamedTuple):
-    """What came of one system."""
-
-    metrics: dict
-    curves: Mapping[str, Any]  # {kind of picture: what it draws}
-    probes: pd.DataFrame  # a row for each picture that was looked up
-
-
-class Known(NamedTuple):
-    """The pictures at hand, who is on them, and how to get them."""
-
-    roll: Roll
-    paths: Paths
-    templates: Mapping[str, Sequence[tuple[str, str]]]
-    doubts: list[str]
-
-
-def evaluate(
-    command: str, config: ClosedSetConfig | OpenSetConfig | DistractorsConfig
-) -> list[dict]:
+def evaluate(command: str, config: SearchConfig) -> list[dict]:
     """Run one of `COMMANDS`, and write what came of it.
 
     Returns:
@@ -70,20 +50,20 @@ def evaluate(
     Raises:
         FileNotFoundError, ValueError: if networks, pictures or lists cannot be used.
     """
-    _check(config)
-    systems = _distinct(open_systems(config.model, config.embeddings, config.batch_size))
-    known = _known_people(config)
+    gallery_inputs.check(config)
+    systems = open_systems(config.model, config.embeddings, config.batch_size)
+    known = gallery_inputs.known_people(config)
     measure = {
         "closed-set": _closed_set,
         "open-set": _open_set,
         "distractors": _among_distractors,
     }[command]
     results = [measure(system, known, config) for system in systems]
-    _write(Path(config.out), command, results)
+    gallery_files.write(Path(config.out), command, results)
     return [result.metrics for result in results]
 
 
-def main(command: str, config: ClosedSetConfig | OpenSetConfig | DistractorsConfig) -> None:
+def main(command: str, config: SearchConfig) -> None:
     """Evaluate, and print what came of it; what users can mend ends in one sentence."""
     try:
         results = evaluate(command, config)
@@ -91,107 +71,6 @@ def main(command: str, config: ClosedSetConfig | OpenSetConfig | DistractorsConf
         raise SystemExit(f"error: {error}") from error
     print("\n\n".join(gallery_report.summary(command, metrics) for metrics in results))
     print(f"written to {config.out}")
-
-
-def _check(config):
-    for name in ("max_rank", "candidates"):
-        if (value := getattr(config, name, 1)) < 1:
-            raise ValueError(f"`{name}` must be >= 1. Received: {name}={value}")
-    if config.images and config.records:
-        raise ValueError(
-            "Give one of `images` and `records`. Received: "
-            f"images={config.images!r}, records={config.records!r}"
-        )
-    in_lists = [bool(path) for path in _lists_of(config)]
-    if any(in_lists) and not all(in_lists):
-        raise ValueError(
-            "`gallery` and `probes` belong together. Received: "
-            f"gallery={config.gallery!r}, probes={config.probes!r}"
-        )
-    for name, needed, there in (
-        ("landmarks", "`images`", config.images),
-        ("folds", "`pairs`", config.pairs),
-        ("templates", "`gallery` and `probes`, which say who they are", all(in_lists)),
-    ):
-        if (value := getattr(config, name)) and not there:
-            raise ValueError(f"`{name}` needs {needed}. Received: {name}={value!r}")
-
-
-def _distinct(systems):
-    """The systems, no two of one name: columns and curves go by it."""
-    counts: dict[str, int] = {}
-    found = []
-    for system in systems:
-        count = counts[system.name] = counts.get(system.name, 0) + 1
-        found.append(system._replace(name=f"{system.name} ({count})") if count > 1 else system)
-    return found
-
-
-def _known_people(config) -> Known:
-    """Everyone who may be known or looked up."""
-    paths = Paths(
-        pairs=config.pairs,
-        images=config.images,
-        landmarks=config.landmarks,
-        records=config.records,
-        templates=config.templates,
-    )
-    templates = lists.read_templates(config.templates) if config.templates else {}
-    roll = _roll(config)
-    if not roll:
-        raise ValueError(
-            "Who is known must be told by `images`, `records`, `gallery` and `probes`, or the "
-            "keys `identity/picture` of `embeddings`. "
-            f"Received: embeddings={config.embeddings}, and none of the others"
-        )
-    if config.pairs:
-        roll = galleries.only(roll, galleries.people_of_pairs(config.pairs, config.folds))
-    doubts = []
-    if config.train_labels:
-        shared = set(roll.values()) & set_doubts.read_people(config.train_labels)
-        roll = galleries.without(roll, shared)
-        if shared:
-            doubts.append(f"{len(shared)} people of the training set are left out, as asked.")
-    if not roll:
-        raise ValueError(
-            "Nobody is left. Received: "
-            f"pairs={config.pairs!r}, folds={config.folds}, train_labels={config.train_labels!r}"
-        )
-    return Known(roll, paths, templates, doubts)
-
-
-def _roll(config):
-    if given := _lists_given(config):
-        gallery = galleries.read_lists(*given)
-        return {**gallery.known, **gallery.probes}
-    if config.images:
-        return galleries.roll_of_folders(config.images)
-    if config.records:
-        return galleries.roll_of_records(config.records)
-    keys = [key for path in config.embeddings for key in embeddings.load(path).keys]
-    return {key: face_sets.person_of(key) for key in sorted(set(keys)) if "/" in key}
-
-
-def _lists_of(config):
-    return getattr(config, "gallery", ""), getattr(config, "probes", "")
-
-
-def _lists_given(config):
-    paths = _lists_of(config)
-    return paths if all(paths) else ()
-
-
-def _gallery(known, config, split: Callable[[np.random.Generator], Gallery]) -> Gallery:
-    """Of the lists, or split by chance."""
-    if not (given := _lists_given(config)):
-        return split(np.random.default_rng(config.seed))
-    there = set(known.roll)
-    both = galleries.read_lists(*given)
-    gallery = Gallery(*({k: w for k, w in roll.items() if k in there} for roll in both))
-    for name, path, roll in zip(("gallery", "probes"), given, gallery, strict=True):
-        if not roll:
-            raise ValueError(f"Nobody of `{name}` is left. Received: {name}={path!r}")
-    return gallery
 
 
 def _embed(system: System, keys: Sequence[str], known: Known) -> tuple[Embeddings, Faces | None]:
@@ -282,10 +161,8 @@ def _gallery_doubts(gallery, unknown):
 def _missing_doubts(missing, what):
     if not missing:
         return []
-    reasons: dict[str, int] = {}
-    for reason in missing.values():
-        reasons[reason] = reasons.get(reason, 0) + 1
-    told = "; ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
+    reasons = sorted(collections.Counter(missing.values()).items())
+    told = "; ".join(f"{count} {reason}" for reason, count in reasons)
     return [f"{len(missing)} {what} are left out ({told}; for example {next(iter(missing))})."]
 
 
@@ -314,7 +191,7 @@ def _probe_table(system, searched):
 
 
 def _closed_set(system, known, config) -> Found:
-    gallery = _gallery(
+    gallery = gallery_inputs.gallery_of(
         known, config, lambda rng: galleries.split_closed(known.roll, config.gallery_images, rng)
     )
     galleries.check_closed(gallery, config.probes or "the pictures")
@@ -329,7 +206,7 @@ def _closed_set(system, known, config) -> Found:
 
 
 def _open_set(system, known, config) -> Found:
-    gallery = _gallery(
+    gallery = gallery_inputs.gallery_of(
         known,
         config,
         lambda rng: galleries.split_open(known.roll, config.gallery_images, config.strangers, rng),
@@ -435,46 +312,16 @@ def _distractors(config, people) -> Callable[[System], Embeddings]:
 
 def _shuffled(strangers, config, size):
     """(N, D), in an order drawn from the seed: the first n of them are a sample."""
-    features = strangers.features
-    if not len(features):
+    if not strangers.keys:
         key, reason = next(iter(strangers.missing.items()))
         raise ValueError(
             "`distractors` must have pictures that can be read. "
             f"Received: none in {config.distractors}, for example {key} ({reason})"
         )
+    features = strangers.features
     if features.shape[1] != size:
         raise ValueError(
             f"`distractors` must have embeddings of {size} numbers, as the probes do. "
             f"Received: {features.shape[1]} in {config.distractors}"
         )
     return features[np.random.default_rng(config.seed).permutation(len(features))]
-
-
-def _write(out: Path, command: str, results: Sequence[Found]) -> None:
-    """All files of the results; metrics.json comes last, and says that all are there."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "metrics.json").unlink(missing_ok=True)
-    with written_file(out / "probes.csv") as partial:
-        pd.concat([result.probes for result in results]).to_csv(partial, index=False)
-    png = html_page.figure_png(_figure(results))
-    (kind,) = results[0].curves
-    with written_file(out / f"{kind}.png") as partial:
-        partial.write_bytes(png)
-    metrics = [result.metrics for result in results]
-    with written_file(out / "report.html") as partial:
-        partial.write_text(gallery_report.report(command, metrics, png), encoding="utf-8")
-    with written_file(out / "metrics.json") as partial:
-        text = json.dumps({"setting": command, "systems": metrics}, indent=2)
-        partial.write_text(text + "\n", encoding="utf-8")
-
-
-def _figure(results):
-    (kind,) = results[0].curves
-    draw = {
-        "cmc": score_plots.plot_cmc,
-        "dir": score_plots.plot_dir,
-        "distractors": score_plots.plot_distractors,
-    }[kind]
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    draw(figure.subplots(), {r.metrics["model"]: r.curves[kind] for r in results})
-    return figure

@@ -28,16 +28,29 @@ def summary(command: str, metrics: dict) -> str:
     lines = [f"WARNING: {doubt}" for doubt in metrics["doubts"]]
     header, rows = _rows(command, metrics)
     lines.append(f"{metrics['model']}: {_sizes(command, metrics)}")
-    width = max(len(name) for name in header)
-    for row in rows:
-        lines += [f"  {name:<{width}}  {cell}" for name, cell in zip(header, row, strict=True)]
-    return "\n".join(lines)
+    # A line for each measure, or, where there are several rows, for each number of distractors.
+    table = [header, *rows] if command == "distractors" else zip(header, *rows, strict=True)
+    return "\n".join([*lines, *_aligned(table)])
+
+
+def _aligned(table):
+    """Rows of cells as lines, the columns below each other."""
+    table = list(table)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        yield "  " + "  ".join(cells).rstrip()
 
 
 def report(command: str, results: Sequence[dict], png: bytes) -> str:
     """The report on all systems, as HTML; `png` shows their curves."""
     doubts = [f"{metrics['model']}: {doubt}" for metrics in results for doubt in metrics["doubts"]]
-    blocks: list[Block] = [Warnings(doubts), Paragraph(_sizes(command, results[0]))]
+    sizes = {metrics["model"]: _sizes(command, metrics) for metrics in results}
+    if len(set(sizes.values())) == 1:
+        told = list(sizes.values())[:1]
+    else:  # some pictures are missing for some of the systems
+        told = [f"{model}: {text}" for model, text in sizes.items()]
+    blocks: list[Block] = [Warnings(doubts), *map(Paragraph, told)]
     blocks += [
         _table(command, results),
         Picture(png, f"{TITLES[command]}: the curves of all systems"),
@@ -106,7 +119,8 @@ def _verification(results):
     """All pictures that are looked up against all of the gallery."""
     known = [metrics for metrics in results if metrics["verification"]]
     if not known:
-        return []
+        text = "Each picture against each of the gallery would be too many comparisons to verify."
+        return [Paragraph(text)]
     columns = [metrics["verification"] for metrics in known]
     rows = [
         ["mismatched pairs", *(f"{of['num_mismatched']:,}" for of in columns)],

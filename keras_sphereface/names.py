@@ -1,6 +1,7 @@
 """What the names of files say: pictures, what the operating system left, and what is no text."""
 
 import os
+from collections.abc import Iterable
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp"})
 STRAY = "no picture by its name"
@@ -26,3 +27,15 @@ def is_text(name: str) -> bool:
 def shown(name: str) -> str:
     """A name as it can be written, with question marks for what is no text."""
     return name.encode("utf-8", "replace").decode()
+
+
+def distinct(names: Iterable[str]) -> list[str]:
+    """The names, a repeated one with a number: `a`, `a (2)`."""
+    found: list[str] = []
+    for name in names:
+        number, unique = 1, name
+        while unique in found:
+            number += 1
+            unique = f"{name} ({number})"
+        found.append(unique)
+    return found

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_sphereface import embeddings, networks
+from keras_sphereface import embeddings, names, networks
 from keras_sphereface.embeddings import Embeddings
 from keras_sphereface.face_sets import Load
 
@@ -20,7 +20,7 @@ class System(NamedTuple):
 def open_systems(
     models: str | Sequence[str], saved: str | Sequence[str], batch_size: int
 ) -> list[System]:
-    """The systems that the files of networks and of saved embeddings are.
+    """The systems that the files of networks and of saved embeddings are, each with its own name.
 
     Args:
         models: SavedModel folders, .tflite or .onnx files.
@@ -36,7 +36,9 @@ def open_systems(
     systems += [_saved(path) for path in several(saved)]
     if not systems:
         raise ValueError("`model` or `embeddings` must name what to evaluate. Received: neither")
-    return systems
+    # Rows, curves and folders go by the name.
+    named = zip(systems, names.distinct(system.name for system in systems), strict=True)
+    return [system._replace(name=name) for system, name in named]
 
 
 def several(value: str | Sequence[str]) -> list[str]:

@@ -22,8 +22,8 @@ LEVELS = [
     {"layers", "guard", "pipeline", "sources", "preparation", "preprocessing_layer"}
     | {"split_head", "run_settings", "embeddings", "set_doubts", "portable", "gallery_report"},
     {"description", "checkpoints", "pair_metrics", "systems", "galleries"},
-    {"conversion", "evaluation_files", "gallery_evaluation"},
-    {"beam", "evaluation"},
+    {"conversion", "evaluation_files", "gallery_inputs", "gallery_files"},
+    {"beam", "evaluation", "gallery_evaluation"},
     {"datasets"},
     {"family", "pair_verification", "exporting"},
     {"trainer"},

@@ -1,3 +1,4 @@
+import itertools
 import statistics
 
 import numpy as np
@@ -85,6 +86,9 @@ def draw_all_kinds(labels):
     yield score_plots.plot_det(new_axes(), rocs)
     yield score_plots.plot_cmc(new_axes(), {label: far for label in labels})
     yield score_plots.plot_dir(new_axes(), {label: (far, far) for label in labels})
+    numbers = 10 ** np.arange(1, 7)
+    rates = {label: (numbers, 1 - i * numbers / 1e7) for i, label in enumerate(labels, 1)}
+    yield score_plots.plot_distractors(new_axes(), rates)
 
 
 def test_several_curves_are_told_apart_and_named_below_the_axes():
@@ -104,10 +108,12 @@ def test_several_curves_are_told_apart_and_named_below_the_axes():
 
 
 def test_one_curve_needs_no_legend():
-    assert [axes.get_legend() for axes in draw_all_kinds(["m = 4"])] == [None] * 4
+    assert [axes.get_legend() for axes in draw_all_kinds(["m = 4"])] == [None] * 5
 
 
-@pytest.mark.parametrize("draw", ["plot_roc", "plot_det", "plot_cmc", "plot_dir"])
+@pytest.mark.parametrize(
+    "draw", ["plot_roc", "plot_det", "plot_cmc", "plot_dir", "plot_distractors"]
+)
 def test_no_curve_at_all_is_refused(draw):
     with pytest.raises(ValueError, match=r"at least one curve. Received: curves=\{\}"):
         getattr(score_plots, draw)(new_axes(), {})
@@ -268,3 +274,45 @@ def test_open_set_rates_are_shown_over_false_alarms():
 def test_no_false_alarms_leave_nothing_to_draw():
     axes = finish(score_plots.plot_dir(new_axes(), {"": (np.zeros(3), np.ones(3))}))
     assert "no curve to draw" in axes.texts[0].get_text()
+
+
+MEGAFACE = 10 ** np.arange(1, 7), np.array([0.999, 0.992, 0.962, 0.91, 0.83, 0.729])
+
+
+def test_rates_are_shown_at_each_number_of_distractors():
+    axes = finish(score_plots.plot_distractors(new_axes(), {"": MEGAFACE}))
+    (line,) = axes.lines
+    np.testing.assert_array_equal(line.get_xdata(), MEGAFACE[0])
+    np.testing.assert_allclose(line.get_ydata(), [99.9, 99.2, 96.2, 91, 83, 72.9])
+    assert line.get_marker() == "o"
+    assert axes.get_xscale() == "log"
+    assert list(visible_ticks(axes.xaxis)) == "10 100 1,000 10,000 100,000 1,000,000".split()
+    assert axes.get_legend() is None
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
+    shown = [box for box in boxes if box.x0 >= 0]
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(shown))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "ticks"),
+    [
+        ([7], {"2", "5", "10"}),
+        ([10, 30], {"10", "20"}),
+        ([10, 100, 1000, 5506], {"10", "100", "1,000"}),
+    ],
+)
+def test_few_numbers_of_distractors_have_ticks_that_are_numbers(numbers, ticks):
+    axes = score_plots.plot_distractors(new_axes(), {"": (numbers, np.full(len(numbers), 0.5))})
+    found = visible_ticks(finish(axes).xaxis)
+    assert ticks <= set(found)
+    assert all(float(text.replace(",", "")) == pytest.approx(at) for text, at in found.items())
+
+
+def test_the_lowest_rate_among_distractors_leaves_its_tens_below():
+    low = MEGAFACE[0][:3], np.array([0.87, 0.6, 0.35])
+    axes = score_plots.plot_distractors(new_axes(), {"high": MEGAFACE, "low": low})
+    assert 25 < axes.get_ylim()[0] < 30
+    assert 100 < axes.get_ylim()[1] < 105
+    perfect = score_plots.plot_distractors(new_axes(), {"": (MEGAFACE[0], np.ones(6))})
+    assert 89 < perfect.get_ylim()[0] < 90
+    assert 100 < perfect.get_ylim()[1] < 101

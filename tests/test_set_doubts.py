@@ -85,7 +85,7 @@ def test_people_of_the_training_are_found_in_pairs():
 def test_three_shared_people_are_named_at_most():
     pairs = pairs_of(*[(f"{name}/1", f"{name}/2", 1) for name in "edcba"])
     assert "too: 5, for example a, b, c." in set_doubts.shared_doubts(pairs, set("abcde"))[0]
-    assert "for example a, b, c: 5 of 5" in set_doubts.shared_doubts(pairs, set("abcde"))[0]
+    assert "for example a, b, c. 5 of 5" in set_doubts.shared_doubts(pairs, set("abcde"))[0]
 
 
 def test_people_are_read_from_the_labels_beside_records(tmp_path):
