@@ -13,7 +13,6 @@ import numpy as np
 
 from keras_sphereface import lfw
 
-NUM_FOLDS = 10  # equal parts in their order, as is usual for these sets
 _ALLOWED = {
     ("_codecs", "encode"),
     ("builtins", "bytearray"),
@@ -71,22 +70,22 @@ def read_bin(path: str | os.PathLike) -> tuple[list[bytes], np.ndarray]:
     return pictures, matched
 
 
-def pairs_of(is_same: np.ndarray, path: str | os.PathLike) -> lfw.Pairs:
+def pairs_of(is_same: np.ndarray, path: str | os.PathLike, num_folds: int = 10) -> lfw.Pairs:
     """The pairs of a verification set, with picture i under the key `000000` + i.
 
-    A `.bin` has no folds: the pairs are cut into ten equal parts in their order.
+    A `.bin` has no folds: the pairs are cut into equal parts in their order, usually ten.
 
     Raises:
         ValueError: naming the file, if a part has pairs of one kind only.
     """
     count = len(is_same)
-    folds = np.arange(count) * NUM_FOLDS // max(count, 1) + 1
-    for fold in range(1, NUM_FOLDS + 1):
+    folds = np.arange(count) * num_folds // max(count, 1) + 1
+    for fold in range(1, num_folds + 1):
         inside = np.flatnonzero(folds == fold)
         if len(np.unique(is_same[inside])) < 2:
             where = f"pairs {inside[0]} to {inside[-1]}" if len(inside) else "no pair"
             raise ValueError(
-                f"{path}: each of its ten parts must hold matched and mismatched pairs. "
+                f"{path}: each of its {num_folds} parts must hold matched and mismatched pairs. "
                 f"Received: {where} in part {fold}, of one kind only"
             )
     keys = [f"{number:06d}" for number in range(2 * count)]

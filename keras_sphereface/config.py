@@ -185,6 +185,7 @@ class EvaluateConfig:
     templates: tuple[str, ...] = setting((), "lines `path template [medium]`: pairs of templates")
     bin: tuple[str, ...] = setting((), "verification sets (.bin), which need nothing of the above")
     folds: tuple[int, ...] = setting((), "only these folds, counted from 1")
+    num_folds: int = setting(10, "parts into which sets are cut that have no folds, as .bin")
     protocol: str = setting("sphereface", "of the numbers; the others are told too", PROTOCOLS)
     train_labels: str = setting("", "labels.csv of the training records: is anyone in both?")
     bootstrap: int = setting(1000, "draws for the 95 per cent intervals; 0: none")

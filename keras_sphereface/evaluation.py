@@ -93,8 +93,9 @@ def paths_of(config: EvaluateConfig) -> list[Paths]:
 
 
 def _check(config):
-    if config.bootstrap < 0:
-        raise ValueError(f"`bootstrap` must be >= 0. Received: bootstrap={config.bootstrap}")
+    for name, least in (("bootstrap", 0), ("num_folds", 2)):
+        if (value := getattr(config, name)) < least:
+            raise ValueError(f"`{name}` must be >= {least}. Received: {name}={value}")
     if config.protocol not in PROTOCOLS:
         raise ValueError(
             f"`protocol` must be one of {', '.join(PROTOCOLS)}. "
@@ -104,7 +105,7 @@ def _check(config):
 
 def _read_set(paths, config):
     """The pairs of a set, without their faces."""
-    found = face_sets.read_set(paths, config.folds)
+    found = face_sets.read_set(paths, config.folds, config.num_folds)
     set_doubts.check_contradictions(found.pairs, found.file)
     return found
 

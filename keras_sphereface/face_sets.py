@@ -90,14 +90,14 @@ def face_set(paths: Paths, image_size: tuple[int, int], folds: Iterable[int] = (
     return found._replace(faces=faces_of_set(paths, found.keys(), image_size))
 
 
-def read_set(paths: Paths, folds: Iterable[int] = ()) -> FaceSet:
-    """As `face_set`, but without the faces."""
+def read_set(paths: Paths, folds: Iterable[int] = (), num_folds: int = 10) -> FaceSet:
+    """As `face_set`, but without the faces; a set that names no folds is cut into `num_folds`."""
     _check_paths(paths)
     if paths.bin:
         _, is_same = bins.read_bin(paths.bin)
-        pairs = bins.pairs_of(is_same, paths.bin).in_folds(folds)
+        pairs = bins.pairs_of(is_same, paths.bin, num_folds).in_folds(folds)
         return FaceSet(pairs, None, {}, paths.bin, has_names=False)
-    pairs = pair_lists.read(paths.pairs).in_folds(folds)
+    pairs = pair_lists.read(paths.pairs, num_folds).in_folds(folds)
     templates = _templates(paths, pairs)
     return FaceSet(pairs, None, templates, paths.pairs, not templates and _are_named(pairs))
 

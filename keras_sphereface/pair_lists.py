@@ -7,7 +7,6 @@ import numpy as np
 
 from keras_sphereface import lfw, lists
 
-NUM_PARTS = 10  # folds of a list that names none
 _HEADER = ["first", "second", "is_same", "fold"]
 _FORM = (
     "`first second 0` or `first second 1`, and maybe a fold from 1, separated by tabs, commas or "
@@ -15,21 +14,21 @@ _FORM = (
 )
 
 
-def read(path: str | os.PathLike) -> lfw.Pairs:
+def read(path: str | os.PathLike, num_folds: int = 10) -> lfw.Pairs:
     """Read LFW's pairs.txt, or a list with a line `first second is_same [fold]` for each pair.
 
     In a list, `first` and `second` name pictures, templates of pictures, or folders of them;
     `is_same` is 1 or 0, as in IJB's lists of template pairs. Tabs, commas or spaces separate;
     names with spaces need one of the others. A first line `first second is_same fold` may name
-    the columns. Without folds the matched pairs and the mismatched ones are each cut into ten
-    parts, in their order; into fewer if there are fewer of a kind.
+    the columns. Without folds the matched pairs and the mismatched ones are each cut into
+    `num_folds` parts, in their order; into fewer if there are fewer of a kind.
 
     Raises:
         ValueError: naming file and line, if the file has another form, or a fold is empty or has
             one kind of pairs only.
     """
     head = next(lists.numbered_lines(path), (1, ""))[1]
-    pairs = _read_list(path) if _is_list(_fields(head)) else lfw.read_pairs(path)
+    pairs = _read_list(path, num_folds) if _is_list(_fields(head)) else lfw.read_pairs(path)
     _check_folds(path, pairs)
     return pairs
 
@@ -48,7 +47,7 @@ def _fields(line):
     return line.split()
 
 
-def _read_list(path):
+def _read_list(path, num_folds):
     first, second, is_same, folds, lines = [], [], [], [], []
     width = 0
     for number, line in lists.numbered_lines(path):
@@ -72,7 +71,7 @@ def _read_list(path):
         folds += map(int, fold)
         lines.append(number)
     matched = np.array(is_same, bool)
-    parts = np.array(folds) if folds else _parts(matched)
+    parts = np.array(folds) if folds else _parts(matched, num_folds)
     return lfw.Pairs(first, second, matched, parts, np.array(lines))
 
 
@@ -80,10 +79,10 @@ def _are_folds(fields):
     return all(re.fullmatch("[1-9][0-9]{0,8}", field) for field in fields)
 
 
-def _parts(is_same):
+def _parts(is_same, num_folds):
     """(P,) folds from 1, in which either kind of pairs is spread alike."""
     sides = is_same, ~is_same
-    num_parts = max(1, min(NUM_PARTS, *(int(side.sum()) for side in sides)))
+    num_parts = max(1, min(num_folds, *(int(side.sum()) for side in sides)))
     folds = np.empty(len(is_same), np.int64)
     for side in sides:
         count = int(side.sum())

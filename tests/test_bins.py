@@ -111,6 +111,6 @@ def test_pairs_of_a_set_are_neighbours_in_ten_parts(count):
     ],
 )
 def test_a_part_with_one_kind_of_pairs_is_refused(is_same, received):
-    expected = f"^lfw.bin: each of its ten parts must hold .* Received: {received}, of one kind"
+    expected = f"^lfw.bin: each of its 10 parts must hold .* Received: {received}, of one kind"
     with pytest.raises(ValueError, match=expected):
         bins.pairs_of(np.array(is_same, bool), "lfw.bin")

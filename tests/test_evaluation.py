@@ -262,28 +262,12 @@ def test_images_records_and_embeddings_give_the_same_numbers(settings, model, fa
     assert from_records["missing"] == {}
 
 
-def interleaved(is_same):
-    """An order in which a matched and a mismatched pair take turns."""
-    return np.stack([np.flatnonzero(is_same), np.flatnonzero(~is_same)], axis=1).ravel()
-
-
 def test_a_bin_gives_the_numbers_of_the_same_pictures(settings, faces, pairs, tmp_path):
-    order = interleaved(pairs.is_same)
-    mixed = lfw.Pairs(
-        [pairs.first[i] for i in order],
-        [pairs.second[i] for i in order],
-        pairs.is_same[order],
-        order,
-    )
-    keys = [key for pair in zip(mixed.first, mixed.second, strict=True) for key in pair]
-    bins.write_bin(tmp_path / "set.bin", aligned_pictures(faces, keys), mixed.is_same)
-    folds = np.arange(56) * 10 // 56 + 1
-    lines = zip(mixed.first, mixed.second, mixed.is_same, folds, strict=True)
-    rows = ["\t".join([a, b, str(int(same)), str(fold)]) for a, b, same, fold in lines]
-    (tmp_path / "list.txt").write_text("\n".join(rows))
-    (from_images,) = evaluate(settings, pairs=(str(tmp_path / "list.txt"),))
+    keys = [key for pair in zip(pairs.first, pairs.second, strict=True) for key in pair]
+    bins.write_bin(tmp_path / "set.bin", aligned_pictures(faces, keys), pairs.is_same)
+    (from_images,) = evaluate(settings)
     common = {name: settings[name] for name in ("model", "out", "batch_size", "bootstrap")}
-    (from_bin,) = evaluate({**common, "bin": (str(tmp_path / "set.bin"),)})
+    (from_bin,) = evaluate({**common, "bin": (str(tmp_path / "set.bin"),), "num_folds": 7})
     different = {name for name in from_bin if from_bin[name] != from_images[name]}
     # Pictures that stand in several pairs are there once or several times: rounding differs.
     assert different - {"thresholds"} == {"set", "criterion", "threshold_at_far"}
@@ -506,6 +490,7 @@ def test_landmarks_outside_the_picture_are_an_error_that_names_file_and_line(
         ({"folds": (1,)}, ValueError, "at least 2 folds"),
         ({"batch_size": 0}, ValueError, "Received: batch_size=0"),
         ({"bootstrap": -1}, ValueError, "Received: bootstrap=-1"),
+        ({"num_folds": 1}, ValueError, "Received: num_folds=1"),
         ({"protocol": "best"}, ValueError, "one of sphereface, insightface, plain. Received: pro"),
         ({"train_labels": "absent.csv"}, FileNotFoundError, "absent.csv"),
     ],
@@ -556,32 +541,27 @@ def test_real_faces_give_the_same_numbers_from_images_bin_and_embeddings(
     folder = real_faces / "lfw_dev"
     pairs = lfw.read_pairs(folder / "pairs.txt").in_folds((6, 7))
     chosen = pairs.select(np.arange(1200) % 10 == 0)
-    order = interleaved(chosen.is_same)
-    rows = [(chosen.first[i], chosen.second[i], chosen.is_same[i]) for i in order]
-    lines = [f"{a}\t{b}\t{int(s)}\t{i // 12 + 1}" for i, (a, b, s) in enumerate(rows)]
-    (tmp_path / "pairs.tsv").write_text("\n".join(lines))
-    keys = [key for a, b, _ in rows for key in (a, b)]
+    lfw.write_pairs(tmp_path / "pairs.txt", chosen)
+    keys = [key for pair in zip(chosen.first, chosen.second, strict=True) for key in pair]
     landmarks = lists.read_landmarks(folder / "landmarks.txt")
     decode = lambda key: images.decode((folder / "images" / key).read_bytes())  # noqa: E731
     aligned = [images.encode_png(alignment.align(decode(k), landmarks[k])) for k in keys]
-    bins.write_bin(tmp_path / "same.bin", aligned, [same for *_, same in rows])
+    bins.write_bin(tmp_path / "same.bin", aligned, chosen.is_same)
     common = {"model": (str(model),), "bootstrap": 50}
-    results = [
-        evaluate(
-            common,
-            out=str(tmp_path / "images"),
-            images=(str(folder / "images"),),
-            landmarks=(str(folder / "landmarks.txt"),),
-            pairs=(str(tmp_path / "pairs.tsv"),),
-            save_embeddings=True,
-        ),
-        evaluate(common, out=str(tmp_path / "bin"), bin=(str(tmp_path / "same.bin"),)),
-        evaluate(
-            {"bootstrap": 50},
-            out=str(tmp_path / "saved"),
-            embeddings=(str(tmp_path / "images" / "embeddings.npz"),),
-            pairs=(str(tmp_path / "pairs.tsv"),),
-        ),
-    ]
-    for name in ("accuracy_per_fold", "thresholds", "auc", "eer", "tar_at_far", "intervals"):
-        assert results[0][0][name] == results[1][0][name] == results[2][0][name], name
+    listed = {"pairs": (str(tmp_path / "pairs.txt"),)}
+    (expected,) = evaluate(
+        {**common, **listed, "save_embeddings": True},
+        out=str(tmp_path / "images"),
+        images=(str(folder / "images"),),
+        landmarks=(str(folder / "landmarks.txt"),),
+    )
+    (from_bin,) = evaluate(
+        {**common, "bin": (str(tmp_path / "same.bin"),), "num_folds": 2}, out=str(tmp_path / "bin")
+    )
+    saved = (str(tmp_path / "images" / "embeddings.npz"),)
+    (from_saved,) = evaluate(
+        {**listed, "bootstrap": 50, "embeddings": saved}, out=str(tmp_path / "saved")
+    )
+    assert expected["num_pairs"] == 120
+    for name in ("accuracy_per_fold", "auc", "eer", "tar_at_far", "intervals"):
+        assert expected[name] == from_bin[name] == from_saved[name], name
