@@ -70,16 +70,23 @@ def read_bin(path: str | os.PathLike) -> tuple[list[bytes], np.ndarray]:
     return pictures, matched
 
 
-def pairs_of(is_same: np.ndarray, path: str | os.PathLike, num_folds: int = 10) -> lfw.Pairs:
-    """The pairs of a verification set, with picture i under the key `000000` + i.
+def pairs_of(
+    pictures: Sequence[bytes],
+    is_same: np.ndarray,
+    path: str | os.PathLike,
+    num_folds: int = 10,
+) -> lfw.Pairs:
+    """The pairs of a verification set; the key of a picture is the first place of its bytes.
 
-    A `.bin` has no folds: the pairs are cut into equal parts in their order, usually ten.
+    A `.bin` holds a picture once for each of its pairs, and has no folds: the pairs are cut into
+    equal parts in their order, usually ten; if they do not come out even, the first have one more.
 
     Raises:
         ValueError: naming the file, if a part has pairs of one kind only.
     """
     count = len(is_same)
-    folds = np.arange(count) * num_folds // max(count, 1) + 1
+    parts = np.array_split(np.arange(count), num_folds)
+    folds = np.repeat(np.arange(1, num_folds + 1), [len(part) for part in parts])
     for fold in range(1, num_folds + 1):
         inside = np.flatnonzero(folds == fold)
         if len(np.unique(is_same[inside])) < 2:
@@ -88,7 +95,9 @@ def pairs_of(is_same: np.ndarray, path: str | os.PathLike, num_folds: int = 10) 
                 f"{path}: each of its {num_folds} parts must hold matched and mismatched pairs. "
                 f"Received: {where} in part {fold}, of one kind only"
             )
-    keys = [f"{number:06d}" for number in range(2 * count)]
+    first_place: dict[bytes, int] = {}
+    places = (first_place.setdefault(picture, i) for i, picture in enumerate(pictures))
+    keys = [f"{place:06d}" for place in places]
     return lfw.Pairs(keys[::2], keys[1::2], is_same, folds)
 
 

@@ -96,21 +96,20 @@ def embed(
     """
     missing: dict[str, str] = {}
     found: list[str] = []
-    parts = []
+    views = np.zeros((0, 2, 0), np.float32)
     with progress_bar(total=len(keys), unit="picture", desc="embedding") as bar:
         faces = load_faces(keys, load, missing, _BATCHES_AHEAD * batch_size)
         while batch := list(itertools.islice(faces, batch_size)):
             names, pictures = zip(*batch, strict=True)
+            of_batch = both_views(np.stack(pictures)).reshape(len(pictures), 2, -1)
+            protocols.check_embeddings(of_batch, names)
+            if not found:  # in one piece: a million take gigabytes, and twice that to join
+                views = np.empty((len(keys), *of_batch.shape[1:]), of_batch.dtype)
+            views[len(found) : len(found) + len(names)] = of_batch
             found += names
-            parts.append(both_views(np.stack(pictures)))
             bar.update(len(found) + len(missing) - bar.n)
         bar.update(len(keys) - bar.n)  # those missing at the end
-    if not parts:
-        return Embeddings([], np.zeros((0, 2, 0), np.float32), missing)
-    views = np.concatenate(parts)
-    embeddings = Embeddings(found, views.reshape(len(views), 2, -1), missing)
-    protocols.check_embeddings(embeddings.views, found)
-    return embeddings
+    return Embeddings(found, views[: len(found)], missing)
 
 
 def select(embeddings: Embeddings, keys: Sequence[str]) -> Embeddings:

@@ -1,5 +1,6 @@
 """Evaluation: networks and sets of pairs in, `metrics.json`, pictures and a report out."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ from keras_sphereface import (
     images,
     names,
     pair_metrics,
+    protocols,
     set_doubts,
 )
 from keras_sphereface.config import PROTOCOLS, EvaluateConfig
 from keras_sphereface.evaluation_files import Evaluated
-from keras_sphereface.face_sets import Paths
+from keras_sphereface.face_sets import FaceSet, Paths
 from keras_sphereface.progress import say
-from keras_sphereface.systems import open_systems, several
+from keras_sphereface.systems import check_pictures, open_systems, several
 
 
 def evaluate(config: EvaluateConfig) -> list[dict]:
@@ -35,18 +37,21 @@ def evaluate(config: EvaluateConfig) -> list[dict]:
         FileNotFoundError, ValueError: if a network or a set of pairs cannot be used.
     """
     _check(config)
-    # All that is quickly read comes first: no mistake shows after an hour only.
+    # All that is quickly read comes first: few mistakes show only after the long work.
     paths_of_sets = paths_of(config)
     sets = list(
         zip(
             names.distinct(paths.name for paths in paths_of_sets),
             paths_of_sets,
-            [_read_set(paths, config) for paths in paths_of_sets],
+            [read_set(paths, config.folds, config.num_folds) for paths in paths_of_sets],
             strict=True,
         )
     )
     people = set_doubts.read_people(config.train_labels) if config.train_labels else set()
     systems = open_systems(config.model, config.embeddings, config.batch_size)
+    for _, paths, _ in sets:
+        for system in systems:
+            check_pictures(system, bool(paths.images or paths.records or paths.bin))
     folders = evaluation_files.folders_of(
         Path(config.out), [name for name, *_ in sets], [system.name for system in systems]
     )
@@ -58,10 +63,12 @@ def evaluate(config: EvaluateConfig) -> list[dict]:
             faces = face_sets.faces_of_set(paths, face_set.keys(), size)
             known = system.embed(face_set.keys(), faces and faces.load)
             found = _judge(system, name, face_set._replace(faces=faces), known, people, config)
+            if not results:
+                evaluation_files.clear(Path(config.out))
             folder = folders[len(results)]
             evaluation_files.write_result(folder, found)
             if config.save_embeddings:
-                embeddings.save(known, folder / "embeddings.npz")
+                embeddings.save(known, folder / evaluation_files.EMBEDDINGS_FILE)
             results.append(found._replace(faces=None))
     evaluation_files.write_overview(Path(config.out), results)
     return [result.metrics for result in results]
@@ -103,10 +110,19 @@ def _check(config):
         )
 
 
-def _read_set(paths, config):
-    """The pairs of a set, without their faces."""
-    found = face_sets.read_set(paths, config.folds, config.num_folds)
+def read_set(paths: Paths, folds: Sequence[int] = (), num_folds: int = 10) -> FaceSet:
+    """The pairs of a set, without their faces.
+
+    Raises:
+        FileNotFoundError, ValueError: naming the file, if pairs or faces cannot be used.
+    """
+    found = face_sets.read_set(paths, folds, num_folds)
+    face_sets.check_files(paths)
     set_doubts.check_contradictions(found.pairs, found.file)
+    try:
+        protocols.check_folds(found.pairs.is_same, found.pairs.folds)
+    except ValueError as error:
+        raise ValueError(f"{found.file}: {error}") from None
     return found
 
 
@@ -122,10 +138,21 @@ def _judge(system, name, face_set, of_pictures, people, config):
         file=face_set.file,
     )
     angles = pair_metrics.measure_angles(verification.pairs, known, face_set.has_names)
-    missing = {**of_pictures.missing, **known.missing}
     num_left_out = verification.metrics["num_pairs_left_out"]
-    doubts = set_doubts.missing_doubts(missing, num_left_out, len(face_set.pairs.first))
+    doubts = set_doubts.missing_doubts(
+        of_pictures.missing,
+        known.missing if face_set.templates else {},
+        num_left_out,
+        len(face_set.pairs.first),
+    )
     doubts += set_doubts.pair_doubts(face_set.pairs)
+    doubts += set_doubts.name_doubts(face_set.pairs, bool(face_set.templates))
+    if people and not face_set.has_names:
+        doubts.append(
+            "Nothing tells whether people of the training set are in these pairs, whose pictures "
+            "have no names of people."
+        )
+        people = set()
     doubts += set_doubts.shared_doubts(face_set.pairs, people)
     if face_set.faces is not None:
         rng = np.random.default_rng(config.seed)
@@ -134,7 +161,7 @@ def _judge(system, name, face_set, of_pictures, people, config):
         "model": system.name,
         "set": name,
         **verification.metrics,
-        "missing": missing,
+        "missing": {**of_pictures.missing, **known.missing},
         "criterion": pair_metrics.angle_metrics(angles),
         "variants": _variants(system, face_set, of_pictures, verification, people),
         "doubts": doubts,

@@ -19,14 +19,19 @@ from keras_sphereface import (
     score_plots,
     separability,
 )
-from keras_sphereface.face_sets import Faces
+from keras_sphereface.face_sets import Faces, MissingFace
 from keras_sphereface.folders import written_file
 from keras_sphereface.pair_metrics import Verification
 
 METRICS_FILE, PAIRS_FILE, REPORT_FILE = "metrics.json", "pairs.csv", "report.html"
-TABLE_FILE = "table.csv"
+TABLE_FILE, EMBEDDINGS_FILE = "table.csv", "embeddings.npz"
 # The kinds of errors, and the decision that they are.
 ERRORS = {"false_accepts": "same", "false_rejects": "different"}
+OWN_FILES = (
+    *(METRICS_FILE, PAIRS_FILE, REPORT_FILE, TABLE_FILE, EMBEDDINGS_FILE),
+    *("roc.png", "det.png", "similarities.png", "angles.png"),
+    *(f"{name}.png" for name in ERRORS),
+)
 TILES_A_ROW = 5
 NUM_WORST = 20  # false accepts, and false rejects, that are shown
 GAP = 6  # white pixels beside a pair, so that one sees who belongs together
@@ -51,23 +56,26 @@ def folders_of(out: Path, sets: Sequence[str], systems: Sequence[str]) -> list[P
 
 def _plain(shown):
     """Names that folders can have, each once."""
-    return names.distinct(
-        re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "unnamed" for name in shown
-    )
+    plain = (re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "unnamed" for name in shown)
+    return names.distinct(plain, "{}-{}")
+
+
+def clear(folder: Path) -> None:
+    """Make the folder, and remove what an evaluation before this one has left in it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in OWN_FILES:
+        (folder / name).unlink(missing_ok=True)
 
 
 def write_result(folder: Path, found: Evaluated) -> None:
     """Write all files of a result; metrics.json comes last, and says that all are there."""
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / METRICS_FILE).unlink(missing_ok=True)
+    clear(folder)
     table = pair_table(found.verification)
     with written_file(folder / PAIRS_FILE) as partial:
         table.to_csv(partial, index=False)
     pictures = {name: html_page.figure_png(f) for name, f in _figures(found).items()}
     worst = {name: worst_errors(table, decision) for name, decision in ERRORS.items()}
     pictures |= _sheets(found, worst)
-    for old in ERRORS:  # of an evaluation before this one
-        (folder / f"{old}.png").unlink(missing_ok=True)
     for name, png in pictures.items():
         with written_file(folder / name) as partial:
             partial.write_bytes(png)
@@ -135,23 +143,35 @@ def _sheets(found, worst):
     """{file: PNG} of the worst errors, where there are any and their faces are at hand."""
     sheets = {}
     for name, errors in worst.items():
-        if found.faces is not None and len(errors):
-            tiles = [_tile(found, row.first, row.second) for row in errors.itertuples()]
+        faces = [
+            [_face(found, name) for name in (row.first, row.second)] for row in errors.itertuples()
+        ]
+        known = [face for both in faces for face in both if face is not None]
+        if known:
+            blank = np.full_like(known[0], 255)
+            tiles = [_tile(*(blank if face is None else face for face in both)) for both in faces]
             captions = [f"{r.score:.3f} (threshold {r.threshold:.3f})" for r in errors.itertuples()]
             sheet = contact_sheet.contact_sheet(tiles, TILES_A_ROW, captions)
             sheets[f"{name}.png"] = images.encode_png(sheet)
     return sheets
 
 
-def _tile(found, *names):
-    """The two faces of a pair side by side; of a template its first picture."""
-    faces = []
-    for name in names:
-        key = found.templates[name][0][0] if name in found.templates else name
-        faces.append(found.faces.load(key))
-    height = len(faces[0])
-    inside, outside = (np.full((height, width, 3), 255, np.uint8) for width in (2, GAP))
-    return np.concatenate([outside, faces[0], inside, faces[1], outside], axis=1)
+def _face(found, name):
+    """The face of a picture, or the first of a template that is to be had; None if none is."""
+    if found.faces is None:
+        return None
+    for key, _ in found.templates.get(name, [(name, "")]):
+        try:
+            return found.faces.load(key)
+        except MissingFace:
+            continue
+    return None
+
+
+def _tile(first, second):
+    """The two faces of a pair side by side."""
+    inside, outside = (np.full((len(first), width, 3), 255, np.uint8) for width in (2, GAP))
+    return np.concatenate([outside, first, inside, second, outside], axis=1)
 
 
 def overview_table(results: Sequence[Evaluated]) -> pd.DataFrame:

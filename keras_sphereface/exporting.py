@@ -1,5 +1,6 @@
 """A network as TFLite and ONNX, each compared with the network that it was made of."""
 
+import importlib.util
 from pathlib import Path
 
 import keras
@@ -23,6 +24,7 @@ from keras_sphereface.progress import say
 from keras_sphereface.verification import normalize_rows
 
 SAVEDMODEL = "savedmodel"
+ONNX_MODULES = ("tf2onnx", "onnx", "onnxruntime")
 COLUMNS = ("format", "file", "megabytes", "largest_difference", "smallest_cosine", "accuracy")
 
 
@@ -61,8 +63,11 @@ def export_all(config: ExportConfig) -> pd.DataFrame:
     expected = None if pictures is None else _in_batches(reference, pictures, config.batch_size)
     differences = [_differences(file, pictures, expected, config) for file in files.values()]
     table[["largest_difference", "smallest_cosine"]] = differences
-    table["accuracy"] = _accuracies(list(files.values()), out, config)
+    table["accuracy"] = np.nan
     _write_tables(table[list(COLUMNS)], out, config)
+    if config.pairs:
+        table["accuracy"] = _accuracies(list(files.values()), out, config)
+        _write_tables(table[list(COLUMNS)], out, config)
     return table[list(COLUMNS)]
 
 
@@ -87,6 +92,17 @@ def _check(config):
             "`pairs` and `landmarks` are those of pictures in `images`. "
             f"Received: images={config.images!r}"
         )
+    if "onnx" in config.formats and not all(map(importlib.util.find_spec, ONNX_MODULES)):
+        raise ImportError(
+            "The format onnx needs pip install keras-sphereface[onnx]. "
+            f"Received: formats={config.formats}"
+        )
+    if config.pairs:
+        evaluation.read_set(_paths(config), config.folds)
+
+
+def _paths(config):
+    return face_sets.Paths(pairs=config.pairs, images=config.images, landmarks=config.landmarks)
 
 
 def _reference(path, out):
@@ -146,10 +162,12 @@ def _pictures(config):
     if not config.images:
         return [], []
     roll = galleries.roll_of_folders(config.images)
-    apart: set[str] = set()
+    order = np.random.default_rng(config.seed)
     if config.pairs:
         apart = galleries.people_of_pairs(config.pairs, config.folds)
-    order = np.random.default_rng(config.seed)
+    else:
+        people = _drawn(sorted(set(roll.values())), order)
+        apart = set(people[: len(people) // 2])
     others = _drawn(sorted(galleries.without(roll, apart)), order)
     if apart:
         kept = _drawn(sorted(galleries.only(roll, apart)), order)
@@ -170,9 +188,8 @@ def _faces(config, keys, size):
     """
     if not keys:
         return None
-    paths = face_sets.Paths(images=config.images, landmarks=config.landmarks)
     missing: dict[str, str] = {}
-    load = face_sets.open_faces(paths, keys, size).load
+    load = face_sets.open_faces(_paths(config), keys, size).load
     found = [face for _, face in embeddings.load_faces(keys, load, missing)]
     if not found:
         raise ValueError(f"No face is to be had. Received: {next(iter(missing.items()))}")
@@ -206,8 +223,6 @@ def _differences(file, pictures, expected, config):
 
 
 def _accuracies(files, out, config):
-    if not config.pairs:
-        return np.nan
     results = evaluation.evaluate(
         EvaluateConfig(
             out=str(out / "evaluation"),

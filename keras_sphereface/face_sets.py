@@ -55,7 +55,7 @@ class FaceSet(NamedTuple):
         faces: None where there is nothing but saved embeddings.
         templates: {name: [(key of a picture, its medium)]} of names that are not keys.
         file: where the pairs stand, for errors.
-        has_names: whether the first folder of a key is the name of a person.
+        has_names: whether the first folder of a key, or of a template's name, is a person's name.
     """
 
     pairs: lfw.Pairs
@@ -94,12 +94,34 @@ def read_set(paths: Paths, folds: Iterable[int] = (), num_folds: int = 10) -> Fa
     """As `face_set`, but without the faces; a set that names no folds is cut into `num_folds`."""
     _check_paths(paths)
     if paths.bin:
-        _, is_same = bins.read_bin(paths.bin)
-        pairs = bins.pairs_of(is_same, paths.bin, num_folds).in_folds(folds)
+        pairs = _in_folds(
+            bins.pairs_of(*bins.read_bin(paths.bin), paths.bin, num_folds), folds, paths.bin
+        )
         return FaceSet(pairs, None, {}, paths.bin, has_names=False)
-    pairs = pair_lists.read(paths.pairs, num_folds).in_folds(folds)
-    templates = _templates(paths, pairs)
-    return FaceSet(pairs, None, templates, paths.pairs, not templates and _are_named(pairs))
+    pairs = _in_folds(pair_lists.read(paths.pairs, num_folds), folds, paths.pairs)
+    named = not paths.templates and _are_named(pairs)
+    return FaceSet(pairs, None, _templates(paths, pairs), paths.pairs, named)
+
+
+def _in_folds(pairs, folds, file):
+    try:
+        return pairs.in_folds(folds)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+
+
+def check_files(paths: Paths) -> None:
+    """Read what tells that faces can be opened, so that a mistake shows before long work.
+
+    Raises:
+        FileNotFoundError, ValueError: if folder, landmarks or records cannot be used.
+    """
+    if paths.records:
+        records.read_info(paths.records)
+    if paths.images and not Path(paths.images).is_dir():
+        raise FileNotFoundError(f"`images` must be a folder. Received: {paths.images}")
+    if paths.landmarks:
+        lists.read_landmarks(paths.landmarks)
 
 
 def faces_of_set(paths: Paths, keys: Sequence[str], image_size: tuple[int, int]) -> Faces | None:
@@ -122,9 +144,8 @@ def open_faces(paths: Paths, keys: Sequence[str], image_size: tuple[int, int]) -
         wanted = set(keys)
         kept = {r.key: r.image for r in records.read_folder(paths.records) if r.key in wanted}
         return _encoded_faces(kept.__getitem__, image_size)
+    check_files(paths._replace(landmarks=""))
     root = Path(paths.images)
-    if not root.is_dir():
-        raise FileNotFoundError(f"`images` must be a folder. Received: {root}")
     cropped = _encoded_faces(lambda key: (root / key).read_bytes(), image_size)
     if not paths.landmarks:
         return cropped
@@ -132,7 +153,7 @@ def open_faces(paths: Paths, keys: Sequence[str], image_size: tuple[int, int]) -
 
     def align(key):
         if key not in landmarks:
-            raise MissingFace(NO_LANDMARKS)
+            raise MissingFace(NO_LANDMARKS if (root / key).is_file() else NO_PICTURE)
         image = _decoded(lambda key: (root / key).read_bytes(), key)
         try:
             return _aligned(image, landmarks[key], image_size)
@@ -143,15 +164,10 @@ def open_faces(paths: Paths, keys: Sequence[str], image_size: tuple[int, int]) -
     return Faces(align, cropped.load)
 
 
-def person_of(key: str) -> str:
-    """The first folder of a key `name/name_0001.jpg`."""
-    return key.split("/", 1)[0]
-
-
 def _are_named(pairs):
     """Whether the folders of all pairs agree with whether they match."""
     both = zip(pairs.first, pairs.second, pairs.is_same, strict=True)
-    return all((person_of(a) == person_of(b)) == same for a, b, same in both)
+    return all((lfw.person_of(a) == lfw.person_of(b)) == same for a, b, same in both)
 
 
 def _aligned(image, points, size):
@@ -208,16 +224,16 @@ def _templates(paths, pairs):
                 f"{unknown[0]!r}, the first of {len(unknown)}"
             )
         return {name: known[name] for name in wanted}
-    folders = [name for name in wanted if not names.is_picture_name(name)]
-    if not (paths.images and folders):
+    root = Path(paths.images)
+    others = [name for name in wanted if not names.is_picture_name(name)]
+    folders = [name for name in others if paths.images and (root / name).is_dir()]
+    if not folders:
         return {}
-    found = {name: _pictures_of(Path(paths.images), name) for name in folders}
+    found = {name: _pictures_of(root, name) for name in folders}
     return {**{name: [(name, "")] for name in wanted}, **found}
 
 
 def _pictures_of(root, folder):
     """All pictures of a folder are one template, and one medium: a video."""
-    if not (root / folder).is_dir():
-        return []
     files = sorted(os.listdir(root / folder))
     return [(f"{folder}/{file}", "") for file in files if names.is_picture_name(file)]

@@ -175,6 +175,22 @@ def check_closed(gallery: Gallery, file: str) -> None:
         )
 
 
+def check_open(gallery: Gallery) -> None:
+    """Refuse probes that are all of known people, or all of strangers.
+
+    Raises:
+        ValueError: saying how many there are of each.
+    """
+    known = set(gallery.known.values())
+    mated = sum(who in known for who in gallery.probes.values())
+    if not 0 < mated < len(gallery.probes):
+        raise ValueError(
+            "In the open set known people and strangers must be looked up. "
+            f"Received: {mated} pictures of known people, {len(gallery.probes) - mated} of "
+            "strangers; without strangers see closed-set"
+        )
+
+
 def arrays(roll: Roll, rows: Mapping[str, int]) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Rows, people and keys of those of a roll that are there: (n,), (n,), n."""
     keys = [key for key in roll if key in rows]

@@ -1,6 +1,6 @@
 """Identification: networks, and people to be found, in; `metrics.json`, curves and a report out."""
 
-import collections
+import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +17,7 @@ from keras_sphereface import (
     gallery_report,
     identification,
     images,
+    lfw,
     records,
     set_doubts,
     verification,
@@ -27,8 +28,9 @@ from keras_sphereface.face_sets import Faces, Paths
 from keras_sphereface.galleries import Gallery
 from keras_sphereface.gallery_files import Found
 from keras_sphereface.gallery_inputs import Known, SearchConfig
+from keras_sphereface.pair_metrics import by_far
 from keras_sphereface.progress import say
-from keras_sphereface.systems import System, open_systems
+from keras_sphereface.systems import System, check_pictures, open_systems, several
 
 COMMANDS = {
     "closed-set": ClosedSetConfig,
@@ -52,6 +54,8 @@ def evaluate(command: str, config: SearchConfig) -> list[dict]:
     """
     gallery_inputs.check(config)
     systems = open_systems(config.model, config.embeddings, config.batch_size)
+    for system in systems:
+        check_pictures(system, bool(config.images or config.records))
     known = gallery_inputs.known_people(config)
     measure = {
         "closed-set": _closed_set,
@@ -76,7 +80,7 @@ def main(command: str, config: SearchConfig) -> None:
 def _embed(system: System, keys: Sequence[str], known: Known) -> tuple[Embeddings, Faces | None]:
     """The embeddings of pictures, or of templates of them."""
     say(f"{system.name}: {len(keys):,} {'templates' if known.templates else 'pictures'}")
-    pictures = sorted({k for key in keys for k, _ in known.templates.get(key, [(key, "")])})
+    pictures = known.pictures_of(keys)
     faces = None
     if known.paths.images or known.paths.records:
         size = system.image_size or images.IMAGE_SIZE
@@ -159,19 +163,16 @@ def _gallery_doubts(gallery, unknown):
 
 
 def _missing_doubts(missing, what):
-    if not missing:
-        return []
-    reasons = sorted(collections.Counter(missing.values()).items())
-    told = "; ".join(f"{count} {reason}" for reason, count in reasons)
-    return [f"{len(missing)} {what} are left out ({told}; for example {next(iter(missing))})."]
+    return [f"Missing {what}, left out: {set_doubts.told_reasons(missing)}."] if missing else []
 
 
 def _common(system, result, faces, known, config):
     what = "templates" if known.templates else "pictures"
     doubts = known.doubts + _missing_doubts(result.missing, what)
-    if faces is not None and not known.templates:
+    if faces is not None:
         rng = np.random.default_rng(config.seed)
-        doubts += set_doubts.picture_doubts(faces, result.keys, rng)
+        keys = known.pictures_of(result.keys)
+        doubts += set_doubts.picture_doubts(faces, keys, rng)
     return {"model": system.name, "missing": result.missing, "doubts": doubts}
 
 
@@ -211,6 +212,7 @@ def _open_set(system, known, config) -> Found:
         config,
         lambda rng: galleries.split_open(known.roll, config.gallery_images, config.strangers, rng),
     )
+    galleries.check_open(gallery)
     searched = _search(system, gallery, known, config)
     found = searched.found
     curve = identification.dir_curve(found)
@@ -243,30 +245,40 @@ def _verify_all(searched) -> dict | None:
     is_same = searched.probe_people[:, None] == searched.gallery_people
     curve = verification.roc(scores.ravel(), is_same.ravel())
     num_mismatched = int(np.sum(~is_same))
-    fars = [far for far in verification.FARS if verification.carries(far, num_mismatched)]
     return {
         "num_matched": int(is_same.sum()),
         "num_mismatched": num_mismatched,
         "auc": verification.auc_score(curve),
         "eer": verification.equal_error(curve),
-        "tar_at_far": {f"{far:g}": verification.tar_at_far(curve, far) for far in fars},
-        "threshold_at_far": {f"{far:g}": verification.threshold_at_far(curve, far) for far in fars},
+        "tar_at_far": by_far(functools.partial(verification.tar_at_far, curve), num_mismatched),
+        "threshold_at_far": by_far(
+            functools.partial(verification.threshold_at_far, curve), num_mismatched
+        ),
     }
 
 
 def _among_distractors(system, known, config) -> Found:
+    if len(set(known.roll.values())) == len(known.roll):
+        raise ValueError(
+            "Someone must have two pictures, one to be found with the other. "
+            f"Received: {len(known.roll)} pictures of as many people"
+        )
     strangers_by = _distractors(config, set(known.roll.values()))
     result, faces = _embed(system, sorted(known.roll), known)
     rows = {key: row for row, key in enumerate(result.keys)}
     probes, people, keys = galleries.arrays(known.roll, rows)
     _check_there(system, result, probes)
-    strangers = strangers_by(system)
-    features = _shuffled(strangers, config, result.features.shape[1])
+    strangers, faces_of_strangers = strangers_by(system)
+    _check_distractors(strangers, config, result.features.shape[1])
     sizes = identification.megaface(
-        result.features[probes], people, features, max_rank=config.max_rank
+        result.features[probes], people, strangers.features, max_rank=config.max_rank
     )
     common = _common(system, result, faces, known, config)
     common["doubts"] += _missing_doubts(strangers.missing, "distractors")
+    if faces_of_strangers is not None:
+        rng = np.random.default_rng(config.seed)
+        seen = set_doubts.picture_doubts(faces_of_strangers, strangers.keys, rng)
+        common["doubts"] += [f"Distractors: {doubt}" for doubt in seen]
     metrics = {
         **common,
         "num_probes": len(keys),
@@ -287,41 +299,54 @@ def _among_distractors(system, known, config) -> Found:
     return Found(metrics, curves, table)
 
 
-def _distractors(config, people) -> Callable[[System], Embeddings]:
-    """What gives the embeddings of everyone but `people` by a system."""
+def _distractors(config, people) -> Callable[[System], tuple[Embeddings, Faces | None]]:
+    """What gives the embeddings of everyone but `people`, in an order drawn from the seed."""
     path = Path(config.distractors)
     if not config.distractors:
         raise ValueError("`distractors` must name strangers. Received: nothing")
-    if path.suffix == ".npz":
+    are_saved = path.suffix == ".npz"
+    in_records = (path / records.INFO_FILE).is_file()
+    if config.distractor_landmarks and (are_saved or in_records):
+        raise ValueError(
+            "`distractor_landmarks` needs a folder of pictures. "
+            f"Received: distractors={config.distractors!r}"
+        )
+    if are_saved and len(several(config.model)) + len(several(config.embeddings)) > 1:
+        raise ValueError(
+            "Saved embeddings are of one system, and cannot be distractors for several. "
+            f"Received: distractors={config.distractors!r}"
+        )
+    if are_saved:
         saved = embeddings.load(path)
-        roll = {key: face_sets.person_of(key) for key in saved.keys}
-    elif (path / records.INFO_FILE).is_file():
+        roll = {key: lfw.person_of(key) for key in saved.keys}
+    elif in_records:
         roll, source = galleries.roll_of_records(path), Paths(records=str(path))
     else:
         roll = galleries.roll_of_folders(path, "distractors")
         source = Paths(images=str(path), landmarks=config.distractor_landmarks)
+        face_sets.check_files(source)
     keys = list(galleries.without(roll, people))
     if not keys:
         raise ValueError(
             f"`distractors` must hold other people than those who are looked for. Received: {path}"
         )
-    if path.suffix == ".npz":
-        return lambda system: embeddings.select(saved, keys)
-    return lambda system: _embed(system, keys, Known(roll, source, {}, []))[0]
+    # The first n of them are a sample.
+    keys = [keys[i] for i in np.random.default_rng(config.seed).permutation(len(keys))]
+    if are_saved:
+        return lambda system: (embeddings.select(saved, keys), None)
+    return lambda system: _embed(system, keys, Known(roll, source, {}, []))
 
 
-def _shuffled(strangers, config, size):
-    """(N, D), in an order drawn from the seed: the first n of them are a sample."""
+def _check_distractors(strangers, config, size):
+    """Refuse distractors that cannot be compared with embeddings of `size` numbers."""
     if not strangers.keys:
         key, reason = next(iter(strangers.missing.items()))
         raise ValueError(
             "`distractors` must have pictures that can be read. "
             f"Received: none in {config.distractors}, for example {key} ({reason})"
         )
-    features = strangers.features
-    if features.shape[1] != size:
+    if strangers.features.shape[1] != size:
         raise ValueError(
             f"`distractors` must have embeddings of {size} numbers, as the probes do. "
-            f"Received: {features.shape[1]} in {config.distractors}"
+            f"Received: {strangers.features.shape[1]} in {config.distractors}"
         )
-    return features[np.random.default_rng(config.seed).permutation(len(features))]

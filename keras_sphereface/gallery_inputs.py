@@ -5,10 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_sphereface import embeddings, face_sets, galleries, lists, set_doubts
+from keras_sphereface import embeddings, galleries, lfw, lists, set_doubts
 from keras_sphereface.config import ClosedSetConfig, DistractorsConfig, OpenSetConfig
 from keras_sphereface.face_sets import Paths
 from keras_sphereface.galleries import Gallery, Roll
+from keras_sphereface.systems import several
 
 SearchConfig = ClosedSetConfig | OpenSetConfig | DistractorsConfig
 
@@ -20,6 +21,10 @@ class Known(NamedTuple):
     paths: Paths
     templates: Mapping[str, Sequence[tuple[str, str]]]
     doubts: list[str]
+
+    def pictures_of(self, keys: Sequence[str]) -> list[str]:
+        """The pictures of templates, or the keys themselves, each once, sorted."""
+        return sorted({k for key in keys for k, _ in self.templates.get(key, [(key, "")])})
 
 
 def check(config: SearchConfig) -> None:
@@ -98,8 +103,8 @@ def _roll(config):
         return galleries.roll_of_folders(config.images)
     if config.records:
         return galleries.roll_of_records(config.records)
-    keys = [key for path in config.embeddings for key in embeddings.load(path).keys]
-    return {key: face_sets.person_of(key) for key in sorted(set(keys)) if "/" in key}
+    keys = [key for path in several(config.embeddings) for key in embeddings.load(path).keys]
+    return {key: lfw.person_of(key) for key in sorted(set(keys)) if "/" in key}
 
 
 def _lists_of(config):

@@ -127,8 +127,9 @@ def _verification(results):
         ["AUC", *(f"{of['auc']:.4f}" for of in columns)],
         ["EER", *(percent(of["eer"]) for of in columns)],
     ]
-    for far in columns[0]["tar_at_far"]:
-        rates = (of["tar_at_far"].get(far) for of in columns)
+    carried = [f for f, tar in columns[0]["tar_at_far"].items() if tar is not None]
+    for far in carried:
+        rates = (of["tar_at_far"][far] for of in columns)
         rows.append([f"TAR at FAR {far}", *map(_rate, rates)])
     title = "Verification: each picture against each of the gallery"
     header = ["measure", *(metrics["model"] for metrics in known)]

@@ -9,6 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 
+def person_of(key: str) -> str:
+    """The first folder of a key `name/name_0001.jpg`."""
+    return key.split("/", 1)[0]
+
+
 class Pairs(NamedTuple):
     """P pairs of pictures, by key `name/name_0001.jpg`."""
 
@@ -47,7 +52,7 @@ class Pairs(NamedTuple):
 
     def people(self) -> set[str]:
         """The names of everyone in a pair."""
-        return {key.split("/")[0] for key in (*self.first, *self.second)}
+        return {person_of(key) for key in (*self.first, *self.second)}
 
 
 def read_pairs(path: str | os.PathLike) -> Pairs:
@@ -84,6 +89,8 @@ def read_pairs(path: str | os.PathLike) -> Pairs:
         fields = lines[number - 1].strip().split("\t")
         if len(fields) != (3 if matched else 4):
             fail(number, "`name i j`" if matched else "`name1 i name2 j`")
+        if not matched and fields[0] == fields[2]:
+            fail(number, "two people in a mismatched pair")
         first.append(key(number, *fields[:2]))
         second.append(key(number, *((fields[0], fields[2]) if matched else fields[2:])))
         is_same.append(matched)

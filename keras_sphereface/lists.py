@@ -60,8 +60,20 @@ def landmark_line(key: str, points: np.ndarray) -> str:
 
 
 def read_landmarks(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """A landmark file as {key: (5, 2) points}; see `landmark_lines`."""
-    return dict(landmark_lines(path))
+    """A landmark file as {key: (5, 2) points}; see `landmark_lines`.
+
+    Raises:
+        ValueError: naming the line, also if a picture has another line before, with other points.
+    """
+    found: dict[str, np.ndarray] = {}
+    for key, points in landmark_lines(path):
+        if key in found and not np.array_equal(found[key], points):
+            raise ValueError(
+                f"{path}, line {line_of(path, key)}: a picture has one face. "
+                f"Received: other points for {key} than above"
+            )
+        found[key] = points
+    return found
 
 
 def line_of(path: str | os.PathLike, key: str) -> int:

@@ -29,13 +29,13 @@ def shown(name: str) -> str:
     return name.encode("utf-8", "replace").decode()
 
 
-def distinct(names: Iterable[str]) -> list[str]:
+def distinct(names: Iterable[str], numbered: str = "{} ({})") -> list[str]:
     """The names, a repeated one with a number: `a`, `a (2)`."""
     found: list[str] = []
     for name in names:
         number, unique = 1, name
         while unique in found:
             number += 1
-            unique = f"{name} ({number})"
+            unique = numbered.format(name, number)
         found.append(unique)
     return found

@@ -53,7 +53,13 @@ class Network:
         return np.concatenate(views, axis=-1)
 
     def _run_checked(self, batch):
-        embeddings = self.run(batch)
+        try:
+            embeddings = self.run(batch)
+        # Too little memory, or an operation that this machine has not.
+        except (tf.errors.OpError, RuntimeError) as error:
+            raise ValueError(
+                f"{self.name} cannot embed {len(batch)} pictures at once. Received: {error}"
+            ) from error
         shape = np.shape(embeddings)
         wrong_size = len(shape) == 2 and self.embedding_size not in (None, shape[1])
         if len(shape) != 2 or shape[0] != len(batch) or wrong_size:

@@ -8,7 +8,7 @@ import numpy as np
 
 from keras_sphereface import bootstrap, lfw, protocols, separability, verification
 from keras_sphereface.embeddings import Embeddings
-from keras_sphereface.face_sets import person_of
+from keras_sphereface.lfw import person_of
 
 DEFAULT_PROTOCOL = "sphereface"
 
@@ -27,16 +27,25 @@ def complete_pairs(pairs: lfw.Pairs, missing: dict[str, str], file: str = "") ->
     """Which pairs have both of their faces, (P,) bool.
 
     Raises:
-        ValueError: naming `file`, if none has.
+        ValueError: naming `file`, if none has, or none of a fold.
     """
     both = zip(pairs.first, pairs.second, strict=True)
     complete = np.array([a not in missing and b not in missing for a, b in both])
     if not complete.any():
-        key, reason = next(iter(missing.items()))
+        told = f"{file}: " * bool(file)
+        first = next(iter(missing.items()), None)
+        such = f", the first {first[0]}: {first[1]}" if first else ""
+        raise ValueError(
+            f"{told}No pair has both of its faces. Received: {len(complete)} pairs, "
+            f"{len(missing)} of {len(pairs.keys())} faces missing{such}"
+        )
+    # A fold that is gone would make the mean one over fewer folds, which nothing tells.
+    emptied = np.setdiff1d(pairs.folds, pairs.folds[complete])
+    if len(emptied):
         told = f"{file}: " * bool(file)
         raise ValueError(
-            f"{told}No pair has both of its faces. Received: {len(missing)} of "
-            f"{len(pairs.keys())} faces missing, the first {key}: {reason}"
+            f"{told}Every fold must keep pairs that have both of their faces. Received: none in "
+            f"fold {emptied[0]}, with {len(missing)} faces missing"
         )
     return complete
 
@@ -64,8 +73,16 @@ def verify(
     """
     complete = complete_pairs(pairs, embeddings.missing, file)
     used = pairs.select(complete)
+    rows = np.stack([embeddings.rows(side) for side in used[:2]], axis=1)
+    judge = functools.partial(
+        protocols.k_fold,
+        views=embeddings.views,
+        pairs=rows,
+        is_same=used.is_same,
+        folds=used.folds,
+    )
     try:
-        verdict = _judge(protocol, used, embeddings)
+        verdict = judge(protocol)
     except ValueError as error:
         told = f"{file}: " * bool(file)
         if embeddings.missing:
@@ -77,8 +94,8 @@ def verify(
     metrics = {
         **accuracy_metrics(verdict),
         **{name: measure(curve) for name, measure in measures.items() if name in ("auc", "eer")},
-        "tar_at_far": _by_far(lambda far: verification.tar_at_far(curve, far), num_different),
-        "threshold_at_far": _by_far(
+        "tar_at_far": by_far(lambda far: verification.tar_at_far(curve, far), num_different),
+        "threshold_at_far": by_far(
             lambda far: verification.threshold_at_far(curve, far), num_different
         ),
         "intervals": _intervals(verdict.scores, used.is_same, measures, replicates, seed),
@@ -89,16 +106,12 @@ def verify(
         "score_unit": protocols.PROTOCOLS[protocol].unit,
         "num_views": embeddings.views.shape[1],
         "accuracy_by_protocol": {
-            name: _headline(_judge(name, used, embeddings)) for name in protocols.PROTOCOLS
+            name: _headline(verdict if name == protocol else judge(name))
+            for name in protocols.PROTOCOLS
         },
         **_missing_metrics(verdict, complete, embeddings.missing),
     }
     return Verification(metrics, protocol, curve, verdict, used)
-
-
-def _judge(protocol, pairs, embeddings):
-    rows = np.stack([embeddings.rows(side) for side in pairs[:2]], axis=1)
-    return protocols.k_fold(protocol, embeddings.views, rows, pairs.is_same, pairs.folds)
 
 
 def accuracy_metrics(verdict: protocols.Verdict) -> dict:
@@ -128,8 +141,8 @@ def _measures(num_different) -> dict[str, Callable[[verification.Roc], float]]:
     }
 
 
-def _by_far(value, num_different):
-    """{FAR: value}; None where the mismatched pairs are too few to tell."""
+def by_far(value: Callable[[float], float | None], num_different: int) -> dict[str, float | None]:
+    """{FAR: value}; None where so many mismatched pairs are too few to tell."""
     return {
         f"{far:g}": value(far) if verification.carries(far, num_different) else None
         for far in verification.FARS

@@ -1,15 +1,18 @@
 """What looks wrong with a set of pairs, in sentences, and which pairs it concerns."""
 
+import collections
 import csv
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 
 from keras_sphereface import doubts, lfw, records
-from keras_sphereface.face_sets import NO_LANDMARKS, Faces, MissingFace, person_of
+from keras_sphereface.face_sets import NO_LANDMARKS, Faces, MissingFace
+from keras_sphereface.lfw import person_of
 
 SAMPLE = 64  # pictures that are looked at
+CONTRARY_SHARE = 0.1  # of more pairs the folders are no names of people
 
 
 def picture_doubts(faces: Faces, keys: list[str], rng: np.random.Generator) -> list[str]:
@@ -26,19 +29,35 @@ def picture_doubts(faces: Faces, keys: list[str], rng: np.random.Generator) -> l
     return doubts.input_doubts(loaded, cropped if faces.crop is not None else None)
 
 
-def missing_doubts(missing: dict[str, str], num_left_out: int, num_pairs: int) -> list[str]:
-    """How many pairs the missing faces cost, and why they are missing."""
-    if not num_left_out:
-        return []
-    reasons: dict[str, int] = {}
-    for reason in missing.values():
-        reasons[reason] = reasons.get(reason, 0) + 1
-    told = "; ".join(f"{count} {reason}" for reason, count in sorted(reasons.items()))
-    first = next(iter(missing))
-    return [
-        f"{num_left_out} of {num_pairs} pairs are left out, because {len(missing)} pictures are "
-        f"missing ({told}; for example {first}). The numbers are of the other pairs."
+def missing_doubts(
+    pictures: dict[str, str], templates: dict[str, str], num_left_out: int, num_pairs: int
+) -> list[str]:
+    """Which faces are missing and why, and how many pairs they cost.
+
+    Args:
+        pictures: {key: reason}.
+        templates: {name: reason} of templates without any picture.
+        num_left_out: of the pairs.
+        num_pairs: all.
+    """
+    found = [
+        f"Missing {what}: {told_reasons(missing)}."
+        for what, missing in (("pictures", pictures), ("templates", templates))
+        if missing
     ]
+    if num_left_out:
+        found.append(
+            f"{num_left_out} of {num_pairs} pairs are left out for it. The numbers are of the "
+            "other pairs."
+        )
+    return [" ".join(found)] if found else []
+
+
+def told_reasons(missing: Mapping[str, str]) -> str:
+    """How many are missing for each reason, with an example; {key: reason}, not empty."""
+    counts = sorted(collections.Counter(missing.values()).items())
+    told = "; ".join(f"{count} {reason}" for reason, count in counts)
+    return f"{told}; for example {next(iter(missing))}"
 
 
 def without_landmarks(missing: dict[str, str]) -> list[str]:
@@ -89,6 +108,19 @@ def pair_doubts(pairs: lfw.Pairs) -> list[str]:
     if own:
         found.append(f"Pairs of a picture with itself: {own}. Every model tells them rightly.")
     return found
+
+
+def name_doubts(pairs: lfw.Pairs, are_templates: bool) -> list[str]:
+    """Pairs whose folders say something else than the list, where nearly all agree with it."""
+    both = zip(pairs.first, pairs.second, pairs.is_same, strict=True)
+    contrary = [i for i, (a, b, same) in enumerate(both) if (person_of(a) == person_of(b)) != same]
+    if are_templates or not 0 < len(contrary) <= CONTRARY_SHARE * len(pairs.first):
+        return []
+    first = f"{pairs.first[contrary[0]]} and {pairs.second[contrary[0]]}"
+    return [
+        f"Pairs that the folders of pictures contradict: {len(contrary)}, for example {first}. "
+        "Folders are not taken for people here."
+    ]
 
 
 def read_people(path: str | os.PathLike) -> set[str]:

@@ -41,6 +41,16 @@ def open_systems(
     return [system._replace(name=name) for system, name in named]
 
 
+def check_pictures(system: System, are_given: bool) -> None:
+    """Refuse a network without pictures.
+
+    Raises:
+        ValueError: naming it.
+    """
+    if system.image_size is not None and not are_given:
+        raise ValueError(f"{system.name} needs pictures: give `images` or `records`.")
+
+
 def several(value: str | Sequence[str]) -> list[str]:
     """One path, or several, or none."""
     return [value] * bool(value) if isinstance(value, str) else list(value)
@@ -50,8 +60,6 @@ def _network(path, batch_size):
     network = networks.open_network(path)
 
     def embed(keys, load):
-        if load is None:
-            raise ValueError(f"{network.name} needs pictures: give `images` or `records`.")
         return embeddings.embed(keys, load, network.both_views, batch_size)
 
     return System(network.name, network.image_size, embed)

@@ -218,8 +218,8 @@ def test_missing_pictures_and_landmarks_are_said_with_their_effect(
     assert cropped["pairs"].startswith("with pictures without landmarks, cropped")
     assert cropped["num_pairs"] == 56 - of_gone
     text = summary(metrics)
-    assert text.startswith(f"WARNING: {affected} of 56 pairs are left out")
-    assert "1 no landmarks; 1 no such picture" in text
+    assert text.startswith("WARNING: Missing pictures: 1 no landmarks; 1 no such picture; for")
+    assert f"{affected} of 56 pairs are left out for it" in text
     assert f"of {56 - of_gone} pairs" in text
 
 
@@ -360,6 +360,78 @@ def test_folders_are_templates_of_all_their_pictures(settings, faces, pairs, tmp
     (metrics,) = evaluate(settings, pairs=(f"{tmp_path}/list.txt",), save_embeddings=True)
     assert metrics["num_pairs"] == 28
     assert len(embeddings.load(tmp_path / "out" / "embeddings.npz").keys) == 14 * 6
+
+
+def test_everyone_in_the_training_set_is_said_and_leaves_nothing_to_tell(settings, pairs, tmp_path):
+    with open(tmp_path / "labels.csv", "w", newline="") as file:
+        rows = ((label, person, 3) for label, person in enumerate(sorted(pairs.people())))
+        csv.writer(file).writerows([("label", "identity", "count"), *rows])
+    (metrics,) = evaluate(settings, train_labels=str(tmp_path / "labels.csv"))
+    assert metrics["variants"] == [
+        {"pairs": "without people of the training set", "num_pairs": 0, "accuracy_mean": None}
+    ]
+
+
+def test_names_of_templates_are_not_taken_for_people(settings, faces, pairs, tmp_path):
+    keys = pairs.keys()
+    templates = "".join(f"{key} {number}\n" for number, key in enumerate(keys))
+    (tmp_path / "templates.txt").write_text(templates)
+    number_of = {key: number for number, key in enumerate(keys)}
+    rows = zip(*pairs[:4], strict=True)
+    lines = [f"{number_of[a]} {number_of[b]} {int(same)} {fold}" for a, b, same, fold in rows]
+    (tmp_path / "pairs.txt").write_text("\n".join(lines))
+    (tmp_path / "labels.csv").write_text("label,identity,count\n0,3,9\n1,5,9\n")
+    (metrics,) = evaluate(
+        settings,
+        pairs=(f"{tmp_path}/pairs.txt",),
+        templates=(f"{tmp_path}/templates.txt",),
+        train_labels=f"{tmp_path}/labels.csv",
+    )
+    assert metrics["variants"] == []
+    assert any("have no names of people" in doubt for doubt in metrics["doubts"])
+    (of_pictures,) = evaluate(settings)
+    assert metrics["accuracy_per_fold"] == of_pictures["accuracy_per_fold"]
+
+
+def test_the_worst_errors_are_shown_without_faces_that_are_not_there(settings, faces, tmp_path):
+    evaluate(settings, save_embeddings=True)
+    shutil.copytree(faces / "images", tmp_path / "images")
+    for picture in sorted((tmp_path / "images").glob("*/*"))[::2]:
+        picture.unlink()
+    saved = shutil.copy(tmp_path / "out" / "embeddings.npz", tmp_path)
+    some = {name: settings[name] for name in ("pairs", "landmarks", "out", "bootstrap")}
+    evaluate({**some, "embeddings": (str(saved),), "images": (f"{tmp_path}/images",)})
+    assert (tmp_path / "out" / "false_rejects.png").is_file()
+    shutil.rmtree(tmp_path / "images")
+    (tmp_path / "images").mkdir()
+    evaluate({**some, "embeddings": (str(saved),), "images": (f"{tmp_path}/images",)})
+    assert not (tmp_path / "out" / "false_rejects.png").exists()
+    assert not (tmp_path / "out" / "embeddings.npz").exists()
+
+
+def test_files_of_an_evaluation_before_are_gone(settings, model, tmp_path):
+    evaluate(settings, save_embeddings=True)
+    (tmp_path / "out" / "mine.txt").write_text("kept")
+    evaluate(settings, model=(str(model), str(model)))
+    left = {path.name for path in (tmp_path / "out").iterdir() if path.is_file()}
+    assert left == {"mine.txt", "table.csv", "report.html"}
+
+
+def test_two_people_of_one_name_in_a_mismatched_pair_are_an_error(settings, faces, tmp_path):
+    lines = (faces / "pairs.txt").read_text().splitlines()
+    name, *_ = lines[5].split("\t")
+    lines[5] = f"{name}\t1\t{name}\t2"
+    (tmp_path / "pairs.txt").write_text("\n".join(lines))
+    with pytest.raises(ValueError, match="line 6: expected two people in a mismatched pair"):
+        evaluate(settings, pairs=(str(tmp_path / "pairs.txt"),))
+
+
+def test_all_sets_are_read_before_the_first_is_evaluated(settings, tmp_path):
+    sets = {name: (*settings[name], str(tmp_path / "absent")) for name in ("images", "landmarks")}
+    (tmp_path / "absent").mkdir()
+    with pytest.raises(OSError, match="absent"):
+        evaluate(settings, **sets, pairs=settings["pairs"] * 2)
+    assert not (tmp_path / "out").exists()
 
 
 def two_folds(pairs, folder):

@@ -167,8 +167,8 @@ def test_why_a_face_is_missing_is_said(faces, pairs, tmp_path, spoil, reason, wi
     for load in (found.load, found.crop)[: 1 + with_landmarks]:
         with pytest.raises(MissingFace, match=reason):
             load(pairs.first[0])
-    person = face_sets.person_of(pairs.first[0])
-    key = next(key for key in pairs.first if face_sets.person_of(key) != person)
+    person = lfw.person_of(pairs.first[0])
+    key = next(key for key in pairs.first if lfw.person_of(key) != person)
     assert found.load(key).shape == (112, 96, 3)
 
 
@@ -284,7 +284,7 @@ def test_folders_are_people_only_if_all_pairs_agree(tmp_path, rows, has_names):
     ("key", "person"), [("A B/1.jpg", "A B"), ("A/b/1.jpg", "A"), ("000004", "000004")]
 )
 def test_the_person_is_the_first_folder(key, person):
-    assert face_sets.person_of(key) == person
+    assert lfw.person_of(key) == person
 
 
 def test_a_list_of_templates_says_which_pictures_are_needed(tmp_path):
@@ -323,10 +323,10 @@ def test_folders_in_pairs_are_templates_of_one_video_each(faces, pairs, tmp_path
     of_one = [f"{one}/{one}_{i:04d}.jpg" for i in range(1, 7)]
     assert found.templates[one] == [(key, "") for key in of_one]
     assert found.templates[picture] == [(picture, "")]
-    assert found.templates["Absent"] == []
+    assert found.templates["Absent"] == [("Absent", "")]  # a picture that is missing
     assert set(found.templates) == {one, other, picture, "Absent"}
-    assert found.keys() == sorted(of_one + [key.replace(one, other) for key in of_one])
-    assert found.has_names is False
+    assert found.keys() == sorted(["Absent", *of_one, *(k.replace(one, other) for k in of_one)])
+    assert found.has_names is True
 
 
 def test_names_without_pictures_beside_them_are_keys(tmp_path):

@@ -91,3 +91,15 @@ def test_any_bytes_give_templates_or_a_value_error(tmp_path_factory, content):
     assert str(file) in told
     assert all(name.strip() and pictures for name, pictures in templates.items())
     assert all(path and medium for pictures in templates.values() for path, medium in pictures)
+
+
+def test_two_lines_with_other_points_for_a_picture_are_refused(tmp_path):
+    line, other = (
+        lists.landmark_line("Ann/1.jpg", np.arange(10).reshape(5, 2) + moved) for moved in (0, 1)
+    )
+    file = tmp_path / "landmarks.txt"
+    file.write_text(line + line)
+    assert list(lists.read_landmarks(file)) == ["Ann/1.jpg"]
+    file.write_text(line + "\n" + other)
+    with pytest.raises(ValueError, match=r"landmarks.txt, line 3: a picture has one face"):
+        lists.read_landmarks(file)

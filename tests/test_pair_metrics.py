@@ -44,12 +44,28 @@ def test_a_pair_is_complete_if_neither_of_its_faces_is_missing():
     assert pair_metrics.complete_pairs(pairs, {}).all()
 
 
+def test_no_pair_at_all_is_an_error():
+    pairs = some_pairs(3)
+    with pytest.raises(ValueError, match=r"Received: 0 pairs, 0 of 0 faces missing$"):
+        pair_metrics.complete_pairs(pairs.select(np.zeros(len(pairs.first), bool)), {})
+
+
+def test_a_fold_that_lost_all_its_pairs_is_an_error_that_names_it():
+    pairs = some_pairs(3)
+    fold = pairs.folds[-1]
+    missing = dict.fromkeys(pairs.in_folds([fold]).first, "no landmarks")
+    with pytest.raises(ValueError, match=f"^a.txt: Every fold must .*none in fold {fold}, with"):
+        pair_metrics.complete_pairs(pairs, missing, "a.txt")
+
+
 @pytest.mark.parametrize(("file", "start"), [("", "^No pair"), ("a/list.txt", "^a/list.txt: No ")])
 def test_no_complete_pair_is_an_error_that_tells_why(file, start):
     pairs = some_pairs(3)
     missing = dict.fromkeys(pairs.first, "no landmarks")
     first = next(iter(missing))
-    message = f"{start}.*Received: 6 of 12 faces missing, the first {first}: no landmarks$"
+    message = (
+        f"{start}.*Received: 12 pairs, 6 of 12 faces missing, the first {first}: no landmarks$"
+    )
     with pytest.raises(ValueError, match=message):
         pair_metrics.complete_pairs(pairs, missing, file)
     known = gone(people(3), *pairs.first, reason="no landmarks")

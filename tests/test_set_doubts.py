@@ -115,12 +115,33 @@ def test_another_file_is_refused_by_name(tmp_path, content, received):
 def test_missing_faces_are_told_with_their_reasons():
     missing = {"b.jpg": NO_LANDMARKS, "a.jpg": "not there", "c.jpg": NO_LANDMARKS}
     counted = sorted([f"2 {NO_LANDMARKS}", "1 not there"], key=lambda text: text[2:])
-    assert set_doubts.missing_doubts(missing, 5, 40) == [
-        "5 of 40 pairs are left out, because 3 pictures are missing "
-        f"({'; '.join(counted)}; for example b.jpg). The numbers are of the other pairs."
+    pictures = f"Missing pictures: {'; '.join(counted)}; for example b.jpg."
+    left_out = "5 of 40 pairs are left out for it. The numbers are of the other pairs."
+    assert set_doubts.missing_doubts(missing, {}, 5, 40) == [f"{pictures} {left_out}"]
+    # Templates that lack some of their pictures cost no pair.
+    assert set_doubts.missing_doubts(missing, {}, 0, 40) == [pictures]
+    templates = "Missing templates: 1 none of its pictures; for example T."
+    assert set_doubts.missing_doubts(missing, {"T": "none of its pictures"}, 5, 40) == [
+        f"{pictures} {templates} {left_out}"
     ]
-    assert set_doubts.missing_doubts({}, 0, 40) == []
+    assert set_doubts.missing_doubts({}, {}, 0, 40) == []
     assert set_doubts.without_landmarks(missing) == ["b.jpg", "c.jpg"]
+
+
+def test_folders_that_contradict_a_few_pairs_are_told():
+    pairs = lfw.Pairs(
+        [f"p{i}/1.jpg" for i in range(20)],
+        [f"p{i + i % 2}/2.jpg" for i in range(20)],
+        np.arange(20) % 2 == 0,
+        np.ones(20),
+    )
+    assert set_doubts.name_doubts(pairs, False) == []
+    wrong = pairs._replace(is_same=np.arange(20) % 2 == np.append(1, np.zeros(19)))
+    (told,) = set_doubts.name_doubts(wrong, False)
+    assert "contradict: 1, for example p0/1.jpg and p0/2.jpg." in told
+    assert set_doubts.name_doubts(wrong, True) == []
+    # Where most pairs do, folders are something else than people.
+    assert set_doubts.name_doubts(pairs._replace(is_same=~pairs.is_same), False) == []
 
 
 def test_a_sample_of_the_pictures_is_looked_at_and_missing_ones_are_not():

@@ -48,7 +48,8 @@ def test_a_network_embeds_faces(model, backbone):
 def test_a_network_without_pictures_says_what_to_give(model):
     (system,) = systems.open_systems(model, (), 2)
     with pytest.raises(ValueError, match="export needs pictures: give `images` or `records`"):
-        system.embed(["0"], None)
+        systems.check_pictures(system, False)
+    systems.check_pictures(system, True)
 
 
 def test_saved_embeddings_need_no_faces(saved):
