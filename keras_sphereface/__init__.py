@@ -1,8 +1,8 @@
 """SphereFace for Keras: A-Softmax, its networks, its data path and its evaluation.
 
 The names below are what most users need. The parts under them are modules of their own:
-`angular` (the mathematics), `verification` and `separability` (numbers), `plotting`,
-`conversion`, `pipeline`, `training`, `export` and `evaluation`.
+`angular` (the mathematics), `protocols`, `identification` and `separability` (numbers),
+`plotting`, `conversion`, `pipeline`, `training`, `export`, `evaluation` and `gallery_evaluation`.
 """
 
 import os
