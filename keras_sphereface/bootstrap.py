@@ -15,6 +15,7 @@ from keras_sphereface.progress import progress_bar
 from keras_sphereface.verification import Roc, roc_of_counts
 
 CONFIDENCE = 0.95
+MANY = 100_000  # pairs, from which on they are drawn in runs
 
 
 class Interval(NamedTuple):
@@ -45,11 +46,13 @@ def intervals(
         return {}
     order = np.argsort(-scores, kind="stable")
     ranked, same = scores[order], is_same[order]
+    sides = [same.astype(np.int64), (~same).astype(np.int64)]
+    if len(scores) > MANY:
+        ranked, sides = runs(ranked, *sides)
     drawn = []
-    short = len(scores) < 100_000
+    short = len(scores) <= MANY
     for _ in progress_bar(range(replicates), unit="draw", desc="bootstrap", disable=short):
-        counts = [_draw(side, rng) for side in (same, ~same)]
-        curve = roc_of_counts(ranked, *counts)
+        curve = roc_of_counts(ranked, *(_draw(side, rng) for side in sides))
         drawn.append([measure(curve) for measure in measures.values()])
     edges = (1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2
     lows, highs = np.quantile(np.array(drawn), edges, axis=0)
@@ -59,8 +62,34 @@ def intervals(
     }
 
 
-def _draw(chosen, rng):
-    """(P,) how often each of the chosen pairs was drawn, in as many draws."""
-    places = np.flatnonzero(chosen)
-    drawn = rng.integers(len(places), size=len(places))
-    return np.bincount(places[drawn], minlength=len(chosen))
+def runs(
+    ranked: np.ndarray, same: np.ndarray, different: np.ndarray
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Mismatched pairs between two matched ones, in one.
+
+    Along such a run the true accept rate stays and the false accept rate rises in a line, so its
+    ends tell all: of IJB's 15 million pairs 20 thousand are matched.
+
+    Args:
+        ranked: (P,) scores, falling.
+        same, different: (P,) how many matched and mismatched pairs have each.
+
+    Returns:
+        (R,) scores, falling, and how many matched and mismatched pairs belong to each.
+    """
+    last_of_tie = np.append(ranked[1:] != ranked[:-1], True)
+    ends = np.flatnonzero(last_of_tie)
+    counts = [np.diff(np.cumsum(side)[ends], prepend=0) for side in (same, different)]
+    is_mixed = counts[0] > 0
+    last = np.append(is_mixed[:-1] | is_mixed[1:], True)
+    joined = [np.diff(np.cumsum(side)[last], prepend=0) for side in counts]
+    return ranked[ends][last], joined
+
+
+def _draw(counts, rng):
+    """How often pairs of each score were drawn, in as many draws as there are pairs."""
+    total = int(counts.sum())
+    if counts.max() <= 1:  # single pairs: much faster so
+        places = np.flatnonzero(counts)
+        return np.bincount(places[rng.integers(total, size=total)], minlength=len(counts))
+    return rng.multinomial(total, counts / total)

@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from keras_sphereface import bootstrap, verification
 
@@ -120,3 +122,34 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
         )
         covered += found["auc"].low <= truth <= found["auc"].high
     assert 85 <= covered <= 100
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(0, 5)), max_size=40),
+    st.floats(0.001, 1),
+)
+def test_runs_of_mismatched_pairs_change_no_measure(pairs, far):
+    scores, is_same, times = (
+        np.array(side) for side in zip((5, True, 1), (4, False, 1), *pairs, strict=True)
+    )
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order].astype(float)
+    sides = [np.where(chosen, times, 0)[order] for chosen in (is_same, ~is_same)]
+    whole = verification.roc_of_counts(ranked, *sides)
+    joined = bootstrap.runs(ranked, *sides)
+    assert [side.sum() for side in joined[1]] == [side.sum() for side in sides]
+    short = verification.roc_of_counts(joined[0], *joined[1])
+    assert len(short.far) <= len(whole.far)
+    for measure in (verification.auc_score, verification.equal_error):
+        assert measure(short) == pytest.approx(measure(whole))
+    assert verification.tar_at_far(short, far) == verification.tar_at_far(whole, far)
+
+
+def test_many_pairs_are_drawn_in_runs_with_the_same_spread(monkeypatch):
+    scores, is_same = drawn_scores(3, 200, 3000)
+    found = bootstrap.intervals(scores, is_same, MEASURES, 800, np.random.default_rng(0))
+    monkeypatch.setattr(bootstrap, "MANY", 1000)
+    in_runs = bootstrap.intervals(scores, is_same, MEASURES, 800, np.random.default_rng(0))
+    for name, (low, high) in found.items():
+        assert in_runs[name] != found[name]  # drawn in another way
+        np.testing.assert_allclose(in_runs[name], (low, high), atol=0.25 * (high - low))
