@@ -99,7 +99,7 @@ def psi(cos_theta: tf.Tensor, m: int) -> tf.Tensor:
     k is the number of breakpoints cos(j pi / m), j = 1..m-1, that the cosine has passed.
     psi falls without a jump from 1 at theta = 0 to 1 - 2m at theta = pi. There is no
     arccos, so the slope in cos(theta) is finite everywhere, the poles included; the
-    comparisons that count k carry no gradient. The terms are compiled once for each m.
+    comparisons that count k carry no gradient. The terms are compiled once for each m and dtype.
 
     Args:
         cos_theta: cosines in [-1, 1], any shape, any float dtype.
@@ -111,14 +111,18 @@ def psi(cos_theta: tf.Tensor, m: int) -> tf.Tensor:
     Raises:
         TypeError, ValueError: if `m` is not an int >= 1.
     """
-    return _compiled_psi(check_integer(m, "m", 1))(tf.convert_to_tensor(cos_theta))
+    cos_theta = tf.convert_to_tensor(cos_theta)
+    compiled = _compiled_psi(check_integer(m, "m", 1), cos_theta.dtype)
+    # Always of one rank: traced for several, the function and its gradient would know none, and
+    # Keras asks losses for theirs.
+    return tf.reshape(compiled(tf.reshape(cos_theta, [-1])), tf.shape(cos_theta))
 
 
 @functools.cache
-def _compiled_psi(m):
+def _compiled_psi(m, dtype):
     breakpoints = [math.cos(j * math.pi / m) for j in range(1, m)]
 
-    @tf.function(autograph=False, reduce_retracing=True)
+    @tf.function(input_signature=[tf.TensorSpec((None,), dtype)], autograph=False)
     def compiled(cos_theta):
         k = tf.zeros_like(cos_theta)
         for breakpoint_ in breakpoints:

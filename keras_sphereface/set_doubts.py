@@ -80,11 +80,13 @@ def check_contradictions(pairs: lfw.Pairs, file: str) -> None:
     contrary = np.flatnonzero(pairs.is_same != pairs.is_same[before])
     if len(contrary):
         here = contrary[0]
-        lines = 1 + np.arange(len(before)) if pairs.lines is None else pairs.lines
+        place, numbers = "line", pairs.lines
+        if numbers is None:  # a set without lines
+            place, numbers = "pair", 1 + np.arange(len(before))
         raise ValueError(
-            f"{file}, line {lines[here]}: a pair must be either matched or mismatched. "
-            f"Received: {pairs.first[here]} and {pairs.second[here]}, which line "
-            f"{lines[before[here]]} has otherwise"
+            f"{file}, {place} {numbers[here]}: a pair must be either matched or mismatched. "
+            f"Received: {pairs.first[here]} and {pairs.second[here]}, which {place} "
+            f"{numbers[before[here]]} has otherwise"
         )
 
 

@@ -139,3 +139,19 @@ def test_inverse_norms_have_the_right_gradient_and_none_at_zero():
     # d|w|^-1 / dw = -w / |w|^3
     expected = [[-3 / 125, 0.0, -1.0], [-4 / 125, 0.0, 0.0]]
     np.testing.assert_allclose(tape.gradient(inverse, kernel), expected)
+
+
+def test_psi_and_its_slope_know_their_shape_after_calls_with_other_ranks():
+    for shape in ((), (2,), (2, 3), (2, 3, 4), (1, 2, 3, 4)):
+        assert angular.psi(tf.zeros(shape), 4).shape == shape
+
+    @tf.function(input_signature=[tf.TensorSpec((None, 5), tf.float32)])
+    def traced(cosines):
+        with tf.GradientTape() as tape:
+            tape.watch(cosines)
+            result = angular.psi(cosines, 4)
+        slope = tape.gradient(result, cosines)
+        assert result.shape.as_list() == slope.shape.as_list() == [None, 5]
+        return slope
+
+    assert traced(tf.zeros((3, 5))).shape == (3, 5)

@@ -6,9 +6,10 @@ import shlex
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from keras_sphereface import bins, strategies
+from keras_sphereface import bins, lfw, strategies
 from tests.conftest import ROOT
 
 # A program's further arguments come last, so that those for launch_local.py are the program's.
@@ -57,8 +58,13 @@ def test_the_blocks_of_the_readme_run_in_their_order(faces, tmp_path, monkeypatc
         (tmp_path / name).mkdir()
         for part in ("images", "landmarks.txt", "pairs.txt"):
             (tmp_path / name / part).symlink_to(faces / part)
-    picture = next((faces / "images").glob("*/*.jpg")).read_bytes()
-    bins.write_bin(tmp_path / "lfw" / "lfw.bin", [picture] * 80, [True, False] * 20)
+    pairs = lfw.read_pairs(faces / "pairs.txt")
+    # A matched and a mismatched pair take turns, as in sets that are cut into ten parts.
+    sides = np.flatnonzero(pairs.is_same), np.flatnonzero(~pairs.is_same)
+    order = np.stack(sides, axis=1).ravel()
+    keys = [side[i] for i in order for side in (pairs.first, pairs.second)]
+    pictures = [(faces / "images" / key).read_bytes() for key in keys]
+    bins.write_bin(tmp_path / "lfw" / "lfw.bin", pictures, pairs.is_same[order])
     (tmp_path / "casia" / "in_lfw.txt").write_text("person_0001\n")
     for name in ("tools", "examples"):
         (tmp_path / name).symlink_to(ROOT / name)
