@@ -43,10 +43,10 @@ def benchmark_evaluation(config: EvaluateBenchmarkConfig) -> str:
         ValueError: if the numbers cannot be measured.
     """
     smallest = min(config.num_images, config.batch_size, config.repeats)
-    if smallest < 1 or min(config.num_pairs // 2 // FOLDS, config.num_probes // PEOPLE) < 1:
+    if smallest < 1 or min(config.num_pairs // 2 // FOLDS, config.num_probes // PEOPLE // 2) < 1:
         raise ValueError(
             "`num_images`, `batch_size` and `repeats` must be >= 1, `num_pairs` >= 20 and "
-            f"`num_probes` >= {PEOPLE}. Received: {config}"
+            f"`num_probes` >= {2 * PEOPLE}. Received: {config}"
         )
     folder = Path(config.out).resolve()
     folder.mkdir(parents=True, exist_ok=True)

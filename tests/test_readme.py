@@ -26,7 +26,7 @@ FEWER = {
     "benchmark.py train": "--data records --backbone sphereface4 --width 0.05 --batch-size 4 "
     "--steps 1 --repeats 1 --memory-classes 0",
     "benchmark.py evaluate": "--backbone sphereface4 --width 0.05 --num-images 8 --num-pairs 100 "
-    "--num-probes 80 --num-distractors 500 --repeats 1",
+    "--num-probes 160 --num-distractors 500 --repeats 1",
     "generate_faces.py": "--num-people 2 --images-per-person 2 --num-test-people 4",
 }
 
