@@ -171,9 +171,14 @@ def feature_spheres(config: SpheresConfig) -> pd.DataFrame:
         ]
         draw_spheres(spheres).savefig(out / f"spheres_{dim}d.png", dpi=110)
         rows += [
-            {"dim": dim, "m": s.m, "test_accuracy": s.accuracy, **s.angles._asdict()}
+            {"dim": dim, "m": s.m, "test_accuracy": s.accuracy, **_angle_columns(s.angles)}
             for s in spheres
         ]
     table = pd.DataFrame(rows)
     table.to_csv(out / "spheres.csv", index=False)
     return table
+
+
+def _angle_columns(angles):
+    names = ("mean_intra", "largest_intra", "smallest_inter")
+    return {name: getattr(angles, name) for name in names}
