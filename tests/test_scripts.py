@@ -62,6 +62,8 @@ def test_feature_spheres_are_drawn_side_by_side(records_folder, tmp_path):
     small = "--people 4 --total-steps 3 --m 1 4".split()
     result = run("examples/feature_spheres.py", "--data", records_folder, "--out", tmp_path, *small)
     table = pd.read_csv(tmp_path / "spheres.csv")
+    angles = ["mean_intra", "largest_intra", "smallest_inter"]
+    assert list(table.columns) == ["dim", "m", "test_accuracy", *angles]
     assert table[["dim", "m"]].to_numpy().tolist() == [[2, 1], [2, 4], [3, 1], [3, 4]]
     assert table["mean_intra"].between(0, 180).all()
     for name in ("spheres_2d.png", "spheres_3d.png"):
