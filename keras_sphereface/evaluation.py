@@ -163,7 +163,7 @@ def _judge(system, name, face_set, of_pictures, people, config):
         **verification.metrics,
         "missing": {**of_pictures.missing, **known.missing},
         "criterion": pair_metrics.angle_metrics(angles),
-        "variants": _variants(system, face_set, of_pictures, verification, people),
+        "variants": _variants(system, face_set, of_pictures, known, verification, people),
         "doubts": doubts,
     }
     return Evaluated(metrics, verification, angles, face_set.faces, face_set.templates)
@@ -176,7 +176,7 @@ def _as_named(of_pictures, face_set):
     return embeddings.of_templates(of_pictures, face_set.templates)
 
 
-def _variants(system, face_set, of_pictures, verification, people):
+def _variants(system, face_set, of_pictures, known, verification, people):
     """The accuracy with other pairs; see `_variant`."""
     pairs, metrics, protocol = face_set.pairs, verification.metrics, verification.protocol
     found = []
@@ -187,10 +187,9 @@ def _variants(system, face_set, of_pictures, verification, people):
     unaligned = set_doubts.without_landmarks(of_pictures.missing)
     if unaligned and face_set.faces.crop is not None:
         more = system.embed(unaligned, face_set.faces.crop)
-        known = _as_named(embeddings.joined(of_pictures, more), face_set)
+        with_them = _as_named(embeddings.joined(of_pictures, more), face_set)
         which = "with pictures without landmarks, cropped at their centre"
-        found.append(_variant(which, pairs, known, protocol))
-    known = _as_named(of_pictures, face_set)
+        found.append(_variant(which, pairs, with_them, protocol))
     for which, out in (
         ("without repeated pairs", set_doubts.repeated_pairs(pairs)),
         ("without people of the training set", set_doubts.with_people(pairs, people)),

@@ -128,7 +128,8 @@ def accuracy_metrics(verdict: protocols.Verdict) -> dict:
 
 def _headline(verdict):
     names = ("accuracy_mean", "accuracy_std", "accuracy_standard_error")
-    return {name: accuracy_metrics(verdict)[name] for name in names}
+    metrics = accuracy_metrics(verdict)
+    return {name: metrics[name] for name in names}
 
 
 def _measures(num_different) -> dict[str, Callable[[verification.Roc], float]]:
