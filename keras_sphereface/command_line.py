@@ -1,13 +1,14 @@
 """Configurations from command lines and from files of settings."""
 
 import argparse
+import contextlib
 import dataclasses
 import difflib
 import json
 import os
 import sys
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -41,6 +42,15 @@ class _PairsLoader(yaml.SafeLoader):
 
 
 _PairsLoader.add_constructor("tag:yaml.org,2002:map", _PairsLoader.construct_tuple)
+
+
+@contextlib.contextmanager
+def errors_in_one_sentence() -> Iterator[None]:
+    """End the program with one sentence, not a traceback, for what users can mend."""
+    try:
+        yield
+    except (ImportError, OSError, ValueError) as error:
+        raise SystemExit(f"error: {error}") from error
 
 
 def parse_command(

@@ -4,16 +4,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_sphereface import records, synthetic
+from keras_sphereface.command_line import errors_in_one_sentence
 from keras_sphereface.config import RecordsConfig
 from keras_sphereface.conversion import make_records
 
 
 def main(config: RecordsConfig) -> None:
     """Convert, or verify, and print what came of it; what users can mend ends in one sentence."""
-    try:
+    with errors_in_one_sentence():
         print(verify(config.verify) if config.verify else summary(convert(config)))
-    except (ImportError, OSError, ValueError) as error:
-        raise SystemExit(f"error: {error}") from error
 
 
 def convert(config: RecordsConfig) -> records.DatasetInfo:

@@ -16,6 +16,7 @@ from keras_sphereface import (
     protocols,
     set_doubts,
 )
+from keras_sphereface.command_line import errors_in_one_sentence
 from keras_sphereface.config import PROTOCOLS, EvaluateConfig
 from keras_sphereface.evaluation_files import Evaluated
 from keras_sphereface.face_sets import FaceSet, Paths
@@ -210,9 +211,7 @@ def _variant(which, pairs, known, protocol):
 
 def main(config: EvaluateConfig) -> None:
     """Evaluate, and print what came of it; what users can mend ends in one sentence."""
-    try:
+    with errors_in_one_sentence():
         results = evaluate(config)
-    except (ImportError, OSError, ValueError) as error:
-        raise SystemExit(f"error: {error}") from error
     print("\n\n".join(map(evaluation_report.summary, results)))
     print(f"written to {config.out}")

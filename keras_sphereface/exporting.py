@@ -16,6 +16,7 @@ from keras_sphereface import (
     networks,
     portable,
 )
+from keras_sphereface.command_line import errors_in_one_sentence
 from keras_sphereface.config import FORMATS, EvaluateConfig, ExportConfig
 from keras_sphereface.folders import written_file
 from keras_sphereface.heads import AngularHead
@@ -73,10 +74,8 @@ def export_all(config: ExportConfig) -> pd.DataFrame:
 
 def main(config: ExportConfig) -> None:
     """Export, and print how the files compare; what users can mend ends in one sentence."""
-    try:
+    with errors_in_one_sentence():
         table = export_all(config)
-    except (ImportError, OSError, ValueError) as error:
-        raise SystemExit(f"error: {error}") from error
     print(describe(table, config))
     print(f"written to {config.out}")
 

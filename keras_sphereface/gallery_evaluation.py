@@ -22,6 +22,7 @@ from keras_sphereface import (
     set_doubts,
     verification,
 )
+from keras_sphereface.command_line import errors_in_one_sentence
 from keras_sphereface.config import ClosedSetConfig, DistractorsConfig, OpenSetConfig
 from keras_sphereface.embeddings import Embeddings
 from keras_sphereface.face_sets import Faces, Paths
@@ -69,10 +70,8 @@ def evaluate(command: str, config: SearchConfig) -> list[dict]:
 
 def main(command: str, config: SearchConfig) -> None:
     """Evaluate, and print what came of it; what users can mend ends in one sentence."""
-    try:
+    with errors_in_one_sentence():
         results = evaluate(command, config)
-    except (ImportError, OSError, ValueError) as error:
-        raise SystemExit(f"error: {error}") from error
     print("\n\n".join(gallery_report.summary(command, metrics) for metrics in results))
     print(f"written to {config.out}")
 
