@@ -38,7 +38,7 @@ from keras_sphereface.plan import SAME_PERSON, TWO_PEOPLE, Duplicate
 from keras_sphereface.preparation import NO_LANDMARKS, Face, preparation_of
 
 DROPPED = "dropped"
-LARGEST_BATCH = 64  # pictures that are prepared in one call
+BATCH = 64  # pictures that are prepared in one call
 UNKNOWN_SIZE = -1  # of a picture that a list file names
 
 
@@ -268,7 +268,8 @@ class _Steps:
             key=lambda picture: (rank_of(picture.key, config.seed), picture.key),
             reverse=True,
         )
-        batches = pictures | beam.BatchElements(max_batch_size=LARGEST_BATCH)
+        # Of one size: Beam's search for the best divides by zero where its clock is too coarse.
+        batches = pictures | beam.BatchElements(min_batch_size=BATCH, max_batch_size=BATCH)
         prepared = self.sort("Prepare", batches, _Prepare(self.preparation, config.seed))
         prepared = prepared | "Keep" >> beam.Reshuffle()  # what took long is not done again
         people = _count_people(prepared | beam.Map(lambda face: face.picture), "Read")
