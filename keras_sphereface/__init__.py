@@ -2,7 +2,8 @@
 
 The names below are what most users need. The parts under them are modules of their own:
 `angular` (the mathematics), `protocols`, `identification` and `separability` (numbers),
-`plotting`, `conversion`, `pipeline`, `training`, `export`, `evaluation` and `gallery_evaluation`.
+`plots` (figures), `conversion`, `pipeline`, `training`, `export`, `evaluation` and
+`gallery_evaluation`.
 """
 
 import os

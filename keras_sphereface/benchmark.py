@@ -18,7 +18,7 @@ import pandas as pd
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from keras_sphereface import heads, hlo, plotting, training
+from keras_sphereface import heads, hlo, plots, training
 from keras_sphereface.benchmark_data import benchmark_data
 from keras_sphereface.benchmark_evaluation import benchmark_evaluation
 from keras_sphereface.benchmark_training import benchmark_training
@@ -270,8 +270,8 @@ def draw_scaling(table: pd.DataFrame) -> Figure:
     """Time and memory over the number of classes."""
     figure = Figure(figsize=(10, 4.6), layout="constrained")
     left, right = figure.subplots(1, 2)
-    plotting.plot_scaling(left, table, "milliseconds", "milliseconds a step")
-    plotting.plot_scaling(right, table, "megabytes", "MB taken, without kernel and gradient")
+    plots.plot_scaling(left, table, "milliseconds", "milliseconds a step")
+    plots.plot_scaling(right, table, "megabytes", "MB taken, without kernel and gradient")
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
     return figure

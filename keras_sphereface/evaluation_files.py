@@ -16,7 +16,7 @@ from keras_sphereface import (
     html_page,
     images,
     names,
-    score_plots,
+    plots,
     separability,
 )
 from keras_sphereface.face_sets import Faces, MissingFace
@@ -117,12 +117,12 @@ def _figures(found):
     threshold = float(np.mean(metrics["thresholds"]))
     angles = found.angles
     drawn = {
-        "roc.png": lambda axes: score_plots.plot_roc(axes, {metrics["model"]: curve}),
-        "det.png": lambda axes: score_plots.plot_det(axes, {metrics["model"]: curve}),
-        "similarities.png": lambda axes: score_plots.plot_similarity_histogram(
+        "roc.png": lambda axes: plots.plot_roc(axes, {metrics["model"]: curve}),
+        "det.png": lambda axes: plots.plot_det(axes, {metrics["model"]: curve}),
+        "similarities.png": lambda axes: plots.plot_similarity_histogram(
             axes, verdict.scores, pairs.is_same, threshold, unit
         ),
-        "angles.png": lambda axes: score_plots.plot_angle_distributions(
+        "angles.png": lambda axes: plots.plot_angle_distributions(
             axes,
             angles.intra_counts,
             angles.inter_counts,
@@ -202,8 +202,8 @@ def write_overview(out: Path, results: Sequence[Evaluated]) -> None:
         curves = {result.metrics["model"]: result.verification.curve for result in of_set}
         figure = Figure(figsize=(12.8, 4.8), layout="constrained")
         left, right = figure.subplots(1, 2)
-        score_plots.plot_roc(left, curves)
-        score_plots.plot_det(right, curves)
+        plots.plot_roc(left, curves)
+        plots.plot_det(right, curves)
         pictures[name] = html_page.figure_png(figure)
     text = evaluation_report.comparison([result.metrics for result in results], pictures)
     with written_file(out / REPORT_FILE) as partial:

@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
-from keras_sphereface import gallery_report, html_page, score_plots
+from keras_sphereface import gallery_report, html_page, plots
 from keras_sphereface.folders import written_file
 
 PICTURES = {
-    "cmc": score_plots.plot_cmc,
-    "dir": score_plots.plot_dir,
-    "distractors": score_plots.plot_distractors,
+    "cmc": plots.plot_cmc,
+    "dir": plots.plot_dir,
+    "distractors": plots.plot_distractors,
 }
 
 

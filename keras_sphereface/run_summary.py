@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from keras_sphereface import measuring, plotting
+from keras_sphereface import measuring, plots
 from keras_sphereface.folders import written_file
 
 SUMMARY_FILE = "summary.md"
@@ -87,8 +87,8 @@ def draw_curves(log: pd.DataFrame, verification: pd.DataFrame | None = None) -> 
         [["loss", "loss", "accuracy", "lambda"], ["angle", "norm", "rate", "speed"]]
     )
     steps = log["step"].to_numpy()
-    plotting.plot_accuracies(panels["accuracy"], steps, log["accuracy"].to_numpy(), verification)
-    plotting.plot_lambda(panels["lambda"], steps, log["annealing_lambda"].to_numpy())
+    plots.plot_accuracies(panels["accuracy"], steps, log["accuracy"].to_numpy(), verification)
+    plots.plot_lambda(panels["lambda"], steps, log["annealing_lambda"].to_numpy())
     for panel, column, title, unit, logarithmic in (
         ("loss", "loss", "Loss with margin", "nats", False),
         ("angle", "target_angle", "Mean angle to the own class weight", "degrees", False),
@@ -97,7 +97,7 @@ def draw_curves(log: pd.DataFrame, verification: pd.DataFrame | None = None) -> 
         ("speed", "images_per_second", "Speed", "pictures/s", False),
     ):
         values = log[column].to_numpy()
-        plotting.plot_log(panels[panel], steps, values, title, unit, logarithmic)
+        plots.plot_log(panels[panel], steps, values, title, unit, logarithmic)
     return figure
 
 

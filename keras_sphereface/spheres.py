@@ -9,7 +9,7 @@ import pandas as pd
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from keras_sphereface import backbones, pipeline, plotting, records, separability
+from keras_sphereface import backbones, pipeline, plots, records, separability
 from keras_sphereface.config import SpheresConfig
 from keras_sphereface.datasets import generated_records
 from keras_sphereface.layers import ASoftmax
@@ -137,10 +137,10 @@ def draw_spheres(spheres: list[Sphere]) -> Figure:
             f"\ntest accuracy {100 * sphere.accuracy:.1f} %"
         )
         if dim == 2:
-            plotting.plot_circle(column[0], *data, title=title)
-            plotting.plot_unit_circle(column[1], *data)
+            plots.plot_circle(column[0], *data, title=title)
+            plots.plot_unit_circle(column[1], *data)
         else:
-            plotting.plot_sphere(column[0], *data, title=title)
+            plots.plot_sphere(column[0], *data, title=title)
     return figure
 
 

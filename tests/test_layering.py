@@ -11,16 +11,26 @@ from tests.conftest import ROOT
 PACKAGE = "keras_sphereface"
 LEVELS = [
     {"angular", "verification", "config", "version", "compat", "progress", "folders", "pictures"}
-    | {"lists", "order", "names", "parts", "schedules", "lfw", "html_page"},
+    | {"lists", "order", "names", "parts", "schedules", "lfw", "html_page"}
+    | {"plots.style"},
     {"images", "preprocessing", "alignment", "bins", "logits", "losses", "margins", "bootstrap"}
-    | {"backbones", "separability", "records", "plotting", "recordio", "parquet", "parallel"}
+    | {"backbones", "separability", "records", "recordio", "parquet", "parallel"}
     | {"contact_sheet", "measuring", "command_line", "strategies", "launch", "tables"}
-    | {"protocols", "identification", "pair_lists", "networks"},
+    | {"protocols", "identification", "pair_lists", "networks"}
+    | {f"plots.{name}" for name in ("benchmarks", "features", "scores", "training")},
     {"heads", "hlo", "augmentation", "archives", "synthetic", "export", "detection", "doubts"}
-    | {"exclusions", "plan", "least", "overview", "run_summary", "turns", "templates"}
-    | {"score_plots", "face_sets", "evaluation_report"},
+    | {"exclusions", "plan", "least", "overview", "turns", "templates"}
+    | {"plots", "face_sets", "evaluation_report"},
     {"layers", "guard", "pipeline", "sources", "preparation", "preprocessing_layer"}
-    | {"split_head", "run_settings", "embeddings", "set_doubts", "portable", "gallery_report"},
+    | {
+        "split_head",
+        "run_settings",
+        "run_summary",
+        "embeddings",
+        "set_doubts",
+        "portable",
+        "gallery_report",
+    },
     {"description", "checkpoints", "pair_metrics", "systems", "galleries"},
     {"conversion", "evaluation_files", "gallery_inputs", "gallery_files"},
     {"beam", "evaluation", "gallery_evaluation"},
@@ -36,29 +46,37 @@ LEVELS = [
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}
 # It runs where neither the package nor TensorFlow is.
 STANDALONE = {"run_hlo.py"}
-MODULES = sorted((ROOT / PACKAGE).glob("*.py"))
+
+
+def module_of(path):
+    """`plots/scores.py` -> "plots.scores", `plots/__init__.py` -> "plots"."""
+    parts = path.relative_to(ROOT / PACKAGE).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+MODULES = {module_of(path): path for path in sorted((ROOT / PACKAGE).glob("**/*.py"))}
+del MODULES[""]  # the package itself
 
 
 def imported(tree):
     """The modules of the package that a module imports."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module == PACKAGE:
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE + "."):
-            yield node.module.split(".")[1]
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith(PACKAGE + "."):
+            inside = node.module.removeprefix(PACKAGE).removeprefix(".")
+            for alias in node.names:
+                name = f"{inside}.{alias.name}".removeprefix(".")
+                yield name if name in MODULES else inside
         elif isinstance(node, ast.Import):
             names = (alias.name for alias in node.names)
-            yield from (name.split(".")[1] for name in names if name.startswith(PACKAGE + "."))
+            yield from (name.split(".", 1)[1] for name in names if name.startswith(PACKAGE + "."))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: path.stem)
-def test_imports_run_downwards(path):
-    if path.stem == "__init__":
-        return
-    assert path.stem in LEVEL_OF, f"{path.stem} has no level yet; give it one in this test"
-    for name in imported(ast.parse(path.read_text())):
-        assert LEVEL_OF[name] < LEVEL_OF[path.stem], (
-            f"{path.stem} (level {LEVEL_OF[path.stem]}) imports {name} (level {LEVEL_OF[name]}); "
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_run_downwards(module):
+    assert module in LEVEL_OF, f"{module} has no level yet; give it one in this test"
+    for name in imported(ast.parse(MODULES[module].read_text())):
+        assert LEVEL_OF[name] < LEVEL_OF[module], (
+            f"{module} (level {LEVEL_OF[module]}) imports {name} (level {LEVEL_OF[name]}); "
             f"the arrow should point from the higher level to the lower"
         )
 

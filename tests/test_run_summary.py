@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_sphereface import plotting, run_summary
+from keras_sphereface import plots, run_summary
 from keras_sphereface.training_log import LOG_FIELDS
 
 EVALUATE = ["python", "tools/evaluate.py", "--model", "my runs/export", "--images", "it's here"]
@@ -156,4 +156,4 @@ def test_every_column_of_the_log_is_drawn_and_named():
     last = log_of([200], accuracy=100 * (1 - np.exp(-4))).iloc[0].drop(["step", "epoch"])
     assert drawn == pytest.approx(last.to_dict())
     assert all(axes.get_xlabel() == "step" and axes.get_title() for axes in figure.axes)
-    assert plotting.COLOURS[0] == figure.axes[0].lines[0].get_color()
+    assert plots.COLOURS[0] == figure.axes[0].lines[0].get_color()

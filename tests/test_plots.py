@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from keras_sphereface import plotting
+from keras_sphereface import plots
 
 
 @pytest.mark.parametrize("dim", [2, 3])
@@ -13,20 +13,20 @@ def test_embeddings_and_class_weights_are_drawn(dim):
     embeddings, kernel = rng.normal(size=(60, dim)), rng.normal(size=(dim, 10))
     figure = Figure()
     if dim == 2:
-        for draw in (plotting.plot_circle, plotting.plot_unit_circle):
+        for draw in (plots.plot_circle, plots.plot_unit_circle):
             axes = figure.subplots()
             assert draw(axes, embeddings, labels, kernel) is axes
             assert sum(len(points.get_offsets()) for points in axes.collections) == 60
     else:
         axes = figure.add_subplot(projection="3d")
-        assert plotting.plot_sphere(axes, embeddings, labels, kernel, title="m = 1") is axes
+        assert plots.plot_sphere(axes, embeddings, labels, kernel, title="m = 1") is axes
         assert axes.get_title() == "m = 1"
     figure.savefig("/dev/null", format="png")
 
 
 def test_a_curve_leaves_out_what_has_no_place_and_marks_lone_points():
     steps, values = np.arange(1, 8), np.array([1.0, 2.0, np.nan, 3.0, np.inf, 0.0, 5.0])
-    axes = plotting.plot_log(Figure().subplots(), steps, values, "loss", "nats", log=True)
+    axes = plots.plot_log(Figure().subplots(), steps, values, "loss", "nats", log=True)
     (line,) = axes.lines
     np.testing.assert_array_equal(line.get_ydata()[[0, 1, 3, 6]], [1.0, 2.0, 3.0, 5.0])
     assert np.isnan(line.get_ydata()[[2, 4, 5]]).all()
@@ -38,12 +38,12 @@ def test_a_curve_leaves_out_what_has_no_place_and_marks_lone_points():
 def test_verification_is_drawn_over_the_training_accuracy_with_its_spread():
     table = pd.DataFrame({"step": [4, 8], "accuracy_mean": [0.8, 0.9], "accuracy_std": [0.1, 0.0]})
     steps, accuracy = np.arange(1, 9), np.linspace(0.1, 0.8, 8)
-    axes = plotting.plot_accuracies(Figure().subplots(), steps, accuracy, table)
+    axes = plots.plot_accuracies(Figure().subplots(), steps, accuracy, table)
     assert axes.lines[0].get_ydata()[-1] == pytest.approx(80.0)
     (bars,) = axes.containers
     np.testing.assert_allclose(bars.lines[0].get_xydata(), [[4, 80], [8, 90]])
     np.testing.assert_allclose(bars.lines[2][0].get_segments()[0], [[4, 70], [4, 90]])
-    assert plotting.plot_accuracies(Figure().subplots(), steps, accuracy).get_legend() is None
+    assert plots.plot_accuracies(Figure().subplots(), steps, accuracy).get_legend() is None
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,16 @@ def test_verification_is_drawn_over_the_training_accuracy_with_its_spread():
     ],
 )
 def test_lambda_may_be_infinite_or_nought(lambdas, scale, shaded_to):
-    axes = plotting.plot_lambda(Figure().subplots(), np.arange(1, 4), np.array(lambdas))
+    axes = plots.plot_lambda(Figure().subplots(), np.arange(1, 4), np.array(lambdas))
     assert axes.get_yscale() == scale
     ends = [patch.get_extents().transformed(axes.transData.inverted()).x1 for patch in axes.patches]
     assert ends == ([] if shaded_to is None else [pytest.approx(shaded_to)])
+
+
+def test_a_figure_becomes_pixels_and_keeps_its_resolution():
+    figure = Figure(figsize=(3, 2), dpi=70)
+    figure.patch.set_facecolor((1.0, 0.0, 0.0))
+    pixels = plots.figure_rgb(figure, dpi=50)
+    assert (pixels.shape, pixels.dtype) == ((100, 150, 3), np.uint8)
+    assert (pixels == (255, 0, 0)).all()
+    assert figure.dpi == 70

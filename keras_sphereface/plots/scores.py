@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocato
 from matplotlib.transforms import ScaledTranslation
 
 from keras_sphereface import verification
-from keras_sphereface.plotting import COLOURS
+from keras_sphereface.plots.style import COLOURS
 
 # Curves that lie on one another are told apart by the gaps of the upper ones.
 LINE_STYLES = ("-", "--", "-.", ":")

@@ -1,0 +1,40 @@
+"""Figures of the field: functions that take arrays and an `Axes`, and return the `Axes`.
+
+None of them shows, saves or closes anything, so they draw in scripts without a display, in
+notebooks, and, through `figure_rgb`, in TensorBoard:
+
+    axes = plots.plot_circle(plt.figure().subplots(), embeddings, labels, kernel)
+"""
+
+from keras_sphereface.plots.benchmarks import plot_scaling
+from keras_sphereface.plots.features import plot_circle, plot_sphere, plot_unit_circle
+from keras_sphereface.plots.scores import (
+    plot_angle_distributions,
+    plot_cmc,
+    plot_det,
+    plot_dir,
+    plot_distractors,
+    plot_roc,
+    plot_similarity_histogram,
+)
+from keras_sphereface.plots.style import COLOURS, figure_rgb
+from keras_sphereface.plots.training import plot_accuracies, plot_lambda, plot_log
+
+__all__ = [
+    "COLOURS",
+    "figure_rgb",
+    "plot_accuracies",
+    "plot_angle_distributions",
+    "plot_circle",
+    "plot_cmc",
+    "plot_det",
+    "plot_dir",
+    "plot_distractors",
+    "plot_lambda",
+    "plot_log",
+    "plot_roc",
+    "plot_scaling",
+    "plot_similarity_histogram",
+    "plot_sphere",
+    "plot_unit_circle",
+]
