@@ -12,12 +12,12 @@ PACKAGE = "keras_sphereface"
 LEVELS = [
     {"angular", "verification", "config", "version", "compat", "progress", "folders", "pictures"}
     | {"lists", "order", "names", "parts", "schedules", "lfw", "html_page"}
-    | {"plots.style"},
+    | {"plots.style", "geometry", "projector", "sphere_page"},
     {"images", "preprocessing", "alignment", "bins", "logits", "losses", "margins", "bootstrap"}
     | {"backbones", "separability", "records", "recordio", "parquet", "parallel"}
     | {"contact_sheet", "measuring", "command_line", "strategies", "launch", "tables"}
     | {"protocols", "identification", "pair_lists", "networks"}
-    | {f"plots.{name}" for name in ("benchmarks", "features", "scores", "training")},
+    | {f"plots.{name}" for name in ("benchmarks", "features", "margins", "scores", "training")},
     {"heads", "hlo", "augmentation", "archives", "synthetic", "export", "detection", "doubts"}
     | {"exclusions", "plan", "least", "overview", "turns", "templates"}
     | {"plots", "face_sets", "evaluation_report"},
@@ -40,7 +40,8 @@ LEVELS = [
     {"training_log"},
     {"report"},
     {"training"},
-    {"spheres", "benchmark_data", "benchmark_training", "benchmark_evaluation"},
+    {"sphere_training", "sphere_figures"},
+    {"spheres", "margin_figures", "benchmark_data", "benchmark_training", "benchmark_evaluation"},
     {"benchmark"},
 ]
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}
