@@ -19,6 +19,9 @@ SCORES = 1 << 22  # of a block, at most, where there are enough probes: 16 MiB s
 # A matrix with fewer rows may take another path through BLAS, which rounds otherwise: two
 # equal pictures would then no longer tie.
 FEWEST_ROWS = 64
+# Some BLAS round equal products of a matrix differently, depending on where in it they stand:
+# scores as close as this tie, and ties count against the model.
+TIE = np.float32(1e-6)
 # Squares of what lies beyond leave the range of float32.
 SHORTEST, LONGEST = 1e-15, 1e15
 
@@ -88,7 +91,7 @@ def search(
     mates = np.full(len(probes), -np.inf, np.float32)
     np.maximum.at(mates, pairs[0], _pair_scores(probes, gallery, *pairs))
     # Without a mate nothing can be ahead of it.
-    bars = np.where(np.isneginf(mates), np.float32(np.inf), mates)
+    bars = np.where(np.isneginf(mates), np.float32(np.inf), mates - TIE)
     ahead = np.zeros(len(probes), np.int64)
     tops = np.full(len(probes), -np.inf, np.float32)
     for people, scores in _people_scores(gallery, entry_codes, distractors, probes, block):
@@ -486,13 +489,13 @@ def _tar(genuine, impostors, far, number):
     if allowed == 0:
         return None
     refused = impostors[allowed] if allowed < number else -np.inf
-    return float(np.mean(genuine > refused))
+    return float(np.mean(genuine > refused + TIE))
 
 
 def _cmc_of_pairs(owners, genuine, tops):
     """The share of pairs with fewer than 1, 2, ..., R distractors at or above their score."""
     falling = -np.sort(-tops, axis=1)  # -inf where there are fewer than R distractors
-    return np.array([np.mean(at_rank[owners] < genuine) for at_rank in falling.T])
+    return np.array([np.mean(at_rank[owners] < genuine - TIE) for at_rank in falling.T])
 
 
 def _keep_highest(scores, tops, impostors):
