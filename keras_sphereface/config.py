@@ -281,15 +281,21 @@ class DistractorsConfig(_SearchConfig):
 
 @dataclasses.dataclass(frozen=True)
 class SpheresConfig:
-    """Train 2-D or 3-D embeddings for several m and draw them side by side."""
+    """Train 2-D or 3-D embeddings with softmax and several m, and draw them side by side."""
 
-    out: str = setting(help="folder for the pictures and spheres.csv")
+    out: str = setting(help="folder for the pictures (.png, .svg), spheres.csv and spheres.md")
     data: str = setting("", "folder of records; empty: generated faces")
     m: tuple[int, ...] = setting((1, 2, 3, 4), "the margins")
+    softmax: bool = setting(True, "a column of plain softmax too")
     dim: int = setting(0, "2 or 3; 0: both", (0, 2, 3))
     people: int = setting(8, "the people with most pictures are used")
-    total_steps: int = setting(300, "optimiser steps for each m")
-    seed: int = setting(0, "of faces, start weights and shuffling")
+    total_steps: int = setting(300, "optimiser steps for each loss")
+    seed: int = setting(0, "of faces, of the first run's start weights, batches and test pictures")
+    num_seeds: int = setting(1, "runs, with seed, seed + 1, ...; the first is drawn")
+    animate: bool = setting(False, "training_2d.gif and training_3d.gif: the training as a film")
+    turn: bool = setting(False, "turning.gif: the 3-D spheres from all sides")
+    html: bool = setting(False, "spheres.html: the 3-D spheres to turn and hover; needs plotly")
+    projector: bool = setting(False, "projector/: files for TensorBoard's embedding projector")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -370,3 +376,12 @@ class EvaluateBenchmarkConfig:
     repeats: int = setting(7, "rounds in which embedding and network, or protocols, take turns")
     search_repeats: int = setting(3, "rounds in which search and products take turns")
     seed: int = setting(0, "of everything")
+
+
+@dataclasses.dataclass(frozen=True)
+class MarginFiguresConfig:
+    """Draw the geometry of the loss: psi, boundaries, bounds of m, annealing, target logits."""
+
+    out: str = setting(help="folder for the pictures (.png and .svg) and bounds.csv")
+    m: int = setting(4, "the margin of the boundaries")
+    angle: float = setting(60.0, "between the class weights of the boundaries, 30 to 170 degrees")

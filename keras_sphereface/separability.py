@@ -58,9 +58,7 @@ def class_angles(embeddings: np.ndarray, labels: np.ndarray) -> ClassAngles:
             "At least two classes, one of them with two samples, are needed. "
             f"Received: {len(index)} samples of {len(classes)} classes"
         )
-    means = np.zeros((len(classes), unit.shape[1]))
-    np.add.at(means, index, unit)
-    own_mean = normalize_rows(means)[index]
+    own_mean = _class_means(unit, index)
     nearest, farthest = np.empty(len(unit)), np.empty(len(unit))  # cosines
     counts = np.zeros((2, 180), np.int64)
     for start in range(0, len(unit), BLOCK):
@@ -112,6 +110,68 @@ def pair_angles(embeddings: np.ndarray, pairs: np.ndarray, is_same: np.ndarray) 
     bins = np.minimum(degrees.astype(np.int64), 179)
     intra, inter = (np.bincount(bins[side], minlength=180) for side in _sides(is_same))
     return PairAngles(float(degrees[is_same].max()), float(degrees[~is_same].min()), intra, inter)
+
+
+def angular_fisher_score(embeddings: np.ndarray, labels: np.ndarray) -> float:
+    """How wide the classes are, beside how far apart: S_w / S_b; the lower, the better.
+
+    S_w is the sum of 1 - cos(x, m_i) over the samples, S_b that of 1 - cos(m_i, m), with m_i the
+    mean direction of the sample's class and m that of all samples. Infinite if all classes have
+    one mean direction.
+
+    Args:
+        embeddings: (N, D).
+        labels: (N,).
+
+    Reference: Liu et al., "SphereFace", CVPR 2017, the angular Fisher score of its appendix;
+    there of features as they are, here of their directions.
+    """
+    unit = normalize_rows(np.asarray(embeddings, np.float64))
+    own_mean = _class_means(unit, np.unique(labels, return_inverse=True)[1])
+    within = np.sum(1.0 - np.einsum("nd,nd->n", unit, own_mean))
+    between = np.sum(1.0 - own_mean @ normalize_rows(unit.sum(axis=0, keepdims=True))[0])
+    return float(within / between) if between > 0 else float("inf")
+
+
+class Neighbours(NamedTuple):
+    """The P pairs of classes of which one is the other's nearest."""
+
+    pairs: np.ndarray  # (P, 2) labels, the lower first
+    angles: np.ndarray  # (P,) between the two class weights, degrees
+
+
+def neighbours(kernel: np.ndarray) -> Neighbours:
+    """The classes beside each other, by the directions of the class weights (D, C)."""
+    unit = normalize_rows(np.asarray(kernel, np.float64).T)
+    cosines = unit @ unit.T
+    np.fill_diagonal(cosines, -np.inf)
+    nearest = np.stack([np.arange(len(unit)), cosines.argmax(axis=1)], axis=1)
+    pairs = np.unique(np.sort(nearest, axis=1), axis=0)
+    return Neighbours(pairs, _degrees(cosines[pairs[:, 0], pairs[:, 1]]))
+
+
+def gaps(embeddings: np.ndarray, labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """The smallest angle between a sample of one class and a sample of the other, in degrees.
+
+    Args:
+        embeddings: (N, D).
+        labels: (N,).
+        pairs: (P, 2) labels of two classes each.
+
+    Returns:
+        (P,); nan where one of the two has no sample.
+    """
+    unit = normalize_rows(np.asarray(embeddings, np.float64))
+    samples = {label: unit[labels == label] for label in np.unique(pairs)}
+    between = (samples[first] @ samples[second].T for first, second in pairs)
+    return np.array([_degrees(cosines.max()) if cosines.size else np.nan for cosines in between])
+
+
+def _class_means(unit, index):
+    """The mean direction (N, D) of the class of each of the unit vectors (N, D)."""
+    means = np.zeros((index.max() + 1, unit.shape[1]))
+    np.add.at(means, index, unit)
+    return normalize_rows(means)[index]
 
 
 def _sides(chosen):

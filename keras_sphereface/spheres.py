@@ -1,184 +1,150 @@
 """Feature spheres: small networks with 2-D and 3-D embeddings, trained for several m."""
 
+import importlib.util
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import keras
 import numpy as np
 import pandas as pd
-import tensorflow as tf
 from matplotlib.figure import Figure
 
-from keras_sphereface import backbones, pipeline, plots, records, separability
+from keras_sphereface import sphere_figures, sphere_numbers, sphere_page
 from keras_sphereface.config import SpheresConfig
 from keras_sphereface.datasets import generated_records
-from keras_sphereface.layers import ASoftmax
-from keras_sphereface.preprocessing import normalize
-from keras_sphereface.progress import progress_bar
+from keras_sphereface.folders import written_file
+from keras_sphereface.projector import write_projector
+from keras_sphereface.sphere_training import (
+    Faces,
+    Sphere,
+    loss_name,
+    people_with_most_pictures,
+    split,
+    train_sphere,
+)
 
-BATCH_SIZE = 64
 IMAGES_PER_PERSON = 75  # where faces are generated
-MIN_PICTURES = 4  # of a person: two to train on and two to test with
-TEST_SHARE = 3  # one picture in so many is kept for testing
-
-
-class Sphere(NamedTuple):
-    """What one trained network makes of the test pictures."""
-
-    m: int
-    embeddings: np.ndarray  # (N, 2) or (N, 3)
-    labels: np.ndarray  # (N,)
-    kernel: np.ndarray  # (2 or 3, C)
-    accuracy: float  # without the margin, in [0, 1]
-    angles: separability.ClassAngles
-
-
-class Faces(NamedTuple):
-    """Pictures, uint8 (N, H, W, 3), and their labels (N,), 0..C-1."""
-
-    images: np.ndarray
-    labels: np.ndarray
-
-
-def people_with_most_pictures(folder: str, people: int) -> Faces:
-    """The pictures of the `people` classes that have most, labelled 0, 1, ... anew.
-
-    Raises:
-        ValueError: if `people` is below 2, or if there are not as many with 4 pictures each.
-    """
-    table = pd.read_csv(Path(folder) / records.LABELS_FILE)
-    table = table[table["count"] >= MIN_PICTURES]
-    if not 2 <= people <= len(table):
-        raise ValueError(
-            f"`people` must be from 2 to {len(table)}, the number of people in {folder} with at "
-            f"least {MIN_PICTURES} pictures. Received: people={people}"
-        )
-    table = table.sort_values(["count", "label"], ascending=[False, True]).head(people)
-    chosen = {label: place for place, label in enumerate(table["label"].tolist())}
-    info = records.read_info(folder)
-    # Filtered while encoded: the records may hold far more than memory does.
-    own = pipeline.encoded_records(folder, info).filter(
-        lambda record: tf.reduce_any(record["label"] == list(chosen))
-    )
-    pictures, labels = zip(*pipeline.decoded(own, info.image_size).as_numpy_iterator(), strict=True)
-    return Faces(np.stack(pictures), np.array([chosen[int(label)] for label in labels]))
-
-
-def split(faces: Faces, seed: int) -> tuple[Faces, Faces]:
-    """Training and test pictures; of each person, one in `TEST_SHARE` is for testing."""
-    order = np.random.default_rng(seed).permutation(len(faces.labels))
-    order = order[np.argsort(faces.labels[order], kind="stable")]
-    is_test = np.zeros(len(order), bool)
-    for label in np.unique(faces.labels):
-        is_test[order[faces.labels[order] == label][::TEST_SHARE]] = True
-    return Faces(*(part[~is_test] for part in faces)), Faces(*(part[is_test] for part in faces))
-
-
-def train_sphere(train: Faces, test: Faces, dim: int, m: int, steps: int, seed: int) -> Sphere:
-    """Train one small network and look at the test pictures through it."""
-    keras.utils.set_random_seed(seed)
-    num_classes = int(train.labels.max()) + 1
-    height, width, channels = train.images.shape[1:]
-    head = ASoftmax(
-        num_classes,
-        m=m,
-        # Lambda falls from 100 to 1 over the first two thirds of the steps.
-        base=100.0,
-        gamma=99.0 * 1.5 / steps,
-        lambda_min=1.0,
-        kernel_initializer=keras.initializers.LecunUniform(seed=seed),
-    )
-    model = keras.Sequential(
-        [
-            keras.Input((height, width, channels)),
-            # Half the size is enough to tell a few people apart, and four times as fast.
-            keras.layers.AveragePooling2D(2),
-            backbones.sphereface4(
-                input_shape=(height // 2, width // 2, channels),
-                embedding_size=dim,
-                width=0.25,
-                seed=seed,
-            ),
-            head,
-        ]
-    )
-    model.compile(keras.optimizers.Adam(3e-3, clipnorm=1.0), loss=head.loss)
-    rng = np.random.default_rng(seed)
-    for _ in progress_bar(range(steps), desc=f"{dim}-D, m = {m}", unit="step"):
-        batch = rng.choice(len(train.labels), BATCH_SIZE)
-        images = train.images[batch]
-        flipped = rng.random(BATCH_SIZE) < 0.5
-        images[flipped] = images[flipped, :, ::-1]
-        model.train_on_batch(normalize(images).numpy(), train.labels[batch])
-    embedder = keras.Sequential(model.layers[:-1])
-    embeddings = embedder.predict(normalize(test.images).numpy(), verbose=0)
-    logits = head(embeddings).numpy()
-    return Sphere(
-        m=m,
-        embeddings=embeddings,
-        labels=test.labels,
-        kernel=tf.convert_to_tensor(head.kernel).numpy(),
-        accuracy=float(np.mean(logits.argmax(1) == test.labels)),
-        angles=separability.class_angles(embeddings, test.labels),
-    )
-
-
-def draw_spheres(spheres: list[Sphere]) -> Figure:
-    """One column for each m; for 2-D the raw embeddings and below them their directions."""
-    dim = spheres[0].embeddings.shape[1]
-    rows = 2 if dim == 2 else 1
-    figure = Figure(figsize=(3.3 * len(spheres), 3.3 * rows + 0.9), layout="constrained")
-    projection = None if dim == 2 else "3d"
-    axes = figure.subplots(rows, len(spheres), squeeze=False, subplot_kw={"projection": projection})
-    for column, sphere in zip(axes.T, spheres, strict=True):
-        data = sphere.embeddings, sphere.labels, sphere.kernel
-        title = (
-            f"m = {sphere.m}\nmean intra-class angle {sphere.angles.mean_intra:.1f}\N{DEGREE SIGN}"
-            f"\ntest accuracy {100 * sphere.accuracy:.1f} %"
-        )
-        if dim == 2:
-            plots.plot_circle(column[0], *data, title=title)
-            plots.plot_unit_circle(column[1], *data)
-        else:
-            plots.plot_sphere(column[0], *data, title=title)
-    return figure
+FRAMES = 40  # of an animation of the training
 
 
 def feature_spheres(config: SpheresConfig) -> pd.DataFrame:
-    """Train and draw as `config` says: spheres_2d.png, spheres_3d.png and spheres.csv.
+    """Train, draw and measure as `config` says; `SpheresConfig` tells what lies in its folder.
 
-    Within one dimension all m share data, start weights and batches.
+    Within one dimension and seed all losses share data, start weights and batches. The pictures
+    are those of the first seed.
 
     Returns:
-        What stands in spheres.csv: a row for each dimension and m.
+        What stands in spheres.csv: a row for each dimension, seed and loss, with the columns of
+        `sphere_numbers.numbers_of`.
+
+    Raises:
+        ValueError: if a setting is out of its range, or there are not enough people.
+        ImportError: if `html` is asked for and plotly is not installed.
     """
-    if config.total_steps < 1:
-        raise ValueError(f"`total_steps` must be >= 1. Received: {config.total_steps}")
+    _check(config)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
-    data = config.data
-    if not data:
-        print("No --data given: drawing generated faces.", flush=True)
-        generated = generated_records(
-            out / "generated", config.people, IMAGES_PER_PERSON, 0, config.seed
-        )
-        data = str(generated.records)
-    train, test = split(people_with_most_pictures(data, config.people), config.seed)
-    rows = []
-    for dim in (config.dim,) if config.dim else (2, 3):
-        spheres = [
-            train_sphere(train, test, dim, m, config.total_steps, config.seed) for m in config.m
-        ]
-        draw_spheres(spheres).savefig(out / f"spheres_{dim}d.png", dpi=110)
-        rows += [
-            {"dim": dim, "m": s.m, "test_accuracy": s.accuracy, **_angle_columns(s.angles)}
-            for s in spheres
-        ]
-    table = pd.DataFrame(rows)
-    table.to_csv(out / "spheres.csv", index=False)
+    faces = people_with_most_pictures(_records(config, out), config.people)
+    rows, drawn = [], {}
+    dims = (config.dim,) if config.dim else (2, 3)
+    for seed, dim in itertools.product(range(config.seed, config.seed + config.num_seeds), dims):
+        spheres = _train(config, faces, dim, seed)
+        rows += [sphere_numbers.numbers_of(sphere) for sphere in spheres]
+        if seed == config.seed:
+            drawn[dim] = spheres
+            figure = sphere_figures.draw_spheres(spheres, faces.names)
+            _save(figure, out, f"spheres_{dim}d")
+    table = sphere_numbers.table_of(rows)
+    _save(sphere_figures.draw_shrinkage(table), out, "shrinkage")
+    _write_extras(config, out, drawn, faces)
+    with written_file(out / "spheres.md") as partial:
+        partial.write_text(sphere_numbers.report(table), encoding="utf-8")
+    with written_file(out / "spheres.csv") as partial:
+        table.to_csv(partial, index=False)
     return table
 
 
-def _angle_columns(angles):
-    names = ("mean_intra", "largest_intra", "smallest_inter")
-    return {name: getattr(angles, name) for name in names}
+def _check(config):
+    for name in ("total_steps", "num_seeds"):
+        if (value := getattr(config, name)) < 1:
+            raise ValueError(f"`{name}` must be >= 1. Received: {value}")
+    if not config.m or min(config.m) < 1 or len(set(config.m)) < len(config.m):
+        raise ValueError(f"`m` must be different ints >= 1. Received: m={config.m}")
+    if config.dim == 2 and (config.html or config.turn):
+        raise ValueError("`html` and `turn` show 3-D embeddings. Received: dim=2")
+    if config.html and importlib.util.find_spec("plotly") is None:
+        raise ImportError("`html` needs plotly: pip install keras-sphereface[interactive]")
+
+
+def _records(config, out):
+    if config.data:
+        return config.data
+    print("No --data given: drawing generated faces.", flush=True)
+    folder = out / "generated"
+    made = generated_records(folder, config.people, IMAGES_PER_PERSON, 0, config.seed)
+    return str(made.records)
+
+
+def _train(config: SpheresConfig, faces: Faces, dim: int, seed: int) -> list[Sphere]:
+    losses = [*([None] if config.softmax else []), *config.m]
+    frames = FRAMES if config.animate and seed == config.seed else 2
+    train, test = split(faces, seed)
+    return [train_sphere(train, test, dim, m, config.total_steps, seed, frames) for m in losses]
+
+
+def _write_extras(config, out, drawn, faces):
+    """What was asked for beyond pictures and tables; `drawn` holds the spheres by dimension."""
+    if config.animate:
+        for dim, spheres in drawn.items():
+            _write(out / f"training_{dim}d.gif", sphere_figures.training_gif(spheres))
+    if config.turn:
+        _write(out / "turning.gif", sphere_figures.turning_gif(drawn[3]))
+    if config.html:
+        _write(out / "spheres.html", _page(drawn[3], faces.names).encode())
+    if config.projector:
+        _write_projector(out / "projector", drawn, split(faces, config.seed)[1])
+
+
+def _page(spheres: Sequence[Sphere], names: Sequence[str]) -> str:
+    shown = []
+    for sphere in spheres:
+        numbers = sphere_numbers.numbers_of(sphere)
+        line = (
+            f"mean intra-class angle {numbers['mean_intra']:.1f}°, "
+            f"test accuracy {numbers['test_accuracy']:.1%}"
+        )
+        cloud = sphere.test
+        shown.append(
+            sphere_page.Sphere(
+                loss_name(sphere.m), cloud.embeddings, cloud.labels, cloud.kernel, line
+            )
+        )
+    return sphere_page.render(
+        "Feature spheres",
+        shown,
+        [name.replace("_", " ") for name in names],
+        "Test pictures of networks that differ in their loss only. All spheres turn together.",
+    )
+
+
+def _write_projector(folder: Path, drawn: dict[int, list[Sphere]], test: Faces) -> None:
+    sets = {
+        f"{dim}d_{loss_name(sphere.m).replace(' = ', '_')}": sphere.test.embeddings
+        for dim, spheres in drawn.items()
+        for sphere in spheres
+    }
+    people = [test.names[label] for label in test.labels]
+    write_projector(folder, sets, {"person": people}, np.asarray(test.images))
+
+
+def _save(figure: Figure, out: Path, name: str) -> None:
+    for suffix in ("png", "svg"):
+        with written_file(out / f"{name}.{suffix}") as partial:
+            # The date would make each SVG another file.
+            metadata = {"Date": None} if suffix == "svg" else {}
+            figure.savefig(partial, format=suffix, dpi=100, metadata=metadata)
+
+
+def _write(path: Path, content: bytes) -> None:
+    with written_file(path) as partial:
+        partial.write_bytes(content)

@@ -25,6 +25,7 @@ ALL = (
     config.DataBenchmarkConfig,
     config.TrainBenchmarkConfig,
     config.EvaluateBenchmarkConfig,
+    config.MarginFiguresConfig,
 )
 
 

@@ -40,7 +40,9 @@ LEVELS = [
     {"training_log"},
     {"report"},
     {"training"},
-    {"sphere_training", "sphere_figures"},
+    {"sphere_training"},
+    {"sphere_numbers"},
+    {"sphere_figures"},
     {"spheres", "margin_figures", "benchmark_data", "benchmark_training", "benchmark_evaluation"},
     {"benchmark"},
 ]

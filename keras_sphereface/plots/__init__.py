@@ -7,7 +7,13 @@ notebooks, and, through `figure_rgb`, in TensorBoard:
 """
 
 from keras_sphereface.plots.benchmarks import plot_scaling
-from keras_sphereface.plots.features import plot_circle, plot_sphere, plot_unit_circle
+from keras_sphereface.plots.features import (
+    VIEW,
+    colour_of,
+    plot_circle,
+    plot_sphere,
+    plot_unit_circle,
+)
 from keras_sphereface.plots.scores import (
     plot_angle_distributions,
     plot_cmc,
@@ -22,6 +28,8 @@ from keras_sphereface.plots.training import plot_accuracies, plot_lambda, plot_l
 
 __all__ = [
     "COLOURS",
+    "VIEW",
+    "colour_of",
     "figure_rgb",
     "plot_accuracies",
     "plot_angle_distributions",
@@ -37,4 +45,5 @@ __all__ = [
     "plot_similarity_histogram",
     "plot_sphere",
     "plot_unit_circle",
+    "towards_eye",
 ]

@@ -1,79 +1,153 @@
-"""Embeddings in two and three dimensions, with the class weights: the pictures of the paper."""
+"""Embeddings in two and three dimensions, with the class weights: the pictures of the paper.
+
+Each class has a colour of its own, up to eight of them. Arrays are embeddings (N, 2 or 3), labels
+(N,) from 0 to C - 1, and the class weights (2 or 3, C).
+"""
 
 import numpy as np
 from matplotlib.axes import Axes
-from mpl_toolkits.mplot3d import Axes3D
+from matplotlib.collections import PolyCollection
+from matplotlib.patches import Circle
 
-from keras_sphereface import verification
 from keras_sphereface.plots.style import COLOURS
+from keras_sphereface.verification import normalize_rows
+
+BIN_DEGREES = 5  # of the histogram around the circle
+VIEW = (-60.0, 25.0)  # azimuth and elevation of the eye, degrees
+
+
+def colour_of(label: int) -> str:
+    """The colour of a class."""
+    return COLOURS[label % len(COLOURS)]
 
 
 def plot_circle(
     axes: Axes, embeddings: np.ndarray, labels: np.ndarray, kernel: np.ndarray, title: str = ""
 ) -> Axes:
-    """2-D embeddings (N, 2) with the class weights (2, C) as rays, one colour a class."""
-    reach = np.quantile(np.linalg.norm(embeddings, axis=1), 0.995)
-    for label, weight in enumerate(kernel.T):
-        colour = COLOURS[label % len(COLOURS)]
+    """2-D embeddings (N, 2) as they are, with the directions of the class weights as rays."""
+    reach = max(np.quantile(np.linalg.norm(embeddings, axis=1), 0.995), 1e-9)
+    for label, weight in enumerate(normalize_rows(kernel.T)):
         own = embeddings[labels == label]
-        axes.scatter(own[:, 0], own[:, 1], s=9, color=colour, alpha=0.7, linewidths=0)
-        axes.plot(*np.column_stack([(0, 0), reach * weight / np.linalg.norm(weight)]), color=colour)
-    axes.set(xlim=(-1.15 * reach, 1.15 * reach), ylim=(-1.15 * reach, 1.15 * reach))
+        axes.plot(*np.outer(weight, (0, 1.1 * reach)), color=colour_of(label), linewidth=1.2)
+        axes.scatter(*own.T, s=10, color=colour_of(label), alpha=0.7, linewidths=0)
+    axes.set(xlim=(-1.2 * reach, 1.2 * reach), ylim=(-1.2 * reach, 1.2 * reach))
+    axes.locator_params(nbins=5)
+    axes.tick_params(labelsize="small", color="0.6", labelcolor="0.3")
     axes.set_aspect("equal")
     axes.set_title(title)
     return axes
 
 
 def plot_unit_circle(
-    axes: Axes, embeddings: np.ndarray, labels: np.ndarray, kernel: np.ndarray
+    axes: Axes, embeddings: np.ndarray, labels: np.ndarray, kernel: np.ndarray, title: str = ""
 ) -> Axes:
-    """The directions of 2-D embeddings on the circle; each class a little further out."""
-    turn = np.linspace(0, 2 * np.pi, 361)
-    axes.plot(np.cos(turn), np.sin(turn), color="0.75", linewidth=1)
-    unit = verification.normalize_rows(embeddings)
-    for label, weight in enumerate(kernel.T):
-        colour = COLOURS[label % len(COLOURS)]
-        own = unit[labels == label]
-        axes.scatter(own[:, 0], own[:, 1], s=8, color=colour, alpha=0.4, linewidths=0)
-        axes.plot(*np.outer(weight / np.linalg.norm(weight), (1.06, 1.22)), color=colour, lw=3)
-    axes.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3))
+    """The directions of 2-D embeddings (N, 2) on the circle, and around it how they are spread.
+
+    The bars are shares of each class in steps of `BIN_DEGREES`; a bar as long as the radius would
+    hold the whole class. Marks inside the circle are the class weights.
+    """
+    axes.add_patch(Circle((0, 0), 1, fill=False, color="0.75"))
+    unit = normalize_rows(embeddings)
+    edges = np.radians(np.arange(0, 361, BIN_DEGREES))
+    for label, weight in enumerate(normalize_rows(kernel.T)):
+        colour, own = colour_of(label), unit[labels == label]
+        angles = np.mod(np.arctan2(own[:, 1], own[:, 0]), 2 * np.pi)
+        counts = np.histogram(angles, edges)[0]
+        shares = counts / max(counts.sum(), 1)
+        axes.add_collection(_bars(edges, 1.06, shares, color=colour, alpha=0.65, linewidth=0))
+        axes.scatter(*own.T, s=10, color=colour, alpha=0.4, linewidths=0)
+        axes.plot(*np.outer(weight, (0.72, 0.93)), color=colour, linewidth=3)
+    axes.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
     axes.set_aspect("equal")
     axes.set_axis_off()
+    axes.set_title(title)
     return axes
+
+
+def _bars(edges, inner, lengths, **style):
+    """Bars that stand on a circle: edges (K + 1,) in radians, lengths (K,)."""
+    turn = np.stack([np.cos(edges), np.sin(edges)], axis=1)
+    shown = np.flatnonzero(lengths)
+    low, high = turn[shown], turn[shown + 1]
+    outer = inner + lengths[shown, None]
+    return PolyCollection(
+        np.stack([inner * low, outer * low, outer * high, inner * high], axis=1), **style
+    )
 
 
 def plot_sphere(
-    axes: Axes3D, embeddings: np.ndarray, labels: np.ndarray, kernel: np.ndarray, title: str = ""
-) -> Axes3D:
-    """The directions of 3-D embeddings on the unit sphere; `axes` has projection "3d".
+    axes: Axes,
+    embeddings: np.ndarray,
+    labels: np.ndarray,
+    kernel: np.ndarray,
+    title: str = "",
+    view: tuple[float, float] = VIEW,
+) -> Axes:
+    """The directions of 3-D embeddings (N, 3) on the unit sphere, as seen from far away.
 
-    Points on the far side are paler.
+    What is on the far side is seen through the sphere: paler and smaller. Short rays are the
+    directions of the class weights.
+
+    Args:
+        axes: ordinary, two-dimensional ones.
+        embeddings, labels, kernel: as for this module.
+        title: of the axes.
+        view: azimuth and elevation of the eye in degrees.
     """
-    turn, height = np.meshgrid(np.linspace(0, 2 * np.pi, 25), np.linspace(0, np.pi, 13))
-    globe = np.cos(turn) * np.sin(height), np.sin(turn) * np.sin(height), np.cos(height)
-    axes.plot_wireframe(*globe, color="0.8", linewidth=0.3)
-    azimuth, elevation = np.radians([axes.azim, axes.elev])
-    towards = np.array(
-        [
-            np.cos(elevation) * np.cos(azimuth),
-            np.cos(elevation) * np.sin(azimuth),
-            np.sin(elevation),
-        ]
-    )
-    unit = verification.normalize_rows(embeddings)
-    for label, weight in enumerate(kernel.T):
-        colour = COLOURS[label % len(COLOURS)]
-        own = unit[labels == label]
-        near = own @ towards > 0
-        for side, alpha in ((near, 0.85), (~near, 0.3)):
+    towards = towards_eye(*view)
+    right = np.array([-np.sin(np.radians(view[0])), np.cos(np.radians(view[0])), 0.0])
+    up = np.cross(towards, right)
+    far, veil, near = 1, 2, 3  # what is drawn over what
+    for line in _graticule():
+        depth = line @ towards
+        for order, side in ((far, depth < 0), (near, depth >= 0)):
+            shown = np.where(side[:, None], line, np.nan)
+            colour = "0.9" if order == far else "0.8"
+            axes.plot(shown @ right, shown @ up, color=colour, linewidth=0.6, zorder=order)
+    axes.add_patch(Circle((0, 0), 1, color="white", alpha=0.55, linewidth=0, zorder=veil))
+    axes.add_patch(Circle((0, 0), 1, fill=False, color="0.6", linewidth=0.8, zorder=near))
+    unit = normalize_rows(embeddings)
+    for label, weight in enumerate(normalize_rows(kernel.T)):
+        colour, own = colour_of(label), unit[labels == label]
+        depth = own @ towards
+        for order, side in ((far, depth < 0), (near, depth >= 0)):
             axes.scatter(
-                *own[side].T, s=14, color=colour, alpha=alpha, linewidths=0, depthshade=False
+                *(own[side] @ np.stack([right, up], axis=1)).T,
+                s=16 if order == near else 8,
+                color=colour,
+                alpha=0.8 if order == near else 0.6,
+                linewidths=0,
+                zorder=order,
             )
-        weight = weight / np.linalg.norm(weight)
-        alpha = 1.0 if weight @ towards > 0 else 0.35
-        axes.plot(*np.outer(weight, (1.0, 1.25)), color=colour, linewidth=2.5, alpha=alpha)
-    axes.set_box_aspect((1, 1, 1), zoom=1.35)
-    axes.set(xlim=(-1, 1), ylim=(-1, 1), zlim=(-1, 1))
+        ray = np.outer((1.02, 1.25), weight)
+        axes.plot(
+            *(ray @ right, ray @ up),
+            color=colour,
+            linewidth=3 if weight @ towards >= 0 else 1.5,
+            zorder=near if weight @ towards >= 0 else far,
+        )
+    axes.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3))
+    axes.set_aspect("equal")
     axes.set_axis_off()
-    axes.set_title(title, y=1.0)
+    axes.set_title(title)
     return axes
+
+
+def towards_eye(azimuth: float, elevation: float) -> np.ndarray:
+    """The unit vector (3,) towards an eye at so many degrees."""
+    a, e = np.radians([azimuth, elevation])
+    return np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
+
+
+def _graticule():
+    """Meridians and parallels every 30 degrees, as lines (K, 3)."""
+    turn = np.radians(np.arange(0, 361, 6))
+    for longitude in np.radians(np.arange(0, 180, 30)):
+        yield np.stack(
+            [np.sin(turn) * np.cos(longitude), np.sin(turn) * np.sin(longitude), np.cos(turn)], 1
+        )
+    for latitude in np.radians(np.arange(-60, 90, 30)):
+        ring = np.cos(latitude)
+        yield np.stack(
+            [ring * np.cos(turn), ring * np.sin(turn), np.full_like(turn, np.sin(latitude))], 1
+        )
