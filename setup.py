@@ -11,6 +11,8 @@ VERSION = re.search(
 ).group(1)
 JAX = "jax>=0.6"
 PARQUET = "pyarrow>=14"
+INTERACTIVE = "plotly>=5.18"
+NOTEBOOK = ("nbclient>=0.10", "ipykernel>=6.29")
 DETECT = "mtcnn>=1.0"
 BEAM = "apache-beam>=2.60"
 # onnx 1.19 needs a newer ml_dtypes than TensorFlow 2.15 allows.
@@ -51,8 +53,12 @@ setup(
         "beam": [BEAM],
         # For exported networks in that form.
         "onnx": [*ONNX],
+        # For examples/feature_spheres.py --html, and for the notebook.
+        "interactive": [INTERACTIVE],
+        "notebook": [*NOTEBOOK],
         "dev": [
-            *(JAX, PARQUET, DETECT, BEAM),
+            *(JAX, PARQUET, DETECT, BEAM, INTERACTIVE),
+            *NOTEBOOK,
             *ONNX,
             "pytest>=8",
             "pytest-xdist>=3.5",

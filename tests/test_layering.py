@@ -12,11 +12,11 @@ PACKAGE = "keras_sphereface"
 LEVELS = [
     {"angular", "verification", "config", "version", "compat", "progress", "folders", "pictures"}
     | {"lists", "order", "names", "parts", "schedules", "lfw", "html_page"}
-    | {"plots.style", "geometry", "projector", "sphere_page"},
+    | {"plots.style", "geometry"},
     {"images", "preprocessing", "alignment", "bins", "logits", "losses", "margins", "bootstrap"}
     | {"backbones", "separability", "records", "recordio", "parquet", "parallel"}
     | {"contact_sheet", "measuring", "command_line", "strategies", "launch", "tables"}
-    | {"protocols", "identification", "pair_lists", "networks"}
+    | {"protocols", "identification", "pair_lists", "networks", "projector", "sphere_page"}
     | {f"plots.{name}" for name in ("benchmarks", "features", "margins", "scores", "training")},
     {"heads", "hlo", "augmentation", "archives", "synthetic", "export", "detection", "doubts"}
     | {"exclusions", "plan", "least", "overview", "turns", "templates"}

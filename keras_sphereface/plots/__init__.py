@@ -13,6 +13,14 @@ from keras_sphereface.plots.features import (
     plot_circle,
     plot_sphere,
     plot_unit_circle,
+    towards_eye,
+)
+from keras_sphereface.plots.margins import (
+    plot_angle_curves,
+    plot_plane_regions,
+    plot_separation,
+    plot_smallest_m,
+    plot_sphere_regions,
 )
 from keras_sphereface.plots.scores import (
     plot_angle_distributions,
@@ -32,6 +40,7 @@ __all__ = [
     "colour_of",
     "figure_rgb",
     "plot_accuracies",
+    "plot_angle_curves",
     "plot_angle_distributions",
     "plot_circle",
     "plot_cmc",
@@ -40,10 +49,14 @@ __all__ = [
     "plot_distractors",
     "plot_lambda",
     "plot_log",
+    "plot_plane_regions",
     "plot_roc",
     "plot_scaling",
+    "plot_separation",
     "plot_similarity_histogram",
+    "plot_smallest_m",
     "plot_sphere",
+    "plot_sphere_regions",
     "plot_unit_circle",
     "towards_eye",
 ]
