@@ -7,12 +7,14 @@ table 1 holds. Points where no class leads lie in the margin.
 Reference: Liu et al., "SphereFace", CVPR 2017, sections 3.2 to 3.4.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
 SCAN_STEPS = 36  # of five degrees, to find an end of an arc
 BISECTIONS = 40  # of such a step, or of a few units of m: to 1e-11
+
+Angles = TypeVar("Angles", float, np.ndarray)
 
 
 class Spread(NamedTuple):
@@ -37,7 +39,7 @@ def psi(theta: np.ndarray, m: float) -> np.ndarray:
     return (1 - 2 * (k % 2)) * np.cos(m * np.asarray(theta)) - 2 * k
 
 
-def angular_margin(theta_12: float, m: float) -> float:
+def angular_margin(theta_12: Angles, m: float) -> Angles:
     """(m - 1) / (m + 1) theta_12: the angle between the boundaries of two classes.
 
     Each boundary is theta_12 / (m + 1) from the weight of its class.
