@@ -11,7 +11,7 @@ VERSION = re.search(
 ).group(1)
 JAX = "jax>=0.6"
 PARQUET = "pyarrow>=14"
-INTERACTIVE = "plotly>=5.18"
+INTERACTIVE = "plotly>=6.0"
 NOTEBOOK = ("nbclient>=0.10", "ipykernel>=6.29")
 DETECT = "mtcnn>=1.0"
 BEAM = "apache-beam>=2.60"

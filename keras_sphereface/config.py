@@ -295,7 +295,7 @@ class SpheresConfig:
     animate: bool = setting(False, "training_2d.gif and training_3d.gif: the training as a film")
     turn: bool = setting(False, "turning.gif: the 3-D spheres from all sides")
     html: bool = setting(False, "spheres.html: the 3-D spheres to turn and hover; needs plotly")
-    projector: bool = setting(False, "projector/: files for TensorBoard's embedding projector")
+    projector: bool = setting(False, "projector/: for tensorboard --logdir OUT/projector")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,10 +2,11 @@
 
 import io
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from PIL import Image
@@ -31,7 +32,7 @@ def draw_spheres(spheres: Sequence[Sphere], names: Sequence[str]) -> Figure:
         spheres: of one dimension.
         names: of the C people.
     """
-    draws = [plots.plot_circle, plots.plot_unit_circle]
+    draws: list[Callable[..., Axes]] = [plots.plot_circle, plots.plot_unit_circle]
     if spheres[0].dim == 3:
         draws = [plots.plot_sphere]
     columns = len(spheres)

@@ -62,13 +62,19 @@ def test_feature_spheres_are_drawn_side_by_side(records_folder, tmp_path):
     small = "--people 4 --total-steps 3 --m 1 4".split()
     result = run("examples/feature_spheres.py", "--data", records_folder, "--out", tmp_path, *small)
     table = pd.read_csv(tmp_path / "spheres.csv")
-    angles = ["mean_intra", "largest_intra", "smallest_inter"]
-    assert list(table.columns) == ["dim", "m", "test_accuracy", *angles]
-    assert table[["dim", "m"]].to_numpy().tolist() == [[2, 1], [2, 4], [3, 1], [3, 4]]
+    measures = "mean_intra largest_intra smallest_inter fisher_score margin train_gap test_gap"
+    columns = f"dim seed loss m test_accuracy {measures} train_mean_intra"
+    assert list(table.columns) == columns.split()
+    losses = ["softmax", "m = 1", "m = 4"]
+    runs = [[dim, loss] for dim in (2, 3) for loss in losses]
+    assert table[["dim", "loss"]].to_numpy().tolist() == runs
     assert table["mean_intra"].between(0, 180).all()
     for name in ("spheres_2d.png", "spheres_3d.png"):
         assert images.decode((tmp_path / name).read_bytes()).std() > 10
-    assert "mean_intra" in result.stdout
+        svg = (tmp_path / name).with_suffix(".svg").read_text()
+        assert "<svg" in svg
+    assert "| mean within |" in result.stdout
+    assert (tmp_path / "spheres.md").read_text() in result.stdout
 
 
 def test_bad_flags_and_files_end_with_usage_and_nothing_written(tmp_path):

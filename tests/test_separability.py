@@ -171,3 +171,35 @@ def test_equal_angles_do_not_fulfil_the_criterion():
     assert found.share_of_classes == 0.0
     pairs = np.array([(0, 1), (1, 2)])
     assert not separability.pair_angles(embeddings, pairs, np.array([True, False])).criterion_holds
+
+
+def test_the_fisher_score_by_loops():
+    embeddings, labels = drawn_classes(3, [4, 7, 2])
+    units = [row / math.sqrt(sum(row * row)) for row in embeddings]
+    mean = {c: sum(u for u, own in zip(units, labels, strict=True) if own == c) for c in range(3)}
+    cosine = lambda a, b: math.cos(math.radians(angle(a, b)))  # noqa: E731
+    within = sum(1 - cosine(u, mean[c]) for u, c in zip(units, labels, strict=True))
+    between = sum(1 - cosine(mean[c], sum(units)) for c in labels)
+    found = separability.angular_fisher_score(embeddings, labels)
+    assert found == pytest.approx(within / between, rel=1e-9)
+    lengths = np.linspace(1, 9, len(labels))[:, None]
+    assert separability.angular_fisher_score(lengths * embeddings, labels) == pytest.approx(found)
+
+
+def test_the_fisher_score_of_one_mean_direction_is_infinite():
+    embeddings, labels = at(-10, 10, -20, 20), np.array([0, 0, 1, 1])
+    assert separability.angular_fisher_score(embeddings, labels) > 1e12
+
+
+def test_neighbours_are_pairs_with_a_nearest_class():
+    # 0 and 20 are each other's nearest; 50 is nearest to 20; 200 is nearest to 50.
+    found = separability.neighbours(at(0, 20, 50, 200).T * [1.0, 3.0, 2.0, 5.0])
+    assert found.pairs.tolist() == [[0, 1], [1, 2], [2, 3]]
+    np.testing.assert_allclose(found.angles, [20, 30, 150])
+
+
+def test_gaps_are_between_the_nearest_samples_of_two_classes():
+    labels = np.array([0, 1, 0, 1, 2])
+    pairs = np.array([[0, 1], [1, 2], [0, 3]])
+    found = separability.gaps(at(0, 40, 10, 35, 90) * 7, labels, pairs)
+    np.testing.assert_allclose(found, [25, 50, np.nan])

@@ -29,7 +29,7 @@ def plot_circle(
     for label, weight in enumerate(normalize_rows(kernel.T)):
         own = embeddings[labels == label]
         axes.plot(*np.outer(weight, (0, 1.1 * reach)), color=colour_of(label), linewidth=1.2)
-        axes.scatter(*own.T, s=10, color=colour_of(label), alpha=0.7, linewidths=0)
+        axes.scatter(own[:, 0], own[:, 1], s=10, color=colour_of(label), alpha=0.7, linewidths=0)
     axes.set(xlim=(-1.2 * reach, 1.2 * reach), ylim=(-1.2 * reach, 1.2 * reach))
     axes.locator_params(nbins=5)
     axes.tick_params(labelsize="small", color="0.6", labelcolor="0.3")
@@ -55,7 +55,7 @@ def plot_unit_circle(
         counts = np.histogram(angles, edges)[0]
         shares = counts / max(counts.sum(), 1)
         axes.add_collection(_bars(edges, 1.06, shares, color=colour, alpha=0.65, linewidth=0))
-        axes.scatter(*own.T, s=10, color=colour, alpha=0.4, linewidths=0)
+        axes.scatter(own[:, 0], own[:, 1], s=10, color=colour, alpha=0.4, linewidths=0)
         axes.plot(*np.outer(weight, (0.72, 0.93)), color=colour, linewidth=3)
     axes.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
     axes.set_aspect("equal")
@@ -112,7 +112,8 @@ def plot_sphere(
         depth = own @ towards
         for order, side in ((far, depth < 0), (near, depth >= 0)):
             axes.scatter(
-                *(own[side] @ np.stack([right, up], axis=1)).T,
+                own[side] @ right,
+                own[side] @ up,
                 s=16 if order == near else 8,
                 color=colour,
                 alpha=0.8 if order == near else 0.6,
