@@ -38,7 +38,7 @@ demo: install
 	@echo "  training/summary.md            what happened in training, with curves.png"
 	@echo "  evaluation/report.html         verification of people never trained on"
 	@echo "  evaluation/metrics.json, pairs.csv, roc.png and other pictures"
-	@echo "  spheres/spheres_2d.png, spheres_3d.png, spheres.csv"
+	@echo "  spheres/spheres_2d.png, spheres_3d.png, shrinkage.png, spheres.md, spheres.csv"
 
 test: install check
 	$(BIN)/python -m pytest -n $(WORKERS)

@@ -123,7 +123,7 @@ def _page(spheres: Sequence[Sphere], names: Sequence[str]) -> str:
         "Feature spheres",
         shown,
         [name.replace("_", " ") for name in names],
-        "Test pictures of networks that differ in their loss only. All spheres turn together.",
+        "Test pictures of networks that differ in their loss only.",
     )
 
 

@@ -19,7 +19,7 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(), 
 FEWER = {
     "train_casia.py": SHORT_TRAINING,
     "launch_local.py": SHORT_TRAINING,
-    "feature_spheres.py": "--people 3 --total-steps 2 --m 4",
+    "feature_spheres.py": "--people 3 --total-steps 2 --m 4 --num-seeds 1",
     "benchmark.py head": "--cases A-Softmax --num-classes 40 --sweep 30 --repeats 1 --batch-size 4",
     "benchmark.py convergence": "--networks 1 --m 4 --total-steps 5 --width 0.1 --batch-size 4",
     "benchmark.py data": "--num-images 130 --memory-images 0 --repeats 1",

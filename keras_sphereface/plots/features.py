@@ -57,7 +57,7 @@ def plot_unit_circle(
         axes.add_collection(_bars(edges, 1.06, shares, color=colour, alpha=0.65, linewidth=0))
         axes.scatter(own[:, 0], own[:, 1], s=10, color=colour, alpha=0.4, linewidths=0)
         axes.plot(*np.outer(weight, (0.72, 0.93)), color=colour, linewidth=3)
-    axes.set(xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
+    axes.set(xlim=(-1.65, 1.65), ylim=(-1.65, 1.65))
     axes.set_aspect("equal")
     axes.set_axis_off()
     axes.set_title(title)
