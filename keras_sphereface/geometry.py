@@ -152,6 +152,11 @@ def class_arcs(directions: np.ndarray, m: float) -> np.ndarray:
 
     steps = np.linspace(0.0, np.pi, SCAN_STEPS + 1)
     scan = own_leads(np.broadcast_to(steps[:, None, None], (len(steps), 2, len(directions))))
+    if (scan[0] <= 0).any():
+        raise ValueError(
+            "`directions` must be so different that their cosines are, by about 1e-8 radians. "
+            f"Received: {directions}"
+        )
     lost = np.argmax(scan <= 0, axis=0)  # (2, C)
     inside, outside = steps[lost - 1], steps[lost]
     for _ in range(BISECTIONS):
@@ -178,8 +183,7 @@ def smallest_m(directions: np.ndarray) -> float:
 
     It is found by bisection: with m every arc shrinks, so one angle falls and the other rises.
 
-    Args:
-        directions: (C,) angles of the class weights, C >= 2, all different.
+    Args and raises: as for `class_arcs`.
     """
 
     def separable(m):

@@ -62,8 +62,8 @@ def search(
     """Look up every probe among all people of the gallery and all distractors.
 
     A person's score is that of the likest of the person's entries. The rank of the mate is 1
-    and the number of other people whose score is at least the mate's: a tie counts against
-    the probe.
+    and the number of other people whose score is at least the mate's, less `TIE`: a tie counts
+    against the probe.
 
     Args:
         gallery: (G, D), any number of entries a person.
@@ -493,7 +493,7 @@ def _tar(genuine, impostors, far, number):
 
 
 def _cmc_of_pairs(owners, genuine, tops):
-    """The share of pairs with fewer than 1, 2, ..., R distractors at or above their score."""
+    """The share of pairs with fewer than 1, 2, ..., R distractors within `TIE` or above."""
     falling = -np.sort(-tops, axis=1)  # -inf where there are fewer than R distractors
     return np.array([np.mean(at_rank[owners] < genuine - TIE) for at_rank in falling.T])
 

@@ -1,9 +1,8 @@
 """The geometry of the loss in figures, from the functions that training uses."""
 
-from functools import partial
+import functools
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import tensorflow as tf
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from keras_sphereface import angular, geometry, margins
 from keras_sphereface.config import MarginFiguresConfig
 from keras_sphereface.family import ArcFace, CosFace, SphereFace2, SphereFaceR
+from keras_sphereface.figure_files import save_figure
 from keras_sphereface.folders import written_file
 from keras_sphereface.heads import AngularHead
 from keras_sphereface.layers import ASoftmax
@@ -82,9 +82,9 @@ def draw_boundaries(m: int = 4, angle: float = 60.0) -> Figure:
     figure = Figure(figsize=(WIDTH, 6.4), layout="constrained")
     grid = figure.subplots(2, 3)
     for column, length, leads_of, margin in (
-        (grid[:, 0], lengths, partial(geometry.softmax_leads, bias=bias), None),
-        (grid[:, 1], np.ones(2), partial(geometry.angular_leads, m=1), None),
-        (grid[:, 2], np.ones(2), partial(geometry.angular_leads, m=m), (begin, end)),
+        (grid[:, 0], lengths, functools.partial(geometry.softmax_leads, bias=bias), None),
+        (grid[:, 1], np.ones(2), functools.partial(geometry.angular_leads, m=1), None),
+        (grid[:, 2], np.ones(2), functools.partial(geometry.angular_leads, m=m), (begin, end)),
     ):
         kernel = length * plane
         plot_plane_regions(column[0], x, y, leads_of(flat, kernel), kernel, margin)
@@ -242,16 +242,8 @@ def margin_figures(config: MarginFiguresConfig) -> pd.DataFrame:
         ("annealing", draw_annealing()),
         ("target_logits", draw_target_logits()),
     ):
-        _save(figure, out / name)
+        save_figure(figure, out / name)
     return table
-
-
-def _save(figure, stem):
-    # Without a date and with ids that do not change: a picture that is the same has no new bytes.
-    with matplotlib.rc_context({"svg.hashsalt": stem.name}):
-        for suffix, dpi, metadata in ((".png", 150, None), (".svg", 72, {"Date": None})):
-            with written_file(stem.with_suffix(suffix)) as partial:
-                figure.savefig(partial, dpi=dpi, metadata=metadata)
 
 
 def _two(degrees):

@@ -116,8 +116,8 @@ def angular_fisher_score(embeddings: np.ndarray, labels: np.ndarray) -> float:
     """How wide the classes are, beside how far apart: S_w / S_b; the lower, the better.
 
     S_w is the sum of 1 - cos(x, m_i) over the samples, S_b that of 1 - cos(m_i, m), with m_i the
-    mean direction of the sample's class and m that of all samples. Infinite if all classes have
-    one mean direction.
+    mean direction of the sample's class and m that of all samples. It grows without bound as the
+    classes come to have one mean direction.
 
     Args:
         embeddings: (N, D).

@@ -17,7 +17,7 @@ from keras_sphereface.sphere_numbers import LINES, RUN, numbers_of
 from keras_sphereface.sphere_training import Cloud, Sphere, loss_name
 from keras_sphereface.verification import normalize_rows
 
-WIDTH = 2.75  # of a column, inches
+WIDTH = 1.95  # of a column, inches
 FRAME_SECONDS = 0.12
 TURN_FRAMES = 60
 DOTS = 70  # per inch, of animations
@@ -36,10 +36,10 @@ def draw_spheres(spheres: Sequence[Sphere], names: Sequence[str]) -> Figure:
     if spheres[0].dim == 3:
         draws = [plots.plot_sphere]
     columns = len(spheres)
-    height = WIDTH * len(draws) + 2.2
+    height = WIDTH * len(draws) + 2.4
     figure = Figure(figsize=(WIDTH * columns + 1.2, height), layout="constrained")
     rows = figure.subplots(
-        len(draws) + 1, columns, squeeze=False, height_ratios=[*[WIDTH] * len(draws), 1.7]
+        len(draws) + 1, columns, squeeze=False, height_ratios=[*[WIDTH] * len(draws), 1.9]
     )
     options = _options(spheres)
     for place, draw in enumerate(draws):
@@ -64,6 +64,8 @@ def _write_numbers(axes, numbers, is_first):
 
 def _add_people(figure, names):
     """Whose colour is whose, at the lower edge."""
+    longest = max(len(name) for name in names)
+    columns = int(figure.get_figwidth() / (0.55 + 0.085 * longest))  # of such letters, inches
     marks = [
         Line2D([], [], marker="o", linestyle="", color=plots.colour_of(label))
         for label in range(len(names))
@@ -71,7 +73,7 @@ def _add_people(figure, names):
     figure.legend(
         *(marks, [name.replace("_", " ") for name in names]),
         loc="outside lower center",
-        ncols=min(len(names), 6 if len(names) % 4 else 4),
+        ncols=max(1, min(columns, len(names))),
         frameon=False,
         handletextpad=0.1,
     )

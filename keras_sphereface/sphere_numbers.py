@@ -14,6 +14,7 @@ RUN = ["dim", "seed"]  # runs that differ in their loss only
 LINES = {
     "test_accuracy": ("test accuracy", "{:.1%}"),
     "mean_intra": ("mean within", "{:.1f}°"),
+    "train_mean_intra": ("same, training", "{:.1f}°"),
     "largest_intra": ("largest within", "{:.0f}°"),
     "smallest_inter": ("smallest between", "{:.1f}°"),
     "fisher_score": ("Fisher score", "{:.4f}"),
@@ -80,7 +81,6 @@ def failures(table: pd.DataFrame) -> list[str]:
 
 def report(table: pd.DataFrame) -> str:
     """Means over the seeds as Markdown, and whether the clouds shrink with every m."""
-    columns = [name for name in LINES if name in table]
     lines = []
     for dim, runs in table.groupby("dim"):
         losses = list(dict.fromkeys(runs["loss"]))
@@ -90,8 +90,7 @@ def report(table: pd.DataFrame) -> str:
             f"| {dim}-D, {spread} | {' | '.join(losses)} |",
             "|---" * (1 + len(losses)) + "|",
         ]
-        for column in columns:
-            name, form = LINES[column]
+        for column, (name, form) in LINES.items():
             cells = []
             for loss in losses:
                 values = runs.loc[runs["loss"] == loss, column]

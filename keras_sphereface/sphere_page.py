@@ -109,7 +109,7 @@ SCRIPT = """
 """
 
 
-class Sphere(NamedTuple):
+class Globe(NamedTuple):
     """What one trained network makes of pictures, in three dimensions."""
 
     title: str  # its loss
@@ -119,7 +119,7 @@ class Sphere(NamedTuple):
     detail: str = ""  # a line below it
 
 
-def render(title: str, spheres: Sequence[Sphere], names: Sequence[str], note: str = "") -> str:
+def render(title: str, spheres: Sequence[Globe], names: Sequence[str], note: str = "") -> str:
     """The page as a text, to be written as UTF-8; about 5 MB, most of it plotly.js.
 
     Every text is shown as it is: nothing in it is taken for HTML.
@@ -337,7 +337,7 @@ def _people(names):
 def _place(sphere):
     """Where a sphere is drawn, with its title and its line."""
     label = _escape(
-        f"Sphere of {sphere.title}, {len(sphere.labels)} pictures. {sphere.detail} "
+        f"Globe of {sphere.title}, {len(sphere.labels)} pictures. {sphere.detail} "
         "Turn it with the arrow keys."
     )
     detail = f"<figcaption>{_escape(sphere.detail)}</figcaption>" if sphere.detail else ""

@@ -65,18 +65,21 @@ def people_with_most_pictures(folder: str, people: int) -> Faces:
     """The pictures of the `people` classes that have most, labelled 0, 1, ... anew.
 
     Raises:
+        FileNotFoundError: if the folder holds no records.
         ValueError: if `people` is below 2, or if there are not as many with 4 pictures each.
     """
-    table = pd.read_csv(Path(folder) / records.LABELS_FILE, dtype={"identity": str})
+    info = records.read_info(folder)
+    # People may be called "NA" or "None".
+    table = pd.read_csv(Path(folder) / records.LABELS_FILE, keep_default_na=False, dtype=str)
+    table = table.astype({"label": int, "count": int})
     table = table[table["count"] >= MIN_PICTURES]
     if not 2 <= people <= len(table):
         raise ValueError(
-            f"`people` must be from 2 to {len(table)}, the number of people in {folder} with at "
-            f"least {MIN_PICTURES} pictures. Received: people={people}"
+            f"`people` must be at least 2, and {folder} has {len(table)} with at least "
+            f"{MIN_PICTURES} pictures. Received: people={people}"
         )
     table = table.sort_values(["count", "label"], ascending=[False, True]).head(people)
     chosen = {label: place for place, label in enumerate(table["label"].tolist())}
-    info = records.read_info(folder)
     # Filtered while encoded: the records may hold far more than memory does.
     own = pipeline.encoded_records(folder, info).filter(
         lambda record: tf.reduce_any(record["label"] == list(chosen))

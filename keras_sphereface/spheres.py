@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from keras_sphereface import sphere_figures, sphere_numbers, sphere_page
 from keras_sphereface.config import SpheresConfig
 from keras_sphereface.datasets import generated_records
+from keras_sphereface.figure_files import save_figure
 from keras_sphereface.folders import written_file
+from keras_sphereface.plots import COLOURS
 from keras_sphereface.projector import write_projector
 from keras_sphereface.sphere_training import (
     Faces,
@@ -52,22 +53,26 @@ def feature_spheres(config: SpheresConfig) -> pd.DataFrame:
         rows += [sphere_numbers.numbers_of(sphere) for sphere in spheres]
         if seed == config.seed:
             drawn[dim] = spheres
-            figure = sphere_figures.draw_spheres(spheres, faces.names)
-            _save(figure, out, f"spheres_{dim}d")
+            save_figure(sphere_figures.draw_spheres(spheres, faces.names), out / f"spheres_{dim}d")
     table = sphere_numbers.table_of(rows)
-    _save(sphere_figures.draw_shrinkage(table), out, "shrinkage")
-    _write_extras(config, out, drawn, faces)
+    save_figure(sphere_figures.draw_shrinkage(table), out / "shrinkage")
     with written_file(out / "spheres.md") as partial:
         partial.write_text(sphere_numbers.report(table), encoding="utf-8")
     with written_file(out / "spheres.csv") as partial:
         table.to_csv(partial, index=False)
+    _write_extras(config, out, drawn, faces)
     return table
 
 
 def _check(config):
-    for name in ("total_steps", "num_seeds"):
-        if (value := getattr(config, name)) < 1:
-            raise ValueError(f"`{name}` must be >= 1. Received: {value}")
+    for name, least in (("total_steps", 1), ("num_seeds", 1), ("seed", 0)):
+        if (value := getattr(config, name)) < least:
+            raise ValueError(f"`{name}` must be >= {least}. Received: {value}")
+    if not 2 <= config.people <= len(COLOURS):
+        raise ValueError(
+            f"`people` must be from 2 to {len(COLOURS)}, the number of colours that everybody "
+            f"can tell apart. Received: people={config.people}"
+        )
     if not config.m or min(config.m) < 1 or len(set(config.m)) < len(config.m):
         raise ValueError(f"`m` must be different ints >= 1. Received: m={config.m}")
     if config.dim == 2 and (config.html or config.turn):
@@ -115,7 +120,7 @@ def _page(spheres: Sequence[Sphere], names: Sequence[str]) -> str:
         )
         cloud = sphere.test
         shown.append(
-            sphere_page.Sphere(
+            sphere_page.Globe(
                 loss_name(sphere.m), cloud.embeddings, cloud.labels, cloud.kernel, line
             )
         )
@@ -135,14 +140,6 @@ def _write_projector(folder: Path, drawn: dict[int, list[Sphere]], test: Faces) 
     }
     people = [test.names[label] for label in test.labels]
     write_projector(folder, sets, {"person": people}, np.asarray(test.images))
-
-
-def _save(figure: Figure, out: Path, name: str) -> None:
-    for suffix in ("png", "svg"):
-        with written_file(out / f"{name}.{suffix}") as partial:
-            # The date would make each SVG another file.
-            metadata = {"Date": None} if suffix == "svg" else {}
-            figure.savefig(partial, format=suffix, dpi=100, metadata=metadata)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -99,6 +99,27 @@ def test_a_model_that_tells_nobody_apart_ranks_the_mate_last(size):
     assert result[1].tar_at_far[1e-4] == 0
 
 
+def test_scores_within_the_rounding_of_products_tie_and_count_against_the_model():
+    probe = np.zeros((1, 64))
+    probe[0, 0] = 1.0
+
+    def at_score(score):
+        row = np.zeros(64)
+        row[:2] = score, np.sqrt(1 - score**2)
+        return row
+
+    for below, rank in ((0.0, 2), (4e-7, 2), (1e-5, 1)):
+        rows = np.stack([at_score(0.9), at_score(0.9 - below)])
+        found = identification.search(rows, np.array([1, 2]), probe, np.array([1]))
+        assert found.ranks.tolist() == [rank]
+        pair = np.stack([probe[0], at_score(0.9)])
+        # Both pictures of the pair, as probes: the distractor is far from the second.
+        result = identification.megaface(
+            pair, np.array([1, 1]), rows[1:], sizes=[1], max_rank=1, fars=(0.5,)
+        )
+        assert result[0].cmc[0] == (0.5 if rank == 1 else 0.0)
+
+
 def test_labels_may_be_strings():
     gallery, people, probes, others = drawn_people(4)
     names = [np.array([f"person {label}" for label in side]) for side in (people, others)]

@@ -16,11 +16,12 @@ LEVELS = [
     {"images", "preprocessing", "alignment", "bins", "logits", "losses", "margins", "bootstrap"}
     | {"backbones", "separability", "records", "recordio", "parquet", "parallel"}
     | {"contact_sheet", "measuring", "command_line", "strategies", "launch", "tables"}
-    | {"protocols", "identification", "pair_lists", "networks", "projector", "sphere_page"}
+    | {"protocols", "identification", "pair_lists", "networks", "projector"}
+    | {"figure_files"}
     | {f"plots.{name}" for name in ("benchmarks", "features", "margins", "scores", "training")},
     {"heads", "hlo", "augmentation", "archives", "synthetic", "export", "detection", "doubts"}
     | {"exclusions", "plan", "least", "overview", "turns", "templates"}
-    | {"plots", "face_sets", "evaluation_report"},
+    | {"plots", "sphere_page", "face_sets", "evaluation_report"},
     {"layers", "guard", "pipeline", "sources", "preparation", "preprocessing_layer"}
     | {
         "split_head",

@@ -11,7 +11,7 @@ from PIL import Image
 
 from keras_sphereface import sphere_page
 from keras_sphereface.plots.style import COLOURS
-from keras_sphereface.sphere_page import Sphere
+from keras_sphereface.sphere_page import Globe
 from tests import browser
 
 pytest.importorskip("plotly")
@@ -30,7 +30,7 @@ def spheres():
     labels = [0, 0, 0, 1, 2]
     kernel = AXES * [1.0, 2.0, 0.1]
     return [
-        Sphere(title, np.array(pictures), np.array(labels), kernel, f"line of {title}")
+        Globe(title, np.array(pictures), np.array(labels), kernel, f"line of {title}")
         for title in ("softmax", "m = 1", HOSTILE)
     ]
 
@@ -168,7 +168,7 @@ def test_the_table_has_the_angles_as_numbers(document):
 
 
 def test_a_person_without_pictures_has_a_dash():
-    sphere = Sphere("one", AXES[:1], np.array([0]), AXES)
+    sphere = Globe("one", AXES[:1], np.array([0]), AXES)
     page = Document(sphere_page.render("title", [sphere], NAMES))
     assert page.texts("td") == [f"0.0{DEGREE} (0 of 1)", "\N{EN DASH}", "\N{EN DASH}"]
 
@@ -178,7 +178,7 @@ def test_spheres_can_be_read_without_seeing_them(document):
     labels = [attrs["aria-label"] for attrs in globes]
     assert {attrs["tabindex"] for attrs in globes} == {"0"}
     assert "softmax, 5 pictures. line of softmax Turn" in labels[0]
-    assert labels[2].startswith(f"Sphere of {HOSTILE}")
+    assert labels[2].startswith(f"Globe of {HOSTILE}")
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Clouds of embeddings: how they are trained, measured and drawn, and that they shrink with m."""
 
+import io
 import itertools
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 from PIL import Image
 
 from keras_sphereface import sphere_figures, sphere_numbers, spheres
-from keras_sphereface.config import SpheresConfig
+from keras_sphereface.config import RecordsConfig, SpheresConfig
+from keras_sphereface.conversion import make_records
 from keras_sphereface.datasets import generated_records
 from keras_sphereface.sphere_training import (
     Cloud,
@@ -165,6 +167,9 @@ def test_settings_that_cannot_be_are_refused_before_anything_is_written(tmp_path
         ({"num_seeds": 0}, "`num_seeds` must be >= 1. Received: 0"),
         ({"m": (2, 2)}, r"different ints >= 1. Received: m=\(2, 2\)"),
         ({"m": (0,)}, r"different ints >= 1. Received: m=\(0,\)"),
+        ({"seed": -1}, "`seed` must be >= 0. Received: -1"),
+        ({"people": 1}, "from 2 to 8, .* Received: people=1"),
+        ({"people": 9}, "from 2 to 8, .* Received: people=9"),
         ({"dim": 2, "turn": True}, "show 3-D embeddings. Received: dim=2"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -177,7 +182,14 @@ def test_everything_that_is_asked_for_is_written(records_folder, tmp_path):
     pytest.importorskip("plotly")
     config = SpheresConfig(
         **{"out": str(tmp_path), "data": str(records_folder), "people": 3, "total_steps": 2},
-        **{"m": (1,), "num_seeds": 2, "animate": True, "html": True, "projector": True},
+        **{
+            "m": (1,),
+            "num_seeds": 2,
+            "animate": True,
+            "turn": True,
+            "html": True,
+            "projector": True,
+        },
     )
     table = spheres.feature_spheres(config)
     assert table[["dim", "seed", "loss"]].to_numpy().tolist() == [
@@ -196,15 +208,47 @@ def test_everything_that_is_asked_for_is_written(records_folder, tmp_path):
 
 @pytest.mark.slow
 def test_the_cloud_shrinks_with_m(tmp_path):
-    """The claim of the paper, on generated faces: each class is narrower the larger m is."""
-    folder = generated_records(tmp_path, 5, 30, 0, 0).records
-    train, test = split(people_with_most_pictures(str(folder), 5), 0)
-    rows = [
-        sphere_numbers.numbers_of(train_sphere(train, test, 2, m, 120, 0)) for m in (1, 2, 3, 4)
-    ]
-    table = sphere_numbers.table_of(rows)
+    """The claim of the paper, on generated faces: people are narrower the larger m is."""
+    folder = generated_records(tmp_path, 8, 45, 0, 0).records
+    train, test = split(people_with_most_pictures(str(folder), 8), 0)
+    spheres_of_m = [train_sphere(train, test, 3, m, 200, 0) for m in (1, 2, 4)]
+    table = sphere_numbers.table_of([sphere_numbers.numbers_of(s) for s in spheres_of_m])
     assert sphere_numbers.failures(table) == [], table.to_string()
-    assert table["mean_intra"].iloc[-1] < 0.8 * table["mean_intra"].iloc[0]
+    for column in ("mean_intra", "train_mean_intra"):
+        assert table[column].iloc[-1] < 0.8 * table[column].iloc[0], table.to_string()
+
+
+def test_people_may_be_called_anything_and_those_with_most_pictures_come_first(tmp_path):
+    """Counts 3, 9, 5 and 9, and names that pandas would take for missing."""
+    pictures = np.random.default_rng(0).integers(0, 255, (26, 112, 96, 3), np.uint8)
+    names = ["few"] * 3 + ["NA"] * 9 + ["None"] * 5 + ["0017"] * 9
+    for number, (picture, name) in enumerate(zip(pictures, names, strict=True)):
+        path = tmp_path / "faces" / name / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(path)
+    out = tmp_path / "records"
+    make_records(RecordsConfig(source=str(tmp_path / "faces"), out=str(out), workers=1))
+    chosen = people_with_most_pictures(str(out), 3)
+    assert set(chosen.names[:2]) == {"NA", "0017"}
+    assert chosen.names[2] == "None"
+    assert np.bincount(chosen.labels).tolist() == [9, 9, 5]
+    own = {p.tobytes() for p, name in zip(pictures, names, strict=True) if name == "None"}
+    assert {p.tobytes() for p in chosen.images[chosen.labels == 2]} == own
+    with pytest.raises(ValueError, match="has 3 with at least 4 pictures. Received: people=4"):
+        people_with_most_pictures(str(out), 4)
+    with pytest.raises(FileNotFoundError, match="make_tfrecords"):
+        people_with_most_pictures(str(tmp_path / "faces"), 2)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 5])
+def test_the_legend_of_people_stays_on_the_page(columns):
+    names = [f"Luiz_Inacio_Lula_da_Silva_{n}" for n in range(6)]
+    drawn = [drawn_sphere(3, m, people=6) for m in range(1, columns + 1)]
+    figure = sphere_figures.draw_spheres(drawn, names)
+    figure.savefig(io.BytesIO(), format="png")
+    (legend,) = figure.legends
+    assert figure.bbox.containsx(legend.get_window_extent().x0)
+    assert figure.bbox.containsx(legend.get_window_extent().x1)
 
 
 def test_faces_keep_pictures_and_labels_together():

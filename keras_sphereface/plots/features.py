@@ -43,18 +43,19 @@ def plot_unit_circle(
 ) -> Axes:
     """The directions of 2-D embeddings (N, 2) on the circle, and around it how they are spread.
 
-    The bars are shares of each class in steps of `BIN_DEGREES`; a bar as long as the radius would
-    hold the whole class. Marks inside the circle are the class weights.
+    The bars are shares of each class in steps of `BIN_DEGREES`; one as long as half the radius
+    would hold the whole class. Marks inside the circle are the class weights.
     """
     axes.add_patch(Circle((0, 0), 1, fill=False, color="0.75"))
-    unit = normalize_rows(embeddings)
+    # float64: in float32 an angle may be rounded to beyond the last edge.
+    unit = normalize_rows(np.asarray(embeddings, np.float64))
     edges = np.radians(np.arange(0, 361, BIN_DEGREES))
     for label, weight in enumerate(normalize_rows(kernel.T)):
         colour, own = colour_of(label), unit[labels == label]
         angles = np.mod(np.arctan2(own[:, 1], own[:, 0]), 2 * np.pi)
         counts = np.histogram(angles, edges)[0]
         shares = counts / max(counts.sum(), 1)
-        axes.add_collection(_bars(edges, 1.06, shares, color=colour, alpha=0.65, linewidth=0))
+        axes.add_collection(_bars(edges, 1.06, shares / 2, color=colour, alpha=0.65, linewidth=0))
         axes.scatter(own[:, 0], own[:, 1], s=10, color=colour, alpha=0.4, linewidths=0)
         axes.plot(*np.outer(weight, (0.72, 0.93)), color=colour, linewidth=3)
     axes.set(xlim=(-1.65, 1.65), ylim=(-1.65, 1.65))
@@ -85,8 +86,8 @@ def plot_sphere(
 ) -> Axes:
     """The directions of 3-D embeddings (N, 3) on the unit sphere, as seen from far away.
 
-    What is on the far side is seen through the sphere: paler and smaller. Short rays are the
-    directions of the class weights.
+    What is on the far side is seen through the sphere: points are hollow, and rays, the directions
+    of the class weights, are dashed.
 
     Args:
         axes: ordinary, two-dimensional ones.
@@ -97,14 +98,13 @@ def plot_sphere(
     towards = towards_eye(*view)
     right = np.array([-np.sin(np.radians(view[0])), np.cos(np.radians(view[0])), 0.0])
     up = np.cross(towards, right)
-    far, veil, near = 1, 2, 3  # what is drawn over what
+    far, near = 1, 2  # what is drawn over what
     for line in _graticule():
         depth = line @ towards
         for order, side in ((far, depth < 0), (near, depth >= 0)):
             shown = np.where(side[:, None], line, np.nan)
-            colour = "0.9" if order == far else "0.8"
+            colour = "0.92" if order == far else "0.8"
             axes.plot(shown @ right, shown @ up, color=colour, linewidth=0.6, zorder=order)
-    axes.add_patch(Circle((0, 0), 1, color="white", alpha=0.55, linewidth=0, zorder=veil))
     axes.add_patch(Circle((0, 0), 1, fill=False, color="0.6", linewidth=0.8, zorder=near))
     unit = normalize_rows(embeddings)
     for label, weight in enumerate(normalize_rows(kernel.T)):
@@ -114,18 +114,22 @@ def plot_sphere(
             axes.scatter(
                 own[side] @ right,
                 own[side] @ up,
-                s=16 if order == near else 8,
-                color=colour,
-                alpha=0.8 if order == near else 0.6,
-                linewidths=0,
+                s=14 if order == near else 12,
+                facecolors=colour if order == near else "none",
+                edgecolors="none" if order == near else colour,
+                alpha=0.8,
+                linewidths=0.7,
                 zorder=order,
             )
         ray = np.outer((1.02, 1.25), weight)
         axes.plot(
             *(ray @ right, ray @ up),
             color=colour,
-            linewidth=3 if weight @ towards >= 0 else 1.5,
-            zorder=near if weight @ towards >= 0 else far,
+            **(
+                {"linewidth": 3, "zorder": near}
+                if weight @ towards >= 0
+                else {"linewidth": 2, "linestyle": (0, (1.5, 1)), "zorder": far}
+            ),
         )
     axes.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3))
     axes.set_aspect("equal")
