@@ -4,6 +4,7 @@ import pytest
 
 from keras_sphereface import images, margin_figures
 from keras_sphereface.config import MarginFiguresConfig
+from keras_sphereface.figure_files import save_figure
 
 NAMES = ("psi", "boundaries", "bounds", "annealing", "target_logits")
 theta = np.linspace(0, np.pi, 721)
@@ -31,7 +32,7 @@ def test_the_same_figure_has_the_same_bytes(tmp_path):
     written = []
     for folder in (tmp_path / "a", tmp_path / "b"):
         folder.mkdir()
-        margin_figures._save(margin_figures.draw_annealing(steps=2000), folder / "annealing")
+        save_figure(margin_figures.draw_annealing(steps=2000), folder / "annealing")
         written.append([path.read_bytes() for path in sorted(folder.iterdir())])
     assert len(written[0]) == 2
     assert written[0] == written[1]
