@@ -2,6 +2,7 @@
 
 import io
 import itertools
+import math
 from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
@@ -65,7 +66,9 @@ def _write_numbers(axes, numbers, is_first):
 def _add_people(figure, names):
     """Whose colour is whose, at the lower edge."""
     longest = max(len(name) for name in names)
-    columns = int(figure.get_figwidth() / (0.55 + 0.085 * longest))  # of such letters, inches
+    # Letters of this size are so wide, in inches; rows are filled evenly.
+    fitting = max(1, int(figure.get_figwidth() / (0.55 + 0.085 * longest)))
+    rows = math.ceil(len(names) / fitting)
     marks = [
         Line2D([], [], marker="o", linestyle="", color=plots.colour_of(label))
         for label in range(len(names))
@@ -73,7 +76,7 @@ def _add_people(figure, names):
     figure.legend(
         *(marks, [name.replace("_", " ") for name in names]),
         loc="outside lower center",
-        ncols=max(1, min(columns, len(names))),
+        ncols=math.ceil(len(names) / rows),
         frameon=False,
         handletextpad=0.1,
     )

@@ -30,11 +30,11 @@ def text_of(cell) -> str:
     return "\n".join(texts)
 
 
-def mean_within(notebook) -> dict[str, float]:
+def training_angles(notebook) -> dict[str, float]:
     """{"m = 1": degrees, ...} of the table of numbers, as a reader sees it."""
     text = "\n".join(text_of(cell) for cell in code_cells(notebook))
     losses = re.search(r"^\| 2-D.*?\| (.*) \|$", text, re.M).group(1).split(" | ")
-    angles = re.search(r"^\| mean within \| (.*) \|$", text, re.M).group(1).split(" | ")
+    angles = re.search(r"^\| same, training \| (.*) \|$", text, re.M).group(1).split(" | ")
     return {loss: float(angle.rstrip("°")) for loss, angle in zip(losses, angles, strict=True)}
 
 
@@ -57,8 +57,8 @@ def test_stored_outputs_are_there_and_of_one_run(stored):
     assert all(cell["outputs"] for cell in cells)
     kinds = {output["output_type"] for cell in cells for output in cell["outputs"]}
     assert kinds <= {"display_data", "execute_result", "stream"}
-    within = mean_within(stored)
-    assert within["m = 4"] < within["m = 1"]
+    angles = training_angles(stored)
+    assert angles["m = 4"] < angles["m = 1"]
 
 
 def test_stored_notebook_is_clean(stored):
@@ -99,5 +99,5 @@ def test_notebook_runs_and_shows_what_the_margin_does(tmp_path, monkeypatch):
     client.execute()  # a cell with an error raises it
     assert time.monotonic() - start < MOST_SECONDS
     assert len(code_cells(notebook)) == CELLS
-    within = mean_within(notebook)
-    assert within["m = 4"] < within["m = 1"]
+    angles = training_angles(notebook)
+    assert angles["m = 4"] < angles["m = 1"]
