@@ -88,7 +88,10 @@ def draw_shrinkage(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(4.2 * len(dims), 3.4), layout="constrained")
     for axes, dim in zip(figure.subplots(1, len(dims), squeeze=False)[0], dims, strict=True):
         for i, ((_, seed), run) in enumerate(table[table["dim"] == dim].groupby(RUN)):
-            colour, marker = plots.COLOURS[i % len(plots.COLOURS)], "osD^vPX*"[i % 8]
+            colour, marker = (
+                plots.COLOURS[i % len(plots.COLOURS)],
+                plots.MARKERS[i % len(plots.MARKERS)],
+            )
             axes.plot(run["loss"], run["mean_intra"], marker + "-", color=colour, label=seed)
         axes.set(title=f"{dim}-D embeddings", ylabel="mean intra-class angle, degrees")
         axes.set_ylim(bottom=0)

@@ -31,11 +31,12 @@ from keras_sphereface.plots.scores import (
     plot_roc,
     plot_similarity_histogram,
 )
-from keras_sphereface.plots.style import COLOURS, figure_rgb
+from keras_sphereface.plots.style import COLOURS, MARKERS, figure_rgb
 from keras_sphereface.plots.training import plot_accuracies, plot_lambda, plot_log
 
 __all__ = [
     "COLOURS",
+    "MARKERS",
     "VIEW",
     "colour_of",
     "figure_rgb",

@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 
 # Okabe and Ito's eight colours, told apart by colour-blind readers too; black last.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#000000")
+MARKERS = "osD^vPX*"
 
 
 def figure_rgb(figure: Figure, dpi: float = 100.0) -> np.ndarray:
