@@ -272,8 +272,7 @@ def draw_scaling(table: pd.DataFrame) -> Figure:
     left, right = figure.subplots(1, 2)
     plots.plot_scaling(left, table, "milliseconds", "milliseconds a step")
     plots.plot_scaling(right, table, "megabytes", "MB taken, without kernel and gradient")
-    handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False)
+    plots.legend_below(figure, left, columns=3)
     return figure
 
 

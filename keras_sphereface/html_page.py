@@ -24,6 +24,10 @@ FORBIDDEN = re.compile(
 _AMOUNT = r"[-+\u2212]?\d[\d.,'\u2009\u202f\u00a0 ]*(?:e[-+]?\d+)?\s*(?:%|\u00b0)?"
 NUMBER = re.compile(rf"{_AMOUNT}(?:\s*(?:\u00b1|\+-|\u2013|/|to)\s*{_AMOUNT})?", re.IGNORECASE)
 
+POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; "
+    "form-action 'none'"
+)
 STYLE = """
 :root { color-scheme: light dark; --ink: #1c2024; --soft: #5b6570; --page: #fff;
   --line: #dde1e6; --tint: #f5f7f9; --link: #0a5fa8; --alarm: #fff5e0; --alarm-line: #d98a00; }
@@ -161,19 +165,38 @@ def render(title: str, blocks: Sequence[Block]) -> str:
     ids = (f"section-{number}" for number in itertools.count(1))
     return "\n".join(
         [
-            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-            '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-            "img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'\">",
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{_escape(title)}</title>",
-            # Without it a browser asks the server of the page for one.
-            '<link rel="icon" href="data:,">',
-            f"<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{_escape(title)}</h1>",
+            opening(title, POLICY, STYLE),
             *([_contents(sections)] if len(sections) >= TOC_FROM else []),
             *_rendered(blocks, ids),
             "</main>\n</body>\n</html>\n",
         ]
     )
+
+
+def opening(title: str, policy: str, style: str) -> str:
+    """A page up to and with its heading: what a browser may load, and how it looks.
+
+    Args:
+        title: the heading of level 1, and the name of the page.
+        policy: the Content-Security-Policy.
+        style: CSS.
+    """
+    return "\n".join(
+        [
+            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+            f'<meta http-equiv="Content-Security-Policy" content="{policy}">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f"<title>{escape(title)}</title>",
+            # Without it a browser asks the server of the page for one.
+            '<link rel="icon" href="data:,">',
+            f"<style>{style}</style>\n</head>\n<body>\n<main>\n<h1>{escape(title)}</h1>",
+        ]
+    )
+
+
+def escape(text: str) -> str:
+    """The text as HTML that shows it as it is."""
+    return html.escape(FORBIDDEN.sub("\ufffd", text))
 
 
 def figure_png(figure: Figure, dpi: int = 144) -> bytes:
@@ -203,7 +226,7 @@ def _block(block, ids):
         case Heading():
             return _heading(block, ids)
         case Paragraph():
-            return f"<p>{_escape(block.text)}</p>"
+            return f"<p>{escape(block.text)}</p>"
         case Warnings():
             return _warnings(block)
         case KeyNumbers():
@@ -212,17 +235,13 @@ def _block(block, ids):
             return _table(block)
         case Details():
             inside = "\n".join(_rendered(block.blocks))
-            return f"<details>\n<summary>{_escape(block.summary)}</summary>\n{inside}\n</details>"
+            return f"<details>\n<summary>{escape(block.summary)}</summary>\n{inside}\n</details>"
     raise TypeError(f"`blocks` must hold the blocks of this module. Received: {block!r}")
-
-
-def _escape(text):
-    return html.escape(FORBIDDEN.sub("\ufffd", text))
 
 
 def _contents(sections):
     items = [
-        f'<li><a href="#section-{number}">{_escape(text)}</a></li>'
+        f'<li><a href="#section-{number}">{escape(text)}</a></li>'
         for number, text in enumerate(sections, start=1)
     ]
     return "\n".join(['<nav aria-label="Contents">\n<ul>', *items, "</ul>\n</nav>"])
@@ -232,22 +251,22 @@ def _heading(block, ids):
     if block.level not in (2, 3, 4):
         raise ValueError(f"`level` must be 2, 3 or 4. Received: level={block.level!r}")
     name = f' id="{next(ids)}"' if ids is not None and block.level == 2 else ""
-    return f"<h{block.level}{name}>{_escape(block.text)}</h{block.level}>"
+    return f"<h{block.level}{name}>{escape(block.text)}</h{block.level}>"
 
 
 def _warnings(block):
     if not block.texts:
         return ""
-    items = "\n".join(f"<li>{_escape(text)}</li>" for text in block.texts)
+    items = "\n".join(f"<li>{escape(text)}</li>" for text in block.texts)
     return f"<aside>\n<strong>Please note</strong>\n<ul>\n{items}\n</ul>\n</aside>"
 
 
 def _key_numbers(block):
     tiles = []
     for label, value, detail in block.numbers:
-        more = f'<dd class="detail">{_escape(detail)}</dd>' if detail else ""
+        more = f'<dd class="detail">{escape(detail)}</dd>' if detail else ""
         tiles.append(
-            f'<div><dt>{_escape(label)}</dt><dd class="value">{_escape(value)}</dd>{more}</div>'
+            f'<div><dt>{escape(label)}</dt><dd class="value">{escape(value)}</dd>{more}</div>'
         )
     return "\n".join(['<dl class="tiles">', *tiles, "</dl>"])
 
@@ -265,12 +284,12 @@ def _table(block):
     def line(cells, first, rest):
         tags = [first, *[rest] * (len(cells) - 1)]
         filled = zip(cells, tags, classes, strict=True)
-        inside = (f"<{tag}{kind}>{_escape(cell)}</{tag[:2]}>" for cell, tag, kind in filled)
+        inside = (f"<{tag}{kind}>{escape(cell)}</{tag[:2]}>" for cell, tag, kind in filled)
         return f"<tr>{''.join(inside)}</tr>"
 
     column, row_name = 'th scope="col"', 'th scope="row"'
-    caption = f"<caption>{_escape(block.caption)}</caption>" if block.caption else ""
-    name = _escape(block.caption or "Table: " + ", ".join(block.header))
+    caption = f"<caption>{escape(block.caption)}</caption>" if block.caption else ""
+    name = escape(block.caption or "Table: " + ", ".join(block.header))
     return "\n".join(
         [
             # With the keyboard one scrolls only what takes the focus.
@@ -280,7 +299,7 @@ def _table(block):
             "<tbody>",
             *(line(row, row_name, "td") for row in block.rows),
             "</tbody>\n</table>\n</div>",
-            *([f'<p class="note">{_escape(block.note)}</p>'] if block.note else []),
+            *([f'<p class="note">{escape(block.note)}</p>'] if block.note else []),
         ]
     )
 
@@ -298,9 +317,9 @@ def _picture(block, place=""):
         raise ValueError(f"`alt` must say what the picture shows. Received: alt={block.alt!r}")
     width, height = struct.unpack(">II", block.png[16:24])
     kind = f"{place} wide" if width > WIDE * height else place
-    caption = f"<figcaption>{_escape(block.caption)}</figcaption>" if block.caption else ""
+    caption = f"<figcaption>{escape(block.caption)}</figcaption>" if block.caption else ""
     return (
         f'<figure class="{kind.strip()}"><img src="data:image/png;base64,'
         f'{base64.b64encode(block.png).decode()}" width="{width}" height="{height}" '
-        f'alt="{_escape(block.alt)}">{caption}</figure>'
+        f'alt="{escape(block.alt)}">{caption}</figure>'
     )

@@ -23,6 +23,7 @@ from keras_sphereface.plots.margins import (
     plot_smallest_m,
     plot_sphere_regions,
 )
+from keras_sphereface.plots.style import legend_below
 from keras_sphereface.plots.training import plot_lambda, plot_log
 
 WIDTH = 9.0  # inches: at the width of a page, 900 pixels, letters keep their size
@@ -58,7 +59,7 @@ def draw_psi(most: int = 6, annealing_lambda: float = 5.0) -> Figure:
         column[0].set(title=rf"{name}, $\lambda$ = {blend:g}", xlabel="")
     grid[0, 0].set_ylabel("value")
     grid[1, 0].set_ylabel("slope, per radian")
-    _legend_below(figure, grid[0, 0], most)
+    legend_below(figure, grid[0, 0], most)
     return figure
 
 
@@ -253,8 +254,3 @@ def _two(degrees):
 
 def _equally_spaced(classes):
     return 2 * np.pi * np.arange(classes) / classes
-
-
-def _legend_below(figure, axes, columns):
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=columns, frameon=False)

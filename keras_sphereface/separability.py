@@ -71,16 +71,16 @@ def class_angles(embeddings: np.ndarray, labels: np.ndarray) -> ClassAngles:
         farthest[rows] = np.where(same, cosines, np.inf).min(axis=1)
         # Each pair once: from the sample that comes first.
         later = np.arange(len(unit)) > np.arange(start, start + len(same))[:, None]
-        degrees = np.minimum(_degrees(cosines[later]).astype(np.int64), 179)
+        degrees = np.minimum(angles_of(cosines[later]).astype(np.int64), 179)
         counts += [np.bincount(degrees[chosen], minlength=180) for chosen in _sides(same[later])]
     smallest_inter, largest_intra = np.full(len(classes), -np.inf), np.full(len(classes), np.inf)
     np.maximum.at(smallest_inter, index, nearest)
     np.minimum.at(largest_intra, index, farthest)
     return ClassAngles(
         classes=classes,
-        mean_intra=float(_degrees(np.einsum("nd,nd->n", unit, own_mean)).mean()),
-        largest_intra_of=np.where(sizes > 1, _degrees(largest_intra), np.nan),
-        smallest_inter_of=_degrees(smallest_inter),
+        mean_intra=float(angles_of(np.einsum("nd,nd->n", unit, own_mean)).mean()),
+        largest_intra_of=np.where(sizes > 1, angles_of(largest_intra), np.nan),
+        smallest_inter_of=angles_of(smallest_inter),
         intra_counts=counts[0],
         inter_counts=counts[1],
     )
@@ -106,7 +106,7 @@ def pair_angles(embeddings: np.ndarray, pairs: np.ndarray, is_same: np.ndarray) 
     for start in range(0, len(pairs), BLOCK):
         rows = slice(start, start + BLOCK)
         first, second = unit[pairs[rows, 0]], unit[pairs[rows, 1]]
-        degrees[rows] = _degrees(np.einsum("pd,pd->p", first, second))
+        degrees[rows] = angles_of(np.einsum("pd,pd->p", first, second))
     bins = np.minimum(degrees.astype(np.int64), 179)
     intra, inter = (np.bincount(bins[side], minlength=180) for side in _sides(is_same))
     return PairAngles(float(degrees[is_same].max()), float(degrees[~is_same].min()), intra, inter)
@@ -147,7 +147,7 @@ def neighbours(kernel: np.ndarray) -> Neighbours:
     np.fill_diagonal(cosines, -np.inf)
     nearest = np.stack([np.arange(len(unit)), cosines.argmax(axis=1)], axis=1)
     pairs = np.unique(np.sort(nearest, axis=1), axis=0)
-    return Neighbours(pairs, _degrees(cosines[pairs[:, 0], pairs[:, 1]]))
+    return Neighbours(pairs, angles_of(cosines[pairs[:, 0], pairs[:, 1]]))
 
 
 def gaps(embeddings: np.ndarray, labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -164,7 +164,7 @@ def gaps(embeddings: np.ndarray, labels: np.ndarray, pairs: np.ndarray) -> np.nd
     unit = normalize_rows(np.asarray(embeddings, np.float64))
     samples = {label: unit[labels == label] for label in np.unique(pairs)}
     between = (samples[first] @ samples[second].T for first, second in pairs)
-    return np.array([_degrees(cosines.max()) if cosines.size else np.nan for cosines in between])
+    return np.array([angles_of(cosines.max()) if cosines.size else np.nan for cosines in between])
 
 
 def _class_means(unit, index):
@@ -178,5 +178,6 @@ def _sides(chosen):
     return chosen, ~chosen
 
 
-def _degrees(cosines):
+def angles_of(cosines: np.ndarray) -> np.ndarray:
+    """Degrees of cosines, which rounding may have carried beyond -1 or 1."""
     return np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0)))

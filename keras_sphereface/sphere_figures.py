@@ -88,11 +88,8 @@ def draw_shrinkage(table: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(4.2 * len(dims), 3.4), layout="constrained")
     for axes, dim in zip(figure.subplots(1, len(dims), squeeze=False)[0], dims, strict=True):
         for i, ((_, seed), run) in enumerate(table[table["dim"] == dim].groupby(RUN)):
-            colour, marker = (
-                plots.COLOURS[i % len(plots.COLOURS)],
-                plots.MARKERS[i % len(plots.MARKERS)],
-            )
-            axes.plot(run["loss"], run["mean_intra"], marker + "-", color=colour, label=seed)
+            line = {"color": plots.colour_of(i), "marker": plots.MARKERS[i % len(plots.MARKERS)]}
+            axes.plot(run["loss"], run["mean_intra"], label=seed, **line)
         axes.set(title=f"{dim}-D embeddings", ylabel="mean intra-class angle, degrees")
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
@@ -129,7 +126,6 @@ def _draw_frame(clouds, titles, text="", **options):
 
 def training_gif(spheres: Sequence[Sphere]) -> bytes:
     """How the directions move in training: a GIF of all looks of `history`; the last stays."""
-
     titles = [loss_name(sphere.m) for sphere in spheres]
     looks = zip(*(sphere.history for sphere in spheres), strict=True)
     options = _options(spheres)

@@ -10,9 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_sphereface import verification
-from keras_sphereface.html_page import FORBIDDEN
-from keras_sphereface.plots.style import COLOURS
+from keras_sphereface import separability, verification
+from keras_sphereface.html_page import FORBIDDEN, escape, opening
+from keras_sphereface.plots.features import graticule
+from keras_sphereface.plots.style import colour_of
 
 EYE = {"x": 0.85, "y": -0.85, "z": 0.6}  # where one looks from at first
 REACH = 1.25  # how far class weights stand out of the unit sphere
@@ -20,6 +21,10 @@ POINT = 5  # diameter, pixels
 GLOBE = "#eef1f4"
 GRATICULE = "#c3cad2"
 
+POLICY = (
+    "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
+    "base-uri 'none'; form-action 'none'"
+)
 STYLE = """
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
@@ -119,6 +124,16 @@ class Globe(NamedTuple):
     detail: str = ""  # a line below it
 
 
+def check_installed() -> None:
+    """Raise an ImportError that says what to install, if plotly is missing."""
+    try:
+        import plotly.offline  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "The page of spheres needs plotly: pip install keras-sphereface[interactive]"
+        ) from error
+
+
 def render(title: str, spheres: Sequence[Globe], names: Sequence[str], note: str = "") -> str:
     """The page as a text, to be written as UTF-8; about 5 MB, most of it plotly.js.
 
@@ -135,13 +150,10 @@ def render(title: str, spheres: Sequence[Globe], names: Sequence[str], note: str
         ValueError: if there is no sphere, shapes or labels do not fit, or an embedding or a class
             weight has no direction.
     """
-    try:
-        # Only now: it is an extra.
-        from plotly.offline import get_plotlyjs
-    except ImportError as error:
-        raise ImportError(
-            "The page of spheres needs plotly: pip install keras-sphereface[interactive]"
-        ) from error
+    check_installed()
+    # Only now: it is an extra.
+    from plotly.offline import get_plotlyjs
+
     if not spheres:
         raise ValueError("`spheres` must hold at least one sphere. Received: none")
     for sphere in spheres:
@@ -152,16 +164,8 @@ def render(title: str, spheres: Sequence[Globe], names: Sequence[str], note: str
     figures = ",\n".join(_figure(sphere, own, names).to_json() for sphere, own in drawn)
     return "\n".join(
         [
-            '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
-            '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; '
-            "script-src 'unsafe-inline'; style-src 'unsafe-inline'; img-src data:; "
-            "base-uri 'none'; form-action 'none'\">",
-            '<meta name="viewport" content="width=device-width, initial-scale=1">',
-            f"<title>{_escape(title)}</title>",
-            # Without it a browser asks the server of the page for one.
-            '<link rel="icon" href="data:,">',
-            f"<style>{STYLE}</style>\n</head>\n<body>\n<main>\n<h1>{_escape(title)}</h1>",
-            *([f"<p>{_escape(note)}</p>"] if note else []),
+            opening(title, POLICY, STYLE),
+            *([f"<p>{escape(note)}</p>"] if note else []),
             '<p class="soft">A point is the direction of a picture\u2019s embedding, a ray the '
             "weight of a person\u2019s class. Drag a sphere, or press the arrow keys on it: all "
             "turn together. Point at a picture to see whose it is, and its angles.</p>",
@@ -207,7 +211,7 @@ def _angles(sphere):
     """Degrees (N, C) from each embedding to each class weight."""
     unit = verification.normalize_rows(np.asarray(sphere.embeddings, float))
     weights = verification.normalize_rows(np.asarray(sphere.kernel, float).T)
-    return np.degrees(np.arccos(np.clip(unit @ weights.T, -1.0, 1.0)))
+    return separability.angles_of(unit @ weights.T)
 
 
 def _figure(sphere, angles, names):
@@ -219,7 +223,7 @@ def _figure(sphere, angles, names):
     weights = verification.normalize_rows(np.asarray(sphere.kernel, np.float32).T)
     figure = go.Figure([_globe(), _graticule()])
     for label, (name, weight) in enumerate(zip(names, weights, strict=True)):
-        colour, own = COLOURS[label % len(COLOURS)], labels == label
+        colour, own = colour_of(label), labels == label
         x, y, z = points[own].T
         figure.add_scatter3d(
             x=x,
@@ -291,15 +295,8 @@ def _graticule():
     """Meridians and parallels 30 degrees apart, in one line with gaps."""
     import plotly.graph_objects as go
 
-    along = np.radians(np.append(np.arange(0, 361, 5), np.nan))
-    lines = []
-    for angle in np.radians(np.arange(0, 180, 30)):
-        flat = np.cos(angle) * np.cos(along), np.sin(angle) * np.cos(along)
-        lines.append([*flat, np.sin(along)])  # two meridians
-    for angle in np.radians(np.arange(-60, 61, 30)):
-        gapped = np.where(np.isnan(along), np.nan, np.sin(angle))
-        lines.append([np.cos(angle) * np.cos(along), np.cos(angle) * np.sin(along), gapped])
-    x, y, z = np.float32(0.975 * np.concatenate(lines, axis=1))
+    gapped = [np.append(line, np.full((1, 3), np.nan), axis=0) for line in graticule()]
+    x, y, z = np.float32(0.975 * np.concatenate(gapped).T)
     line = {"width": 1.5, "color": GRATICULE}
     return go.Scatter3d(x=x, y=y, z=z, mode="lines", line=line, hoverinfo="skip")
 
@@ -322,13 +319,9 @@ def _hover_escape(text):
     return html.escape(FORBIDDEN.sub("\ufffd", text), quote=False)
 
 
-def _escape(text):
-    return html.escape(FORBIDDEN.sub("\ufffd", text))
-
-
 def _people(names):
     items = [
-        f'<li><span style="background: {COLOURS[label % len(COLOURS)]}"></span>{_escape(name)}</li>'
+        f'<li><span style="background: {colour_of(label)}"></span>{escape(name)}</li>'
         for label, name in enumerate(names)
     ]
     return "\n".join(['<ul class="people" aria-label="People and their colours">', *items, "</ul>"])
@@ -336,13 +329,13 @@ def _people(names):
 
 def _place(sphere):
     """Where a sphere is drawn, with its title and its line."""
-    label = _escape(
+    label = escape(
         f"Globe of {sphere.title}, {len(sphere.labels)} pictures. {sphere.detail} "
         "Turn it with the arrow keys."
     )
-    detail = f"<figcaption>{_escape(sphere.detail)}</figcaption>" if sphere.detail else ""
+    detail = f"<figcaption>{escape(sphere.detail)}</figcaption>" if sphere.detail else ""
     return (
-        f"<figure>\n<h2>{_escape(sphere.title)}</h2>\n"
+        f"<figure>\n<h2>{escape(sphere.title)}</h2>\n"
         f'<div class="globe" role="application" tabindex="0" aria-label="{label}">'
         "<noscript>The sphere needs JavaScript; the table below does not.</noscript></div>\n"
         f"{detail}\n</figure>"
@@ -351,17 +344,16 @@ def _place(sphere):
 
 def _table(spheres, angles, names):
     """The angles as numbers, for those who do not see the spheres."""
-    rows = [f"<th>{_escape(sphere.title)}</th>" for sphere in spheres]
-    head = f'<tr><th scope="col">Person</th>{"".join(rows)}</tr>'.replace(
-        "<th>", '<th scope="col">'
-    )
+    titles = ["Person", *(escape(sphere.title) for sphere in spheres)]
+    heads = [f'<th scope="col">{title}</th>' for title in titles]
+    head = f"<tr>{''.join(heads)}</tr>"
     lines = []
     for label, name in enumerate(names):
         cells = [
             f"<td>{_summary(own[np.asarray(sphere.labels) == label], label)}</td>"
             for sphere, own in zip(spheres, angles, strict=True)
         ]
-        lines.append(f'<tr><th scope="row">{_escape(name)}</th>{"".join(cells)}</tr>')
+        lines.append(f'<tr><th scope="row">{escape(name)}</th>{"".join(cells)}</tr>')
     return "\n".join(
         [
             # No caption: that would be as wide as the table, and scroll with it.

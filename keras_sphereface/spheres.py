@@ -1,11 +1,9 @@
 """Feature spheres: small networks with 2-D and 3-D embeddings, trained for several m."""
 
-import importlib.util
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from keras_sphereface import sphere_figures, sphere_numbers, sphere_page
@@ -77,8 +75,8 @@ def _check(config):
         raise ValueError(f"`m` must be different ints >= 1. Received: m={config.m}")
     if config.dim == 2 and (config.html or config.turn):
         raise ValueError("`html` and `turn` show 3-D embeddings. Received: dim=2")
-    if config.html and importlib.util.find_spec("plotly") is None:
-        raise ImportError("`html` needs plotly: pip install keras-sphereface[interactive]")
+    if config.html:
+        sphere_page.check_installed()
 
 
 def _records(config, out):
@@ -139,7 +137,7 @@ def _write_projector(folder: Path, drawn: dict[int, list[Sphere]], test: Faces) 
         for sphere in spheres
     }
     people = [test.names[label] for label in test.labels]
-    write_projector(folder, sets, {"person": people}, np.asarray(test.images))
+    write_projector(folder, sets, {"person": people}, test.images)
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -9,7 +9,6 @@ notebooks, and, through `figure_rgb`, in TensorBoard:
 from keras_sphereface.plots.benchmarks import plot_scaling
 from keras_sphereface.plots.features import (
     VIEW,
-    colour_of,
     plot_circle,
     plot_sphere,
     plot_unit_circle,
@@ -31,7 +30,7 @@ from keras_sphereface.plots.scores import (
     plot_roc,
     plot_similarity_histogram,
 )
-from keras_sphereface.plots.style import COLOURS, MARKERS, figure_rgb
+from keras_sphereface.plots.style import COLOURS, MARKERS, colour_of, figure_rgb, legend_below
 from keras_sphereface.plots.training import plot_accuracies, plot_lambda, plot_log
 
 __all__ = [
@@ -40,6 +39,7 @@ __all__ = [
     "VIEW",
     "colour_of",
     "figure_rgb",
+    "legend_below",
     "plot_accuracies",
     "plot_angle_curves",
     "plot_angle_distributions",

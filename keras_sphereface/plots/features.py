@@ -4,21 +4,18 @@ Each class has a colour of its own, up to eight of them. Arrays are embeddings (
 (N,) from 0 to C - 1, and the class weights (2 or 3, C).
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.patches import Circle
 
-from keras_sphereface.plots.style import COLOURS
+from keras_sphereface.plots.style import colour_of
 from keras_sphereface.verification import normalize_rows
 
 BIN_DEGREES = 5  # of the histogram around the circle
 VIEW = (-60.0, 25.0)  # azimuth and elevation of the eye, degrees
-
-
-def colour_of(label: int) -> str:
-    """The colour of a class."""
-    return COLOURS[label % len(COLOURS)]
 
 
 def plot_circle(
@@ -99,7 +96,7 @@ def plot_sphere(
     right = np.array([-np.sin(np.radians(view[0])), np.cos(np.radians(view[0])), 0.0])
     up = np.cross(towards, right)
     far, near = 1, 2  # what is drawn over what
-    for line in _graticule():
+    for line in graticule():
         depth = line @ towards
         for order, side in ((far, depth < 0), (near, depth >= 0)):
             shown = np.where(side[:, None], line, np.nan)
@@ -144,8 +141,8 @@ def towards_eye(azimuth: float, elevation: float) -> np.ndarray:
     return np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
 
 
-def _graticule():
-    """Meridians and parallels every 30 degrees, as lines (K, 3)."""
+def graticule() -> Iterator[np.ndarray]:
+    """Meridians and parallels of the unit sphere every 30 degrees, as lines (K, 3)."""
     turn = np.radians(np.arange(0, 361, 6))
     for longitude in np.radians(np.arange(0, 180, 30)):
         yield np.stack(

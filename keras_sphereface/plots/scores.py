@@ -14,7 +14,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocato
 from matplotlib.transforms import ScaledTranslation
 
 from keras_sphereface import verification
-from keras_sphereface.plots.style import COLOURS
+from keras_sphereface.plots.style import COLOURS, colour_of
 
 # Curves that lie on one another are told apart by the gaps of the upper ones.
 LINE_STYLES = ("-", "--", "-.", ":")
@@ -264,7 +264,7 @@ def _deviates(rates):
 def _line(i, num_points):
     """How the i-th curve is drawn; a line through one point would show nothing."""
     return {
-        "color": COLOURS[i % len(COLOURS)],
+        "color": colour_of(i),
         "linestyle": LINE_STYLES[i % len(LINE_STYLES)],
         "marker": "o" if num_points == 1 else None,
         "clip_on": num_points != 1,
