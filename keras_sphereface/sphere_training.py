@@ -47,9 +47,13 @@ class Sphere(NamedTuple):
     m: int | None  # None: plain softmax
     seed: int
     train: Cloud
-    test: Cloud
     accuracy: float  # on the test pictures, without the margin, in [0, 1]
     history: tuple[Cloud, ...]  # of the test pictures, from before the first step to the last
+
+    @property
+    def test(self) -> Cloud:
+        """The test pictures in the end."""
+        return self.history[-1]
 
     @property
     def dim(self) -> int:
@@ -137,7 +141,6 @@ def train_sphere(
         m=m,
         seed=seed,
         train=look(train, steps),
-        test=history[-1],
         accuracy=float(np.mean(logits.argmax(1) == test.labels)),
         history=tuple(history),
     )

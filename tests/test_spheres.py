@@ -33,7 +33,7 @@ def drawn_sphere(dim, m, seed=0, looks=2, width=0.1, people=4):
         return Cloud(step, 3 * (kernel.T[labels] + noise), labels, kernel)
 
     history = tuple(cloud(step) for step in range(looks))
-    return Sphere(m, seed, cloud(9), history[-1], 0.9, history)
+    return Sphere(m, seed, cloud(9), 0.9, history)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_numbers_of_a_circle_worked_out_by_hand():
 
     kernel = on_circle(np.array([0.0, 60.0, 180.0])).T * [1.0, 5.0, 2.0]
     cloud = Cloud(7, 3 * on_circle(degrees), labels, kernel)
-    numbers = sphere_numbers.numbers_of(Sphere(3, 1, cloud, cloud, 0.5, (cloud,)))
+    numbers = sphere_numbers.numbers_of(Sphere(3, 1, cloud, 0.5, (cloud,)))
     assert {k: numbers[k] for k in ("dim", "seed", "loss", "m", "test_accuracy")} == {
         **{"dim": 2, "seed": 1, "loss": "m = 3", "m": 3},
         "test_accuracy": 0.5,
@@ -141,7 +141,7 @@ def test_the_view_is_towards_the_class_weights():
     sphere = drawn_sphere(3, 1)
     kernel = ahead + 0.3 * rng.normal(size=(3, 4))
     cloud = sphere.test._replace(kernel=kernel)
-    azimuth, elevation = sphere_figures.best_view([sphere._replace(test=cloud)])
+    azimuth, elevation = sphere_figures.best_view([sphere._replace(history=(cloud,))])
     assert abs(azimuth + 90) <= 30
     assert 0 <= elevation <= 45
 
