@@ -31,7 +31,7 @@ from keras_sphereface.config import (
     TrainConfig,
 )
 from keras_sphereface.datasets import generated_records
-from keras_sphereface.family import make_head
+from keras_sphereface.head_kinds import make_head
 from keras_sphereface.measuring import (
     first_gpu,
     held_memory,

@@ -1,5 +1,10 @@
 """The differences between Keras 2.15 and Keras 3, all of them, in one place."""
 
+import functools
+import importlib.util
+import warnings
+from types import ModuleType
+
 import keras
 import tensorflow as tf
 
@@ -21,14 +26,33 @@ def plain_update() -> dict[str, bool]:
     return {} if KERAS_3 else {"jit_compile": False}
 
 
-def add_step_counter(layer: keras.layers.Layer, name: str):
-    """A scalar int64 weight that every replica advances alike and none averages."""
+def add_replicated_weight(
+    layer: keras.layers.Layer, name: str, shape: tuple[int, ...] = (), dtype: str = "int64"
+):
+    """A weight, zeros at first, that every replica changes alike and none averages."""
     aggregation = tf.VariableAggregation.ONLY_FIRST_REPLICA
     return layer.add_weight(
         name=name,
-        shape=(),
-        dtype="int64",
+        shape=shape,
+        dtype=dtype,
         initializer="zeros",
         trainable=False,
         aggregation=aggregation.name.lower() if KERAS_3 else aggregation,
     )
+
+
+@functools.cache
+def addons_losses() -> ModuleType | None:
+    """`tensorflow_addons.losses` where it is installed and runs, else None.
+
+    It is imported at the first call. Beside Keras 3 it cannot run and is left alone.
+    """
+    if KERAS_3 or importlib.util.find_spec("tensorflow_addons") is None:
+        return None
+    with warnings.catch_warnings():
+        # That it has ended, and which versions of TensorFlow it was tried with.
+        warnings.simplefilter("ignore")
+        try:
+            return importlib.import_module("tensorflow_addons.losses")
+        except (ImportError, AttributeError):  # made for another TensorFlow or Keras
+            return None

@@ -80,10 +80,14 @@ class TrainConfig:
         (
             *("softmax", "normface", "asoftmax", "sphereface+", "sphereface-r-v1"),
             *("sphereface-r-v2", "sphereface2", "cosface", "arcface"),
+            *("softmax+contrastive", "softmax+center", "triplet", "triplet-hard"),
         ),
     )
     m: float | None = setting(
         None, "the margin, if not the head's default (asoftmax: 4); 1: modified softmax"
+    )
+    term_weight: float | None = setting(
+        None, "of the contrastive or the center term, if not the head's default"
     )
     scale: float | None = setting(None, "length of the embeddings, of heads that have one")
     embedding_norm: str | None = setting(
@@ -108,6 +112,11 @@ class TrainConfig:
         False, "each device holds the weights of its share of the classes only"
     )
     batch_size: int = setting(256, "global: split over the devices of all workers")
+    images_per_person: int | None = setting(
+        None,
+        "batches of so many pictures of each of batch-size / this people; 0: shuffled pictures; by "
+        "default as the head needs it",
+    )
     accumulate_steps: int = setting(
         1, "work on a batch in this many parts, one after another, to save memory"
     )
@@ -296,6 +305,35 @@ class SpheresConfig:
     turn: bool = setting(False, "turning.gif: the 3-D spheres from all sides")
     html: bool = setting(False, "spheres.html: the 3-D spheres to turn and hover; needs plotly")
     projector: bool = setting(False, "projector/: for tensorboard --logdir OUT/projector")
+
+
+LOSSES = (
+    *("softmax", "modified-softmax", "asoftmax-2", "asoftmax-3", "asoftmax-4", "sphereface+"),
+    *("sphereface-r-v1", "sphereface-r-v2", "sphereface2", "normface", "cosface", "arcface"),
+    *("softmax+contrastive", "softmax+center", "triplet", "triplet-hard"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareConfig:
+    """Train one network with every loss, and verify pairs of people never trained on.
+
+    Network, data, number of steps and pictures a step, optimiser and augmentation are the same
+    for all. They are those of a short run of a small network; after a lone `--` any flag of
+    examples/train_casia.py changes them for all, for example `-- --total-steps 1000`.
+    """
+
+    out: str = setting(help="folder for losses.csv, losses.md, the picture, and each run")
+    data: str = setting("", "folder of records; empty: generated faces, and pairs of them")
+    images: str = setting("", "with data: folder of the pictures to verify, as tools/evaluate.py")
+    pairs: str = setting("", "list of their pairs, of people who are not in data")
+    landmarks: str = setting("", "five points a picture")
+    bin: str = setting("", "verification set (.bin), instead of those three")
+    folds: tuple[int, ...] = setting((), "only these folds of the pairs, counted from 1")
+    losses: tuple[str, ...] = setting(LOSSES, "which losses", LOSSES)
+    num_seeds: int = setting(3, "runs of each loss, with seed, seed + 1, ...")
+    seed: int = setting(0, "of faces, start weights, batches and the order of the runs")
+    training: tuple[str, ...] = setting((), "flags of training, after a lone --", rest=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,10 +16,10 @@ from keras_sphereface import (
     networks,
     portable,
 )
+from keras_sphereface.base_head import Head
 from keras_sphereface.command_line import errors_in_one_sentence
 from keras_sphereface.config import FORMATS, EvaluateConfig, ExportConfig
 from keras_sphereface.folders import written_file
-from keras_sphereface.heads import AngularHead
 from keras_sphereface.preprocessing_layer import FacePreprocessing
 from keras_sphereface.progress import say
 from keras_sphereface.verification import normalize_rows
@@ -133,7 +133,7 @@ def without_head(model: keras.Model) -> keras.Model:
     """
     # A model that is no graph of layers, as a subclass may be, has neither in some Keras.
     inputs, outputs = (getattr(model, name, None) or [] for name in ("inputs", "outputs"))
-    heads = [layer for layer in model.layers if isinstance(layer, AngularHead)]
+    heads = [layer for layer in model.layers if isinstance(layer, Head)]
     if heads and inputs:
         model = keras.Model(inputs, heads[0].input)
         outputs = model.outputs

@@ -4,16 +4,13 @@ All are used as `ASoftmax` is: `model.add(head)`, `loss=head.loss`. Every argume
 `AngularHead` is one of theirs too.
 """
 
-import functools
-from collections.abc import Callable
-from typing import Any, NamedTuple
-
 import keras
 import tensorflow as tf
 
 from keras_sphereface import angular, logits, margins
 from keras_sphereface.angular import check_real
-from keras_sphereface.heads import AngularHead, check_choice
+from keras_sphereface.base_head import check_choice
+from keras_sphereface.heads import AngularHead
 from keras_sphereface.layers import ASoftmax
 
 SPHEREFACE_R_VERSIONS = ("v1", "v2")
@@ -324,54 +321,3 @@ class SphereFace2(AngularHead):
 
     def get_config(self):
         return {**super().get_config(), "m": self.m, "r": self.r, "alpha": self.alpha}
-
-
-class HeadKind(NamedTuple):
-    """A head that can be asked for by name, and the settings that mean something for it."""
-
-    make: Callable[..., AngularHead]
-    settings: frozenset[str]
-
-
-COMMON = frozenset({"chunk_size", "sample_rate", "seed", "kernel_initializer", "name"})
-ANGULAR = COMMON | {"kernel_norm"}
-ANNEALED = ANGULAR | {"m", "gradient", *angular.Annealing._fields}
-SCALED = ANGULAR | {"m", "scale", "gradient"}
-HEADS = {
-    "softmax": HeadKind(PlainSoftmax, COMMON),
-    "normface": HeadKind(NormFace, ANGULAR | {"scale"}),
-    "asoftmax": HeadKind(ASoftmax, ANNEALED),
-    "sphereface+": HeadKind(SphereFacePlus, ANNEALED),
-    "sphereface-r-v1": HeadKind(
-        functools.partial(SphereFaceR, version="v1"), SCALED | {"embedding_norm"}
-    ),
-    "sphereface-r-v2": HeadKind(
-        functools.partial(SphereFaceR, version="v2"), SCALED | {"embedding_norm"}
-    ),
-    "sphereface2": HeadKind(SphereFace2, ANGULAR | {"m"}),
-    "cosface": HeadKind(CosFace, SCALED),
-    "arcface": HeadKind(ArcFace, SCALED),
-}
-
-
-def make_head(kind: str, num_classes: int, **settings: Any) -> AngularHead:
-    """A head of the family; a setting that is None is left at the head's own default.
-
-    Args:
-        kind: one of `HEADS`.
-        num_classes: C, an int >= 2.
-        **settings: arguments of the head.
-
-    Raises:
-        ValueError: if there is no such head, or a setting means nothing for it.
-    """
-    if kind not in HEADS:
-        raise ValueError(f"`head` must be one of {', '.join(HEADS)}. Received: head={kind!r}")
-    make, allowed = HEADS[kind]
-    given = {name: value for name, value in settings.items() if value is not None}
-    for name in sorted(given.keys() - allowed):
-        raise ValueError(
-            f"`{name}` means nothing for the head {kind}, which has {', '.join(sorted(allowed))}. "
-            f"Received: {name}={given[name]!r}"
-        )
-    return make(num_classes, **given)

@@ -6,7 +6,7 @@ import warnings
 import keras
 
 from keras_sphereface.angular import check_integer
-from keras_sphereface.heads import AngularHead
+from keras_sphereface.base_head import Head
 
 NEAR = 0.03  # a loss within 3 % of ln C says nothing about the classes
 EXPLODED = 10.0  # times the highest of ln C and the first loss
@@ -22,7 +22,7 @@ class ConvergenceWatch:
         patience: steps near ln C after which a run counts as stuck, an int >= 1.
     """
 
-    def __init__(self, head: AngularHead, patience: int):
+    def __init__(self, head: Head, patience: int):
         self.patience = check_integer(patience, "patience", 1)
         self.chance = head.chance_loss
         self.first_losses: list[float] = []
@@ -98,10 +98,10 @@ class ConvergenceGuard(keras.callbacks.Callback):
         self.stop = stop
 
     def on_train_begin(self, logs=None):
-        heads = [layer for layer in _all_layers(self.model) if isinstance(layer, AngularHead)]
+        heads = [layer for layer in _all_layers(self.model) if isinstance(layer, Head)]
         if len(heads) != 1:
             raise ValueError(
-                f"The model must have one angular head. Received: {len(heads)} of them"
+                f"The model must have one head of keras_sphereface. Received: {len(heads)} of them"
             )
         self.watch = ConvergenceWatch(heads[0], self.patience)
 

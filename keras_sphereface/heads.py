@@ -7,18 +7,16 @@ import keras
 import tensorflow as tf
 
 from keras_sphereface import angular, logits
-from keras_sphereface.compat import add_step_counter, loss_dtype
+from keras_sphereface.base_head import Head, check_choice
 from keras_sphereface.losses import (
     Assessment,
     HeadContext,
-    HeadLoss,
     checked_labels,
     context_of,
     leave_context,
 )
 from keras_sphereface.parts import Part
 
-HALF_DTYPES = ("float16", "bfloat16")
 KERNEL_NORMS = ("through", "projected")
 GRADIENTS = ("exact", "detached")
 
@@ -30,16 +28,7 @@ MOST_CLASSES_AT_ONCE = 2**18
 DEFAULT_CHUNK_SIZE = 255 * 64
 
 
-def check_choice(value: str, name: str, choices: tuple[str, ...]) -> str:
-    """Return `value` if it is one of `choices`; raise otherwise."""
-    if value not in choices:
-        raise ValueError(
-            f"`{name}` must be one of {', '.join(choices)}. Received: {name}={value!r}"
-        )
-    return value
-
-
-class AngularHead(keras.layers.Layer):
+class AngularHead(Head):
     """Embeddings (B, D) -> logits (B, C): scale times the cosine to each class weight.
 
     The base of the family. A subclass says how a target differs from the other classes; the
@@ -96,12 +85,7 @@ class AngularHead(keras.layers.Layer):
         dtype=None,
         **kwargs,
     ):
-        if dtype is None and keras.mixed_precision.global_policy().compute_dtype in HALF_DTYPES:
-            dtype = "float32"
-        super().__init__(dtype=dtype, **kwargs)
-        if self.compute_dtype not in ("float32", "float64"):
-            raise ValueError(f"`dtype` must be float32 or float64. Received: dtype={dtype!r}")
-        self.num_classes = angular.check_integer(num_classes, "num_classes", 2)
+        super().__init__(num_classes, dtype=dtype, **kwargs)
         self.scale = scale if scale is None else angular.check_real(scale, "scale", 1e-6)
         self.gradient = check_choice(gradient, "gradient", self.gradients)
         self.kernel_norm = check_choice(kernel_norm, "kernel_norm", KERNEL_NORMS)
@@ -112,7 +96,6 @@ class AngularHead(keras.layers.Layer):
         self.seed = angular.check_integer(seed, "seed", 0)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
-        self.input_spec = keras.layers.InputSpec(ndim=2)
 
     def most_at_once(self, num_classes: int) -> int:
         """How many of `num_classes` classes, all or those of a part, a block holds at most."""
@@ -121,7 +104,6 @@ class AngularHead(keras.layers.Layer):
         return num_classes if num_classes <= MOST_CLASSES_AT_ONCE else DEFAULT_CHUNK_SIZE
 
     def block_sizes(self) -> list[int]:
-        """The number of classes in each block of the kernel."""
         size = self.most_at_once(self.num_classes)
         return [min(size, self.num_classes - i) for i in range(0, self.num_classes, size)]
 
@@ -147,12 +129,6 @@ class AngularHead(keras.layers.Layer):
             # TensorFlow's checkpoints find attributes, but nothing in a list of Keras 3.
             setattr(self, f"_weight_{i}", weight)
         self.build_small(input_shape)
-
-    def build_small(self, input_shape) -> None:
-        """Make the weights that do not grow with the classes; `build` does it after the others."""
-        self.step = add_step_counter(self, name="step")
-        self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: input_shape[-1]})
-        self.built = True
 
     def block_initializer(self, i: int):
         """That of block i: one initializer would give every block the same start weights."""
@@ -200,28 +176,11 @@ class AngularHead(keras.layers.Layer):
         return tf.concat([tf.convert_to_tensor(kernel) for kernel in self.kernels], axis=1)
 
     @property
-    def loss(self) -> HeadLoss:
-        """The loss that belongs to this layer."""
-        return HeadLoss(**loss_dtype(self.compute_dtype))
-
-    @property
     def chance_loss(self) -> float | None:
         """The loss where every embedding is 0, ln C; None where that is no mark of failure."""
         return math.log(self.num_classes) if self.scale is None else None
 
-    @property
-    def annealing_lambda(self) -> tf.Tensor:
-        """lambda after the steps counted so far; 0 where there is no annealing."""
-        return tf.constant(0.0)
-
-    def call(self, embeddings, training=False):
-        if training:
-            # The first step is number 1, as in the authors' code.
-            self.step.assign_add(1)
-        return self.at_step(embeddings, tf.convert_to_tensor(self.step), bool(training))
-
     def at_step(self, embeddings: tf.Tensor, step: tf.Tensor, training: bool) -> tf.Tensor:
-        """What `call` returns at a step of the annealing, without counting one more."""
         kernels, biases = (
             [tf.convert_to_tensor(weight) for weight in weights]
             for weights in (self.kernels, self.biases)
@@ -284,16 +243,6 @@ class AngularHead(keras.layers.Layer):
         return embeddings * factor
 
     def assess(self, labels: tf.Tensor, outputs: tf.Tensor) -> Assessment:
-        """Losses, right answers and target cosines of a batch.
-
-        Args:
-            labels: (B,) or (B, 1), whole numbers in [0, C).
-            outputs: the tensor that this layer returned for the batch.
-
-        Returns:
-            One value a sample of each. A label out of range stops the program with an
-            InvalidArgumentError, or, where assertions do not run (XLA), makes its loss nan.
-        """
         context = context_of(outputs)
         labels, valid = checked_labels(labels, self.num_classes, tf.shape(outputs)[0])
         rest = self.rest(context)
@@ -370,7 +319,6 @@ class AngularHead(keras.layers.Layer):
     def get_config(self):
         return {
             **super().get_config(),
-            "num_classes": self.num_classes,
             "scale": self.scale,
             "gradient": self.gradient,
             "kernel_norm": self.kernel_norm,

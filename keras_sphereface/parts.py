@@ -1,8 +1,10 @@
 """Classes split over the replicas of a strategy: who holds which, and what they tell each other.
 
-Every replica computes the loss of the whole global batch, all get the same number, and it
-counts once. So what comes back through a value that all share is whole on every replica: it
-must be cut to the replica's own rows or classes, and must not be summed.
+Where classes are split (`Part`), every replica computes the loss of the whole global batch, all
+get the same number, and it counts once. So what comes back through a value that all share is
+whole on every replica: it must be cut to the replica's own rows or classes, and must not be
+summed. Where they are not (`rows_of_all`), each replica's loss is its own and all are summed, and
+so is what comes back.
 """
 
 import itertools
@@ -54,3 +56,33 @@ class Part(NamedTuple):
             return self.sum(values), lambda by_sum: by_sum
 
         return add_up(values)
+
+
+def rows_of_all(rows: tf.Tensor) -> tf.Tensor:
+    """(b, ...) of the replica at work -> (B, ...) of all, in their order.
+
+    Every replica must have as many. Outside of a replica, and with a single one, it is the rows
+    themselves.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return rows
+    size = tf.shape(rows)[0]
+
+    @tf.custom_gradient
+    def gather(rows):
+        def gradient(by_all):
+            return own_rows(context.all_reduce("SUM", by_all), size)
+
+        return context.all_gather(rows, axis=0), gradient
+
+    return gather(rows)
+
+
+def own_rows(rows: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Of the rows of all replicas the `size` of the replica at work."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return rows
+    first = context.replica_id_in_sync_group * size
+    return rows[first : first + size]

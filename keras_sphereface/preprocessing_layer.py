@@ -4,7 +4,7 @@ import keras
 import tensorflow as tf
 
 from keras_sphereface import angular, augmentation, preprocessing
-from keras_sphereface.compat import add_step_counter
+from keras_sphereface.compat import add_replicated_weight
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
@@ -70,7 +70,7 @@ class FacePreprocessing(keras.layers.Layer):
         )
 
     def build(self, input_shape):
-        self.step = add_step_counter(self, name="step")
+        self.step = add_replicated_weight(self, name="step")
         self.built = True
 
     def call(self, pictures, training=False):

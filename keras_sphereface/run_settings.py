@@ -12,10 +12,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_sphereface import augmentation, records
+from keras_sphereface.base_head import check_choice
 from keras_sphereface.command_line import read_config, save_config
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.folders import written_file
-from keras_sphereface.heads import check_choice
 from keras_sphereface.strategies import num_workers
 from keras_sphereface.version import __version__
 

@@ -1,7 +1,6 @@
 """`Trainer`: network, head, optimiser and averages on the devices, and their training step."""
 
 import contextlib
-import dataclasses
 import functools
 import importlib
 import math
@@ -13,20 +12,15 @@ from typing import NamedTuple
 import keras
 import tensorflow as tf
 
-from keras_sphereface import angular, augmentation, backbones, preprocessing, records
+from keras_sphereface import augmentation, backbones, preprocessing, records
+from keras_sphereface.base_head import Head
 from keras_sphereface.compat import plain_update, tf_variable
 from keras_sphereface.config import TrainConfig
-from keras_sphereface.family import HEADS, make_head
-from keras_sphereface.heads import AngularHead
+from keras_sphereface.head_settings import check_whole_batch, head_of
 from keras_sphereface.losses import context_of
 from keras_sphereface.schedules import LearningRate
 from keras_sphereface.split_head import SplitHead
 
-# The settings of every head; those it does not have must stay at None.
-HEAD_SETTINGS = (
-    *("m", "scale", "embedding_norm", "gradient", "kernel_norm"),
-    *("chunk_size", "sample_rate", "seed"),
-)
 OPTIMIZER_SLOTS = {"sgd": 1, "adam": 2}  # variables kept for each weight
 ANGLE_BINS = 180  # a degree each
 # What a step sums over its batch: loss with the margin, right answers without it, lambda, angle to
@@ -39,7 +33,7 @@ class Trainer(NamedTuple):
 
     strategy: tf.distribute.Strategy
     backbone: keras.Model
-    head: AngularHead
+    head: Head
     split: SplitHead | None  # what holds the class weights, where they are split
     optimizer: keras.optimizers.Optimizer
     rate: LearningRate  # the optimiser's
@@ -112,6 +106,7 @@ def make_trainer(
             seed=config.seed,
         )
         head, split = head_of(config, info.num_classes), None
+        check_whole_batch(config, head, count)
         if config.split_classes:
             split = SplitHead(head, network.output_shape[-1], OPTIMIZER_SLOTS[config.optimizer])
         else:
@@ -155,27 +150,6 @@ def backbone_by_name(name: str, width: float = 1.0) -> Callable[..., keras.Model
             f"Received: backbone={name!r}"
         )
     return functools.partial(backbones.sphereface, names[name], width=width)
-
-
-def head_of(config: TrainConfig, num_classes: int) -> AngularHead:
-    """The classification layer that the settings ask for."""
-    settings = {name: getattr(config, name) for name in HEAD_SETTINGS}
-    if HEADS[config.head].settings.issuperset(angular.Annealing._fields):
-        settings |= {name: getattr(config, name) for name in angular.Annealing._fields}
-        # The margin of these is a whole number; another is refused by the head.
-        settings["m"] = int(config.m) if config.m is not None and config.m % 1 == 0 else config.m
-    else:
-        # The others refuse what was set of the annealing, which they do not have.
-        changed = set(angular.Annealing._fields) & {
-            field.name
-            for field in dataclasses.fields(config)
-            if getattr(config, field.name) != field.default
-        }
-        settings |= {name: getattr(config, name) for name in changed}
-    initializer = keras.initializers.LecunUniform(seed=config.seed)
-    return make_head(
-        config.head, num_classes, **settings, kernel_initializer=initializer, name="head"
-    )
 
 
 def make_step(trainer: Trainer, config: TrainConfig) -> Callable[[tf.data.Iterator], tf.Tensor]:

@@ -16,6 +16,7 @@ from keras_sphereface.config import TrainConfig
 from keras_sphereface.datasets import generated_records
 from keras_sphereface.face_sets import Paths, face_set
 from keras_sphereface.folders import check_free_space
+from keras_sphereface.head_settings import images_per_person
 from keras_sphereface.pair_verification import PairVerification
 from keras_sphereface.report import OpenRow, Report
 from keras_sphereface.run_settings import (
@@ -37,7 +38,12 @@ from keras_sphereface.strategies import (
     wait_for_all,
     worker_index,
 )
-from keras_sphereface.trainer import OPTIMIZER_SLOTS, Trainer, make_step, make_trainer
+from keras_sphereface.trainer import (
+    OPTIMIZER_SLOTS,
+    Trainer,
+    make_step,
+    make_trainer,
+)
 
 CHECKPOINTS_KEPT = 2
 VERIFIED_AT_ONCE = 64  # faces, on each device
@@ -201,6 +207,7 @@ def distributed_batches(
             num_workers=workers,
             worker=worker_index(strategy),
             same_batches=not config.worker_shards,
+            images_per_person=images_per_person(config),
         )
         size = context.get_per_replica_batch_size(config.batch_size)
         return batches if size * workers == config.batch_size else batches.rebatch(size)
@@ -222,8 +229,8 @@ def run_facts(
         block_size, few = split.variables["kernel"][0].shape[-1], head.count_params()
         head_parameters = info.num_classes * (embedding_size + head.use_bias) + few
     else:
-        classes, samples = info.num_classes, at_once
-        block_size, head_parameters = head.block_sizes()[0], head.count_params()
+        classes, samples = sum(head.block_sizes()), at_once
+        block_size, head_parameters = max(head.block_sizes(), default=0), head.count_params()
     return overview.RunFacts(
         devices=tuple(strategy.extended.worker_devices) * workers,
         num_workers=workers,

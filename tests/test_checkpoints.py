@@ -12,8 +12,8 @@ import pytest
 import tensorflow as tf
 
 from keras_sphereface.checkpoints import Checkpoints
-from keras_sphereface.family import make_head
 from keras_sphereface.folders import partial_folder
+from keras_sphereface.head_kinds import make_head
 from keras_sphereface.split_head import SplitHead
 from keras_sphereface.strategies import make_strategy
 from tests.conftest import ROOT

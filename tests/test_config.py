@@ -1,7 +1,7 @@
 import dataclasses
 
 from keras_sphereface import config
-from keras_sphereface.family import HEADS, make_head
+from keras_sphereface.head_kinds import HEADS, make_head
 
 
 def test_every_head_can_be_asked_for():

@@ -16,7 +16,7 @@ from keras_sphereface import (
     evaluation,
     export,
     exporting,
-    family,
+    head_kinds,
     images,
     lfw,
     lists,
@@ -245,11 +245,11 @@ def of_two_outputs(backbone):
         *(
             pytest.param(
                 lambda backbone, kind=kind: keras.Sequential(
-                    [keras.Input(SIZE), backbone, family.make_head(kind, 5)]
+                    [keras.Input(SIZE), backbone, head_kinds.make_head(kind, 5)]
                 ),
                 id=kind,
             )
-            for kind in family.HEADS
+            for kind in head_kinds.HEADS
         ),
     ],
 )

@@ -70,7 +70,7 @@ def test_an_exploding_run_is_named_and_can_be_stopped(data):
 def test_the_guard_needs_one_angular_head(data):
     network = keras.Sequential([keras.Input((D,)), keras.layers.Dense(C)])
     network.compile("sgd", loss="mse")
-    with pytest.raises(ValueError, match="one angular head"):
+    with pytest.raises(ValueError, match="one head of keras_sphereface"):
         network.fit(data[0], np.zeros((640, C)), verbose=0, callbacks=[ConvergenceGuard()])
 
 

@@ -17,9 +17,23 @@ LEVELS = [
     | {"backbones", "separability", "records", "recordio", "parquet", "parallel"}
     | {"contact_sheet", "measuring", "command_line", "strategies", "launch", "tables"}
     | {"protocols", "identification", "pair_lists", "networks", "projector"}
-    | {"figure_files"}
-    | {f"plots.{name}" for name in ("benchmarks", "features", "margins", "scores", "training")},
-    {"heads", "hlo", "augmentation", "archives", "synthetic", "export", "detection", "doubts"}
+    | {"figure_files", "metric_losses"}
+    | {
+        f"plots.{name}"
+        for name in ("benchmarks", "features", "losses", "margins", "scores", "training")
+    },
+    {"base_head"},
+    {
+        "heads",
+        "hlo",
+        "augmentation",
+        "balanced",
+        "archives",
+        "synthetic",
+        "export",
+        "detection",
+        "doubts",
+    }
     | {"exclusions", "plan", "least", "overview", "turns", "templates"}
     | {"plots", "sphere_page", "face_sets", "evaluation_report"},
     {"layers", "guard", "pipeline", "sources", "preparation", "preprocessing_layer"}
@@ -37,6 +51,9 @@ LEVELS = [
     {"beam", "evaluation", "gallery_evaluation"},
     {"datasets"},
     {"family", "pair_verification", "exporting"},
+    {"batch_heads"},
+    {"head_kinds"},
+    {"head_settings"},
     {"trainer"},
     {"training_log"},
     {"report"},
@@ -45,7 +62,8 @@ LEVELS = [
     {"sphere_numbers"},
     {"sphere_figures"},
     {"spheres", "margin_figures", "benchmark_data", "benchmark_training", "benchmark_evaluation"},
-    {"benchmark"},
+    {"benchmark", "comparison_report"},
+    {"comparison"},
 ]
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}
 # It runs where neither the package nor TensorFlow is.
