@@ -52,6 +52,11 @@ CASES = {
     "float32": ({"precision": "float32", "learning_rate": 1e-3}, FLOAT32),
     "split": ({"split_classes": True}, 1e-12),
     "everything": (EVERYTHING, 1e-11),
+    "contrastive": ({"head": "softmax+contrastive", "images_per_person": 2}, 1e-12),
+    "center": ({"head": "softmax+center", "term_weight": 0.1}, 1e-12),
+    "split center": ({"head": "softmax+center", "term_weight": 0.1, "split_classes": True}, 1e-12),
+    "triplet": ({"head": "triplet", "images_per_person": 2}, 1e-12),
+    "triplet-hard": ({"head": "triplet-hard", "images_per_person": 4}, 1e-12),
     "penalised": ({"backbone": "tests.training_process:penalised", "split_classes": True}, 1e-12),
 }
 
@@ -123,9 +128,15 @@ def alone(records_folder, tmp_path_factory):
     return of
 
 
+# Two devices are enough where it is the batch that is put together.
+WHOLE_BATCH = [case for case in CASES if "head" in CASES[case][0] and case != "everything"]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("devices", [2, 4])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    ("case", "devices"),
+    [(case, count) for case in CASES for count in ((2,) if case in WHOLE_BATCH else (2, 4))],
+)
 def test_several_devices_train_as_one(records_folder, tmp_path, alone, case, devices):
     settings, tolerance = CASES[case]
     said = run(records_folder, tmp_path, devices, **settings)
@@ -148,7 +159,7 @@ def workers(records, workdir, of_second=None, **settings):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["paper", "everything"])
+@pytest.mark.parametrize("case", ["paper", "everything", "center", "triplet"])
 def test_two_workers_train_as_one_process(records_folder, tmp_path, alone, case):
     settings, tolerance = CASES[case]
     with workers(records_folder, tmp_path, **settings) as processes:

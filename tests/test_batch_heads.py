@@ -1,0 +1,233 @@
+"""Heads whose loss looks at the whole batch, against loops in float64."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_sphereface.batch_heads import SoftmaxCenter, SoftmaxContrastive, Triplet
+from keras_sphereface.config import TrainConfig
+from keras_sphereface.family import PlainSoftmax
+from keras_sphereface.head_kinds import HEADS, make_head
+from keras_sphereface.head_settings import check_whole_batch, head_of, images_per_person
+
+C, D = 6, 5
+LABELS = np.array([0, 0, 0, 2, 2, 5, 5, 5, 1])
+WHOLE_BATCH = [kind for kind in HEADS if make_head(kind, C).whole_batch]
+
+
+@pytest.fixture
+def embeddings():
+    rng = np.random.default_rng(4)
+    return (2.0 * rng.normal(size=(len(LABELS), D)) + np.eye(C, D)[LABELS]).astype(np.float32)
+
+
+def built(head):
+    head.build((None, D))
+    return head
+
+
+def losses_of(head, embeddings, labels=LABELS, training=True):
+    outputs = head(tf.constant(embeddings), training=training)
+    return head.assess(tf.constant(labels), outputs)
+
+
+def unit(rows):
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def softmax_losses(head, embeddings):
+    """The same class weights without a further term."""
+    plain = built(PlainSoftmax(C))
+    for own, of in zip([*plain.kernels, *plain.biases], [*head.kernels, *head.biases], strict=True):
+        own.assign(of)
+    return losses_of(plain, embeddings).losses.numpy()
+
+
+def test_heads_of_the_whole_batch_are_those_that_compare():
+    assert WHOLE_BATCH == ["softmax+contrastive", "softmax+center", "triplet", "triplet-hard"]
+
+
+def test_contrastive_term_is_the_mean_over_both_kinds_of_pairs(embeddings):
+    head = built(SoftmaxContrastive(C, m=1.2, term_weight=0.7))
+    rows, of_same, of_two = unit(embeddings.astype(np.float64)), [], []
+    for i, j in itertools.combinations(range(len(rows)), 2):
+        distance = np.linalg.norm(rows[i] - rows[j])
+        if LABELS[i] == LABELS[j]:
+            of_same.append(distance**2)
+        else:
+            of_two.append(max(1.2 - distance, 0.0) ** 2)
+    expected = 0.7 * (np.mean(of_same) + np.mean(of_two)) / 2
+    added = losses_of(head, embeddings).losses.numpy() - softmax_losses(head, embeddings)
+    np.testing.assert_allclose(added, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("labels", [np.arange(6), np.zeros(6, int)], ids=["no pair", "one person"])
+def test_contrastive_term_of_a_kind_that_is_not_there_is_zero(embeddings, labels):
+    head = built(SoftmaxContrastive(C))
+    loss = head.pair_loss(tf.constant(embeddings[:6]), tf.constant(labels))
+    assert np.isfinite(loss)
+    one_sided = SoftmaxContrastive(C, m=0.0)
+    if len(set(labels)) > 1:
+        assert one_sided.pair_loss(tf.constant(embeddings[:6]), tf.constant(labels)) == 0.0
+
+
+def test_center_term_and_centers_follow_the_paper(embeddings):
+    head = built(SoftmaxCenter(C, term_weight=0.3, center_rate=0.4))
+    centers = np.zeros((C, D))
+    for step in range(3):
+        rows = embeddings.astype(np.float64) * (step + 1)
+        expected = [0.15 * np.sum((x - centers[c]) ** 2) for x, c in zip(rows, LABELS, strict=True)]
+        added = losses_of(head, embeddings * (step + 1)).losses.numpy()
+        added -= softmax_losses(head, embeddings * (step + 1))
+        np.testing.assert_allclose(added, expected, rtol=1e-3, atol=1e-4)
+        for person in range(C):
+            own = rows[person == LABELS]
+            centers[person] += 0.4 * np.sum(own - centers[person], axis=0) / (1 + len(own))
+        np.testing.assert_allclose(head.centers.numpy(), centers, rtol=1e-5, atol=1e-6)
+
+
+def test_centers_stay_outside_of_training_and_learn_no_gradient(embeddings):
+    head = built(SoftmaxCenter(C))
+    losses_of(head, embeddings, training=False)
+    np.testing.assert_array_equal(head.centers.numpy(), 0.0)
+    assert [weight.shape for weight in head.trainable_weights] == [(D, C), (C,)]
+
+
+def test_centers_are_saved_with_the_model(embeddings, tmp_path):
+    head = SoftmaxCenter(C)
+    model = keras.Sequential([keras.Input((D,)), head])
+    model.compile(keras.optimizers.SGD(0.1), loss=head.loss)
+    model.fit(embeddings, LABELS, epochs=2, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras").layers[-1]
+    assert np.abs(loaded.centers.numpy()).max() > 0.1
+    np.testing.assert_array_equal(loaded.centers.numpy(), head.centers.numpy())
+
+
+def triplets(rows, m, mining):
+    """The loss by its definition, one triplet after another."""
+    squared = ((rows[:, None] - rows[None, :]) ** 2).sum(axis=2)
+    same, losses = LABELS[:, None] == LABELS[None, :], []
+    for a in range(len(rows)):
+        others, own = squared[a][~same[a]], [p for p in np.flatnonzero(same[a]) if p != a]
+        if mining == "hard":
+            farthest = max((squared[a, p] for p in own), default=0.0)
+            losses.append(max(farthest - others.min() + m, 0.0))
+            continue
+        for p in own:
+            farther = others[others > squared[a, p]]
+            losses.append(
+                max(squared[a, p] - (farther.min() if len(farther) else others.max()) + m, 0.0)
+            )
+    return np.mean(losses)
+
+
+@pytest.mark.parametrize("mining", ["semi-hard", "hard"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_triplet_loss_is_that_of_unit_embeddings(embeddings, mining, dtype):
+    head = built(Triplet(C, m=0.3, mining=mining, dtype=dtype))
+    expected = triplets(unit(embeddings.astype(np.float64)), 0.3, mining)
+    losses = losses_of(head, embeddings.astype(dtype)).losses.numpy()
+    np.testing.assert_allclose(losses, expected, rtol=1e-5)
+    longer = losses_of(head, 7 * embeddings.astype(dtype)).losses.numpy()
+    np.testing.assert_allclose(longer, expected, rtol=1e-5)
+
+
+def test_triplet_head_tells_neighbours_and_angles(embeddings):
+    found = losses_of(built(Triplet(C)), embeddings)
+    rows = unit(embeddings.astype(np.float64))
+    cosines = rows @ rows.T
+    np.fill_diagonal(cosines, -2)
+    np.testing.assert_array_equal(found.correct, LABELS[cosines.argmax(1)] == LABELS)
+    for i, (row, person) in enumerate(zip(rows, LABELS, strict=True)):
+        others = [j for j in np.flatnonzero(person == LABELS) if j != i]
+        mean = rows[others].sum(axis=0)
+        expected = row @ mean / np.linalg.norm(mean) if others else 0.0
+        np.testing.assert_allclose(found.cos_theta[i], expected, atol=1e-5)
+
+
+def test_triplet_head_returns_unit_embeddings(embeddings):
+    head = Triplet(C)
+    outputs = head(tf.constant(embeddings))
+    np.testing.assert_allclose(outputs, unit(embeddings), rtol=1e-5)
+    assert tuple(head.compute_output_shape((None, D))) == (None, D)
+
+
+@pytest.mark.parametrize("kind", WHOLE_BATCH)
+@pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
+def test_heads_learn_in_fit_and_survive_saving(embeddings, kind, jit, tmp_path):
+    keras.utils.set_random_seed(1)
+    head = make_head(kind, C)
+    model = keras.Sequential([keras.Input((D,)), keras.layers.Dense(D), head])
+    model.compile(keras.optimizers.SGD(0.05), loss=head.loss, jit_compile=jit)
+    settings = {"epochs": 12, "batch_size": len(LABELS), "shuffle": False, "verbose": 0}
+    losses = model.fit(embeddings, LABELS, **settings).history["loss"]
+    assert losses[-1] < losses[0]
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras")
+    assert loaded.layers[-1].get_config() == head.get_config()
+    np.testing.assert_allclose(loaded(embeddings), model(embeddings), rtol=1e-6)
+    assert int(loaded.layers[-1].step.numpy()) == 12
+
+
+@pytest.mark.parametrize(
+    ("make", "received"),
+    [
+        (lambda: SoftmaxContrastive(C, m=2.5), "m=2.5"),
+        (lambda: SoftmaxContrastive(C, term_weight=-1.0), "term_weight=-1.0"),
+        (lambda: SoftmaxCenter(C, term_weight=-1.0), "term_weight=-1.0"),
+        (lambda: SoftmaxCenter(C, center_rate=1.5), "center_rate=1.5"),
+        (lambda: Triplet(C, m=-0.1), "m=-0.1"),
+        (lambda: Triplet(C, mining="soft"), "mining='soft'"),
+        (lambda: Triplet(1), "num_classes=1"),
+        (lambda: make_head("triplet", C, sample_rate=0.5), "sample_rate=0.5"),
+        (lambda: head_of(TrainConfig(head="triplet", sample_rate=0.5), C), "sample_rate=0.5"),
+        (lambda: head_of(TrainConfig(head="triplet", gamma=0.5), C), "gamma=0.5"),
+        (lambda: head_of(TrainConfig(term_weight=0.5), C), "term_weight=0.5"),
+        (
+            lambda: images_per_person(TrainConfig(head="triplet", images_per_person=0)),
+            "images_per_person=0",
+        ),
+    ],
+)
+def test_bad_settings_are_refused(make, received):
+    with pytest.raises(ValueError, match=f"Received: .*{received}"):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("replicas", "settings"),
+    [
+        (1, {"head": "softmax+center", "accumulate_steps": 2}),
+        (2, {"head": "softmax+contrastive", "jit": True}),
+        (1, {"head": "triplet", "split_classes": True}),
+    ],
+)
+def test_what_a_loss_of_the_whole_batch_cannot_do_is_refused(replicas, settings):
+    config = TrainConfig(**settings)
+    name = list(settings)[1]
+    with pytest.raises(ValueError, match=f"`{name}`.*Received: {name}="):
+        check_whole_batch(config, head_of(config, C), replicas)
+
+
+def test_settings_reach_the_heads():
+    assert head_of(TrainConfig(head="softmax+contrastive", m=0.8, term_weight=2.0), C).m == 0.8
+    assert head_of(TrainConfig(head="softmax+center", term_weight=2.0), C).term_weight == 2.0
+    assert head_of(TrainConfig(head="triplet-hard", m=0.5), C).mining == "hard"
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, 0),
+        ({"images_per_person": 3}, 3),
+        ({"head": "softmax+center"}, 0),
+        ({"head": "triplet"}, 4),
+        ({"head": "triplet", "images_per_person": 2}, 2),
+    ],
+)
+def test_batches_are_balanced_where_the_head_needs_it(settings, expected):
+    assert images_per_person(TrainConfig(**settings)) == expected
