@@ -24,8 +24,8 @@ from keras_sphereface.losses import (
 )
 from keras_sphereface.parts import own_rows, rows_of_all
 
-MINING = ("semi-hard", "hard")
-DISTANCE = "squared-L2"
+# How triplets are found, and the distance that the authors of each took.
+MINING = {"semi-hard": "squared-L2", "hard": "L2"}
 
 
 def unit_rows(embeddings: tf.Tensor) -> tf.Tensor:
@@ -164,10 +164,11 @@ class SoftmaxCenter(PlainSoftmax):
 class Triplet(Head):
     """Embeddings (B, D) -> the same at unit length, trained by triplets of the batch; no classes.
 
-    Each pair of pictures of one person asks that pictures of others lie farther off by `m`, in
-    squared distances of unit vectors (0 to 4). "semi-hard": the nearest picture of somebody else
-    that is farther off than the second picture, else the farthest of somebody else; a mean over
-    the pairs. "hard": for each picture the farthest of the same person and the nearest of
+    Each pair of pictures of one person asks that pictures of others lie farther off by `m`.
+    "semi-hard", in squared distances of unit vectors (0 to 4): the nearest picture of somebody
+    else that is farther off than the second picture, else the farthest of somebody else; a mean
+    over the pairs. "hard", in distances (0 to 2), since with squared ones a network may map all
+    faces to one point: for each picture the farthest of the same person and the nearest of
     somebody else; a mean over the pictures. Batches must hold several pictures of a person
     (`images_per_person` of the pipeline): the loss is 0 where no person has two.
 
@@ -192,7 +193,7 @@ class Triplet(Head):
     def __init__(self, num_classes: int, m: float = 0.2, mining: str = "semi-hard", **kwargs):
         super().__init__(num_classes, **kwargs)
         self.m = check_real(m, "m", 0.0, 4.0)
-        self.mining = check_choice(mining, "mining", MINING)
+        self.mining = check_choice(mining, "mining", tuple(MINING))
 
     def at_step(self, embeddings, step, training):
         norms = angular.l2_norm(embeddings)
@@ -233,9 +234,9 @@ class Triplet(Head):
         hard = self.mining == "hard"
         if rows.dtype == tf.float64:  # an error in TensorFlow Addons
             own = metric_losses.triplet_hard_loss if hard else metric_losses.triplet_semi_hard_loss
-            return own(labels, rows, self.m, distance_metric=DISTANCE)
+            return own(labels, rows, self.m, distance_metric=MINING[self.mining])
         make = metric_losses.triplet_hard if hard else metric_losses.triplet_semi_hard
-        return make(self.m, distance_metric=DISTANCE).call(labels, rows)
+        return make(self.m, distance_metric=MINING[self.mining]).call(labels, rows)
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)

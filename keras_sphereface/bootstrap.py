@@ -62,6 +62,24 @@ def intervals(
     }
 
 
+def mean_interval(
+    values: np.ndarray, is_same: np.ndarray, replicates: int, rng: np.random.Generator
+) -> Interval:
+    """The interval of the mean of one value a pair.
+
+    Args:
+        values: (P,), for example how many of several networks are right about the pair.
+        is_same: (P,) bool, both kinds among them.
+        replicates: how often pairs are drawn, >= 1.
+        rng: draws them.
+    """
+    drawn = np.zeros(replicates)
+    for side in (values[is_same], values[~is_same]):
+        drawn += side[rng.integers(len(side), size=(replicates, len(side)))].sum(axis=1)
+    low, high = np.quantile(drawn / len(values), ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
+    return Interval(float(low), float(high))
+
+
 def runs(
     ranked: np.ndarray, same: np.ndarray, different: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -114,8 +114,8 @@ class TrainConfig:
     batch_size: int = setting(256, "global: split over the devices of all workers")
     images_per_person: int | None = setting(
         None,
-        "batches of so many pictures of each of batch-size / this people; 0: shuffled pictures; by "
-        "default as the head needs it",
+        "batches of so many pictures of each of batch-size / this people, from all that there are, "
+        "in memory; 0: shuffled pictures; by default as the head needs it",
     )
     accumulate_steps: int = setting(
         1, "work on a batch in this many parts, one after another, to save memory"

@@ -315,6 +315,8 @@ class Implementation(NamedTuple):
     triplet_hard: type[keras.losses.Loss]
 
 
+# Called where a training step is traced, and nothing in it is of TensorFlow.
+@tf.autograph.experimental.do_not_convert
 def implementation() -> Implementation:
     """TensorFlow Addons' losses where it is installed and runs, else those of this module."""
     addons = addons_losses()

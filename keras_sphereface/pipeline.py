@@ -6,7 +6,7 @@ from pathlib import Path
 
 import tensorflow as tf
 
-from keras_sphereface import augmentation, preprocessing, records
+from keras_sphereface import augmentation, balanced, preprocessing, records
 from keras_sphereface.version import __version__
 
 SHUFFLE_PICTURES = 10_000  # about 100 MB of encoded faces
@@ -42,6 +42,7 @@ def training_batches(
     start_step: int = 0,
     augment: augmentation.Augmentation | None = augmentation.Augmentation(),
     *,
+    images_per_person: int = 0,
     cache: str | os.PathLike = "",
     num_workers: int = 1,
     worker: int = 0,
@@ -52,6 +53,11 @@ def training_batches(
     Every epoch holds each picture once, in an order that `seed` and the number of the epoch
     give; batches run on over its end. With several workers that holds for the part of each.
 
+    With `images_per_person`, K, a batch holds B / K different people instead, with K pictures
+    of each in rows that follow each other. People are walked through in a new order each time,
+    so everyone is seen about equally often; of each, K different pictures are drawn anew (who
+    has fewer shows some more than once).
+
     Args:
         folder: records made by `make_records`.
         batch_size: B, global.
@@ -60,15 +66,8 @@ def training_batches(
             reads nothing of the epochs before.
         augment: the random changes; by default a horizontal flip for half of the pictures.
             None: plain uint8 pictures, for a model that begins with `FacePreprocessing`.
-        cache: "memory" keeps the encoded pictures in memory, a path in a file in that folder;
-            empty: neither. The orders of the three differ. A run that is killed while it
-            writes the file leaves a `.lockfile` there, to be deleted by hand.
-        num_workers: how many processes train together. Each reads other shards, or, where
-            there are fewer shards than workers, other records of all shards.
-        worker: the number of this one, from 0.
-        same_batches: let the workers' batches together be the batch that one worker alone would
-            have, and each row of it be changed as there. Every worker then reads all shards, and
-            decodes its own rows only.
+        images_per_person: K, at least 2; 0: pictures come as they are shuffled, whoever is on
+            them. All encoded pictures are read into memory at the start.
 
     Returns:
         A dataset of (images (B / num_workers, H, W, 3), int32 labels (B / num_workers,)); the
@@ -76,16 +75,70 @@ def training_batches(
 
     Raises:
         FileNotFoundError: if the folder holds no finished set of records.
-        ValueError: if a number is out of range.
-        tf.errors.FailedPreconditionError: by the dataset, if shards hold other numbers of
-            pictures than dataset.json says.
+        ValueError: if a number is out of range; with `images_per_person` also if a shard is
+            damaged, or holds another number of pictures than dataset.json says.
+        tf.errors.FailedPreconditionError: by the dataset without `images_per_person`, if shards
+            hold other numbers of pictures than dataset.json says.
     """
     info = records.read_info(folder)
-    if not 1 <= batch_size <= info.num_images:
+    if images_per_person:
+        _check_balanced(batch_size, images_per_person, cache)
+    elif not 1 <= batch_size <= info.num_images:
         raise ValueError(
             f"`batch_size` must be from 1 to the number of pictures, {info.num_images}. "
             f"Received: batch_size={batch_size}"
         )
+    _check_place(batch_size, start_step, num_workers, worker)
+    local_size = batch_size // num_workers
+    first_row = worker * local_size
+    # Shuffled while encoded (small), repeated before batching (no short batch at an epoch's
+    # end), skipped before decoding (resuming is fast), augmented as whole batches.
+    if images_per_person:
+        rows = slice(first_row, first_row + local_size)
+        people = balanced.read_people(folder, info)
+        dataset = balanced.balanced_records(
+            people, batch_size, images_per_person, seed, start_step, rows
+        )
+    elif same_batches:
+        dataset = _shuffled_epochs(folder, info, seed, start_step * batch_size, cache, 1, 0)
+        dataset = _rows_of_batches(dataset, batch_size, first_row, local_size)
+    else:
+        start = start_step * local_size
+        dataset = _shuffled_epochs(folder, info, seed, start, cache, num_workers, worker)
+    dataset = decoded(dataset.prefetch(READ_AHEAD), info.image_size)
+    dataset = dataset.batch(local_size, drop_remainder=True)
+    if augment is not None:
+
+        def changed(pictures, step):
+            if same_batches:
+                return augment(pictures, (seed, step), (first_row, batch_size))
+            return augment(pictures, (seed, step * num_workers + worker))
+
+        dataset = _augmented(dataset, changed, start_step)
+    # Last: in TensorFlow 2.15 what is enumerated has an end.
+    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
+    return dataset.apply(endless).prefetch(tf.data.AUTOTUNE)
+
+
+def _check_balanced(batch_size, images_per_person, cache):
+    if images_per_person < 2:
+        raise ValueError(
+            "`images_per_person` must be 0 or at least 2. "
+            f"Received: images_per_person={images_per_person}"
+        )
+    if batch_size < 1 or batch_size % images_per_person:
+        raise ValueError(
+            "`batch_size` must be a positive multiple of `images_per_person`. "
+            f"Received: batch_size={batch_size}, images_per_person={images_per_person}"
+        )
+    if cache:
+        raise ValueError(
+            "`cache` must be empty with `images_per_person`, whose pictures are in memory anyway. "
+            f"Received: cache={str(cache)!r}"
+        )
+
+
+def _check_place(batch_size, start_step, num_workers, worker):
     if num_workers < 1 or batch_size % num_workers:
         raise ValueError(
             "`num_workers` must be at least 1 and divide `batch_size`. "
@@ -98,35 +151,17 @@ def training_batches(
         )
     if start_step < 0:
         raise ValueError(f"`start_step` must be at least 0. Received: start_step={start_step}")
-    local_size = batch_size // num_workers
-    # Shuffled while encoded (small), repeated before batching (no short batch at an epoch's
-    # end), skipped before decoding (resuming is fast), augmented as whole batches.
-    if same_batches:
-        dataset = _shuffled_epochs(folder, info, seed, start_step * batch_size, cache, 1, 0)
-        dataset = _rows_of_batches(dataset, batch_size, worker * local_size, local_size)
-    else:
-        start = start_step * local_size
-        dataset = _shuffled_epochs(folder, info, seed, start, cache, num_workers, worker)
-    dataset = decoded(dataset.prefetch(READ_AHEAD), info.image_size).batch(
-        local_size, drop_remainder=True
-    )
-    if augment is not None:
 
-        def augment_and_scale(step, batch):
-            pictures, labels = batch
-            if same_batches:
-                changed = augment(pictures, (seed, step), (worker * local_size, batch_size))
-            else:
-                changed = augment(pictures, (seed, step * num_workers + worker))
-            return preprocessing.normalize(changed), labels
 
-        dataset = dataset.enumerate(start=start_step)
-        dataset = dataset.map(
-            augment_and_scale, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
-        )
-    # Last: in TensorFlow 2.15 what is enumerated has an end.
-    endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
-    return dataset.apply(endless).prefetch(tf.data.AUTOTUNE)
+def _augmented(dataset, changed, start_step: int) -> tf.data.Dataset:
+    """Batches of pictures changed by changed(pictures, step), and scaled."""
+
+    def augment_and_scale(step, batch):
+        pictures, labels = batch
+        return preprocessing.normalize(changed(pictures, step)), labels
+
+    dataset = dataset.enumerate(start=start_step)
+    return dataset.map(augment_and_scale, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def _rows_of_batches(dataset, batch_size: int, first: int, count: int) -> tf.data.Dataset:

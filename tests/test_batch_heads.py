@@ -110,17 +110,18 @@ def test_centers_are_saved_with_the_model(embeddings, tmp_path):
 def triplets(rows, m, mining):
     """The loss by its definition, one triplet after another."""
     squared = ((rows[:, None] - rows[None, :]) ** 2).sum(axis=2)
+    distances = squared if mining == "semi-hard" else np.sqrt(squared)
     same, losses = LABELS[:, None] == LABELS[None, :], []
     for a in range(len(rows)):
-        others, own = squared[a][~same[a]], [p for p in np.flatnonzero(same[a]) if p != a]
+        others, own = distances[a][~same[a]], [p for p in np.flatnonzero(same[a]) if p != a]
         if mining == "hard":
-            farthest = max((squared[a, p] for p in own), default=0.0)
+            farthest = max((distances[a, p] for p in own), default=0.0)
             losses.append(max(farthest - others.min() + m, 0.0))
             continue
         for p in own:
-            farther = others[others > squared[a, p]]
+            farther = others[others > distances[a, p]]
             losses.append(
-                max(squared[a, p] - (farther.min() if len(farther) else others.max()) + m, 0.0)
+                max(distances[a, p] - (farther.min() if len(farther) else others.max()) + m, 0.0)
             )
     return np.mean(losses)
 

@@ -62,7 +62,7 @@ LEVELS = [
     {"sphere_numbers"},
     {"sphere_figures"},
     {"spheres", "margin_figures", "benchmark_data", "benchmark_training", "benchmark_evaluation"},
-    {"benchmark", "comparison_report"},
+    {"benchmark", "comparison_report", "comparison_run"},
     {"comparison"},
 ]
 LEVEL_OF = {module: level for level, modules in enumerate(LEVELS) for module in modules}

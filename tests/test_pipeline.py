@@ -1,4 +1,5 @@
-"""Records as batches: everything once an epoch, seeded, continued anywhere, shared by workers."""
+"""Records as batches: everything once an epoch or everyone equally often, seeded, continued
+anywhere, shared by workers."""
 
 import json
 import shutil
@@ -10,7 +11,14 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_sphereface import ASoftmax, FacePreprocessing, images, pipeline, records
+from keras_sphereface import (
+    ASoftmax,
+    FacePreprocessing,
+    images,
+    pipeline,
+    preprocessing,
+    records,
+)
 from keras_sphereface.augmentation import Augmentation
 from keras_sphereface.config import RecordsConfig
 from keras_sphereface.conversion import make_records
@@ -28,6 +36,7 @@ EVERYTHING = Augmentation(
     low_resolution=0.5,
 )
 CACHES = ["", "memory", "file"]
+UNEVEN = [1, 2, 3, 5, 12, 40, 3]  # pictures of each person of `uneven_folder`
 
 
 def take(folder, steps, **arguments):
@@ -45,6 +54,31 @@ def keys(folder, steps, **arguments):
 def one_shard(faces, tmp_path_factory) -> Path:
     """The 30 pictures of `records_folder` in a single shard."""
     return convert_training_people(faces, tmp_path_factory.mktemp("one") / "records", 1)
+
+
+@pytest.fixture(scope="module")
+def uneven_folder(tmp_path_factory) -> Path:
+    """Records of people with few and many pictures, whose red is the label, green the number."""
+    folder = tmp_path_factory.mktemp("uneven")
+    for person, count in enumerate(UNEVEN):
+        (folder / "images" / str(person)).mkdir(parents=True)
+        for number in range(count):
+            picture = Image.new("RGB", (96, 112), (person, number, 0))
+            picture.save(folder / "images" / str(person) / f"{number}.png")
+    source, out = str(folder / "images"), str(folder / "records")
+    make_records(RecordsConfig(source=source, out=out, num_shards=3))
+    return folder / "records"
+
+
+def balanced_rows(folder, steps, **arguments):
+    """The red, green and label of each row of balanced batches: (steps, B / num_workers, 3)."""
+    arguments = {"images_per_person": 2, "augment": None, **arguments}
+    return np.array(
+        [
+            np.column_stack([pictures[:, 0, 0, :2], labels])
+            for pictures, labels in take(folder, steps, **arguments)
+        ]
+    )
 
 
 @pytest.fixture(params=["records_folder", "one_shard"])
@@ -241,6 +275,125 @@ def test_about_half_of_the_pictures_are_mirrored(records_folder):
     assert 115 < count < 205
 
 
+@pytest.mark.parametrize(("batch_size", "images_per_person"), [(8, 2), (12, 4), (21, 3)])
+def test_a_balanced_batch_has_different_people_with_some_pictures_each(
+    uneven_folder, batch_size, images_per_person
+):
+    rows = balanced_rows(
+        uneven_folder, 30, batch_size=batch_size, images_per_person=images_per_person
+    )
+    people_per_batch = batch_size // images_per_person
+    assert rows.shape == (30, batch_size, 3)
+    np.testing.assert_array_equal(rows[..., 0], rows[..., 2])
+    for batch in rows.reshape(30, people_per_batch, images_per_person, 3):
+        assert (batch[..., 2] == batch[:, :1, 2]).all()
+        assert len(set(batch[:, 0, 2])) == people_per_batch
+        for person in batch:
+            different = min(images_per_person, UNEVEN[person[0, 2]])
+            assert len(set(person[:, 1])) == different
+
+
+def test_everyone_comes_equally_often_in_balanced_batches(uneven_folder):
+    labels = balanced_rows(uneven_folder, 400, batch_size=6)[..., 2]
+    # 200 epochs of two batches, each without one of the seven: 171 times two of the pictures.
+    # Binomial: five standard deviations are 25.
+    assert np.abs(np.bincount(labels.ravel()) / 2 - 200 * 6 / 7).max() < 25
+
+
+def test_balanced_batches_never_end_and_have_static_shapes(uneven_folder):
+    dataset = pipeline.training_batches(uneven_folder, 8, seed=0, images_per_person=2)
+    assert int(dataset.cardinality()) == tf.data.INFINITE_CARDINALITY
+    pictures, labels = dataset.element_spec
+    assert (pictures.shape, pictures.dtype) == ((8, 112, 96, 3), tf.float32)
+    assert (labels.shape, labels.dtype) == ((8,), tf.int32)
+
+
+def test_balanced_batches_follow_their_seed_and_no_global_one(uneven_folder):
+    tf.random.set_seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    first = balanced_rows(uneven_folder, 9)
+    tf.random.set_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    np.testing.assert_array_equal(balanced_rows(uneven_folder, 9), first)
+    assert np.any(balanced_rows(uneven_folder, 9, seed=1) != first)
+
+
+@pytest.mark.parametrize("augment", [EVERYTHING, None])
+def test_a_balanced_stream_continues_where_it_was_left(uneven_folder, augment):
+    arguments = {"augment": augment, "images_per_person": 2}
+    whole = take(uneven_folder, 9, **arguments)
+    for start in (0, 1, 7):
+        rest = take(uneven_folder, 2, start_step=start, **arguments)
+        for (ours, labels), (theirs, their_labels) in zip(whole[start:], rest, strict=False):
+            np.testing.assert_array_equal(ours, theirs)
+            np.testing.assert_array_equal(labels, their_labels)
+
+
+def test_a_balanced_stream_continues_at_any_step_at_once(uneven_folder):
+    first = balanced_rows(uneven_folder, 4, start_step=10**15)
+    np.testing.assert_array_equal(balanced_rows(uneven_folder, 2, start_step=10**15 + 2), first[2:])
+
+
+@pytest.mark.parametrize("num_workers", [2, 3, 4])
+@pytest.mark.parametrize("same_batches", [False, True])
+def test_workers_have_their_rows_of_balanced_batches(uneven_folder, num_workers, same_batches):
+    whole = balanced_rows(uneven_folder, 5, batch_size=12, images_per_person=4)
+    arguments = {"num_workers": num_workers, "same_batches": same_batches}
+    parts = [
+        balanced_rows(
+            uneven_folder, 5, batch_size=12, images_per_person=4, worker=worker, **arguments
+        )
+        for worker in range(num_workers)
+    ]
+    np.testing.assert_array_equal(np.concatenate(parts, axis=1), whole)
+
+
+def test_workers_change_their_rows_as_one_worker_does(records_folder):
+    arguments = {"batch_size": 10, "images_per_person": 5, "augment": EVERYTHING}
+    whole = take(records_folder, 3, **arguments)
+    parts = [
+        take(records_folder, 3, num_workers=2, worker=worker, same_batches=True, **arguments)
+        for worker in (0, 1)
+    ]
+    for (pictures, _), (upper, _), (lower, _) in zip(whole, *parts, strict=True):
+        np.testing.assert_allclose(np.concatenate([upper, lower]), pictures, atol=1e-5)
+
+
+def test_workers_draw_the_augmentation_of_balanced_batches_apart(records_folder):
+    arguments = {"batch_size": 8, "images_per_person": 2, "num_workers": 2, "worker": 1}
+    augment = Augmentation(shift=4)
+    plain = take(records_folder, 3, augment=None, **arguments)
+    for step, (pictures, _) in enumerate(take(records_folder, 3, augment=augment, **arguments)):
+        expected = augment(tf.constant(plain[step][0]), (0, 2 * step + 1))
+        np.testing.assert_allclose(pictures, (expected - 127.5) / 128, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_balanced_batches_of_real_faces(real_faces, tmp_path):
+    make_records(
+        RecordsConfig(
+            source=str(real_faces / "lfw_dev" / "images"),
+            landmarks=str(real_faces / "lfw_dev" / "landmarks.txt"),
+            out=str(tmp_path / "records"),
+            min_images=20,
+            num_shards=4,
+        )
+    )
+    pictures_of = {}
+    for record in records.read_folder(tmp_path / "records"):
+        picture = preprocessing.decode_record_image(record.image, images.IMAGE_SIZE)
+        pictures_of.setdefault(record.label, set()).add(picture.numpy().tobytes())
+    assert len(pictures_of) > 30
+    arguments = {"batch_size": 64, "images_per_person": 4, "augment": None}
+    for pictures, labels in take(tmp_path / "records", 4, **arguments):
+        assert len(set(labels)) == 16
+        shown = [picture.tobytes() for picture in pictures]
+        assert len(set(shown)) == 64
+        assert all(
+            picture in pictures_of[label] for picture, label in zip(shown, labels, strict=True)
+        )
+
+
 def test_evaluation_counts_and_orders_every_picture(records_folder):
     dataset = pipeline.evaluation_batches(records_folder, 8)
     assert int(dataset.cardinality()) == 4
@@ -257,6 +410,17 @@ def test_evaluation_counts_and_orders_every_picture(records_folder):
         ({"worker": 1}, "from 0 to num_workers - 1, 0. Received: worker=1"),
         ({"num_workers": 2, "worker": -1}, "Received: worker=-1"),
         ({"start_step": -1}, "Received: start_step=-1"),
+        ({"images_per_person": 1}, "0 or at least 2. Received: images_per_person=1"),
+        ({"images_per_person": -2}, "0 or at least 2. Received: images_per_person=-2"),
+        ({"images_per_person": 3}, "Received: batch_size=8, images_per_person=3"),
+        ({"images_per_person": 2, "batch_size": 0}, "positive multiple .* batch_size=0"),
+        (
+            {"images_per_person": 2, "batch_size": 12},
+            "no more people, .*, 5. Received: batch_size=12, images_per_person=2",
+        ),
+        ({"images_per_person": 2, "cache": "memory"}, "Received: cache='memory'"),
+        ({"images_per_person": 2, "num_workers": 3}, "Received: num_workers=3, batch_size=8"),
+        ({"images_per_person": 2, "start_step": -1}, "Received: start_step=-1"),
     ],
 )
 def test_bad_arguments_are_refused(records_folder, arguments, message):

@@ -14,6 +14,7 @@ from keras_sphereface.plots.features import (
     plot_unit_circle,
     towards_eye,
 )
+from keras_sphereface.plots.losses import plot_runs
 from keras_sphereface.plots.margins import (
     plot_angle_curves,
     plot_plane_regions,
@@ -52,6 +53,7 @@ __all__ = [
     "plot_log",
     "plot_plane_regions",
     "plot_roc",
+    "plot_runs",
     "plot_scaling",
     "plot_separation",
     "plot_similarity_histogram",

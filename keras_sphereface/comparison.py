@@ -1,0 +1,197 @@
+"""All losses of the project on one network, one set of faces and one budget."""
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from keras_sphereface import angular, comparison_report, evaluation_files, synthetic
+from keras_sphereface.command_line import parse_config
+from keras_sphereface.comparison_run import Run, result_of
+from keras_sphereface.config import LOSSES, CompareConfig, EvaluateConfig, TrainConfig
+from keras_sphereface.datasets import generated_records
+from keras_sphereface.evaluation import paths_of, read_set
+from keras_sphereface.figure_files import save_figure
+from keras_sphereface.folders import written_file
+from keras_sphereface.head_kinds import HEADS
+from keras_sphereface.head_settings import head_of, images_per_person
+from keras_sphereface.progress import progress_bar
+from keras_sphereface.records import read_info
+from keras_sphereface.run_settings import check_settings, planned_steps
+
+NUM_PEOPLE, IMAGES_PER_PERSON, NUM_TEST_PEOPLE = 60, 20, 40  # of generated faces
+ANNEALED_SHARE = 2 / 3  # of the steps, after which lambda is as low as it gets
+LAMBDA_MIN = 3.0
+# The scale of a short training on few people; 64, as in the papers, suits long ones.
+SHORT_SCALE = 30.0
+# What each loss sets in a training. The rest, margins above all, is as the papers have it.
+SETTINGS: dict[str, dict] = {
+    "softmax": {"head": "softmax"},
+    "modified-softmax": {"head": "asoftmax", "m": 1.0},
+    **{f"asoftmax-{m}": {"head": "asoftmax", "m": float(m)} for m in (2, 3, 4)},
+    **{name: {"head": name} for name in LOSSES if name.startswith("sphereface")},
+    **{name: {"head": name, "scale": SHORT_SCALE} for name in ("normface", "cosface", "arcface")},
+    **{name: {"head": name} for name in LOSSES if "softmax+" in name or "triplet" in name},
+}
+# What must not be set for all runs.
+OWN_SETTINGS = ("data", "workdir", "seed", "head", "m", "scale", "term_weight")
+NUM_ROWS = 10  # of the log of a run
+# The budget of all, unless flags after `--` say something else: a small network in a short run.
+BUDGET = (
+    "--backbone sphereface4 --width 0.25 --batch-size 64 --total-steps 300 "
+    "--optimizer adam --learning-rate 0.001"
+).split()
+
+
+def compare_losses(config: CompareConfig) -> pd.DataFrame:
+    """Train and evaluate as `config` says, and write what came of it.
+
+    Every run has a process and a folder of its own. Of each seed all losses take turns, in an
+    order drawn anew. Runs that are finished are not repeated when the same command is given
+    again; one that was stopped goes on from its last checkpoint.
+
+    Returns:
+        What stands in losses.csv: a row for each run, with `comparison_report.COLUMNS`. Of a run
+        whose loss became infinite the numbers are missing.
+
+    Raises:
+        FileNotFoundError, ValueError: if data or settings cannot be used, before the first run.
+        RuntimeError: if a run failed otherwise, with the file that tells why.
+    """
+    _check(config)
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    runs = list(planned_runs(_with_faces(config, out)))
+    _check_runs(runs)
+    results = []
+    with progress_bar(runs, unit="run", desc="comparing losses") as bar:
+        for run in bar:
+            bar.set_postfix_str(f"{run.loss}, seed {run.seed}")
+            results.append({"loss": run.loss, "seed": run.seed, **result_of(run)})
+    table = comparison_report.table_of(results, config.losses)
+    pairs = {
+        (run.loss, run.seed): pd.read_csv(Path(run.evaluation.out) / evaluation_files.PAIRS_FILE)
+        for run, result in zip(runs, results, strict=True)
+        if "diverged" not in result
+    }
+    text = comparison_report.report(table, pairs, _budget(runs[0]), config.seed)
+    with written_file(out / "losses.csv") as partial:
+        table.to_csv(partial, index=False)
+    with written_file(out / "losses.md") as partial:
+        partial.write_text(text, encoding="utf-8")
+    save_figure(comparison_report.draw(table), out / "losses")
+    return table
+
+
+def _check(config):
+    if config.num_seeds < 1 or config.seed < 0:
+        raise ValueError(
+            "`num_seeds` must be at least 1 and `seed` at least 0. "
+            f"Received: num_seeds={config.num_seeds}, seed={config.seed}"
+        )
+    if not config.losses or len(set(config.losses)) < len(config.losses):
+        raise ValueError(f"`losses` must be different names. Received: losses={config.losses}")
+    has_pairs = bool(config.bin or (config.images and config.pairs))
+    if bool(config.data) != has_pairs:
+        raise ValueError(
+            "`data` and pairs of other people, either `bin` or both `images` and `pairs`, belong "
+            f"together. Received: data={config.data!r}, images={config.images!r}, "
+            f"pairs={config.pairs!r}, bin={config.bin!r}"
+        )
+
+
+def _with_faces(config, out):
+    """The settings with generated faces, where there are no others."""
+    if config.data:
+        return config
+    print("No --data given: comparing on generated faces.", flush=True)
+    made = generated_records(
+        out / "generated", NUM_PEOPLE, IMAGES_PER_PERSON, NUM_TEST_PEOPLE, config.seed
+    )
+    return dataclasses.replace(
+        config,
+        data=str(made.records),
+        images=str(made.faces / synthetic.IMAGES),
+        pairs=str(made.faces / synthetic.PAIRS),
+        landmarks=str(made.faces / synthetic.LANDMARKS),
+    )
+
+
+def planned_runs(config: CompareConfig) -> Iterator[Run]:
+    """The runs in their order: of each seed all losses take turns."""
+    rng = np.random.default_rng(config.seed)
+    for seed in range(config.seed, config.seed + config.num_seeds):
+        for place in rng.permutation(len(config.losses)):
+            loss = config.losses[place]
+            folder = Path(config.out) / f"{loss}-seed{seed}"
+            yield Run(
+                loss,
+                seed,
+                training_config(loss, config.data, str(folder), seed, config.training),
+                EvaluateConfig(
+                    out=str(folder / "evaluation"),
+                    model=(str(folder / "export"),),
+                    images=(config.images,) * bool(config.images),
+                    pairs=(config.pairs,) * bool(config.pairs),
+                    landmarks=(config.landmarks,) * bool(config.landmarks),
+                    bin=(config.bin,) * bool(config.bin),
+                    folds=config.folds,
+                    bootstrap=0,
+                ),
+            )
+
+
+def training_config(
+    loss: str, data: str, workdir: str, seed: int, flags: tuple[str, ...] = ()
+) -> TrainConfig:
+    """The settings of one run: the budget, flags that change it, and what the loss needs.
+
+    lambda falls to `LAMBDA_MIN` in the first two thirds of the steps, unless flags say how it
+    falls.
+
+    Raises:
+        ValueError: if a flag sets what differs between the runs.
+        SystemExit: if a flag is unknown or its value of a wrong type.
+    """
+    shared, plain = parse_config(TrainConfig, [*BUDGET, *flags]), TrainConfig()
+    taken = [name for name in OWN_SETTINGS if getattr(shared, name) != getattr(plain, name)]
+    if taken:
+        raise ValueError(
+            f"`{taken[0]}` is set by the comparison itself and must not stand after `--`. "
+            f"Received: {taken[0]}={getattr(shared, taken[0])!r}"
+        )
+    steps = planned_steps(shared, read_info(data).num_images)
+    changes = {"data": data, "workdir": workdir, "seed": seed, **SETTINGS[loss]}
+    if shared.log_steps == plain.log_steps:
+        changes["log_steps"] = max(1, steps // NUM_ROWS)
+    annealing = {name: getattr(plain, name) for name in angular.Annealing._fields}
+    if not set(annealing) <= HEADS[changes["head"]].settings:
+        changes |= annealing  # the head has none
+    elif all(getattr(shared, name) == value for name, value in annealing.items()):
+        fall = (plain.base / LAMBDA_MIN) ** (1.0 / plain.power) - 1.0
+        changes |= {"gamma": fall / (ANNEALED_SHARE * steps), "lambda_min": LAMBDA_MIN}
+    return dataclasses.replace(shared, **changes)
+
+
+def _check_runs(runs):
+    """Find out before the first run what would end a later one."""
+    num_classes = read_info(runs[0].training.data).num_classes
+    for run in runs:
+        check_settings(run.training)
+        head_of(run.training, num_classes)
+        images_per_person(run.training)
+    for paths in paths_of(runs[0].evaluation):
+        read_set(paths, runs[0].evaluation.folds)
+
+
+def _budget(run: Run) -> str:
+    """What all runs share, in a sentence."""
+    training, info = run.training, read_info(run.training.data)
+    return (
+        f"{training.backbone} at width {training.width:g}, {info.num_images:,} pictures of "
+        f"{info.num_classes:,} people, {info.image_size[0]} x {info.image_size[1]} pixels, "
+        f"{training.total_steps:,} steps of {training.batch_size:,} pictures, "
+        f"{training.optimizer}, learning rate {training.learning_rate:g}."
+    )

@@ -1,0 +1,231 @@
+"""All losses on one budget: who runs when with what, and what is made of the results."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from keras_sphereface import comparison, comparison_report, plots
+from keras_sphereface.angular import Annealing, annealing_lambda
+from keras_sphereface.bootstrap import mean_interval
+from keras_sphereface.config import LOSSES, CompareConfig, TrainConfig
+from keras_sphereface.head_kinds import HEADS
+from keras_sphereface.head_settings import head_of
+
+TINY = (
+    "--backbone tests.small_training:one_layer --embedding-size 8 --batch-size 10 --total-steps 6"
+).split()
+
+
+def config_of(faces, records, out, *losses, flags=TINY, **settings):
+    return CompareConfig(
+        **{
+            "out": str(out),
+            "data": str(records),
+            "images": str(faces / "images"),
+            "pairs": str(faces / "pairs.txt"),
+            "landmarks": str(faces / "landmarks.txt"),
+            "losses": losses or LOSSES,
+            "num_seeds": 1,
+            "training": (*flags,),
+            **settings,
+        }
+    )
+
+
+def test_every_head_is_among_the_losses():
+    assert set(LOSSES) == set(comparison.SETTINGS)
+    assert {settings["head"] for settings in comparison.SETTINGS.values()} == set(HEADS)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_losses_share_all_but_what_is_their_own(records_folder, loss):
+    flags = ("--total-steps", "90", "--shift", "2")
+    config = comparison.training_config(loss, str(records_folder), "w", 3, flags)
+    plain = comparison.training_config("softmax", str(records_folder), "w", 3, flags)
+    own = {"head", "m", "scale", "term_weight", "base", "gamma", "power", "lambda_min"}
+    differing = {
+        field.name
+        for field in dataclasses.fields(config)
+        if getattr(config, field.name) != getattr(plain, field.name)
+    }
+    assert differing <= own
+    assert (config.total_steps, config.shift, config.seed, config.log_steps) == (90, 2.0, 3, 9)
+    head_of(config, 10)  # which refuses what it does not have
+
+
+def test_lambda_has_fallen_after_two_thirds_of_the_steps(records_folder):
+    config = comparison.training_config(
+        "asoftmax-4", str(records_folder), "w", 0, ("--total-steps", "900")
+    )
+    annealing = Annealing(*(getattr(config, name) for name in Annealing._fields))
+    assert float(annealing_lambda(590, annealing)) > config.lambda_min
+    np.testing.assert_allclose(
+        float(annealing_lambda(600, annealing)), config.lambda_min, rtol=1e-5
+    )
+    of_flags = comparison.training_config(
+        "asoftmax-4", str(records_folder), "w", 0, ("--gamma", "0.5")
+    )
+    assert (of_flags.gamma, of_flags.lambda_min) == (0.5, TrainConfig().lambda_min)
+
+
+@pytest.mark.parametrize("flag", ["--head cosface", "--m 3", "--seed 4", "--scale 20"])
+def test_what_differs_between_runs_is_no_flag(records_folder, flag):
+    with pytest.raises(ValueError, match="Received: " + flag.split()[0][2:]):
+        comparison.training_config("softmax", str(records_folder), "w", 0, tuple(flag.split()))
+
+
+def test_in_each_seed_all_losses_take_turns_in_another_order(faces, records_folder, tmp_path):
+    config = config_of(faces, records_folder, tmp_path, num_seeds=3, seed=5)
+    runs = list(comparison.planned_runs(config))
+    seeds = [[run.loss for run in runs if run.seed == seed] for seed in (5, 6, 7)]
+    assert [run.seed for run in runs] == np.repeat([5, 6, 7], len(LOSSES)).tolist()
+    assert all(sorted(of) == sorted(LOSSES) for of in seeds)
+    assert seeds[0] != seeds[1]
+    assert len({run.folder for run in runs}) == len(runs)
+
+
+@pytest.mark.slow
+def test_a_comparison_is_written_and_not_repeated(faces, records_folder, tmp_path):
+    config = config_of(
+        *(faces, records_folder, tmp_path, "softmax", "asoftmax-4", "triplet"),
+        flags=(*TINY, "--images-per-person", "2"),
+    )
+    table = comparison.compare_losses(config)
+    assert table["loss"].tolist() == ["softmax", "asoftmax-4", "triplet"]
+    assert table["accuracy"].between(0.3, 1).all()
+    assert table["ms_per_step"].between(0.01, 1e4).all()
+    assert table["memory_mb"].between(100, 1e5).all()
+    kept = pd.read_csv(tmp_path / "losses.csv")
+    assert tuple(kept.columns) == comparison_report.COLUMNS
+    text = (tmp_path / "losses.md").read_text(encoding="utf-8")
+    assert text.count("\n| ") == 4
+    assert "30 pictures of 5 people" in text
+    assert (tmp_path / "losses.png").stat().st_size > 5000
+    result = tmp_path / "softmax-seed0" / "result.json"
+    before = result.stat().st_mtime_ns
+    pd.testing.assert_frame_equal(comparison.compare_losses(config), table)
+    assert result.stat().st_mtime_ns == before
+    other = dataclasses.replace(config, training=(*config.training, "--shift", "1"))
+    with pytest.raises(ValueError, match=r"a run with other settings.*Received: out="):
+        comparison.compare_losses(other)
+
+
+@pytest.mark.slow
+def test_a_run_that_diverges_is_a_result_and_one_that_fails_is_not(faces, records_folder, tmp_path):
+    flags = (*TINY, "--learning-rate", "1e30", "--optimizer", "sgd")
+    config = config_of(faces, records_folder, tmp_path / "a", "softmax", flags=flags)
+    table = comparison.compare_losses(config)
+    assert table[["accuracy", "ms_per_step"]].isna().all(axis=None)
+    assert "1 of 1 diverged" in (tmp_path / "a" / "losses.md").read_text(encoding="utf-8")
+    flags = (*TINY, "--backbone", "tests.small_training:no_such_network")
+    config = config_of(faces, records_folder, tmp_path / "b", "softmax", flags=flags)
+    with pytest.raises(RuntimeError, match=r"softmax with seed 0 failed.*output.txt") as caught:
+        comparison.compare_losses(config)
+    printed = (tmp_path / "b" / "softmax-seed0" / "output.txt").read_text(encoding="utf-8")
+    assert "no_such_network" in printed
+    assert str(tmp_path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"num_seeds": 0}, "num_seeds=0"),
+        ({"seed": -1}, "seed=-1"),
+        ({"losses": ("softmax", "softmax")}, "losses="),
+        ({"losses": ()}, "losses="),
+        ({"pairs": ""}, "pairs=''"),
+        ({"data": ""}, "data=''"),
+        ({"training": ("--batch-size", "0")}, "batch_size=0"),
+        ({"training": ("--images-per-person", "0")}, "images_per_person=0"),
+        ({"folds": (99,)}, "99"),
+    ],
+)
+def test_bad_settings_are_refused_before_the_first_run(
+    faces, records_folder, tmp_path, settings, message
+):
+    config = config_of(faces, records_folder, tmp_path, **settings)
+    with pytest.raises(ValueError, match=message):
+        comparison.compare_losses(config)
+    assert not list(tmp_path.glob("*-seed*"))
+
+
+def pairs_of(right):
+    return pd.DataFrame({"is_same": np.arange(len(right)) % 2, "is_right": right})
+
+
+def table_with(losses, seeds=2):
+    rows = [
+        {"loss": loss, "seed": seed, "accuracy": accuracy, "ms_per_step": 10.0 * time + seed}
+        for seed in range(seeds)
+        for loss, (accuracy, time) in losses.items()
+    ]
+    return comparison_report.table_of(rows, list(losses))
+
+
+def report_of(shares):
+    """The report of made-up pairs of which each loss has that share right."""
+    rng = np.random.default_rng(0)
+    table = table_with({loss: (share, 1 + share) for loss, share in shares.items()})
+    pairs = {
+        (row.loss, row.seed): pairs_of((rng.random(2000) < row.accuracy).astype(int))
+        for row in table.itertuples()
+    }
+    return comparison_report.report(table, pairs, "A budget.", 0)
+
+
+def test_the_ranking_of_the_paper_is_tested():
+    text = report_of({"softmax": 0.7, "modified-softmax": 0.7, "asoftmax-4": 0.8})
+    assert "asoftmax-4 above modified-softmax: yes" in text
+    assert "modified-softmax above softmax: not told apart" in text
+    text = report_of({"softmax": 0.8, "modified-softmax": 0.7})
+    assert "modified-softmax above softmax: no, the other way round" in text
+    assert "asoftmax" not in text
+
+
+def test_rows_are_ranked_by_accuracy():
+    text = report_of({"softmax": 0.7, "cosface": 0.9, "arcface": 0.8})
+    rows = [line.split("|")[1].strip() for line in text.splitlines() if line.startswith("| ")]
+    assert rows == ["loss", "cosface", "arcface", "softmax"]
+
+
+def test_differences_are_those_of_the_same_pairs():
+    better = [pairs_of([1, 1, 1, 0]), pairs_of([1, 1, 1, 1])]
+    worse = [pairs_of([1, 1, 0, 0]), pairs_of([0, 1, 0, 1])]
+    by_seed, (low, high) = comparison_report.difference(better, worse, 0)
+    assert by_seed.tolist() == [0.25, 0.5]
+    assert low <= 0.375 <= high
+
+
+def test_times_are_those_of_softmax_with_the_same_seed():
+    table = table_with({"softmax": (0.7, 1.0), "cosface": (0.8, 2.0)})
+    np.testing.assert_allclose(
+        comparison_report.times_of_reference(table, "cosface"), [20 / 10, 21 / 11]
+    )
+    alone = table_with({"cosface": (0.8, 2.0)})
+    assert comparison_report.times_of_reference(alone, "cosface").isna().all()
+
+
+def test_the_interval_of_a_mean_is_about_two_standard_errors_on_each_side():
+    rng = np.random.default_rng(1)
+    is_same = rng.random(4000) < 0.5
+    values = np.where(is_same, 0.2, 0.6) + rng.normal(size=4000)
+    low, high = mean_interval(values, is_same, 2000, rng)
+    # Kinds are drawn apart: the distance of their means is no spread.
+    assert (high - low) / 2 == pytest.approx(1.96 / np.sqrt(4000), rel=0.1)
+    assert (low + high) / 2 == pytest.approx(values.mean(), abs=0.005)
+    assert mean_interval(np.ones(10), np.arange(10) < 5, 5, rng) == (1.0, 1.0)
+
+
+def test_runs_are_drawn_with_their_middle():
+    axes = Figure().subplots()
+    values = [np.array([1.0, 2.0, 9.0]), np.array([np.nan]), np.array([5.0])]
+    assert plots.plot_runs(axes, ["a", "b", "c"], values, "x", "a", np.median) is axes
+    assert [text.get_text() for text in axes.get_yticklabels()] == ["a", "b", "c"]
+    xs = [line.get_xdata() for line in axes.lines]
+    np.testing.assert_array_equal(xs[0], [1.0, 2.0, 9.0])
+    np.testing.assert_array_equal(xs[1], [2.0, 2.0])
+    assert len(axes.lines) == 5  # two of each that has values, and the reference
+    assert axes.yaxis_inverted()
