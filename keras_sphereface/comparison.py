@@ -23,9 +23,9 @@ from keras_sphereface.run_settings import check_settings, planned_steps
 
 NUM_PEOPLE, IMAGES_PER_PERSON, NUM_TEST_PEOPLE = 60, 20, 40  # of generated faces
 ANNEALED_SHARE = 2 / 3  # of the steps, after which lambda is as low as it gets
-LAMBDA_MIN = 3.0
+LAMBDA_MIN = 5.0  # the authors'
 # The scale of a short training on few people; 64, as in the papers, suits long ones.
-SHORT_SCALE = 30.0
+SHORT_SCALE = 16.0
 # What each loss sets in a training. The rest, margins above all, is as the papers have it.
 SETTINGS: dict[str, dict] = {
     "softmax": {"head": "softmax"},

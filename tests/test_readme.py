@@ -19,6 +19,8 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(), 
 FEWER = {
     "train_casia.py": SHORT_TRAINING,
     "launch_local.py": SHORT_TRAINING,
+    "compare_losses.py": "--losses softmax triplet --num-seeds 1 -- --backbone sphereface4 "
+    "--width 0.05 --batch-size 8 --total-steps 2",
     "feature_spheres.py": "--people 3 --total-steps 2 --m 4 --num-seeds 1",
     "benchmark.py head": "--cases A-Softmax --num-classes 40 --sweep 30 --repeats 1 --batch-size 4",
     "benchmark.py convergence": "--networks 1 --m 4 --total-steps 5 --width 0.1 --batch-size 4",
@@ -39,6 +41,15 @@ def commands(block):
         words = shlex.split(line, comments=True)
         if words:
             yield words
+
+
+def shortened(words, fewer):
+    """The words of a command and those that shorten it, which may have a part behind a `--`."""
+    if "--" not in fewer:
+        return [*words, *fewer]
+    behind = fewer.index("--")
+    end = words.index("--") if "--" in words else len(words)
+    return [*words[:end], *fewer[:behind], "--", *words[end + 1 :], *fewer[behind + 1 :]]
 
 
 def run(words, folder):
@@ -88,7 +99,7 @@ def test_the_blocks_of_the_readme_run_in_their_order(faces, tmp_path, monkeypatc
             elif words[0] == "python":
                 script = words[1].split("/")[-1]
                 fewer = FEWER.get(script) or FEWER.get(f"{script} {words[2]}") or ""
-                result = run([sys.executable, *words[1:], *fewer.split()], tmp_path)
+                result = run([sys.executable, *shortened(words[1:], fewer.split())], tmp_path)
             else:
                 assert words[:2] == ["pip", "install"], f"a command unknown here: {words}"
                 continue
