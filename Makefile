@@ -1,14 +1,24 @@
-# Everything sets itself up: a virtual environment in .venv with the package and its tools.
+# Everything sets itself up: a virtual environment in .venv with the package and its tools, and one
+# in .venv-addons with TensorFlow 2.15, Keras 2.15 and TensorFlow Addons.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+ADDONS := .venv-addons
 DEMO := runs/demo
 WORKERS ?= 2
 
 # TensorFlow's start-up messages hide what matters.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-.PHONY: demo test check install clean
+# TensorFlow Addons has no build for Python 3.12 or later. Each candidate is started: where pyenv
+# is, `python3.11` may be no more than a message.
+FIND_PYTHON_ADDONS = for python in $(PYTHON) python3.11 python3.10 \
+    "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1[01].*/bin/python; do \
+    "$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' \
+    2>/dev/null && echo "$$python" && break; done
+PYTHON_ADDONS ?= $(shell $(FIND_PYTHON_ADDONS))
+
+.PHONY: demo test test-addons test-installs check install install-addons clean
 
 install: $(VENV)/.installed
 
@@ -40,8 +50,29 @@ demo: install
 	@echo "  evaluation/metrics.json, pairs.csv, roc.png and other pictures"
 	@echo "  spheres/spheres_2d.png, spheres_3d.png, shrinkage.png, spheres.md, spheres.csv"
 
+install-addons: $(ADDONS)/.installed
+
+$(ADDONS)/.installed: setup.py keras_sphereface/version.py
+	@python="$(PYTHON_ADDONS)"; test -n "$$python" || { \
+	    echo "TensorFlow Addons needs Python 3.10 or 3.11, and none was found."; \
+	    echo "Name one: make $(or $(MAKECMDGOALS),$@) PYTHON_ADDONS=/path/to/python3.11"; exit 1; }; \
+	set -x; "$$python" -m venv $(ADDONS)
+	$(ADDONS)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --editable ".[addons,all,test]"
+	touch $@
+
 test: install check
 	$(BIN)/python -m pytest -n $(WORKERS)
+
+# On the stack of TensorFlow Addons, without what tests/stack_free.py names. Where
+# the other environment is there too, each reads what the other has written.
+test-addons: install-addons
+	SPHEREFACE_OTHER_PYTHON="$(abspath $(wildcard $(BIN)/python))" \
+	    $(ADDONS)/bin/python -m pytest -n $(WORKERS) -m "not stack_free"
+
+# Fresh environments for every Python that is found, one after the other; it takes long.
+test-installs: install
+	$(BIN)/python tests/stack_installs.py
 
 check: install
 	$(BIN)/ruff check .
@@ -49,4 +80,4 @@ check: install
 	$(BIN)/mypy
 
 clean:
-	rm -rf $(VENV) runs build dist *.egg-info
+	rm -rf $(VENV) $(ADDONS) runs build dist *.egg-info

@@ -35,8 +35,13 @@ class Head(keras.layers.Layer):
         TypeError, ValueError: if an argument is out of range.
     """
 
-    # Whether the loss of a sample depends on who else is in the global batch.
+    # Whether the loss, or what a step changes beside gradients, needs the global batch at once.
     whole_batch = False
+    # How the loss of embeddings that say nothing is called, and what it means when it stays.
+    chance_words = (
+        "ln C",
+        "the logits say nothing of the classes, most often since |x| shrank to 0",
+    )
 
     def __init__(self, num_classes: int, dtype=None, **kwargs):
         if dtype is None and keras.mixed_precision.global_policy().compute_dtype in HALF_DTYPES:

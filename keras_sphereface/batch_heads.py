@@ -22,7 +22,7 @@ from keras_sphereface.losses import (
     context_of,
     leave_context,
 )
-from keras_sphereface.parts import own_rows, rows_of_all
+from keras_sphereface.parts import OwnRows
 
 # How triplets are found, and the distance that the authors of each took.
 MINING = {"semi-hard": "squared-L2", "hard": "L2"}
@@ -37,7 +37,8 @@ def global_batch(context: HeadContext, labels: tf.Tensor) -> tuple[tf.Tensor, tf
     """Embeddings (B, D) and labels (B,) of the global batch, in the order of the replicas."""
     if context.part is not None:  # gathered already
         return context.embeddings, labels
-    return rows_of_all(context.embeddings), rows_of_all(labels)
+    own = OwnRows.of(labels)
+    return own.gather(context.embeddings), own.gather(labels)
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
@@ -51,7 +52,8 @@ class SoftmaxContrastive(PlainSoftmax):
 
     d being the distance of embeddings at unit length, from 0 to 2. Both kinds count alike, as
     if as many of each had been drawn. A kind that is not in the batch counts 0, so batches
-    should hold several pictures of a person (`images_per_person` of the pipeline).
+    should hold several pictures of a person (`images_per_person` of the pipeline). Unlike in the
+    paper, embeddings are of unit length, all pairs of the batch count, and m does not change.
 
     Args:
         num_classes: C, an int >= 2.
@@ -60,7 +62,7 @@ class SoftmaxContrastive(PlainSoftmax):
         **kwargs: as for `PlainSoftmax`.
 
     Reference: Sun et al., "Deep Learning Face Representation by Joint Identification-
-    Verification" (DeepID2), NIPS 2014, equations 2 and 3.
+    Verification" (DeepID2), NIPS 2014, equations 1 and 2.
     """
 
     whole_batch = True
@@ -106,6 +108,10 @@ class SoftmaxCenter(PlainSoftmax):
     batch, after their distances were taken, by
 
         `center_rate` (sum of (x_i - c_j) over the n_j pictures of person j) / (1 + n_j).
+
+    Every device holds all centers, also of classes that are split, and each step reads and writes
+    them all. The loss must be computed once a step: as a metric beside itself it would move the
+    centers twice.
 
     Args:
         num_classes: C, an int >= 2.
@@ -169,15 +175,17 @@ class Triplet(Head):
     else that is farther off than the second picture, else the farthest of somebody else; a mean
     over the pairs. "hard", in distances (0 to 2), since with squared ones a network may map all
     faces to one point: for each picture the farthest of the same person and the nearest of
-    somebody else; a mean over the pictures. Batches must hold several pictures of a person
-    (`images_per_person` of the pipeline): the loss is 0 where no person has two.
+    somebody else; a mean over the pictures. Batches must hold several people with several
+    pictures each (`images_per_person` of the pipeline): the loss is 0 where no person has two. It
+    stays at m where all faces are mapped to one point.
 
     Right answers are those where the nearest other picture of the batch is of the same person,
     and the target cosine is to the mean direction of the person's other pictures in the batch.
+    Keras' own accuracy means nothing here: the outputs are no logits.
 
     Args:
         num_classes: C, an int >= 2, by which labels are checked.
-        m: the margin, in [0, 4].
+        m: the margin, in [0, 4], with "hard" in [0, 2].
         mining: "semi-hard" or "hard".
         dtype: float32 (the default, also under a mixed policy) or float64.
 
@@ -189,11 +197,16 @@ class Triplet(Head):
     """
 
     whole_batch = True
+    chance_words = "m", "all faces are mapped to about one point"
 
     def __init__(self, num_classes: int, m: float = 0.2, mining: str = "semi-hard", **kwargs):
         super().__init__(num_classes, **kwargs)
-        self.m = check_real(m, "m", 0.0, 4.0)
         self.mining = check_choice(mining, "mining", tuple(MINING))
+        self.m = check_real(m, "m", 0.0, 2.0 if mining == "hard" else 4.0)
+
+    @property
+    def chance_loss(self):
+        return self.m or None
 
     def at_step(self, embeddings, step, training):
         norms = angular.l2_norm(embeddings)
@@ -215,11 +228,12 @@ class Triplet(Head):
     def assess(self, labels, outputs):
         rows = context_of(outputs).rows
         labels, valid = checked_labels(labels, self.num_classes, tf.shape(outputs)[0])
-        everyone, all_labels = rows_of_all(rows), rows_of_all(labels)
+        own = OwnRows.of(labels)
+        everyone, all_labels = own.gather(rows), own.gather(labels)
         loss = self.triplet_loss(all_labels, everyone)
         losses = tf.where(valid, loss, tf.constant(float("nan"), rows.dtype))
         cosines = tf.matmul(rows, everyone, transpose_b=True)
-        itself = own_rows(tf.eye(tf.shape(everyone)[0], dtype=rows.dtype), tf.shape(rows)[0])
+        itself = own.cut(tf.eye(tf.shape(everyone)[0], dtype=rows.dtype))
         nearest = tf.argmax(cosines - 4.0 * itself, axis=1)
         others = tf.cast(labels[:, None] == all_labels[None, :], rows.dtype) - itself
         mean_direction = unit_rows(tf.matmul(others, everyone))
@@ -231,12 +245,18 @@ class Triplet(Head):
 
     def triplet_loss(self, labels: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
         """The loss of a whole batch of unit embeddings, (B,) and (B, D) -> a scalar."""
-        hard = self.mining == "hard"
+        hard, metric = self.mining == "hard", MINING[self.mining]
+        same = tf.equal(labels[:, None], labels[None, :])
+        has_pair = tf.math.count_nonzero(same, dtype=tf.int32) > tf.shape(labels)[0]
+        # Without a pair TensorFlow Addons' semi-hard loss is nan, and so would be its gradient.
+        labels = tf.where(has_pair, labels, tf.zeros_like(labels))
         if rows.dtype == tf.float64:  # an error in TensorFlow Addons
             own = metric_losses.triplet_hard_loss if hard else metric_losses.triplet_semi_hard_loss
-            return own(labels, rows, self.m, distance_metric=MINING[self.mining])
-        make = metric_losses.triplet_hard if hard else metric_losses.triplet_semi_hard
-        return make(self.m, distance_metric=MINING[self.mining]).call(labels, rows)
+            loss = own(labels, rows, self.m, distance_metric=metric)
+        else:
+            make = metric_losses.triplet_hard if hard else metric_losses.triplet_semi_hard
+            loss = make(self.m, distance_metric=metric).call(labels, rows)
+        return tf.where(has_pair, loss, tf.zeros_like(loss))
 
     def compute_output_shape(self, input_shape):
         return tuple(input_shape)

@@ -65,18 +65,21 @@ def intervals(
 def mean_interval(
     values: np.ndarray, is_same: np.ndarray, replicates: int, rng: np.random.Generator
 ) -> Interval:
-    """The interval of the mean of one value a pair.
+    """The interval of the mean over runs and pairs, if other runs and other pairs were drawn.
 
     Args:
-        values: (P,), for example how many of several networks are right about the pair.
+        values: (R, P), of each run one value a pair, for example whether it is right about it.
         is_same: (P,) bool, both kinds among them.
-        replicates: how often pairs are drawn, >= 1.
+        replicates: how often runs and pairs are drawn, >= 1.
         rng: draws them.
     """
+    count, sides = len(values), [np.flatnonzero(is_same), np.flatnonzero(~is_same)]
     drawn = np.zeros(replicates)
-    for side in (values[is_same], values[~is_same]):
-        drawn += side[rng.integers(len(side), size=(replicates, len(side)))].sum(axis=1)
-    low, high = np.quantile(drawn / len(values), ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
+    for i in range(replicates):
+        of_runs = values[rng.integers(count, size=count)].mean(axis=0)
+        pairs = [side[rng.integers(len(side), size=len(side))] for side in sides]
+        drawn[i] = of_runs[np.concatenate(pairs)].mean()
+    low, high = np.quantile(drawn, ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2))
     return Interval(float(low), float(high))
 
 

@@ -1,43 +1,57 @@
 """All losses of the project on one network, one set of faces and one budget."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from keras_sphereface import angular, comparison_report, evaluation_files, synthetic
+from keras_sphereface import (
+    angular,
+    comparison_report,
+    evaluation_files,
+    metric_losses,
+    set_doubts,
+    synthetic,
+)
 from keras_sphereface.command_line import parse_config
-from keras_sphereface.comparison_run import Run, result_of
+from keras_sphereface.comparison_run import Run, check_folder, result_of
 from keras_sphereface.config import LOSSES, CompareConfig, EvaluateConfig, TrainConfig
 from keras_sphereface.datasets import generated_records
 from keras_sphereface.evaluation import paths_of, read_set
 from keras_sphereface.figure_files import save_figure
 from keras_sphereface.folders import written_file
 from keras_sphereface.head_kinds import HEADS
-from keras_sphereface.head_settings import head_of, images_per_person
+from keras_sphereface.head_settings import check_batches, head_of, images_per_person
+from keras_sphereface.measuring import machine
 from keras_sphereface.progress import progress_bar
-from keras_sphereface.records import read_info
-from keras_sphereface.run_settings import check_settings, planned_steps
+from keras_sphereface.records import LABELS_FILE, read_info
+from keras_sphereface.run_settings import check_settings, data_checksum, planned_steps
+from keras_sphereface.trainer import backbone_by_name
 
 NUM_PEOPLE, IMAGES_PER_PERSON, NUM_TEST_PEOPLE = 60, 20, 40  # of generated faces
 ANNEALED_SHARE = 2 / 3  # of the steps, after which lambda is as low as it gets
 LAMBDA_MIN = 5.0  # the authors'
 # The scale of a short training on few people; 64, as in the papers, suits long ones.
 SHORT_SCALE = 16.0
-# What each loss sets in a training. The rest, margins above all, is as the papers have it.
+# Ten times that of the paper, for a tenth of the steps and embeddings that are not as long.
+SHORT_CENTER_WEIGHT = 0.03
+# What each loss sets in a training; the rest is the default of its head.
 SETTINGS: dict[str, dict] = {
     "softmax": {"head": "softmax"},
     "modified-softmax": {"head": "asoftmax", "m": 1.0},
     **{f"asoftmax-{m}": {"head": "asoftmax", "m": float(m)} for m in (2, 3, 4)},
     **{name: {"head": name} for name in LOSSES if name.startswith("sphereface")},
     **{name: {"head": name, "scale": SHORT_SCALE} for name in ("normface", "cosface", "arcface")},
-    **{name: {"head": name} for name in LOSSES if "softmax+" in name or "triplet" in name},
+    "softmax+contrastive": {"head": "softmax+contrastive"},
+    "softmax+center": {"head": "softmax+center", "term_weight": SHORT_CENTER_WEIGHT},
+    **{name: {"head": name} for name in ("triplet", "triplet-hard")},
 }
 # What must not be set for all runs.
 OWN_SETTINGS = ("data", "workdir", "seed", "head", "m", "scale", "term_weight")
 NUM_ROWS = 10  # of the log of a run
+TOLD_BY_LOSS = ("m", "scale", "term_weight", *angular.Annealing._fields)
 # The budget of all, unless flags after `--` say something else: a small network in a short run.
 BUDGET = (
     "--backbone sphereface4 --width 0.25 --batch-size 64 --total-steps 300 "
@@ -71,14 +85,16 @@ def compare_losses(config: CompareConfig) -> pd.DataFrame:
             bar.set_postfix_str(f"{run.loss}, seed {run.seed}")
             results.append({"loss": run.loss, "seed": run.seed, **result_of(run)})
     table = comparison_report.table_of(results, config.losses)
+    with written_file(out / "losses.csv") as partial:
+        table.to_csv(partial, index=False)
     pairs = {
         (run.loss, run.seed): pd.read_csv(Path(run.evaluation.out) / evaluation_files.PAIRS_FILE)
         for run, result in zip(runs, results, strict=True)
         if "diverged" not in result
     }
-    text = comparison_report.report(table, pairs, _budget(runs[0]), config.seed)
-    with written_file(out / "losses.csv") as partial:
-        table.to_csv(partial, index=False)
+    text = comparison_report.report(
+        table, pairs, shared_words(runs[0]), own_words(runs), runs[0].conditions, config.seed
+    )
     with written_file(out / "losses.md") as partial:
         partial.write_text(text, encoding="utf-8")
     save_figure(comparison_report.draw(table), out / "losses")
@@ -121,7 +137,12 @@ def _with_faces(config, out):
 
 def planned_runs(config: CompareConfig) -> Iterator[Run]:
     """The runs in their order: of each seed all losses take turns."""
-    rng = np.random.default_rng(config.seed)
+    rng, info = np.random.default_rng(config.seed), read_info(config.data)
+    conditions = {
+        "machine": machine(),
+        "metric_losses": metric_losses.implementation().name,
+        "data_checksum": data_checksum(info),
+    }
     for seed in range(config.seed, config.seed + config.num_seeds):
         for place in rng.permutation(len(config.losses)):
             loss = config.losses[place]
@@ -140,6 +161,7 @@ def planned_runs(config: CompareConfig) -> Iterator[Run]:
                     folds=config.folds,
                     bootstrap=0,
                 ),
+                conditions,
             )
 
 
@@ -156,7 +178,10 @@ def training_config(
         SystemExit: if a flag is unknown or its value of a wrong type.
     """
     shared, plain = parse_config(TrainConfig, [*BUDGET, *flags]), TrainConfig()
-    taken = [name for name in OWN_SETTINGS if getattr(shared, name) != getattr(plain, name)]
+    given = {word[2:].split("=")[0].replace("-", "_") for word in flags if word.startswith("--")}
+    # Those in a file of settings too.
+    given |= {name for name, value in vars(shared).items() if value != getattr(plain, name)}
+    taken = sorted(given & set(OWN_SETTINGS))
     if taken:
         raise ValueError(
             f"`{taken[0]}` is set by the comparison itself and must not stand after `--`. "
@@ -164,12 +189,12 @@ def training_config(
         )
     steps = planned_steps(shared, read_info(data).num_images)
     changes = {"data": data, "workdir": workdir, "seed": seed, **SETTINGS[loss]}
-    if shared.log_steps == plain.log_steps:
+    if "log_steps" not in given:
         changes["log_steps"] = max(1, steps // NUM_ROWS)
     annealing = {name: getattr(plain, name) for name in angular.Annealing._fields}
     if not set(annealing) <= HEADS[changes["head"]].settings:
         changes |= annealing  # the head has none
-    elif all(getattr(shared, name) == value for name, value in annealing.items()):
+    elif not given & set(annealing):
         fall = (plain.base / LAMBDA_MIN) ** (1.0 / plain.power) - 1.0
         changes |= {"gamma": fall / (ANNEALED_SHARE * steps), "lambda_min": LAMBDA_MIN}
     return dataclasses.replace(shared, **changes)
@@ -177,21 +202,58 @@ def training_config(
 
 def _check_runs(runs):
     """Find out before the first run what would end a later one."""
-    num_classes = read_info(runs[0].training.data).num_classes
+    info = read_info(runs[0].training.data)
     for run in runs:
+        check_folder(run)
         check_settings(run.training)
-        head_of(run.training, num_classes)
-        images_per_person(run.training)
+        check_batches(run.training, head_of(run.training, info.num_classes), replicas=1)
+        backbone_by_name(run.training.backbone, run.training.width)
+        people = run.training.batch_size // (images_per_person(run.training) or 1)
+        if images_per_person(run.training) and people > info.num_classes:
+            raise ValueError(
+                f"A batch must have no more people than there are, {info.num_classes}. Received: "
+                f"batch_size={run.training.batch_size}, "
+                f"images_per_person={images_per_person(run.training)}"
+            )
+    trained_on = set_doubts.read_people(str(Path(runs[0].training.data) / LABELS_FILE))
     for paths in paths_of(runs[0].evaluation):
-        read_set(paths, runs[0].evaluation.folds)
+        faces = read_set(paths, runs[0].evaluation.folds)
+        if faces.has_names and (shared := set_doubts.shared_doubts(faces.pairs, trained_on)):
+            raise ValueError(
+                f"{faces.file}: nobody in the pairs may be in the records. Received: {shared[0]}"
+            )
 
 
-def _budget(run: Run) -> str:
-    """What all runs share, in a sentence."""
+def shared_words(run: Run) -> str:
+    """What all runs share, in a sentence or two."""
     training, info = run.training, read_info(run.training.data)
+    plain, steps = parse_config(TrainConfig, BUDGET), planned_steps(training, info.num_images)
+    told = {"backbone", "width", "batch_size", "total_steps", "epochs", "optimizer"}
+    told |= {"learning_rate", "log_steps", "images_per_person", *OWN_SETTINGS, *TOLD_BY_LOSS}
+    further = [
+        f"{name} {value}"
+        for name, value in vars(training).items()
+        if name not in told and value != getattr(plain, name)
+    ]
     return (
         f"{training.backbone} at width {training.width:g}, {info.num_images:,} pictures of "
         f"{info.num_classes:,} people, {info.image_size[0]} x {info.image_size[1]} pixels, "
-        f"{training.total_steps:,} steps of {training.batch_size:,} pictures, "
-        f"{training.optimizer}, learning rate {training.learning_rate:g}."
+        f"{steps:,} steps of {training.batch_size:,} pictures, {training.optimizer}, learning rate "
+        f"{training.learning_rate:g}{''.join(', ' + words for words in further)}."
     )
+
+
+def own_words(runs: Sequence[Run]) -> dict[str, str]:
+    """{loss: what its runs set that others do not}."""
+    found = {}
+    for run in runs:
+        training, plain = run.training, TrainConfig()
+        words = [
+            f"{name} {getattr(training, name):.4g}"
+            for name in TOLD_BY_LOSS
+            if getattr(training, name) != getattr(plain, name)
+        ]
+        if count := images_per_person(training):
+            words.append(f"{count} pictures of each person in a batch")
+        found[run.loss] = ", ".join(words)
+    return found

@@ -5,13 +5,18 @@
 trains as FOLDER/plan.json says, and writes FOLDER/result.json.
 """
 
+import contextlib
 import dataclasses
+import fcntl
 import json
+import math
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import keras
 import pandas as pd
 
 from keras_sphereface import run_summary
@@ -22,15 +27,17 @@ from keras_sphereface.measuring import first_gpu, held_memory
 from keras_sphereface.training import train
 
 PLAN_FILE, RESULT_FILE, OUTPUT_FILE = "plan.json", "result.json", "output.txt"
+MEMORY_FILE, LOCK_FILE = "memory.json", "lock"
 
 
 class Run(NamedTuple):
-    """A loss and a seed, and what is done with them."""
+    """A loss and a seed, what is done with them, and on what the result depends beside that."""
 
     loss: str
     seed: int
     training: TrainConfig
     evaluation: EvaluateConfig
+    conditions: dict[str, str]  # machine and versions, losses that are used, records
 
     @property
     def folder(self) -> Path:
@@ -49,6 +56,7 @@ class Run(NamedTuple):
             values["seed"],
             TrainConfig(**_tuples(values["training"])),
             EvaluateConfig(**_tuples(values["evaluation"])),
+            values["conditions"],
         )
 
 
@@ -56,24 +64,40 @@ def _tuples(settings):
     return {k: tuple(v) if isinstance(v, list) else v for k, v in settings.items()}
 
 
+def check_folder(run: Run) -> None:
+    """Refuse a folder that holds a run with other settings, or made under other conditions.
+
+    Raises:
+        ValueError: with what differs.
+    """
+    plan = run.folder / PLAN_FILE
+    if not plan.is_file():
+        return
+    before, now = (json.loads(text) for text in (plan.read_text("utf-8"), run.to_json()))
+    differing = [
+        f"{name}: {before.get(part, {}).get(name)!r} before, {value!r} now"
+        for part in ("training", "evaluation", "conditions")
+        for name, value in now[part].items()
+        if before.get(part, {}).get(name) != value
+    ]
+    if differing:
+        raise ValueError(
+            f"{run.folder} holds a run that was made otherwise; choose another `out`. "
+            f"Received: {'; '.join(differing)}"
+        )
+
+
 def result_of(run: Run) -> dict:
     """The numbers of a run; it is trained and evaluated unless that is done already.
 
     Raises:
-        ValueError: if its folder holds a run with other settings.
         RuntimeError: if it failed, with the file that holds what it printed.
     """
-    plan, result = run.folder / PLAN_FILE, run.folder / RESULT_FILE
-    if plan.is_file() and Run.from_json(plan.read_text(encoding="utf-8")) != run:
-        raise ValueError(
-            f"{run.folder} holds a run with other settings; choose another `out`. "
-            f"Received: out={str(run.folder.parent)!r}"
-        )
+    result, output = run.folder / RESULT_FILE, run.folder / OUTPUT_FILE
     if not result.is_file():
         run.folder.mkdir(parents=True, exist_ok=True)
-        with written_file(plan) as partial:
+        with written_file(run.folder / PLAN_FILE) as partial:
             partial.write_text(run.to_json(), encoding="utf-8")
-        output = run.folder / OUTPUT_FILE
         with open(output, "a", encoding="utf-8") as file:
             command = [sys.executable, "-m", "keras_sphereface.comparison_run", str(run.folder)]
             done = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, check=False)
@@ -85,33 +109,61 @@ def result_of(run: Run) -> dict:
     return json.loads(result.read_text(encoding="utf-8"))
 
 
+class KeepMemory(keras.callbacks.Callback):
+    """Writes the most bytes that were ever held when a training ends.
+
+    A process that is started again after that trains no more, and would know nothing of it.
+    """
+
+    def __init__(self, file: Path):
+        super().__init__()
+        self.file = file
+
+    def on_train_end(self, logs=None):
+        with written_file(self.file) as partial:
+            partial.write_text(json.dumps(held_memory(first_gpu())[1]), encoding="utf-8")
+
+
 def train_and_evaluate(run: Run) -> dict:
     """The numbers of a run; of one whose loss became infinite only why it has none."""
+    memory = run.folder / MEMORY_FILE
     try:
-        train(run.training)
+        train(run.training, callbacks=[KeepMemory(memory)])
     except FloatingPointError as error:
         print(error, flush=True)
         return {"diverged": str(error)}
-    memory = held_memory(first_gpu())[1] / 1e6
     (metrics,) = evaluate(run.evaluation)
     log = pd.read_csv(run.folder / run_summary.LOG_FILE)
     # The first row holds the compilation.
-    rate = log["images_per_second"].iloc[1:].median()
+    rate = float(log["images_per_second"].iloc[1:].median())
     return {
         "accuracy": metrics["accuracy_mean"],
         "auc": metrics["auc"],
         "tar_at_far_0.01": metrics["tar_at_far"]["0.01"],
         "training_accuracy": float(log["accuracy"].iloc[-1]),
-        "ms_per_step": 1e3 * run.training.batch_size / float(rate),
-        "memory_mb": memory,
+        "ms_per_step": None if math.isnan(rate) else 1e3 * run.training.batch_size / rate,
+        "memory_mb": json.loads(memory.read_text(encoding="utf-8")) / 1e6,
     }
+
+
+@contextlib.contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """No two processes are in this block with one file; the second one is refused."""
+    with open(path, "w", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SystemExit(f"{path.parent} is being worked on by another process") from None
+        yield
 
 
 def main(folder: Path) -> None:
     """Do what the plan in a folder says, and write the result."""
-    result = train_and_evaluate(Run.from_json((folder / PLAN_FILE).read_text(encoding="utf-8")))
-    with written_file(folder / RESULT_FILE) as partial:
-        partial.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    with _locked(folder / LOCK_FILE):
+        run = Run.from_json((folder / PLAN_FILE).read_text(encoding="utf-8"))
+        result = train_and_evaluate(run)
+        with written_file(folder / RESULT_FILE) as partial:
+            partial.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,16 @@ def loss_dtype(dtype: str) -> dict[str, str]:
     return {"dtype": dtype} if KERAS_3 else {}
 
 
+def loss_config(loss: keras.losses.Loss) -> dict[str, str]:
+    """What the configuration of a loss leaves out by itself."""
+    return {"dtype": loss.dtype} if KERAS_3 else {}
+
+
+def reads_checkpoints_of(version: str) -> bool:
+    """Whether this Keras reads those of another: 2 and 3 name what is in them differently."""
+    return (int(version.split(".")[0]) >= 3) == KERAS_3
+
+
 def tf_variable(weight) -> tf.Variable:
     """The variable of TensorFlow behind a weight; in Keras 2.15 they are one."""
     return weight.value if KERAS_3 and isinstance(weight, keras.Variable) else weight

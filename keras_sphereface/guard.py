@@ -8,7 +8,7 @@ import keras
 from keras_sphereface.angular import check_integer
 from keras_sphereface.base_head import Head
 
-NEAR = 0.03  # a loss within 3 % of ln C says nothing about the classes
+NEAR = 0.03  # a loss within 3 % of that of knowing nothing says nothing
 EXPLODED = 10.0  # times the highest of ln C and the first loss
 NORM_LIMIT = 1e4  # |x| of healthy runs stays below a few hundred
 FIRST_LOSSES = 20  # whose mean is what a later loss is compared with
@@ -24,7 +24,7 @@ class ConvergenceWatch:
 
     def __init__(self, head: Head, patience: int):
         self.patience = check_integer(patience, "patience", 1)
-        self.chance = head.chance_loss
+        self.chance, self.chance_words = head.chance_loss, head.chance_words
         self.first_losses: list[float] = []
         self.steps_near_chance = 0
         self.said: set[str] = set()
@@ -52,10 +52,9 @@ class ConvergenceWatch:
         self.steps_near_chance = self.steps_near_chance + steps if near else 0
         if self.steps_near_chance < self.patience:
             return None
-        fact = (
-            f"The loss has stayed at ln C = {self.chance:.2f} for {self.steps_near_chance} steps: "
-            "the logits say nothing of the classes, most often since |x| shrank to 0."
-        )
+        name, meaning = self.chance_words
+        steps = self.steps_near_chance
+        fact = f"The loss has stayed at {name} = {self.chance:.2f} for {steps} steps: {meaning}."
         return self._say("stuck", fact, STUCK_HELP)
 
     def _say(self, kind, fact, help_):
@@ -79,10 +78,10 @@ EXPLODED_HELP = (
 class ConvergenceGuard(keras.callbacks.Callback):
     """Names the two ways in which A-Softmax fails to converge, and what to do about them.
 
-    Stuck: the loss stays within 3 % of ln C, what knowing nothing costs (seen for heads whose
-    embeddings keep their length and whose loss has no further term). Exploded: the loss is
-    not finite or over ten times its start, or |x| is over 10,000 (seen where `embedding_norm`
-    is among the metrics). Each is said once, as a warning.
+    Stuck: the loss stays within 3 % of what knowing nothing costs: ln C (seen for heads whose
+    embeddings keep their length and whose loss has no further term), m for triplets. Exploded:
+    the loss is not finite or over ten times its start, or |x| is over 10,000 (seen where
+    `embedding_norm` is among the metrics). Each is said once, as a warning.
 
     Args:
         patience: steps near ln C after which the run counts as stuck, an int >= 1.

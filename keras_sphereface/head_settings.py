@@ -36,28 +36,36 @@ def head_of(config: TrainConfig, num_classes: int) -> Head:
 
 
 def images_per_person(config: TrainConfig) -> int:
-    """K of batches that hold K pictures of each person; 0 for shuffled pictures.
-
-    Raises:
-        ValueError: if the head needs several pictures of a person and may not have them.
-    """
+    """K of batches that hold K pictures of each person; 0 for shuffled pictures."""
     needed = HEADS[config.head].images_per_person
-    if config.images_per_person is None:
-        return needed
-    if needed and config.images_per_person < 2:
-        raise ValueError(
-            f"`images_per_person` must be at least 2 for the head {config.head}, which compares "
-            f"pictures of a person. Received: images_per_person={config.images_per_person}"
-        )
-    return config.images_per_person
+    return needed if config.images_per_person is None else config.images_per_person
 
 
-def check_whole_batch(config: TrainConfig, head: Head, replicas: int) -> None:
-    """Refuse what a head whose loss looks at the whole batch cannot do.
+def check_batches(config: TrainConfig, head: Head, replicas: int) -> None:
+    """Refuse batches that the head cannot use, and ways to work on them.
 
     Raises:
-        ValueError: with the setting.
+        ValueError: naming the setting.
     """
+    count = images_per_person(config)
+    people, rest = divmod(config.batch_size, max(count, 1))
+    compares = HEADS[config.head].images_per_person > 0
+    if count < 2 and (count != 0 or compares):
+        allowed = "at least 2" if compares else "0 or at least 2"
+        raise ValueError(
+            f"`images_per_person` must be {allowed} for the head {config.head}. "
+            f"Received: images_per_person={count}"
+        )
+    if count and (rest or people < 2):
+        raise ValueError(
+            f"`batch_size` must be a multiple of `images_per_person`, {count}, and hold at least "
+            f"two people. Received: batch_size={config.batch_size}"
+        )
+    if count and config.worker_shards:
+        raise ValueError(
+            "`worker_shards` cannot be with `images_per_person`, which draws from all shards. "
+            "Received: worker_shards=True"
+        )
     if head.whole_batch and config.accumulate_steps > 1:
         raise ValueError(
             f"`accumulate_steps` must be 1 for the head {config.head}, whose loss looks at the "

@@ -13,7 +13,7 @@ import keras
 import tensorflow as tf
 
 from keras_sphereface import angular
-from keras_sphereface.compat import KERAS_3, loss_dtype
+from keras_sphereface.compat import loss_config
 from keras_sphereface.parts import Part
 
 ATTRIBUTE = "_keras_sphereface_context"
@@ -160,7 +160,7 @@ class HeadLoss(keras.losses.Loss):
         del head
 
     def get_config(self):
-        return {**super().get_config(), **(loss_dtype(self.dtype) if KERAS_3 else {})}
+        return {**super().get_config(), **loss_config(self)}
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")

@@ -20,7 +20,7 @@ import keras
 import tensorflow as tf
 
 from keras_sphereface.angular import check_real
-from keras_sphereface.compat import KERAS_3, addons_losses, loss_dtype
+from keras_sphereface.compat import addons_losses, loss_config
 
 METRICS = ("L2", "squared-L2", "angular")
 
@@ -211,8 +211,7 @@ class _MetricLoss(keras.losses.Loss):
         self.margin = check_real(margin, "margin", 0.0)
 
     def get_config(self):
-        dtype = loss_dtype(self.dtype) if KERAS_3 else {}
-        return {**super().get_config(), **dtype, "margin": self.margin}
+        return {**super().get_config(), **loss_config(self), "margin": self.margin}
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")

@@ -3,7 +3,7 @@
 Where classes are split (`Part`), every replica computes the loss of the whole global batch, all
 get the same number, and it counts once. So what comes back through a value that all share is
 whole on every replica: it must be cut to the replica's own rows or classes, and must not be
-summed. Where they are not (`rows_of_all`), each replica's loss is its own and all are summed, and
+summed. Where they are not (`OwnRows`), each replica's loss is its own and all are summed, and
 so is what comes back.
 """
 
@@ -58,31 +58,40 @@ class Part(NamedTuple):
         return add_up(values)
 
 
-def rows_of_all(rows: tf.Tensor) -> tf.Tensor:
-    """(b, ...) of the replica at work -> (B, ...) of all, in their order.
+class OwnRows(NamedTuple):
+    """Where the rows of the replica at work lie among those of all, which it may ask for.
 
-    Every replica must have as many. Outside of a replica, and with a single one, it is the rows
-    themselves.
+    Outside of a replica, and where there is only one, its rows are those of all.
     """
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return rows
-    size = tf.shape(rows)[0]
 
-    @tf.custom_gradient
-    def gather(rows):
-        def gradient(by_all):
-            return own_rows(context.all_reduce("SUM", by_all), size)
+    size: tf.Tensor  # how many there are
+    first: tf.Tensor | None  # None: these are all
 
-        return context.all_gather(rows, axis=0), gradient
+    @classmethod
+    def of(cls, rows: tf.Tensor) -> "OwnRows":
+        """Of (b, ...) rows of each replica; a last batch may leave b different."""
+        context, size = tf.distribute.get_replica_context(), tf.shape(rows)[0]
+        if context is None or context.num_replicas_in_sync == 1:
+            return cls(size, None)
+        sizes = context.all_gather(size[None], axis=0)
+        before = tf.range(tf.shape(sizes)[0]) < context.replica_id_in_sync_group
+        return cls(size, tf.reduce_sum(tf.where(before, sizes, tf.zeros_like(sizes))))
 
-    return gather(rows)
+    def cut(self, of_all: tf.Tensor) -> tf.Tensor:
+        """(B, ...) -> the replica's own (b, ...)."""
+        return of_all if self.first is None else of_all[self.first : self.first + self.size]
 
+    def gather(self, rows: tf.Tensor) -> tf.Tensor:
+        """(b, ...) -> (B, ...) of all replicas, in their order."""
+        if self.first is None:
+            return rows
+        context = tf.distribute.get_replica_context()
 
-def own_rows(rows: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Of the rows of all replicas the `size` of the replica at work."""
-    context = tf.distribute.get_replica_context()
-    if context is None or context.num_replicas_in_sync == 1:
-        return rows
-    first = context.replica_id_in_sync_group * size
-    return rows[first : first + size]
+        @tf.custom_gradient
+        def gather(rows):
+            def gradient(by_all):
+                return self.cut(context.all_reduce("SUM", by_all))
+
+            return context.all_gather(rows, axis=0), gradient
+
+        return gather(rows)

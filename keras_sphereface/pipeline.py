@@ -68,6 +68,17 @@ def training_batches(
             None: plain uint8 pictures, for a model that begins with `FacePreprocessing`.
         images_per_person: K, at least 2; 0: pictures come as they are shuffled, whoever is on
             them. All encoded pictures are read into memory at the start.
+        cache: "memory" keeps the encoded pictures in memory, a path in a file in that folder;
+            empty: neither. The orders of the three differ. A run that is killed while it
+            writes the file leaves a `.lockfile` there, to be deleted by hand. Must be empty with
+            `images_per_person`.
+        num_workers: how many processes train together. Each reads other shards, or, where
+            there are fewer shards than workers, other records of all shards. With
+            `images_per_person` each has its own rows of the batches.
+        worker: the number of this one, from 0.
+        same_batches: let the workers' batches together be the batch that one worker alone would
+            have, and each row of it be changed as there. Every worker then reads all shards, and
+            decodes its own rows only.
 
     Returns:
         A dataset of (images (B / num_workers, H, W, 3), int32 labels (B / num_workers,)); the

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_sphereface import augmentation, records
+from keras_sphereface import augmentation, compat, records
 from keras_sphereface.base_head import check_choice
 from keras_sphereface.command_line import read_config, save_config
 from keras_sphereface.config import TrainConfig
@@ -130,11 +130,18 @@ def check_same_run(
     in its own shards.
 
     Raises:
-        ValueError: with what differs.
+        ValueError: with what differs, or if the run began with the other Keras.
     """
     workdir = Path(config.workdir)
     before = dataclasses.asdict(read_config(TrainConfig, workdir / SETTINGS_FILE))
     run = json.loads((workdir / RUN_FILE).read_text(encoding="utf-8"))
+    keras_before = run["starts"][-1]["versions"]["keras"]
+    if not compat.reads_checkpoints_of(keras_before):
+        raise ValueError(
+            "Checkpoints of Keras 2 and 3 differ: a run goes on with the one that it began with. "
+            "Weights go from one to the other as `.weights.h5`. "
+            f"Received: keras={keras_before} before, keras={keras.__version__} now"
+        )
     before["data_checksum"] = run["data_checksum"]
     now = {**dataclasses.asdict(config), "data_checksum": data_checksum(info)}
     if config.worker_shards:

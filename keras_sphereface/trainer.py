@@ -16,7 +16,7 @@ from keras_sphereface import augmentation, backbones, preprocessing, records
 from keras_sphereface.base_head import Head
 from keras_sphereface.compat import plain_update, tf_variable
 from keras_sphereface.config import TrainConfig
-from keras_sphereface.head_settings import check_whole_batch, head_of
+from keras_sphereface.head_settings import check_batches, head_of
 from keras_sphereface.losses import context_of
 from keras_sphereface.schedules import LearningRate
 from keras_sphereface.split_head import SplitHead
@@ -106,7 +106,7 @@ def make_trainer(
             seed=config.seed,
         )
         head, split = head_of(config, info.num_classes), None
-        check_whole_batch(config, head, count)
+        check_batches(config, head, count)
         if config.split_classes:
             split = SplitHead(head, network.output_shape[-1], OPTIMIZER_SLOTS[config.optimizer])
         else:

@@ -15,12 +15,19 @@ import pytest
 from keras_sphereface import images, lists, synthetic
 from keras_sphereface.config import RecordsConfig
 from keras_sphereface.conversion import make_records
+from tests.stack_free import is_stack_free
 
 # The first call of a compiled function takes longer than the usual deadline.
 hypothesis.settings.register_profile("tests", deadline=None)
 hypothesis.settings.load_profile("tests")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if is_stack_free(item.module.__name__, item.get_closest_marker("slow") is not None):
+            item.add_marker(pytest.mark.stack_free)
 
 
 def convert_training_people(faces: Path, out: Path, num_shards: int) -> Path:

@@ -10,8 +10,9 @@ import tensorflow as tf
 from keras_sphereface.batch_heads import SoftmaxCenter, SoftmaxContrastive, Triplet
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.family import PlainSoftmax
+from keras_sphereface.guard import ConvergenceWatch
 from keras_sphereface.head_kinds import HEADS, make_head
-from keras_sphereface.head_settings import check_whole_batch, head_of, images_per_person
+from keras_sphereface.head_settings import check_batches, head_of, images_per_person
 
 C, D = 6, 5
 LABELS = np.array([0, 0, 0, 2, 2, 5, 5, 5, 1])
@@ -68,10 +69,13 @@ def test_contrastive_term_is_the_mean_over_both_kinds_of_pairs(embeddings):
 def test_contrastive_term_of_a_kind_that_is_not_there_is_zero(embeddings, labels):
     head = built(SoftmaxContrastive(C))
     loss = head.pair_loss(tf.constant(embeddings[:6]), tf.constant(labels))
-    assert np.isfinite(loss)
-    one_sided = SoftmaxContrastive(C, m=0.0)
+    rows = unit(embeddings[:6].astype(np.float64))
+    distances = [np.linalg.norm(a - b) for a, b in itertools.combinations(rows, 2)]
     if len(set(labels)) > 1:
-        assert one_sided.pair_loss(tf.constant(embeddings[:6]), tf.constant(labels)) == 0.0
+        expected = np.mean([max(1.0 - d, 0.0) ** 2 for d in distances]) / 2
+    else:
+        expected = np.mean(np.square(distances)) / 2
+    np.testing.assert_allclose(loss, expected, rtol=1e-4)
 
 
 def test_center_term_and_centers_follow_the_paper(embeddings):
@@ -188,10 +192,7 @@ def test_heads_learn_in_fit_and_survive_saving(embeddings, kind, jit, tmp_path):
         (lambda: head_of(TrainConfig(head="triplet", sample_rate=0.5), C), "sample_rate=0.5"),
         (lambda: head_of(TrainConfig(head="triplet", gamma=0.5), C), "gamma=0.5"),
         (lambda: head_of(TrainConfig(term_weight=0.5), C), "term_weight=0.5"),
-        (
-            lambda: images_per_person(TrainConfig(head="triplet", images_per_person=0)),
-            "images_per_person=0",
-        ),
+        (lambda: Triplet(C, m=2.5, mining="hard"), "m=2.5"),
     ],
 )
 def test_bad_settings_are_refused(make, received):
@@ -200,18 +201,43 @@ def test_bad_settings_are_refused(make, received):
 
 
 @pytest.mark.parametrize(
-    ("replicas", "settings"),
+    ("replicas", "settings", "received"),
     [
-        (1, {"head": "softmax+center", "accumulate_steps": 2}),
-        (2, {"head": "softmax+contrastive", "jit": True}),
-        (1, {"head": "triplet", "split_classes": True}),
+        (1, {"head": "softmax+center", "accumulate_steps": 2}, "accumulate_steps=2"),
+        (2, {"head": "softmax+contrastive", "jit": True}, "jit=True"),
+        (1, {"head": "triplet", "split_classes": True}, "split_classes=True"),
+        (1, {"head": "triplet", "images_per_person": 0}, "images_per_person=0"),
+        (1, {"images_per_person": 1}, "images_per_person=1"),
+        (1, {"head": "triplet", "batch_size": 10}, "batch_size=10"),
+        (1, {"head": "triplet", "batch_size": 4}, "batch_size=4"),
+        (1, {"images_per_person": 2, "worker_shards": True}, "worker_shards=True"),
     ],
 )
-def test_what_a_loss_of_the_whole_batch_cannot_do_is_refused(replicas, settings):
+def test_batches_that_a_head_cannot_use_are_refused(replicas, settings, received):
     config = TrainConfig(**settings)
-    name = list(settings)[1]
-    with pytest.raises(ValueError, match=f"`{name}`.*Received: {name}="):
-        check_whole_batch(config, head_of(config, C), replicas)
+    with pytest.raises(ValueError, match=f"Received: {received}"):
+        check_batches(config, head_of(config, C), replicas)
+
+
+@pytest.mark.parametrize("mining", ["semi-hard", "hard"])
+def test_triplets_of_a_batch_without_a_pair_cost_nothing(embeddings, mining):
+    head = built(Triplet(C, mining=mining))
+    rows = tf.constant(embeddings[:6])
+    with tf.GradientTape() as tape:
+        tape.watch(rows)
+        loss = tf.reduce_sum(losses_of(head, rows, np.arange(6)).losses)
+    assert float(loss) == 0.0
+    np.testing.assert_array_equal(tape.gradient(loss, rows), 0.0)
+
+
+@pytest.mark.parametrize("mining", ["semi-hard", "hard"])
+def test_triplets_whose_faces_are_one_point_are_said_to_be_stuck(mining):
+    head = built(Triplet(C, m=0.3, mining=mining))
+    losses = losses_of(head, np.ones((len(LABELS), D), np.float32)).losses.numpy()
+    np.testing.assert_allclose(losses, head.chance_loss, rtol=1e-5)
+    watch = ConvergenceWatch(head, patience=5)
+    said = [watch.see(float(losses[0])) for _ in range(6)]
+    assert "stayed at m = 0.30 for 5 steps: all faces are mapped to about one point" in said[4]
 
 
 def test_settings_reach_the_heads():
