@@ -16,12 +16,12 @@ def without(name, minors):
     return "".join(f",!={name}.{minor}.*" for minor in minors)
 
 
-# Two stacks are tested, and what lies between them is not offered. TensorFlow 2.21 with Keras 3.15,
-# from Python 3.11 on, is what pip chooses there.
+# Two stacks are tested, and what lies between them is not offered. TensorFlow 2.21 with Keras 3.15 is
+# what pip chooses; on Python 3.10, where Keras ends with 3.12, with that.
 BETWEEN = without("2", range(16, 21))
 REQUIRED = [
     "tensorflow>=2.15.1,<2.22" + BETWEEN,
-    "keras>=2.15,<3.16" + without("3", range(15)),
+    "keras>=2.15,<3.16" + without("3", (*range(12), 13, 14)),
     # `tf.summary` needs it; TensorFlow itself stopped to require it.
     "tensorboard>=2.15,<2.22" + BETWEEN,
     "numpy>=1.26",
@@ -33,16 +33,6 @@ REQUIRED = [
     "tqdm>=4.66",
     "pyyaml>=6.0",
     'tomli>=2.0; python_version < "3.11"',
-]
-# TensorFlow 2.15.1 with Keras 2.15, the last that TensorFlow Addons runs on: on Python 3.10, where
-# Keras 3.15 is not to be had, and wherever the extra `addons` asks for it.
-OLDER = [
-    "tensorflow==2.15.1",
-    "keras==2.15.*",
-    "tensorboard==2.15.*",
-    "numpy<2",
-    # Later ones are built for NumPy 2.
-    "opencv-python-headless<4.12",
 ]
 
 # What the package can do beyond the usual. All of it runs on both stacks.
@@ -61,12 +51,20 @@ FEATURES = {
 ALL = [requirement for feature in FEATURES.values() for requirement in feature]
 
 # For tools/run_hlo.py, which runs where the package is not. Not in `all`: JAX cannot go beside
-# TensorFlow 2.15, nor, for that, into an environment of Python 3.10.
-JAX = ['jax>=0.6; python_version >= "3.11"']
+# TensorFlow 2.15.
+JAX = ["jax>=0.6"]
 
-# Without a marker for Python 3.10 and 3.11: elsewhere pip is to say that there is no such
-# TensorFlow, not to leave the extra out.
-ADDONS = [*OLDER, "tensorflow-addons==0.23.0"]
+# The last versions that TensorFlow Addons runs on. Without a marker for Python 3.10 and 3.11:
+# elsewhere pip is to say that there is no such TensorFlow, not to leave the extra out.
+ADDONS = [
+    "tensorflow-addons==0.23.0",
+    "tensorflow==2.15.1",
+    "keras==2.15.*",
+    "tensorboard==2.15.*",
+    "numpy<2",
+    # Later ones are built for NumPy 2.
+    "opencv-python-headless<4.12",
+]
 
 TEST = ["pytest>=8", "pytest-xdist>=3.5", "hypothesis>=6.100", "build>=1.2"]
 CHECK = ["ruff==0.17.*", "mypy>=1.18"]
@@ -82,7 +80,7 @@ setup(
     packages=find_packages(include=["keras_sphereface", "keras_sphereface.*"]),
     package_data={"keras_sphereface": ["py.typed"]},
     python_requires=">=3.10,<3.14",
-    install_requires=[*REQUIRED, *(f'{older}; python_version < "3.11"' for older in OLDER)],
+    install_requires=REQUIRED,
     extras_require={
         **FEATURES,
         "all": ALL,

@@ -37,6 +37,8 @@ class Head(keras.layers.Layer):
 
     # Whether the loss, or what a step changes beside gradients, needs the global batch at once.
     whole_batch = False
+    # Arrays like the class weights that are held beside them, as the optimiser's slots are.
+    further_slots = 0
     # How the loss of embeddings that say nothing is called, and what it means when it stays.
     chance_words = (
         "ln C",

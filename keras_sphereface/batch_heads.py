@@ -124,6 +124,7 @@ class SoftmaxCenter(PlainSoftmax):
     """
 
     whole_batch = True
+    further_slots = 3  # the centers, and two of their size while they are moved
 
     def __init__(
         self, num_classes: int, term_weight: float = 0.003, center_rate: float = 0.5, **kwargs

@@ -247,7 +247,12 @@ def run_facts(
         head=config.head,
         head_parameters=head_parameters,
         head_memory=overview.memory_of_head(
-            classes, embedding_size, samples, slots, block_size, bool(split)
+            classes,
+            embedding_size,
+            samples,
+            slots + head.further_slots,
+            block_size,
+            bool(split),
         ),
         annealing=getattr(head, "annealing", None),
         split=bool(split),

@@ -1,6 +1,8 @@
 """Heads whose loss looks at the whole batch, against loops in float64."""
 
 import itertools
+import subprocess
+import sys
 
 import keras
 import numpy as np
@@ -13,6 +15,7 @@ from keras_sphereface.family import PlainSoftmax
 from keras_sphereface.guard import ConvergenceWatch
 from keras_sphereface.head_kinds import HEADS, make_head
 from keras_sphereface.head_settings import check_batches, head_of, images_per_person
+from tests.conftest import ROOT
 
 C, D = 6, 5
 LABELS = np.array([0, 0, 0, 2, 2, 5, 5, 5, 1])
@@ -258,3 +261,19 @@ def test_settings_reach_the_heads():
 )
 def test_batches_are_balanced_where_the_head_needs_it(settings, expected):
     assert images_per_person(TrainConfig(**settings)) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", WHOLE_BATCH)
+def test_two_devices_with_other_numbers_of_rows_work_as_one(kind, tmp_path):
+    out = tmp_path / "found.npz"
+    command = [sys.executable, "-m", "tests.batch_head_process", kind, str(out)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    found = dict(np.load(out))
+    one = {name[2:]: value for name, value in found.items() if name.startswith("1 ")}
+    assert len(one) >= 7
+    for name, value in one.items():
+        tolerance = 1e-12 if name.startswith("run") else 1e-6
+        np.testing.assert_allclose(found[f"2 {name}"], value, atol=tolerance, err_msg=name)
+    assert np.abs(one["run 3"]).max() > 0.01

@@ -53,7 +53,7 @@ CASES = {
     "split": ({"split_classes": True}, 1e-12),
     "everything": (EVERYTHING, 1e-11),
     "contrastive": ({"head": "softmax+contrastive", "images_per_person": 2}, 1e-12),
-    "center": ({"head": "softmax+center", "term_weight": 0.1}, 1e-12),
+    "center": ({"head": "softmax+center", "term_weight": 0.1, "images_per_person": 2}, 1e-12),
     "split center": ({"head": "softmax+center", "term_weight": 0.1, "split_classes": True}, 1e-12),
     "triplet": ({"head": "triplet", "images_per_person": 2}, 1e-12),
     "triplet-hard": ({"head": "triplet-hard", "images_per_person": 4}, 1e-12),
@@ -261,6 +261,17 @@ def test_killed_inside_a_checkpoint_the_one_before_is_taken(records_folder, tmp_
     assert f"continuing from step {expected}" in said or not expected
     assert_same_state(tmp_path, alone("everything"), 0)
     assert_same_log(tmp_path, alone("everything"), 0)
+
+
+@pytest.mark.slow
+def test_centers_and_the_place_in_balanced_batches_are_kept(records_folder, tmp_path, alone):
+    settings = CASES["center"][0]
+    with started(records_folder, tmp_path, kill=(33, 0), **settings) as process:
+        finish(process, returncode=-9)
+    assert "continuing from step 20" in run(records_folder, tmp_path, **settings)
+    assert any("centers" in name for name in state(tmp_path, 50))
+    assert_same_state(tmp_path, alone("center"), 0)
+    assert_same_log(tmp_path, alone("center"), 0)
 
 
 @pytest.mark.slow

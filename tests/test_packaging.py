@@ -57,10 +57,11 @@ def test_the_version_is_that_of_the_metadata():
 @pytest.mark.parametrize(
     ("package", "python", "offered"),
     [
-        ("tensorflow", "3.10", ["2.15.1"]),
-        ("keras", "3.10", ["2.15.0"]),
+        ("tensorflow", "3.10", ["2.15.1", "2.21.0"]),
+        # 3.12 is the last for Python 3.10, and is taken there only.
+        ("keras", "3.10", ["2.15.0", "3.12.1", "3.15.1"]),
         ("tensorflow", "3.12", ["2.15.1", "2.21.0"]),
-        ("keras", "3.12", ["2.15.0", "3.15.1"]),
+        ("keras", "3.12", ["2.15.0", "3.12.1", "3.15.1"]),
     ],
 )
 def test_no_stack_is_offered_that_is_not_tested(package, python, offered):

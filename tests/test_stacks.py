@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from keras_sphereface import metric_losses
 from tests.conftest import ROOT
 from tests.stack_exchange import PICTURES
 
@@ -46,6 +47,11 @@ def switches(path):
                 | ast.Call(func=ast.Name(id="hasattr"), args=[ast.Name(id=library), _])
             ) if library in ("keras", "tf", "tensorflow"):
                 yield node.lineno
+
+
+@pytest.mark.skipif("SPHEREFACE_OTHER_PYTHON" not in os.environ, reason="it is the other stack")
+def test_make_test_addons_runs_beside_tensorflow_addons():
+    assert metric_losses.implementation().name.startswith("TensorFlow Addons")
 
 
 def test_only_compat_asks_which_keras_it_is():

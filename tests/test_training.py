@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from keras_sphereface import head_settings, records, run_settings, trainer, training
+from keras_sphereface import compat, head_settings, records, run_settings, trainer, training
 from keras_sphereface.command_line import read_config
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.head_kinds import HEADS
@@ -137,6 +137,16 @@ def test_a_workdir_of_other_settings_is_refused(records_folder, tmp_path):
     training.train(small_config(records_folder, tmp_path))
     with pytest.raises(ValueError, match="Received: m: None before, 3 now"):
         training.train(small_config(records_folder, tmp_path, m=3))
+
+
+def test_a_run_that_began_with_the_other_keras_is_refused(records_folder, tmp_path):
+    training.train(small_config(records_folder, tmp_path))
+    path = tmp_path / "run.json"
+    run = json.loads(path.read_text())
+    run["starts"][-1]["versions"]["keras"] = "2.15.0" if compat.KERAS_3 else "3.15.1"
+    path.write_text(json.dumps(run))
+    with pytest.raises(ValueError, match=r"`.weights.h5`. Received: keras=[23].15.[01] before"):
+        training.train(small_config(records_folder, tmp_path))
 
 
 def test_the_same_seed_gives_the_same_network_and_another_seed_another(records_folder, tmp_path):
