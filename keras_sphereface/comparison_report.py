@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from keras_sphereface import bootstrap, plots
 
+# "training_accuracy" is without the margin; of triplets it counts nearest neighbours in the batch.
 COLUMNS = (
     *("loss", "seed", "accuracy", "auc", "tar_at_far_0.01", "training_accuracy"),
     *("ms_per_step", "memory_mb", "diverged"),

@@ -3,8 +3,8 @@
 A Keras loss sees one tensor: what the head returned. A margin needs more: the embeddings, the
 class weights, lambda. The head leaves them as an attribute on the tensor that it returns, a
 `HeadContext`, as Keras' own softmax leaves its logits there for the cross-entropy. So the
-output is plain logits (B, C), every metric reads it, the head stays the only owner of its
-settings, and logits that no one reads are never computed in a compiled step.
+output is plain logits (B, C) where there are classes, every metric reads it, the head stays the
+only owner of its settings, and logits that no one reads are never computed in a compiled step.
 """
 
 from typing import Any, NamedTuple
