@@ -15,7 +15,7 @@ COLUMNS = (
     *("ms_per_step", "memory_mb", "diverged"),
 )
 REFERENCE = "softmax"
-# The ranking of the paper (its Tables 3 and 5): each is above the next.
+# The ranking of the paper on LFW: each is above the next.
 RANKING = ("asoftmax-4", "modified-softmax", "softmax")
 REPLICATES = 2000
 MEASURES = {
