@@ -16,8 +16,8 @@ def without(name, minors):
     return "".join(f",!={name}.{minor}.*" for minor in minors)
 
 
-# Two stacks are tested, and what lies between them is not offered. TensorFlow 2.21 with Keras 3.15 is
-# what pip chooses; on Python 3.10, where Keras ends with 3.12, with that.
+# Two stacks are tested, and what lies between them is not offered. pip chooses TensorFlow 2.21 with
+# Keras 3.15; on Python 3.10, where Keras ends with 3.12, with that.
 BETWEEN = without("2", range(16, 21))
 REQUIRED = [
     "tensorflow>=2.15.1,<2.22" + BETWEEN,
