@@ -45,6 +45,11 @@ def interpreters() -> dict[str, str]:
     return found
 
 
+def version_of(python: str) -> str:
+    """`3.11` and so on."""
+    return output_of(python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])").strip()
+
+
 def try_install(python: str, package: Path, extras: str, folder: Path) -> tuple[list[str], bool]:
     """The row of one environment, and whether all of it went well."""
     start, good = time.monotonic(), True
@@ -76,8 +81,7 @@ def try_install(python: str, package: Path, extras: str, folder: Path) -> tuple[
 
 def main(chosen: list[str]) -> int:
     """Try all of them; the number of rows that failed."""
-    versions = interpreters()
-    paths = [shutil.which(path) or path for path in chosen] or list(versions.values())
+    paths = [shutil.which(path) or path for path in chosen] or list(interpreters().values())
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         output_of(sys.executable, "-m", "build", "--outdir", folder, ROOT)
@@ -85,7 +89,7 @@ def main(chosen: list[str]) -> int:
         print("| " + " | ".join(HEADINGS) + " |\n" + "|---" * len(HEADINGS) + "|", flush=True)
         for number, python in enumerate(paths):
             jobs = [(wheel, ""), (wheel, "[all]")]
-            if any(versions.get(version) == python for version in WITH_ADDONS):
+            if version_of(python) in WITH_ADDONS:
                 jobs.append((sdist, "[addons]"))
             for package, extras in jobs:
                 environment = Path(folder) / f"venv-{number}"
