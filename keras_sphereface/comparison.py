@@ -225,7 +225,7 @@ def _check_runs(runs):
 
 
 def shared_words(run: Run) -> str:
-    """What all runs share, in a sentence or two."""
+    """What all runs share, and whom they verify, in sentences."""
     training, info = run.training, read_info(run.training.data)
     plain, steps = parse_config(TrainConfig, BUDGET), planned_steps(training, info.num_images)
     told = {"backbone", "width", "batch_size", "total_steps", "epochs", "optimizer"}
@@ -239,7 +239,12 @@ def shared_words(run: Run) -> str:
         f"{training.backbone} at width {training.width:g}, {info.num_images:,} pictures of "
         f"{info.num_classes:,} people, {info.image_size[0]} x {info.image_size[1]} pixels, "
         f"{steps:,} steps of {training.batch_size:,} pictures, {training.optimizer}, learning rate "
-        f"{training.learning_rate:g}{''.join(', ' + words for words in further)}."
+        f"{training.learning_rate:g}{''.join(', ' + words for words in further)}. "
+        + (
+            "Whether the people in the pairs were trained on cannot be told from a .bin."
+            if run.evaluation.bin
+            else "Verification of people who were not trained on."
+        )
     )
 
 

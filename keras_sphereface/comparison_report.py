@@ -97,7 +97,7 @@ def report(
     """
     seeds = table["seed"].nunique()
     lines = [
-        f"{shared} Verification of people who were not trained on. "
+        f"{shared} "
         + (f"Means of {seeds} seeds +- standard deviation." if seeds > 1 else "One seed."),
         "",
         f"| loss | {' | '.join([*MEASURES.values(), *FURTHER])} |",

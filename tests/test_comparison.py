@@ -13,7 +13,13 @@ from matplotlib.figure import Figure
 from keras_sphereface import comparison, comparison_report, comparison_run, plots
 from keras_sphereface.angular import Annealing, annealing_lambda
 from keras_sphereface.bootstrap import mean_interval
-from keras_sphereface.config import LOSSES, CompareConfig, RecordsConfig, TrainConfig
+from keras_sphereface.config import (
+    LOSSES,
+    CompareConfig,
+    EvaluateConfig,
+    RecordsConfig,
+    TrainConfig,
+)
 from keras_sphereface.conversion import make_records
 from keras_sphereface.head_kinds import HEADS
 from keras_sphereface.head_settings import head_of
@@ -194,7 +200,10 @@ def test_what_losses_set_is_said(faces, records_folder, tmp_path):
     assert own["cosface"] == "scale 16"
     assert own["asoftmax-2"] == "m 2, gamma 49.75"
     assert "6 steps of 8 pictures" in comparison.shared_words(runs[0])
-    assert "shift 2.0" in comparison.shared_words(runs[0])
+    assert "shift 2.0. Verification of people who were not" in comparison.shared_words(runs[0])
+    without_names = EvaluateConfig(out="x", bin=("pairs.bin",))
+    of_bin = comparison.shared_words(runs[0]._replace(evaluation=without_names))
+    assert of_bin.endswith("cannot be told from a .bin.")
 
 
 @pytest.mark.parametrize(
