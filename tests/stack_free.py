@@ -12,9 +12,18 @@ STACK_FREE = {
     ),
     # Arrays in; numbers, figures and pages out, the latter in a browser.
     **dict.fromkeys(
-        ("bootstrap", "html_page", "plots_scores", "protocols", "sphere_page"),
+        (
+            "bootstrap",
+            "gallery_evaluation",
+            "html_page",
+            "plots_scores",
+            "protocols",
+            "sphere_page",
+        ),
         "evaluation and its pages take arrays",
     ),
+    # Processes that are started, heard and ended; a package of the same files.
+    **dict.fromkeys(("launch", "packaging"), "it is the same on both stacks"),
     # The README's commands, the notebook, the benchmarks: their parts are tested one by one.
     **dict.fromkeys(("benchmark", "notebook", "readme"), "it repeats what other tests run"),
 }
