@@ -118,6 +118,22 @@ def _seed(seed, number, purpose):
     return tf.random.experimental.stateless_fold_in(pair, purpose)
 
 
+def checked_people(batch_size: int, images_per_person: int, num_people: int) -> int:
+    """P of a batch, of `num_people` who have pictures.
+
+    Raises:
+        ValueError: if a batch has more people than there are.
+    """
+    people_per_batch = batch_size // images_per_person
+    if people_per_batch > num_people:
+        raise ValueError(
+            "A batch must have no more people, `batch_size / images_per_person`, than have "
+            f"pictures, {num_people}. "
+            f"Received: batch_size={batch_size}, images_per_person={images_per_person}"
+        )
+    return people_per_batch
+
+
 def balanced_records(
     people: People,
     batch_size: int,
@@ -139,13 +155,7 @@ def balanced_records(
     Raises:
         ValueError: if a batch has more people than there are.
     """
-    people_per_batch = batch_size // images_per_person
-    if people_per_batch > people.num_people:
-        raise ValueError(
-            "A batch must have no more people, `batch_size / images_per_person`, than have "
-            f"pictures, {people.num_people}. "
-            f"Received: batch_size={batch_size}, images_per_person={images_per_person}"
-        )
+    people_per_batch = checked_people(batch_size, images_per_person, people.num_people)
 
     def record_rows(step):
         places = pictures_of_step(people.first, people_per_batch, images_per_person, seed, step)

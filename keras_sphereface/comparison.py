@@ -15,6 +15,7 @@ from keras_sphereface import (
     set_doubts,
     synthetic,
 )
+from keras_sphereface.balanced import checked_people
 from keras_sphereface.command_line import parse_config
 from keras_sphereface.comparison_run import Run, check_folder, result_of
 from keras_sphereface.config import LOSSES, CompareConfig, EvaluateConfig, TrainConfig
@@ -208,13 +209,8 @@ def _check_runs(runs):
         check_settings(run.training)
         check_batches(run.training, head_of(run.training, info.num_classes), replicas=1)
         backbone_by_name(run.training.backbone, run.training.width)
-        people = run.training.batch_size // (images_per_person(run.training) or 1)
-        if images_per_person(run.training) and people > info.num_classes:
-            raise ValueError(
-                f"A batch must have no more people than there are, {info.num_classes}. Received: "
-                f"batch_size={run.training.batch_size}, "
-                f"images_per_person={images_per_person(run.training)}"
-            )
+        if count := images_per_person(run.training):
+            checked_people(run.training.batch_size, count, info.num_classes)
     trained_on = set_doubts.read_people(str(Path(runs[0].training.data) / LABELS_FILE))
     for paths in paths_of(runs[0].evaluation):
         faces = read_set(paths, runs[0].evaluation.folds)

@@ -214,6 +214,17 @@ class _MetricLoss(keras.losses.Loss):
         return {**super().get_config(), **loss_config(self), "margin": self.margin}
 
 
+class _TripletLoss(_MetricLoss):
+    """What the two have in common that compare embeddings: a distance."""
+
+    def __init__(self, margin, distance_metric, name, **kwargs):
+        super().__init__(margin, name, **kwargs)
+        self.distance_metric = check_metric(distance_metric)
+
+    def get_config(self):
+        return {**super().get_config(), "distance_metric": self.distance_metric}
+
+
 @keras.saving.register_keras_serializable(package="keras_sphereface")
 class ContrastiveLoss(_MetricLoss):
     """`contrastive_losses`: `y_true` says which pairs are of one person, `y_pred` is distances.
@@ -235,7 +246,7 @@ class ContrastiveLoss(_MetricLoss):
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
-class TripletSemiHardLoss(_MetricLoss):
+class TripletSemiHardLoss(_TripletLoss):
     """`triplet_semi_hard_loss`: `y_true` is labels, `y_pred` embeddings; one value a batch.
 
     Args:
@@ -256,18 +267,14 @@ class TripletSemiHardLoss(_MetricLoss):
         name: str = "triplet_semi_hard_loss",
         **kwargs,
     ):
-        super().__init__(margin, name, **kwargs)
-        self.distance_metric = check_metric(distance_metric)
+        super().__init__(margin, distance_metric, name, **kwargs)
 
     def call(self, y_true, y_pred):
         return triplet_semi_hard_loss(y_true, y_pred, self.margin, self.distance_metric)
 
-    def get_config(self):
-        return {**super().get_config(), "distance_metric": self.distance_metric}
-
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
-class TripletHardLoss(_MetricLoss):
+class TripletHardLoss(_TripletLoss):
     """`triplet_hard_loss`: `y_true` is labels, `y_pred` embeddings; one value a batch.
 
     Args:
@@ -290,19 +297,14 @@ class TripletHardLoss(_MetricLoss):
         name: str = "triplet_hard_loss",
         **kwargs,
     ):
-        super().__init__(margin, name, **kwargs)
+        super().__init__(margin, distance_metric, name, **kwargs)
         self.soft = bool(soft)
-        self.distance_metric = check_metric(distance_metric)
 
     def call(self, y_true, y_pred):
         return triplet_hard_loss(y_true, y_pred, self.margin, self.soft, self.distance_metric)
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "soft": self.soft,
-            "distance_metric": self.distance_metric,
-        }
+        return {**super().get_config(), "soft": self.soft}
 
 
 class Implementation(NamedTuple):
