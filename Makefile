@@ -27,7 +27,7 @@ $(VENV)/.installed: setup.py keras_sphereface/version.py
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	touch $@
 
-# The main job on generated faces: pictures -> records -> training -> SavedModel ->
+# The main job on generated faces: images -> records -> training -> SavedModel ->
 # verification on people never trained on -> feature spheres.
 demo: install
 	rm -rf $(DEMO)
@@ -47,7 +47,7 @@ demo: install
 	@echo "  training/export                SavedModel"
 	@echo "  training/summary.md            what happened in training, with curves.png"
 	@echo "  evaluation/report.html         verification of people never trained on"
-	@echo "  evaluation/metrics.json, pairs.csv, roc.png and other pictures"
+	@echo "  evaluation/metrics.json, pairs.csv, roc.png and other images"
 	@echo "  spheres/spheres_2d.png, spheres_3d.png, shrinkage.png, spheres.md, spheres.csv"
 
 install-addons: $(ADDONS)/.installed
@@ -64,7 +64,7 @@ $(ADDONS)/.installed: setup.py keras_sphereface/version.py
 test: install check
 	$(BIN)/python -m pytest -n $(WORKERS)
 
-# On the stack of TensorFlow Addons, without what tests/stack_free.py names. Where
+# On the stack of TensorFlow Addons, without what tests/stacks/free.py names. Where
 # the other environment is there too, each reads what the other has written.
 test-addons: install-addons
 	SPHEREFACE_OTHER_PYTHON="$(abspath $(wildcard $(BIN)/python))" \
@@ -72,7 +72,7 @@ test-addons: install-addons
 
 # Fresh environments for every Python that is found, one after the other; it takes long.
 test-installs: install
-	$(BIN)/python tests/stack_installs.py
+	$(BIN)/python tests/stacks/installs.py
 
 check: install
 	$(BIN)/ruff check .

@@ -7,9 +7,9 @@ Without `--data` faces are generated. `--help` lists the flags.
 
 from pathlib import Path
 
-from keras_sphereface.command_line import errors_in_one_sentence, parse_config
-from keras_sphereface.comparison import compare_losses
 from keras_sphereface.config import CompareConfig
+from keras_sphereface.config.parsing import errors_in_one_sentence, parse_config
+from keras_sphereface.experiments.compare_losses.run import compare_losses
 
 if __name__ == "__main__":
     config = parse_config(CompareConfig)

@@ -7,9 +7,9 @@ Without `--data` faces are generated. `--help` lists the flags.
 
 from pathlib import Path
 
-from keras_sphereface.command_line import errors_in_one_sentence, parse_config
 from keras_sphereface.config import SpheresConfig
-from keras_sphereface.spheres import feature_spheres
+from keras_sphereface.config.parsing import errors_in_one_sentence, parse_config
+from keras_sphereface.experiments.feature_spheres.run import feature_spheres
 
 if __name__ == "__main__":
     config = parse_config(SpheresConfig)

@@ -5,9 +5,9 @@
 Nothing is trained. `--help` lists the flags.
 """
 
-from keras_sphereface.command_line import errors_in_one_sentence, parse_config
 from keras_sphereface.config import MarginFiguresConfig
-from keras_sphereface.margin_figures import margin_figures
+from keras_sphereface.config.parsing import errors_in_one_sentence, parse_config
+from keras_sphereface.experiments.margin_figures import margin_figures
 
 if __name__ == "__main__":
     config = parse_config(MarginFiguresConfig)

@@ -10,18 +10,12 @@ import os
 
 from keras_sphereface.version import __version__
 
-# Processes that only prepare pictures need neither Keras nor TensorFlow, which take seconds
+# Processes that only prepare images need neither Keras nor TensorFlow, which take seconds
 # and most of a gigabyte each to import; `parallel` starts them with this set.
 if not os.environ.get("KERAS_SPHEREFACE_DATA_ONLY"):
-    from keras_sphereface.backbones import (
-        sphereface,
-        sphereface4,
-        sphereface10,
-        sphereface20,
-        sphereface36,
-        sphereface64,
-    )
-    from keras_sphereface.family import (
+    from keras_sphereface.callbacks.convergence_guard import ConvergenceGuard
+    from keras_sphereface.heads.asoftmax import ASoftmax
+    from keras_sphereface.heads.family import (
         ArcFace,
         CosFace,
         NormFace,
@@ -30,10 +24,16 @@ if not os.environ.get("KERAS_SPHEREFACE_DATA_ONLY"):
         SphereFacePlus,
         SphereFaceR,
     )
-    from keras_sphereface.guard import ConvergenceGuard
-    from keras_sphereface.layers import ASoftmax
-    from keras_sphereface.losses import ASoftmaxLoss, HeadLoss, embedding_norm
-    from keras_sphereface.preprocessing_layer import FacePreprocessing
+    from keras_sphereface.layers.face_preprocessing import FacePreprocessing
+    from keras_sphereface.losses.head_loss import ASoftmaxLoss, HeadLoss, embedding_norm
+    from keras_sphereface.models.sphereface import (
+        sphereface,
+        sphereface4,
+        sphereface10,
+        sphereface20,
+        sphereface36,
+        sphereface64,
+    )
 
 __all__ = [
     "ASoftmax",

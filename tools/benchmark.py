@@ -7,8 +7,8 @@ python tools/benchmark.py train --out runs/train
 python tools/benchmark.py evaluate --out runs/evaluate
 """
 
-from keras_sphereface.benchmark import COMMANDS, run
-from keras_sphereface.command_line import parse_command
+from keras_sphereface.benchmarks.heads import COMMANDS, run
+from keras_sphereface.config.parsing import parse_command
 
 if __name__ == "__main__":
     command, config = parse_command(COMMANDS)

@@ -2,9 +2,9 @@
 
 import dataclasses
 
-from keras_sphereface.command_line import parse_config
 from keras_sphereface.config import FacesConfig
-from keras_sphereface.synthetic import generate_faces
+from keras_sphereface.config.parsing import parse_config
+from keras_sphereface.data.synthetic import generate_faces
 
 if __name__ == "__main__":
     settings = dataclasses.asdict(parse_config(FacesConfig))

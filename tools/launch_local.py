@@ -8,9 +8,9 @@ machines start the script on each with a `TF_CONFIG` of its own instead.
 
 import sys
 
-from keras_sphereface.command_line import parse_config
 from keras_sphereface.config import LaunchConfig
-from keras_sphereface.launch import launch
+from keras_sphereface.config.parsing import parse_config
+from keras_sphereface.distribute.launcher import launch
 
 if __name__ == "__main__":
     sys.exit(launch(parse_config(LaunchConfig)))

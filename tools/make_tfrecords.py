@@ -2,12 +2,12 @@
 
 import os
 
-# No picture needs TensorFlow to be converted: without, all starts at once and stays small.
+# No image needs TensorFlow to be converted: without, all starts at once and stays small.
 os.environ.setdefault("KERAS_SPHEREFACE_DATA_ONLY", "1")
 
-from keras_sphereface.command_line import parse_config
+from keras_sphereface.commands.convert import main
 from keras_sphereface.config import RecordsConfig
-from keras_sphereface.datasets import main
+from keras_sphereface.config.parsing import parse_config
 
 if __name__ == "__main__":
     main(parse_config(RecordsConfig))

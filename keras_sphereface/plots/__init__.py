@@ -31,14 +31,14 @@ from keras_sphereface.plots.scores import (
     plot_roc,
     plot_similarity_histogram,
 )
-from keras_sphereface.plots.style import COLOURS, MARKERS, colour_of, figure_rgb, legend_below
+from keras_sphereface.plots.style import COLORS, MARKERS, color_of, figure_rgb, legend_below
 from keras_sphereface.plots.training import plot_accuracies, plot_lambda, plot_log
 
 __all__ = [
-    "COLOURS",
+    "COLORS",
     "MARKERS",
     "VIEW",
-    "colour_of",
+    "color_of",
     "figure_rgb",
     "legend_below",
     "plot_accuracies",

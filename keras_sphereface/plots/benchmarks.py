@@ -3,7 +3,7 @@
 import pandas as pd
 from matplotlib.axes import Axes
 
-from keras_sphereface.plots.style import MARKERS, colour_of
+from keras_sphereface.plots.style import MARKERS, color_of
 
 
 def plot_scaling(axes: Axes, table: pd.DataFrame, column: str, unit: str) -> Axes:
@@ -16,10 +16,10 @@ def plot_scaling(axes: Axes, table: pd.DataFrame, column: str, unit: str) -> Axe
         unit: the label of that axis.
     """
     for i, (case, rows) in enumerate(table.groupby("case", sort=False)):
-        colour, marker = colour_of(i), MARKERS[i % len(MARKERS)]
+        color, marker = color_of(i), MARKERS[i % len(MARKERS)]
         # What is smaller than one unit is drawn at one: 0 has no place on a log scale.
         values = rows[column].clip(lower=1.0)
-        axes.plot(rows["num_classes"], values, marker=marker, color=colour, label=str(case))
+        axes.plot(rows["num_classes"], values, marker=marker, color=color, label=str(case))
     axes.set(xscale="log", yscale="log", xlabel="classes", ylabel=unit)
     axes.grid(alpha=0.3)
     return axes

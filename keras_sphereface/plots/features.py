@@ -1,6 +1,6 @@
-"""Embeddings in two and three dimensions, with the class weights: the pictures of the paper.
+"""Embeddings in two and three dimensions, with the class weights: the images of the paper.
 
-Each class has a colour of its own, up to eight of them. Arrays are embeddings (N, 2 or 3), labels
+Each class has a color of its own, up to eight of them. Arrays are embeddings (N, 2 or 3), labels
 (N,) from 0 to C - 1, and the class weights (2 or 3, C).
 """
 
@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.patches import Circle
 
-from keras_sphereface.plots.style import colour_of
-from keras_sphereface.verification import normalize_rows
+from keras_sphereface.metrics.roc import normalize_rows
+from keras_sphereface.plots.style import color_of
 
 BIN_DEGREES = 5  # of the histogram around the circle
 VIEW = (-60.0, 25.0)  # azimuth and elevation of the eye, degrees
@@ -25,8 +25,8 @@ def plot_circle(
     reach = max(np.quantile(np.linalg.norm(embeddings, axis=1), 0.995), 1e-9)
     for label, weight in enumerate(normalize_rows(kernel.T)):
         own = embeddings[labels == label]
-        axes.plot(*np.outer(weight, (0, 1.1 * reach)), color=colour_of(label), linewidth=1.2)
-        axes.scatter(own[:, 0], own[:, 1], s=10, color=colour_of(label), alpha=0.7, linewidths=0)
+        axes.plot(*np.outer(weight, (0, 1.1 * reach)), color=color_of(label), linewidth=1.2)
+        axes.scatter(own[:, 0], own[:, 1], s=10, color=color_of(label), alpha=0.7, linewidths=0)
     axes.set(xlim=(-1.2 * reach, 1.2 * reach), ylim=(-1.2 * reach, 1.2 * reach))
     axes.locator_params(nbins=4)
     axes.tick_params(labelsize="small", color="0.6", labelcolor="0.3")
@@ -48,13 +48,13 @@ def plot_unit_circle(
     unit = normalize_rows(np.asarray(embeddings, np.float64))
     edges = np.radians(np.arange(0, 361, BIN_DEGREES))
     for label, weight in enumerate(normalize_rows(kernel.T)):
-        colour, own = colour_of(label), unit[labels == label]
+        color, own = color_of(label), unit[labels == label]
         angles = np.mod(np.arctan2(own[:, 1], own[:, 0]), 2 * np.pi)
         counts = np.histogram(angles, edges)[0]
         shares = counts / max(counts.sum(), 1)
-        axes.add_collection(_bars(edges, 1.06, shares / 2, color=colour, alpha=0.65, linewidth=0))
-        axes.scatter(own[:, 0], own[:, 1], s=10, color=colour, alpha=0.4, linewidths=0)
-        axes.plot(*np.outer(weight, (0.72, 0.93)), color=colour, linewidth=3)
+        axes.add_collection(_bars(edges, 1.06, shares / 2, color=color, alpha=0.65, linewidth=0))
+        axes.scatter(own[:, 0], own[:, 1], s=10, color=color, alpha=0.4, linewidths=0)
+        axes.plot(*np.outer(weight, (0.72, 0.93)), color=color, linewidth=3)
     axes.set(xlim=(-1.58, 1.58), ylim=(-1.58, 1.58))
     axes.set_aspect("equal")
     axes.set_axis_off()
@@ -100,20 +100,20 @@ def plot_sphere(
         depth = line @ towards
         for order, side in ((far, depth < 0), (near, depth >= 0)):
             shown = np.where(side[:, None], line, np.nan)
-            colour = "0.92" if order == far else "0.8"
-            axes.plot(shown @ right, shown @ up, color=colour, linewidth=0.6, zorder=order)
+            color = "0.92" if order == far else "0.8"
+            axes.plot(shown @ right, shown @ up, color=color, linewidth=0.6, zorder=order)
     axes.add_patch(Circle((0, 0), 1, fill=False, color="0.6", linewidth=0.8, zorder=near))
     unit = normalize_rows(embeddings)
     for label, weight in enumerate(normalize_rows(kernel.T)):
-        colour, own = colour_of(label), unit[labels == label]
+        color, own = color_of(label), unit[labels == label]
         depth = own @ towards
         for order, side in ((far, depth < 0), (near, depth >= 0)):
             axes.scatter(
                 own[side] @ right,
                 own[side] @ up,
                 s=14 if order == near else 12,
-                facecolors=colour if order == near else "none",
-                edgecolors="none" if order == near else colour,
+                facecolors=color if order == near else "none",
+                edgecolors="none" if order == near else color,
                 alpha=0.8,
                 linewidths=0.7,
                 zorder=order,
@@ -121,7 +121,7 @@ def plot_sphere(
         ray = np.outer((1.02, 1.25), weight)
         axes.plot(
             *(ray @ right, ray @ up),
-            color=colour,
+            color=color,
             **(
                 {"linewidth": 3, "zorder": near}
                 if weight @ towards >= 0

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 
-from keras_sphereface.plots.style import COLOURS
+from keras_sphereface.plots.style import COLORS
 
 
 def plot_runs(
@@ -31,11 +31,11 @@ def plot_runs(
         finite = finite[np.isfinite(finite)]
         if not len(finite):
             continue
-        centre = middle(finite)
-        axes.plot(finite, [place] * len(finite), "o", color=COLOURS[0], markersize=5, alpha=0.7)
-        axes.plot([centre] * 2, [place - 0.3, place + 0.3], color=COLOURS[5], linewidth=2.5)
+        center = middle(finite)
+        axes.plot(finite, [place] * len(finite), "o", color=COLORS[0], markersize=5, alpha=0.7)
+        axes.plot([center] * 2, [place - 0.3, place + 0.3], color=COLORS[5], linewidth=2.5)
         if name == reference:
-            axes.axvline(centre, color="0.5", linestyle="--", linewidth=1, zorder=0)
+            axes.axvline(center, color="0.5", linestyle="--", linewidth=1, zorder=0)
     axes.set(xlabel=label, ylim=(len(names) - 0.5, -0.5))
     axes.set_yticks(range(len(names)), names)
     axes.grid(axis="x", alpha=0.3)

@@ -6,9 +6,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 
-from keras_sphereface.plots.style import COLOURS
+from keras_sphereface.plots.style import COLORS
 
-LINE_COLOURS = (*COLOURS[:6], COLOURS[7])  # without yellow, too pale for a line on white
+LINE_COLORS = (*COLORS[:6], COLORS[7])  # without yellow, too pale for a line on white
 BEHIND_TEXT = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1}
 LIGHT = np.array([-0.45, 0.55, 0.7])  # falls on the sphere from the upper left
 
@@ -25,14 +25,14 @@ def plot_angle_curves(
         axes: where to draw.
         theta: (N,) radians, in [0, pi].
         curves: {label: (N,)}.
-        others: what goes with the curve of the same label, dashed in its colour.
+        others: what goes with the curve of the same label, dashed in its color.
     """
     degrees = np.degrees(theta)
     for i, (label, values) in enumerate(curves.items()):
-        colour = LINE_COLOURS[i % len(LINE_COLOURS)]
-        axes.plot(degrees, values, color=colour, label=label)
+        color = LINE_COLORS[i % len(LINE_COLORS)]
+        axes.plot(degrees, values, color=color, label=label)
         if others and label in others:
-            axes.plot(degrees, others[label], color=colour, linestyle="--")
+            axes.plot(degrees, others[label], color=color, linestyle="--")
     axes.set(xlim=(0, 180), xlabel=r"$\theta$, degrees")
     axes.set_xticks(range(0, 181, 45))
     axes.grid(alpha=0.3)
@@ -50,11 +50,11 @@ def plot_separation(
         largest_intra, smallest_inter: (N,) radians.
         bound: the m from which the former is the smaller one.
     """
-    for values, label, colour in (
-        (largest_intra, "largest intra-class", COLOURS[0]),
-        (smallest_inter, "smallest inter-class", COLOURS[1]),
+    for values, label, color in (
+        (largest_intra, "largest intra-class", COLORS[0]),
+        (smallest_inter, "smallest inter-class", COLORS[1]),
     ):
-        axes.plot(m, np.degrees(values), color=colour, label=label)
+        axes.plot(m, np.degrees(values), color=color, label=label)
     axes.axvline(bound, color="black", linestyle=":", linewidth=1.2)
     axes.annotate(
         f"m = {bound:.3f}",
@@ -85,7 +85,7 @@ def plot_smallest_m(
         bounds: {label: m}, each a dotted line.
     """
     for i, (label, values) in enumerate(curves.items()):
-        axes.plot(np.degrees(theta_12), values, color=COLOURS[i], marker="o", ms=3.5, label=label)
+        axes.plot(np.degrees(theta_12), values, color=COLORS[i], marker="o", ms=3.5, label=label)
     for label, bound in bounds.items():
         axes.axhline(bound, color="black", linestyle=":", linewidth=1.2)
         axes.annotate(
@@ -126,7 +126,7 @@ def plot_plane_regions(
             "",
             weight,
             (0, 0),
-            arrowprops={"arrowstyle": "-|>", "color": COLOURS[label], "lw": 2, "shrinkA": 0},
+            arrowprops={"arrowstyle": "-|>", "color": COLORS[label], "lw": 2, "shrinkA": 0},
         )
         _write(axes, 1.12 * weight, f"$w_{label + 1}$")
     _plot_arc(axes, 0.3, np.sort(angles), r"$\theta_{12}$", 0.43)
@@ -168,7 +168,7 @@ def plot_sphere_regions(
     axes.plot(*way[:2], color="black", linestyle=":", linewidth=1.2)
     _write(axes, way[:2, 20] + (0, 0.13), r"$\theta_{12}$", bbox=BEHIND_TEXT)
     for label, weight in enumerate(unit.T):
-        axes.plot(*weight[:2], "o", color=COLOURS[label], markeredgecolor="black", markersize=7)
+        axes.plot(*weight[:2], "o", color=COLORS[label], markeredgecolor="black", markersize=7)
         _write(axes, weight[:2] + (0, 0.15), f"$w_{label + 1}$")
     axes.set(xlim=(-1.02, 1.02), ylim=(-1.02, 1.02), aspect="equal", xticks=[], yticks=[])
     for spine in axes.spines.values():
@@ -184,8 +184,8 @@ def _plot_regions(axes, x, y, leads) -> list:
         if not own.min() < 0 < own.max():
             continue
         levels = [0.0, own.max()]
-        colour = COLOURS[label]
-        drawn.append(axes.contourf(x, y, own, levels=levels, colors=[colour], alpha=0.35))
+        color = COLORS[label]
+        drawn.append(axes.contourf(x, y, own, levels=levels, colors=[color], alpha=0.35))
         drawn.append(axes.contour(x, y, own, levels=[0.0], colors="black", linewidths=1.2))
     return drawn
 

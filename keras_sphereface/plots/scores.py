@@ -1,6 +1,6 @@
 """Figures of verification and identification: data and an `Axes` in, the `Axes` out.
 
-Several curves share one picture: they come as {label: curve}, and have a legend if there are
+Several curves share one image: they come as {label: curve}, and have a legend if there are
 two or more. Legends stand below the axes, where they hide nothing; a figure with
 `layout="constrained"` makes room for them.
 """
@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, NullLocator, PercentFormatter
 from matplotlib.transforms import ScaledTranslation
 
-from keras_sphereface import verification
-from keras_sphereface.plots.style import COLOURS, colour_of
+from keras_sphereface.metrics.roc import Roc
+from keras_sphereface.plots.style import COLORS, color_of
 
 # Curves that lie on one another are told apart by the gaps of the upper ones.
 LINE_STYLES = ("-", "--", "-.", ":")
@@ -22,7 +22,7 @@ DET_TICKS = (0.001, 0.01, 0.1, 1, 5, 20, 40, 60, 80, 95, 99, 99.9)  # per cent
 MANY_RANKS = 50  # from here on ranks have a log scale
 
 
-def plot_roc(axes: Axes, curves: Mapping[str, verification.Roc]) -> Axes:
+def plot_roc(axes: Axes, curves: Mapping[str, Roc]) -> Axes:
     """True accept rate over false accept rate, the latter on a log scale.
 
     It begins at the smallest false accept rate above 0.
@@ -76,7 +76,7 @@ def _plot_over_log_rate(axes, curves):
     _add_legend(axes, curves)
 
 
-def plot_det(axes: Axes, curves: Mapping[str, verification.Roc]) -> Axes:
+def plot_det(axes: Axes, curves: Mapping[str, Roc]) -> Axes:
     """False reject rate over false accept rate, both on normal-deviate scales.
 
     Rates of 0 and 1 have no place on them: such points are left out. The dotted line is where
@@ -121,14 +121,14 @@ def plot_similarity_histogram(
     unit: str = "cosine",
 ) -> Axes:
     """How the scores (P,) of matched and mismatched pairs are spread; `unit` is what they are."""
-    # Pictures of several models are easier to compare where their cosines have one scale.
+    # Images of several models are easier to compare where their cosines have one scale.
     low, high = (-0.2, 1.0) if unit == "cosine" else (scores.max(), scores.min())
     bins = np.linspace(min(scores.min(), low), max(scores.max(), high), 61)
-    for chosen, label, colour in (
-        (~is_same, "different people", COLOURS[1]),
-        (is_same, "same person", COLOURS[0]),
+    for chosen, label, color in (
+        (~is_same, "different people", COLORS[1]),
+        (is_same, "same person", COLORS[0]),
     ):
-        axes.hist(scores[chosen], bins.tolist(), alpha=0.65, label=label, color=colour)
+        axes.hist(scores[chosen], bins.tolist(), alpha=0.65, label=label, color=color)
     if threshold is not None:
         axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.3f}")
     axes.set(xlabel=unit, ylabel="pairs", title="Similarity of pairs")
@@ -162,16 +162,16 @@ def plot_angle_distributions(
             f"Received: {intra_counts.shape} and {inter_counts.shape}"
         )
     edges = np.linspace(0.0, 180.0, len(intra_counts) + 1)
-    for counts, angle, label, extreme, colour, style in (
-        (intra_counts, largest_intra, "within a class", "largest within", COLOURS[0], "--"),
-        (inter_counts, smallest_inter, "between classes", "smallest between", COLOURS[1], "-."),
+    for counts, angle, label, extreme, color, style in (
+        (intra_counts, largest_intra, "within a class", "largest within", COLORS[0], "--"),
+        (inter_counts, smallest_inter, "between classes", "smallest between", COLORS[1], "-."),
     ):
         densities = counts / (max(counts.sum(), 1) * edges[1])
         label += "" if counts.sum() else " (none)"
-        axes.stairs(densities, edges, fill=True, alpha=0.65, color=colour, label=label)
+        axes.stairs(densities, edges, fill=True, alpha=0.65, color=color, label=label)
         if angle is not None:
             text = f"{extreme} {angle:.1f}°"
-            axes.axvline(angle, color=colour, linestyle=style, label=text)
+            axes.axvline(angle, color=color, linestyle=style, label=text)
     axes.set(xlabel="angle, degrees", ylabel="share per degree", title="Angles", xlim=(0, 180))
     axes.set_xticks(range(0, 181, 30))
     axes.set_ylim(bottom=0)
@@ -248,7 +248,7 @@ def _check_curves(curves):
 
 
 def _corners(x, y):
-    """The points (N,) of a staircase without those inside a step: they change no picture."""
+    """The points (N,) of a staircase without those inside a step: they change no image."""
     inside = np.zeros(len(x), bool)
     for values in (x, y):
         still = values[1:] == values[:-1]
@@ -264,7 +264,7 @@ def _deviates(rates):
 def _line(i, num_points):
     """How the i-th curve is drawn; a line through one point would show nothing."""
     return {
-        "color": colour_of(i),
+        "color": color_of(i),
         "linestyle": LINE_STYLES[i % len(LINE_STYLES)],
         "marker": "o" if num_points == 1 else None,
         "clip_on": num_points != 1,

@@ -5,7 +5,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatter, MaxNLocator, StrMethodFormatter
 
-from keras_sphereface.plots.style import COLOURS
+from keras_sphereface.plots.style import COLORS
 
 
 def plot_log(
@@ -24,7 +24,7 @@ def plot_log(
     shown = np.isfinite(values) & ((values > 0) | (not log))
     beside = np.pad(shown, 1)
     alone = shown & ~beside[:-2] & ~beside[2:]  # a line through one point shows nothing
-    axes.plot(steps, np.where(shown, values, np.nan), color=COLOURS[0], marker="o", markevery=alone)
+    axes.plot(steps, np.where(shown, values, np.nan), color=COLORS[0], marker="o", markevery=alone)
     if log and shown.any():
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -54,7 +54,7 @@ def plot_accuracies(
             fmt="o",
             markersize=4,
             capsize=3,
-            color=COLOURS[5],
+            color=COLORS[5],
             label="verification",
         )
         axes.legend(loc="lower right")

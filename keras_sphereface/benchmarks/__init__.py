@@ -1,0 +1,3 @@
+"""Measured ratios, interleaved."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""One module a command: parse, call, print."""
+
+__all__: list[str] = []

@@ -1,0 +1,43 @@
+"""One frozen record of settings for each entry point; `parsing` reads them."""
+
+from keras_sphereface.config.benchmarks import (
+    ConvergenceBenchmarkConfig,
+    DataBenchmarkConfig,
+    EvaluateBenchmarkConfig,
+    HeadBenchmarkConfig,
+    TrainBenchmarkConfig,
+)
+from keras_sphereface.config.convert import FacesConfig, RecordsConfig
+from keras_sphereface.config.evaluate import PROTOCOLS, EvaluateConfig
+from keras_sphereface.config.experiments import (
+    LOSSES,
+    CompareConfig,
+    MarginFiguresConfig,
+    SpheresConfig,
+)
+from keras_sphereface.config.export import FORMATS, ExportConfig
+from keras_sphereface.config.identify import ClosedSetConfig, DistractorsConfig, OpenSetConfig
+from keras_sphereface.config.train import LaunchConfig, TrainConfig
+
+__all__ = [
+    "FORMATS",
+    "LOSSES",
+    "PROTOCOLS",
+    "ClosedSetConfig",
+    "CompareConfig",
+    "ConvergenceBenchmarkConfig",
+    "DataBenchmarkConfig",
+    "DistractorsConfig",
+    "EvaluateBenchmarkConfig",
+    "EvaluateConfig",
+    "ExportConfig",
+    "FacesConfig",
+    "HeadBenchmarkConfig",
+    "LaunchConfig",
+    "MarginFiguresConfig",
+    "OpenSetConfig",
+    "RecordsConfig",
+    "SpheresConfig",
+    "TrainBenchmarkConfig",
+    "TrainConfig",
+]

@@ -1,0 +1,3 @@
+"""Sources of faces to sharded TFRecords."""
+
+__all__: list[str] = []

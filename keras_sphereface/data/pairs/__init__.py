@@ -1,0 +1,3 @@
+"""Readers of pairs and templates."""
+
+__all__: list[str] = []

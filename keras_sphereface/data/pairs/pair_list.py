@@ -1,0 +1,110 @@
+"""Lists of pairs in any form that the field uses: LFW's, and a line for each pair."""
+
+import os
+import re
+
+import numpy as np
+
+from keras_sphereface.data.pairs import lfw
+from keras_sphereface.utils import text
+
+_HEADER = ["first", "second", "is_same", "fold"]
+_FORM = (
+    "`first second 0` or `first second 1`, and maybe a fold from 1, separated by tabs, commas or "
+    "spaces"
+)
+
+
+def read(path: str | os.PathLike, num_folds: int = 10) -> lfw.Pairs:
+    """Read LFW's pairs.txt, or a list with a line `first second is_same [fold]` for each pair.
+
+    In a list, `first` and `second` name images, templates of images, or folders of them;
+    `is_same` is 1 or 0, as in IJB's lists of template pairs. Tabs, commas or spaces separate;
+    names with spaces need one of the others. A first line `first second is_same fold` may name
+    the columns. Without folds the matched pairs and the mismatched ones are each cut into
+    `num_folds` parts, in their order; into fewer if there are fewer of a kind.
+
+    Raises:
+        ValueError: naming file and line, if the file has another form, or a fold is empty or has
+            one kind of pairs only.
+    """
+    head = next(text.numbered_lines(path), (1, ""))[1]
+    pairs = _read_list(path, num_folds) if _is_list(_fields(head)) else lfw.read_pairs(path)
+    _check_folds(path, pairs)
+    return pairs
+
+
+def _is_list(fields):
+    # `Ann 1 3`, without a header above, is an entry of LFW; `1 3 0` one of IJB.
+    names = fields[:2]
+    looks_like_lfw = names[-1:] and names[-1].isdigit() and not names[0].isdigit()
+    return len(fields) > 2 and not looks_like_lfw
+
+
+def _fields(line):
+    for separator in "\t,":
+        if separator in line:
+            return [field.strip() for field in line.split(separator)]
+    return line.split()
+
+
+def _read_list(path, num_folds):
+    first, second, is_same, folds, lines = [], [], [], [], []
+    width = 0
+    for number, line in text.numbered_lines(path):
+        fields = _fields(line)
+        if not width:
+            width = len(fields)
+            if fields == _HEADER[:width]:
+                continue
+        fold = fields[3:]
+        is_pair = len(fields) in (3, 4) and all(fields) and fields[2] in ("0", "1")
+        if not (is_pair and _are_folds(fold)):
+            raise ValueError(f"{path}, line {number}: expected {_FORM}. Received: {line!r}")
+        if len(fields) != width:
+            raise ValueError(
+                f"{path}, line {number}: expected {width} fields, as in the first line. "
+                f"Received: {line!r}"
+            )
+        first.append(fields[0].replace("\\", "/"))
+        second.append(fields[1].replace("\\", "/"))
+        is_same.append(fields[2] == "1")
+        folds += map(int, fold)
+        lines.append(number)
+    matched = np.array(is_same, bool)
+    parts = np.array(folds) if folds else _parts(matched, num_folds)
+    return lfw.Pairs(first, second, matched, parts, np.array(lines))
+
+
+def _are_folds(fields):
+    return all(re.fullmatch("[1-9][0-9]{0,8}", field) for field in fields)
+
+
+def _parts(is_same, num_folds):
+    """(P,) folds from 1, in which either kind of pairs is spread alike."""
+    sides = is_same, ~is_same
+    num_parts = max(1, min(num_folds, *(int(side.sum()) for side in sides)))
+    folds = np.empty(len(is_same), np.int64)
+    for side in sides:
+        count = int(side.sum())
+        folds[side] = np.arange(count) * num_parts // max(count, 1) + 1
+    return folds
+
+
+def _check_folds(path, pairs):
+    if not len(pairs.first):
+        raise ValueError(f"{path}, line 1: expected pairs. Received: none")
+    for fold in range(1, int(pairs.folds.max()) + 1):
+        inside = pairs.folds == fold
+        if len(kinds := np.unique(pairs.is_same[inside])) == 2:
+            continue
+        if not inside.any():
+            line = pairs.lines[np.argmax(pairs.folds > fold)]
+            received = "none"
+        else:
+            line = pairs.lines[np.argmax(inside)]
+            received = f"{inside.sum()} {'matched' if kinds[0] else 'mismatched'} pairs only"
+        raise ValueError(
+            f"{path}, line {line}: expected matched and mismatched pairs in fold {fold}. "
+            f"Received: {received}"
+        )

@@ -1,0 +1,30 @@
+"""Lists of templates: the images of which each template is made."""
+
+import os
+
+from keras_sphereface.utils.text import numbered_lines
+
+
+def read_templates(path: str | os.PathLike) -> dict[str, list[tuple[str, str]]]:
+    """A list of templates, a line `path template [medium]` for each image, as IJB has.
+
+    Tabs or spaces separate; a path with spaces needs tabs. Images with the same medium of a
+    template are frames of one video; without the column each image is a medium of its own.
+
+    Returns:
+        {template: [(path, medium)]}.
+
+    Raises:
+        ValueError: naming file and line, if a line has another form.
+    """
+    templates: dict[str, list[tuple[str, str]]] = {}
+    for number, line in numbered_lines(path):
+        fields = [field.strip() for field in line.split("\t" if "\t" in line else None)]
+        if len(fields) not in (2, 3) or not all(fields):
+            raise ValueError(
+                f"{path}, line {number}: expected `path template [medium]`. Received: {line!r}"
+            )
+        key = fields[0].replace("\\", "/")
+        medium = fields[2] if len(fields) == 3 else key
+        templates.setdefault(fields[1], []).append((key, medium))
+    return templates

@@ -1,0 +1,3 @@
+"""Closed-set and open-set identification, and identification among distractors."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Feature spheres, margin figures, and the comparison of losses."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""One network with every loss, under one budget."""
+
+__all__: list[str] = []

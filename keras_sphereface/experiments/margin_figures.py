@@ -1,0 +1,257 @@
+"""The geometry of the loss in figures, from the functions that training uses."""
+
+import functools
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import tensorflow as tf
+from matplotlib.figure import Figure
+
+from keras_sphereface.config import MarginFiguresConfig
+from keras_sphereface.functional import annealing, geometry, margins
+from keras_sphereface.heads.angular_head import AngularHead
+from keras_sphereface.heads.asoftmax import ASoftmax
+from keras_sphereface.heads.family import ArcFace, CosFace, SphereFace2, SphereFaceR
+from keras_sphereface.losses.head_loss import context_of
+from keras_sphereface.plots.margins import (
+    plot_angle_curves,
+    plot_plane_regions,
+    plot_separation,
+    plot_smallest_m,
+    plot_sphere_regions,
+)
+from keras_sphereface.plots.style import legend_below
+from keras_sphereface.plots.training import plot_lambda, plot_log
+from keras_sphereface.reporting.figures import save_figure
+from keras_sphereface.utils import validation
+from keras_sphereface.utils.atomic import atomic_file
+
+WIDTH = 9.0  # inches: at the width of a page, 900 pixels, letters keep their size
+GRID = 201  # points along a side of plane and sphere
+ANNEALED = 1659  # the step from which on the authors' lambda is 5
+TWO_CLASS_ANGLES = (30, 60, 90, 120, 150, 180)  # degrees
+MANY_CLASSES = (3, 4, 6, 10)
+MANY_CLASS_BOUND = 3.0
+
+
+def psi_and_slope(theta: np.ndarray, m: int, annealing_lambda: float) -> np.ndarray:
+    """The blend of cosine and psi that is trained, and its slope in theta: (N,) to (2, N)."""
+    angles = tf.constant(theta)
+    with tf.GradientTape() as tape:
+        tape.watch(angles)
+        values = annealing.blend(tf.cos(angles), m, annealing_lambda)
+    return np.stack([values.numpy(), tape.gradient(values, angles).numpy()])
+
+
+def draw_psi(most: int = 6, annealing_lambda: float = 5.0) -> Figure:
+    """psi and its slope for m = 1 to `most`, pure and as blended by `annealing_lambda`."""
+    theta = np.linspace(0.0, np.pi, 721)
+    figure = Figure(figsize=(WIDTH, 6.6), layout="constrained")
+    grid = figure.subplots(2, 2, sharex=True)
+    blended = r"$(\lambda\cos\theta + \psi(\theta))\,/\,(1 + \lambda)$"
+    for column, blend, name in (
+        (grid[:, 0], 0.0, r"$\psi(\theta)$"),
+        (grid[:, 1], annealing_lambda, blended),
+    ):
+        lines = {f"m = {m}": psi_and_slope(theta, m, blend) for m in range(1, most + 1)}
+        for row, axes in enumerate(column):
+            plot_angle_curves(axes, theta, {label: both[row] for label, both in lines.items()})
+        column[0].set(title=rf"{name}, $\lambda$ = {blend:g}", xlabel="")
+    grid[0, 0].set_ylabel("value")
+    grid[1, 0].set_ylabel("slope, per radian")
+    legend_below(figure, grid[0, 0], most)
+    return figure
+
+
+def draw_boundaries(m: int = 4, angle: float = 60.0) -> Figure:
+    """Regions and boundaries of two classes, in the plane and on the sphere, of three losses.
+
+    Args:
+        m: the margin of A-Softmax, an int >= 2.
+        angle: between the class weights, in degrees.
+    """
+    theta_12 = np.radians(angle)
+    directions = np.pi / 2 + theta_12 / 2 * np.array([1.0, -1.0])
+    plane = geometry.on_circle(directions).T  # (2, 2)
+    # On the sphere the class weights lie left and right of the middle.
+    sphere = np.stack([plane[0], np.zeros(2), plane[1]])
+    lengths, bias = np.array([1.0, 0.6]), np.array([0.0, 0.12])
+    x, y = np.linspace(-1.25, 1.25, GRID), np.linspace(-0.9, 1.35, GRID)
+    flat = np.stack(np.meshgrid(x, y), axis=-1)
+    front = geometry.front_hemisphere(GRID)
+    begin, end = geometry.class_arcs(directions, m)[::-1].ravel()[1:3]
+    figure = Figure(figsize=(WIDTH, 6.4), layout="constrained")
+    grid = figure.subplots(2, 3)
+    for column, length, leads_of, margin in (
+        (grid[:, 0], lengths, functools.partial(geometry.softmax_leads, bias=bias), None),
+        (grid[:, 1], np.ones(2), functools.partial(geometry.angular_leads, m=1), None),
+        (grid[:, 2], np.ones(2), functools.partial(geometry.angular_leads, m=m), (begin, end)),
+    ):
+        kernel = length * plane
+        plot_plane_regions(column[0], x, y, leads_of(flat, kernel), kernel, margin)
+        kernel = length * sphere
+        plot_sphere_regions(column[1], front, leads_of(front, kernel), kernel)
+    grid[0, 0].set_title("softmax\n$w_1 x + b_1 = w_2 x + b_2$")
+    grid[0, 1].set_title("modified softmax\n" r"$\cos\theta_1 = \cos\theta_2$")
+    grid[0, 2].set_title(
+        f"A-Softmax, m = {m}\n" r"$\psi(\theta_1) = \cos\theta_2$, $\psi(\theta_2) = \cos\theta_1$"
+    )
+    grid[0, 0].set_ylabel("in the plane")
+    grid[1, 0].set_ylabel("on the unit sphere")
+    margin_degrees = np.degrees(geometry.angular_margin(theta_12, m))
+    figure.supxlabel(
+        rf"$\theta_{{12}}$ = {angle:g}°. Between the boundaries of A-Softmax is the margin, "
+        rf"{margin_degrees:.1f}°; without color: no class leads.",
+        fontsize=10,
+    )
+    return figure
+
+
+def bounds() -> pd.DataFrame:
+    """The smallest m, numerical and theoretical, of two classes and of many equally spaced."""
+    cases = [
+        (_two(angle), geometry.two_class_bound(np.radians(angle))) for angle in TWO_CLASS_ANGLES
+    ]
+    cases += [(_equally_spaced(classes), MANY_CLASS_BOUND) for classes in MANY_CLASSES]
+    rows = [
+        (
+            len(directions),
+            round(np.degrees(directions[1]), 9),
+            geometry.smallest_m(directions),
+            theoretical,
+        )
+        for directions, theoretical in cases
+    ]
+    return pd.DataFrame(rows, columns=["classes", "degrees_between", "numerical", "theoretical"])
+
+
+def draw_bounds() -> Figure:
+    """Where classes become narrower than they are apart, and how that depends on the angle."""
+    figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
+    left, middle, right = figure.subplots(1, 3)
+    m = np.linspace(1.0, 6.0, 101)
+    for axes, directions, title in (
+        (left, _two(60), "2 classes, 60° apart"),
+        (middle, _equally_spaced(6), "6 classes, 60° apart"),
+    ):
+        spreads = np.array([geometry.class_spread(directions, value) for value in m])
+        plot_separation(axes, m, spreads[:, 0], spreads[:, 1], geometry.smallest_m(directions))
+        axes.set(title=title, ylim=(0, 100))
+    for axes in (left, middle):
+        axes.legend(loc="lower right", fontsize=9)
+    degrees = np.arange(15, 181, 7.5)
+    three = [np.radians([angle / 2, -angle / 2, 180.0]) for angle in degrees]
+    curves = {
+        "2 classes": np.array([geometry.smallest_m(_two(angle)) for angle in degrees]),
+        "3 classes, the third\nopposite to both": np.array([*map(geometry.smallest_m, three)]),
+    }
+    lines = {r"$2 + \sqrt{3}$": 2 + np.sqrt(3), "3": 3.0}
+    plot_smallest_m(right, np.radians(degrees), curves, lines)
+    right.set(ylim=(2, 10), title="smallest m")
+    right.legend(loc="upper right", fontsize=9)
+    return figure
+
+
+def draw_annealing(steps: int = 2500) -> Figure:
+    """lambda and the weight of psi over the steps, with the authors' arguments."""
+    numbers = np.arange(1, steps + 1)
+    lambdas = annealing.annealing_lambda(numbers).numpy()
+    figure = Figure(figsize=(WIDTH, 3.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    plot_lambda(left, numbers, lambdas)
+    left.set(
+        title=r"$\lambda = \max(5,\ 1000\,/\,(1 + 0.12\,$step$))$",
+        ylabel=r"$\lambda$",
+        ylim=(3, 3000),
+    )
+    plot_log(right, numbers, 100 / (1 + lambdas), "", "per cent")
+    right.set_title(r"weight of $\psi$ in the target, $1\,/\,(1 + \lambda)$")
+    right.set_ylim(0, 20)
+    for step in (1, 501, ANNEALED):
+        value = lambdas[step - 1]
+        left.plot(step, value, "o", color="black", markersize=5)
+        left.annotate(
+            f"{value:.4g} at step {step}", (step, value), (9, 3), textcoords="offset points"
+        )
+    return figure
+
+
+def target_cosines(head: AngularHead, theta: np.ndarray, step: int) -> np.ndarray:
+    """What the head puts in the place of cos(theta) for the own class: (N,) to (N,)."""
+    embeddings = tf.constant(geometry.on_circle(theta), head.compute_dtype)
+    context = context_of(head(embeddings))._replace(step=tf.constant(step, tf.int64))
+    return head.target_cosine(tf.cos(tf.constant(theta)), context).numpy()
+
+
+def draw_target_logits() -> Figure:
+    """The targets of all heads with their own default m, over the angle, without the scale.
+
+    Dashed is what two of them make of the other classes, theta being the angle to those.
+    """
+    theta = np.linspace(0.0, np.pi, 721)
+    cosines = tf.cos(tf.constant(theta))
+    pure, annealed = ASoftmax(2, base=0.0, lambda_min=0.0), ASoftmax(2)
+    cosface, arcface, binary = CosFace(2), ArcFace(2), SphereFace2(2)
+    first, second = SphereFaceR(2, version="v1"), SphereFaceR(2, version="v2")
+    v1, v2, two = (
+        f"SphereFace-R v1, m = {first.m:g}",
+        f"SphereFace-R v2, m = {second.m:g}",
+        f"SphereFace2, m = {binary.m:g}",
+    )
+    heads = {
+        f"SphereFace, m = {pure.m}, $\\lambda$ = 0\n(falls to {1 - 2 * pure.m})": pure,
+        rf"SphereFace, m = {annealed.m}, $\lambda$ = {annealed.annealing.lambda_min:g}": annealed,
+        f"CosFace, m = {cosface.m:g}": cosface,
+        f"ArcFace, m = {arcface.m:g}": arcface,
+        v1: first,
+        v2: second,
+    }
+    curves = {label: target_cosines(head, theta, ANNEALED) for label, head in heads.items()}
+    stretched = margins.stretched_cosine(cosines).numpy()
+    curves[two] = stretched - binary.m
+    others = {v2: margins.divided_angle(cosines, second.m).numpy(), two: stretched + binary.m}
+    figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
+    axes = plot_angle_curves(figure.subplots(), theta, curves, others)
+    axes.set(ylim=(-2.1, 1.5), ylabel="target cosine, without the scale")
+    axes.set_title(r"own class; dashed: other classes, where they are not $\cos\theta$")
+    figure.legend(loc="outside right center", frameon=False)
+    return figure
+
+
+def margin_figures(config: MarginFiguresConfig) -> pd.DataFrame:
+    """Draw as `config` says, each figure as PNG and SVG, and write bounds.csv.
+
+    Every file is written whole or not at all, and the same settings give the same bytes.
+
+    Returns:
+        What stands in bounds.csv; see `bounds`.
+
+    Raises:
+        TypeError, ValueError: if `m` is no int >= 2, or `angle` is not from 30 to 170.
+    """
+    m = validation.check_integer(config.m, "m", 2)
+    angle = validation.check_real(config.angle, "angle", 30.0, 170.0)
+    out = Path(config.out)
+    out.mkdir(parents=True, exist_ok=True)
+    table = bounds()
+    with atomic_file(out / "bounds.csv") as partial:
+        table.to_csv(partial, index=False)
+    for name, figure in (
+        ("psi", draw_psi()),
+        ("boundaries", draw_boundaries(m, angle)),
+        ("bounds", draw_bounds()),
+        ("annealing", draw_annealing()),
+        ("target_logits", draw_target_logits()),
+    ):
+        save_figure(figure, out / name)
+    return table
+
+
+def _two(degrees):
+    """The directions of two class weights."""
+    return np.radians([0.0, degrees])
+
+
+def _equally_spaced(classes):
+    return 2 * np.pi * np.arange(classes) / classes

@@ -1,0 +1,61 @@
+"""psi(theta) of A-Softmax by Chebyshev terms, without arccos."""
+
+import functools
+import math
+
+import tensorflow as tf
+
+from keras_sphereface.utils.validation import check_integer
+
+
+def chebyshev(cos_theta: tf.Tensor, degree: int) -> tf.Tensor:
+    """cos(degree * theta), as the Chebyshev polynomial T_degree of cos(theta).
+
+    T_0 = 1, T_1 = c, T_n = 2 c T_(n-1) - T_(n-2); `degree` is a Python int >= 0.
+    """
+    previous, current = tf.ones_like(cos_theta), cos_theta
+    if degree == 0:
+        return previous
+    for _ in range(degree - 1):
+        previous, current = current, 2.0 * cos_theta * current - previous
+    return current
+
+
+def psi(cos_theta: tf.Tensor, m: int) -> tf.Tensor:
+    """psi(theta) = (-1)^k cos(m theta) - 2k, computed from cos(theta) (paper, eq. 7).
+
+    k is the number of breakpoints cos(j pi / m), j = 1..m-1, that the cosine has passed.
+    psi falls without a jump from 1 at theta = 0 to 1 - 2m at theta = pi. There is no
+    arccos, so the slope in cos(theta) is finite everywhere, the poles included; the
+    comparisons that count k carry no gradient. The terms are compiled once for each m and dtype.
+
+    Args:
+        cos_theta: cosines in [-1, 1], any shape, any float dtype.
+        m: the margin, a Python int >= 1.
+
+    Returns:
+        psi, of the shape and dtype of `cos_theta`.
+
+    Raises:
+        TypeError, ValueError: if `m` is not an int >= 1.
+    """
+    cos_theta = tf.convert_to_tensor(cos_theta)
+    compiled = _compiled_psi(check_integer(m, "m", 1), cos_theta.dtype)
+    # Always of one rank: traced for several, the function and its gradient would know none, and
+    # Keras asks losses for theirs.
+    return tf.reshape(compiled(tf.reshape(cos_theta, [-1])), tf.shape(cos_theta))
+
+
+@functools.cache
+def _compiled_psi(m, dtype):
+    breakpoints = [math.cos(j * math.pi / m) for j in range(1, m)]
+
+    @tf.function(input_signature=[tf.TensorSpec((None,), dtype)], autograph=False)
+    def compiled(cos_theta):
+        k = tf.zeros_like(cos_theta)
+        for breakpoint_ in breakpoints:
+            k += tf.cast(cos_theta <= tf.cast(breakpoint_, cos_theta.dtype), cos_theta.dtype)
+        sign = 1.0 - 2.0 * tf.math.mod(k, 2.0)
+        return sign * chebyshev(cos_theta, m) - 2.0 * k
+
+    return compiled

@@ -1,0 +1,120 @@
+"""`ASoftmax`: the classification layer of SphereFace."""
+
+import keras
+import tensorflow as tf
+
+from keras_sphereface.functional import annealing
+from keras_sphereface.functional.norms import l2_norm
+from keras_sphereface.functional.psi import psi
+from keras_sphereface.heads.angular_head import AngularHead, own_columns
+from keras_sphereface.losses.head_loss import ASoftmaxLoss
+from keras_sphereface.utils import validation
+from keras_sphereface.utils.compat import loss_dtype
+
+
+@keras.saving.register_keras_serializable(package="keras_sphereface")
+class ASoftmax(AngularHead):
+    """Angular softmax: embeddings (B, D) -> |x| cos(theta_j) for each of C classes.
+
+    The margin enters in the loss, which knows the labels; the layer needs none:
+
+        head = ASoftmax(num_classes, m=4)
+        model.add(head)
+        model.compile("sgd", loss=head.loss, metrics=["accuracy"])
+
+    The layer owns m and the annealing. It counts the training steps it has seen in a weight
+    of its own, so lambda continues after any way of saving and restoring weights. A training
+    step is one call with `training=True`.
+
+    Args:
+        num_classes: C, an int >= 2.
+        m: the margin, an int >= 1. m = 1 is the modified softmax: normalized class weights,
+            no margin. The paper recommends 4.
+        base, gamma, power, lambda_min: the annealing
+            lambda = max(lambda_min, base * (1 + gamma * step)^(-power)); the authors' values
+            by default. `base=0, lambda_min=0` is the pure margin.
+        margin_warmup_steps: an int >= 0, the number of first steps that are trained with m = 1; the
+            annealing counts from there.
+        gradient: "exact", the derivative of the loss; "detached", where the margin changes the
+            value of the target only and its slope is that of the cosine (Liu et al., "SphereFace
+            Revived", TPAMI 2022); or "caffe", that of the authors' first code: the class weights
+            learn as with "detached", the embeddings from a margin term divided by the length of
+            its two coefficients.
+        **kwargs: `kernel_norm`, `block_size`, `sample_rate`, `seed`, `kernel_initializer`,
+            `kernel_regularizer` and `dtype` as for `AngularHead`, and `name`.
+
+    Raises:
+        TypeError, ValueError: if an argument is out of range.
+
+    Reference: Liu et al., "SphereFace", CVPR 2017, equations 6 and 7.
+    """
+
+    gradients = ("exact", "caffe", "detached")
+
+    def __init__(
+        self,
+        num_classes: int,
+        m: int = 4,
+        base: float = 1000.0,
+        gamma: float = 0.12,
+        power: float = 1.0,
+        lambda_min: float = 5.0,
+        margin_warmup_steps: int = 0,
+        gradient: str = "exact",
+        **kwargs,
+    ):
+        if kwargs.pop("scale", None) is not None:
+            raise ValueError("A-Softmax has no `scale`: embeddings keep their own length.")
+        super().__init__(num_classes, gradient=gradient, **kwargs)
+        self.m = validation.check_integer(m, "m", 1)
+        self.annealing = annealing.check_annealing(
+            annealing.Annealing(base, gamma, power, lambda_min, margin_warmup_steps)
+        )
+
+    @property
+    def loss(self) -> ASoftmaxLoss:
+        """The matching loss, with this layer's m."""
+        return ASoftmaxLoss(self.m, **loss_dtype(self.compute_dtype))
+
+    @property
+    def annealing_lambda(self) -> tf.Tensor:
+        """lambda after the steps counted so far, a float32 scalar; infinite in the warm start."""
+        return annealing.annealing_lambda(tf.convert_to_tensor(self.step), self.annealing)
+
+    def target_cosine(self, cos_theta, context):
+        annealing_lambda = annealing.annealing_lambda(context.step, self.annealing)
+        return annealing.blend(cos_theta, self.m, tf.cast(annealing_lambda, cos_theta.dtype))
+
+    def target_logits(self, own, labels, context):
+        target = super().target_logits(own, labels, context)
+        return (
+            target + self._caffe_term(own, labels, context) if self.gradient == "caffe" else target
+        )
+
+    def _caffe_term(self, own, labels, context):
+        """Zeros (B,) whose slope by the embeddings makes "detached" that of the authors' code.
+
+        With d(|x| psi) / dx = a w + b x, w the unit class weight, that code divides a and b by
+        (a^2 + b^2)^(1/2); lambda blends the result with w.
+        """
+        embeddings, norms = context.embeddings, context.norms[:, 0]
+        with tf.GradientTape() as tape:
+            cos_theta = tf.stop_gradient(own / norms)
+            tape.watch(cos_theta)
+            value = psi(cos_theta, self.m)
+        a = tape.gradient(value, cos_theta)
+        b = tf.stop_gradient((value - cos_theta * a) / norms)
+        length = tf.sqrt(tf.square(a) + tf.square(b))
+        weights = own_columns(context, labels)
+        along_weight = tf.reduce_sum(embeddings * weights, axis=1) / l2_norm(weights)[:, 0]
+        along_embedding = tf.reduce_sum(tf.square(embeddings), axis=1) / 2.0
+        annealing_lambda = annealing.annealing_lambda(context.step, self.annealing)
+        share = tf.cast(1.0 / (1.0 + annealing_lambda), own.dtype)
+        # The slope of "detached" is w; a and b come in its place, by the margin's share.
+        term = share * ((a / length - 1.0) * along_weight + b / length * along_embedding)
+        return term - tf.stop_gradient(term)
+
+    def get_config(self):
+        config = super().get_config()
+        del config["scale"]
+        return {**config, "m": self.m, **self.annealing._asdict()}

@@ -1,0 +1,147 @@
+"""The SphereFace networks: image (B, H, W, 3) -> embedding (B, embedding_size).
+
+Four stages of 64, 128, 256 and 512 channels. A stage is one stride-2 3x3 convolution and n
+residual blocks of two 3x3 convolutions; PReLU follows every convolution, the addition comes
+after the second PReLU and nothing after it. A fully connected layer (FC1) gives the
+embedding. No batch normalization, no dropout, no pooling.
+
+Reference: Liu et al., "SphereFace", CVPR 2017, table 2, and the authors' network files.
+"""
+
+import keras
+
+STAGE_CHANNELS = (64, 128, 256, 512)
+BLOCKS_PER_STAGE = {
+    4: (0, 0, 0, 0),
+    10: (0, 1, 2, 0),
+    20: (1, 2, 4, 1),
+    36: (2, 4, 8, 2),
+    64: (3, 8, 16, 3),
+}
+
+
+def sphereface(
+    depth: int,
+    input_shape: tuple[int, int, int] = (112, 96, 3),
+    embedding_size: int = 512,
+    width: float = 1.0,
+    seed: int | None = None,
+) -> keras.Model:
+    """A SphereFace network of `depth` convolutions and FC1.
+
+    Args:
+        depth: 4, 10, 20, 36 or 64.
+        input_shape: (H, W, channels); 112 x 96 x 3 in the paper. Pixels are expected as
+            (value - 127.5) / 128.
+        embedding_size: D, the units of FC1.
+        width: factor on the channels of the four stages; 1 in the paper.
+        seed: of the start weights.
+
+    Returns:
+        An uncompiled functional `keras.Model` named `sphereface<depth>`.
+
+    Raises:
+        ValueError: if an argument is not one of those allowed.
+    """
+    if depth not in BLOCKS_PER_STAGE:
+        raise ValueError(
+            f"`depth` must be one of {sorted(BLOCKS_PER_STAGE)}. Received: depth={depth!r}"
+        )
+    if len(input_shape) != 3 or min(input_shape) < 1:
+        raise ValueError(
+            f"`input_shape` must be (H, W, channels). Received: input_shape={input_shape!r}"
+        )
+    if embedding_size < 1:
+        raise ValueError(
+            f"`embedding_size` must be >= 1. Received: embedding_size={embedding_size!r}"
+        )
+    if not width > 0:
+        raise ValueError(f"`width` must be above 0. Received: width={width!r}")
+    seeds = _SeedSequence(seed)
+    image = keras.Input(input_shape, name="image")
+    x = image
+    stages = zip(STAGE_CHANNELS, BLOCKS_PER_STAGE[depth], strict=True)
+    for stage, (channels, blocks) in enumerate(stages, start=1):
+        channels = max(1, round(width * channels))
+        x = _downsample(x, channels, seeds, f"conv{stage}_1")
+        for block in range(blocks):
+            x = _residual_block(x, channels, seeds, f"conv{stage}_{2 * block + 2}")
+    x = keras.layers.Flatten(name="flatten")(x)
+    embedding = keras.layers.Dense(
+        embedding_size, kernel_initializer=_fan_in_uniform(seeds), name="fc1"
+    )(x)
+    return keras.Model(image, embedding, name=f"sphereface{depth}")
+
+
+def sphereface4(**kwargs) -> keras.Model:
+    """SphereFace-4; the arguments of `sphereface` less `depth`."""
+    return sphereface(4, **kwargs)
+
+
+def sphereface10(**kwargs) -> keras.Model:
+    """SphereFace-10; the arguments of `sphereface` less `depth`."""
+    return sphereface(10, **kwargs)
+
+
+def sphereface20(**kwargs) -> keras.Model:
+    """SphereFace-20; the arguments of `sphereface` less `depth`."""
+    return sphereface(20, **kwargs)
+
+
+def sphereface36(**kwargs) -> keras.Model:
+    """SphereFace-36; the arguments of `sphereface` less `depth`."""
+    return sphereface(36, **kwargs)
+
+
+def sphereface64(**kwargs) -> keras.Model:
+    """SphereFace-64; the arguments of `sphereface` less `depth`."""
+    return sphereface(64, **kwargs)
+
+
+class _SeedSequence:
+    """A different seed for every initializer, all from one; None stays None."""
+
+    def __init__(self, seed):
+        self.seed, self.count = seed, 0
+
+    def next(self):
+        self.count += 1
+        return None if self.seed is None else 1000 * self.seed + self.count
+
+
+def _fan_in_uniform(seeds):
+    """Uniform within +-sqrt(3 / fan_in): Caffe's "xavier" counts fan-in only."""
+    return keras.initializers.LecunUniform(seed=seeds.next())
+
+
+def _prelu(x, name):
+    return keras.layers.PReLU(
+        alpha_initializer=keras.initializers.Constant(0.25),
+        shared_axes=[1, 2],
+        name=name.replace("conv", "relu"),
+    )(x)
+
+
+def _downsample(x, channels, seeds, name):
+    # Keras' "same" pads an even size at the far side only; the paper pads one on every side.
+    x = keras.layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
+    x = keras.layers.Conv2D(
+        channels, 3, strides=2, kernel_initializer=_fan_in_uniform(seeds), name=name
+    )(x)
+    return _prelu(x, name)
+
+
+def _residual_block(x, channels, seeds, name):
+    stage, first = name.rsplit("_", 1)
+    y = x
+    for layer_name in (name, f"{stage}_{int(first) + 1}"):
+        y = keras.layers.Conv2D(
+            channels,
+            3,
+            padding="same",
+            use_bias=False,
+            kernel_initializer=keras.initializers.RandomNormal(stddev=0.01, seed=seeds.next()),
+            name=layer_name,
+        )(y)
+        y = _prelu(y, layer_name)
+    return keras.layers.Add(name=f"{layer_name}_add")([x, y])

@@ -1,0 +1,7 @@
+"""Training: records in, checkpoints, logs, a summary and a SavedModel out."""
+
+from keras_sphereface.training.train import train
+
+__all__ = [
+    "train",
+]

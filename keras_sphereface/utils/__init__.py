@@ -1,0 +1,3 @@
+"""Helpers without a domain; import them from their modules."""
+
+__all__: list[str] = []

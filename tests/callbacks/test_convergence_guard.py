@@ -1,0 +1,125 @@
+"""The guard speaks of failures, once each, and is silent in a run that works."""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+from keras_sphereface import (
+    ASoftmax,
+    ConvergenceGuard,
+    CosFace,
+    SphereFacePlus,
+    SphereFaceR,
+    embedding_norm,
+)
+from keras_sphereface.callbacks.convergence_guard import ConvergenceWatch
+
+C, D = 20, 8
+
+
+@pytest.fixture
+def data():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, C, 640)
+    directions = rng.normal(size=(C, D))
+    embeddings = 2 * directions[labels] + 0.3 * rng.normal(size=(640, D))
+    return embeddings.astype(np.float32), labels
+
+
+def model(head, rate, zero=False):
+    keras.utils.set_random_seed(0)
+    start = "zeros" if zero else "glorot_uniform"
+    network = keras.Sequential(
+        [keras.Input((D,)), keras.layers.Dense(D, kernel_initializer=start), head]
+    )
+    network.compile(keras.optimizers.SGD(rate), loss=head.loss, metrics=[embedding_norm])
+    return network
+
+
+def said(network, data, epochs=4, **guard):
+    callback = ConvergenceGuard(**guard)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        network.fit(*data, batch_size=32, epochs=epochs, verbose=0, callbacks=[callback])
+    return [str(w.message) for w in caught if w.category is UserWarning]
+
+
+def test_a_run_that_works_gets_no_word(data):
+    assert said(model(ASoftmax(C, m=2), 0.1), data, patience=30) == []
+
+
+def test_a_collapsed_run_is_named_once_with_what_helps(data):
+    head = ASoftmax(C)
+    # All embeddings zero, and no rate to leave that point: the loss is ln C.
+    messages = said(model(head, 0.0, zero=True), data, patience=30)
+    assert len(messages) == 1
+    assert "stayed at ln C = 3.00 for 30 steps" in messages[0]
+    assert "margin_warmup_steps" in messages[0]
+
+
+def test_an_exploding_run_is_named_and_can_be_stopped(data):
+    network = model(ASoftmax(C, m=4, base=0.0, lambda_min=0.0), 1e3)
+    messages = said(network, data, stop=True)
+    assert len(messages) == 1
+    assert "lower learning rate" in messages[0]
+    assert int(network.optimizer.iterations.numpy()) < 4 * 20
+
+
+def test_the_guard_needs_one_angular_head(data):
+    network = keras.Sequential([keras.Input((D,)), keras.layers.Dense(C)])
+    network.compile("sgd", loss="mse")
+    with pytest.raises(ValueError, match="one head of keras_sphereface"):
+        network.fit(data[0], np.zeros((640, C)), verbose=0, callbacks=[ConvergenceGuard()])
+
+
+def test_the_losses_given_to_the_guard_are_those_of_single_steps(data):
+    """Keras hands over running means; the guard must undo them."""
+    network, seen = model(ASoftmax(C), 0.1), []
+    guard = ConvergenceGuard()
+    guard.set_model(network)
+    guard.on_train_begin()
+    guard.watch.see = lambda *arguments: seen.append(arguments)
+    guard.on_epoch_begin(0)
+    losses, norms = [3.0, 5.0, 1.0, 2.0], [7.0, 7.0, 1.0, 9.0]
+    for i in (0, 1, 3):  # the last call stands for two steps
+        mean = {"loss": np.mean(losses[: i + 1]), "embedding_norm": np.mean(norms[: i + 1])}
+        guard.on_train_batch_end(i, mean)
+    assert seen == [(3.0, 7.0, 1), (5.0, 7.0, 1), (1.5, 5.0, 2)]
+
+
+@pytest.mark.parametrize(
+    ("losses", "norm", "word"),
+    [
+        ([8.0] * 20 + [81.0], None, "rose from 8 to 81"),
+        ([3.0] * 2 + [1e6], None, "rose from 3 to 1e"),
+        ([3.0] * 6 + [1e6] * 5, None, "rose from 3 to 1e"),
+        ([8.0, float("nan")], None, "loss is nan"),
+        ([8.0], 2e4, "mean |x| is 2e"),
+        ([8.0], float("nan"), "mean |x| is nan"),
+        ([3.0] * 9, None, None),
+        ([3.0] * 10, None, "stayed at ln C"),
+        ([3.0] * 9 + [2.0] + [3.0] * 9, None, None),
+        ([8.0] * 100, 300.0, None),
+    ],
+)
+def test_the_watch_tells_failures_apart(losses, norm, word):
+    watch = ConvergenceWatch(ASoftmax(C), patience=10)
+    messages = [m for m in (watch.see(loss, norm) for loss in losses) if m]
+    assert len(messages) == (word is not None)
+    if word:
+        assert word in messages[0]
+
+
+@pytest.mark.parametrize(
+    "head", [CosFace(C), SphereFacePlus(C), SphereFaceR(C, embedding_norm="soft")]
+)
+def test_other_heads_have_no_mark_at_ln_c(head):
+    watch = ConvergenceWatch(head, patience=10)
+    assert not any(watch.see(3.0) for _ in range(100))
+
+
+def test_a_patience_of_zero_is_refused():
+    with pytest.raises(ValueError, match="Received: patience=0"):
+        ConvergenceGuard(patience=0)

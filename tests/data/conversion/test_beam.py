@@ -1,0 +1,150 @@
+"""On Beam, in several processes, the same comes out as on this machine alone."""
+
+import csv
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("apache_beam")
+
+import keras_sphereface
+from keras_sphereface.commands import convert as datasets
+from keras_sphereface.config import RecordsConfig
+from keras_sphereface.data import images, landmarks, records
+from keras_sphereface.data.conversion import beam, convert
+from keras_sphereface.utils.parallel import DATA_ONLY
+from tests.data.readers.test_open_source import (
+    as_list,
+    as_parquet,
+    as_recordio,
+    as_tar_gz,
+    as_tars,
+    as_zip,
+)
+
+SEVERAL = (
+    *("--direct_running_mode=multi_processing", "--direct_num_workers=2"),
+    "--no_pipeline_type_check",
+)
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def messy(faces, tmp_path_factory):
+    """Class folders and landmarks in which much goes wrong."""
+    root = tmp_path_factory.mktemp("messy")
+    source = root / "source"
+    for number in range(1, 13):
+        shutil.copytree(faces / "images" / f"person_{number:04d}", source / f"{number}")
+    for file in source.glob("*/*.jpg"):
+        file.rename(file.with_name(file.name[-8:]))
+    (source / "1" / "0001.jpg").write_bytes(b"")
+    (source / "2" / "0002.jpg").write_bytes(b"broken")
+    (source / "2" / "Thumbs.db").touch()
+    (source / "empty").mkdir()
+    (source / "stray.jpg").touch()
+    for number in range(2, 7):
+        (source / "3" / f"{number:04d}.jpg").unlink()  # too few
+    shutil.copy(source / "4" / "0001.jpg", source / "4" / "0009.jpg")
+    shutil.copy(source / "5" / "0001.jpg", source / "6" / "0009.jpg")
+    with open(root / "landmarks.txt", "w") as file:
+        for key, points in landmarks.read_landmarks(faces / "landmarks.txt").items():
+            person, number = int(key[7:11]), key[-8:]
+            if (person, number) != (7, "0003.jpg"):
+                file.write(landmarks.landmark_line(f"{person}/{number}", points))
+        file.write(landmarks.landmark_line("4/0009.jpg", np.arange(10) * 10 + 5))
+        file.write(landmarks.landmark_line("6/0009.jpg", np.arange(10) ** 1.5 * 5 + 5))
+    (root / "exclude.txt").write_text("8\n1[12]\n9/0004.jpg\nNobody\n")
+    return root
+
+
+def contents(folder):
+    info = records.read_info(folder)
+    tables = {}
+    for name in (records.LABELS_FILE, records.DROPPED_FILE, records.DUPLICATES_FILE):
+        with open(folder / name, newline="") as file:
+            tables[name] = list(csv.reader(file))
+    return info, sorted(records.read_folder(folder)), tables
+
+
+def assert_the_same(tmp_path, options, **settings):
+    config = dict(num_shards=4, workers=1, **settings)
+    convert.make_records(RecordsConfig(out=str(tmp_path / "local"), **config))
+    settings_on_beam = dict(runner="DirectRunner", beam_options=options, **config)
+    beam.make_records(RecordsConfig(out=str(tmp_path / "beam"), **settings_on_beam))
+    local, expected, expected_tables = contents(tmp_path / "local")
+    info, found, tables = contents(tmp_path / "beam")
+    assert found == expected
+    assert tables == expected_tables
+    assert len(info.shards) == 4
+    assert records.damaged_shards(tmp_path / "beam") == {}
+    for name in (
+        *("source", "num_images", "num_classes", "image_size", "alignment", "seed"),
+        *("excluded_identities", "excluded_images", "unknown_exclusions"),
+        *("duplicates_same_person", "duplicates_two_people"),
+        *("dropped_by_reason", "dropped", "warnings"),
+    ):
+        assert getattr(info, name) == getattr(local, name), name
+    return info
+
+
+@pytest.mark.parametrize("options", [(), SEVERAL])
+def test_messy_class_folders_give_the_same(messy, tmp_path, options, monkeypatch):
+    # As tools/make_tfrecords.py does, so that further processes start quickly.
+    monkeypatch.setenv(DATA_ONLY, "1")
+    info = assert_the_same(
+        tmp_path,
+        options,
+        source=str(messy / "source"),
+        landmarks=str(messy / "landmarks.txt"),
+        exclude=str(messy / "exclude.txt"),
+        min_images=3,
+    )
+    assert info.num_images == 8 * 6 - 4 + 2
+    assert len(info.dropped_by_reason) >= 5
+
+
+@pytest.mark.parametrize("form", [as_list, as_tars, as_tar_gz, as_zip, as_recordio, as_parquet])
+def test_every_kind_of_source_gives_the_same(messy, tmp_path, form):
+    (tmp_path / "source").mkdir()
+    path = form(messy / "source", tmp_path / "source")
+    assert_the_same(tmp_path, (), source=str(path), min_images=2)
+
+
+def test_a_pattern_of_files_is_read_through_beams_file_systems(messy, tmp_path):
+    (tmp_path / "source").mkdir()
+    as_tars(messy / "source", tmp_path / "source")
+    config = dict(source=f"{tmp_path}/source/*.tar", runner="DirectRunner")
+    info = beam.make_records(RecordsConfig(out=str(tmp_path / "out"), **config))
+    whole = dict(source=str(tmp_path / "source"), workers=1)
+    assert (
+        info.num_images
+        == convert.make_records(RecordsConfig(out=str(tmp_path / "w"), **whole)).num_images
+    )
+
+
+def test_finished_records_are_not_replaced(messy, tmp_path):
+    (tmp_path / records.INFO_FILE).touch()
+    with pytest.raises(FileExistsError, match="name a new one"):
+        beam.make_records(
+            RecordsConfig(source=str(messy / "source"), out=str(tmp_path), runner="DirectRunner")
+        )
+
+
+def test_without_beam_the_extra_is_named(messy, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "apache_beam", None)
+    monkeypatch.delitem(sys.modules, "keras_sphereface.data.conversion.beam")
+    monkeypatch.delattr(keras_sphereface, "beam")
+    config = RecordsConfig(source=str(messy), out=str(tmp_path), runner="DirectRunner")
+    with pytest.raises(ImportError, match=r"pip install keras-sphereface\[beam\]"):
+        datasets.convert(config)
+
+
+def test_a_contact_sheet_is_written(messy, tmp_path):
+    sheet = tmp_path / "sheet.png"
+    config = dict(source=str(messy / "source"), contact_sheet=str(sheet), runner="DirectRunner")
+    beam.make_records(RecordsConfig(out=str(tmp_path / "out"), **config))
+    assert images.decode(sheet.read_bytes()).shape[1] > 96

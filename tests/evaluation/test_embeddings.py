@@ -1,0 +1,431 @@
+"""Embeddings by key: loaded ahead, computed in batches, kept in files, averaged to templates."""
+
+import io
+import re
+import threading
+import time
+import zipfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from keras_sphereface.evaluation import embeddings
+from keras_sphereface.evaluation.embeddings import Embeddings
+from keras_sphereface.evaluation.face_pairs import MissingFaceError
+
+
+def face_of(key):
+    """A face that says which it is, and has a left and a right."""
+    number = int(key[1:])
+    return np.array([[[number, 1, 0], [number, 2, 0]]], np.uint8)
+
+
+class Loader:
+    """Faces, of which some are missing, and what was going on while they were loaded."""
+
+    def __init__(self, missing=(), pause=0.0):
+        self.missing = missing
+        self.pause = pause
+        self.lock = threading.Lock()
+        self.loaded = []
+        self.at_once = self.max_classes_per_block = 0
+
+    def __call__(self, key):
+        with self.lock:
+            self.loaded.append(key)
+            self.at_once += 1
+            self.max_classes_per_block = max(self.max_classes_per_block, self.at_once)
+        # The first take longest, so that the threads end in another order.
+        time.sleep(self.pause * (5 - int(key[1:]) % 5))
+        with self.lock:
+            self.at_once -= 1
+        if key in self.missing:
+            raise MissingFaceError(f"no {key}")
+        return face_of(key)
+
+
+def both_views(images):
+    """(n, 4): number and side of the left pixel, and of the mirror image's."""
+    return np.concatenate([images[:, 0, 0, :2], images[:, 0, 1, :2]], axis=1).astype(np.float32)
+
+
+def keys_to(count):
+    return [f"k{number}" for number in range(1, count + 1)]
+
+
+@pytest.mark.parametrize("ahead", [1, 2, 64])
+def test_faces_come_in_the_order_of_their_keys(ahead):
+    missing = {}
+    load = Loader({"k3", "k4", "k20"}, pause=0.001)
+    found = list(embeddings.load_faces(keys_to(20), load, missing, ahead))
+    expected = [key for key in keys_to(20) if key not in load.missing]
+    assert [key for key, _ in found] == expected
+    for key, face in found:
+        np.testing.assert_array_equal(face, face_of(key))
+    assert missing == {"k3": "no k3", "k4": "no k4", "k20": "no k20"}
+    assert sorted(load.loaded) == sorted(keys_to(20))
+
+
+def test_no_keys_are_no_faces():
+    assert list(embeddings.load_faces([], Loader(), {})) == []
+
+
+def test_faces_are_loaded_at_the_same_time(monkeypatch):
+    monkeypatch.setattr(embeddings.os, "cpu_count", lambda: 3)
+    together = threading.Barrier(3, timeout=10)
+
+    def load(key):
+        together.wait()  # until three threads are here
+        return face_of(key)
+
+    assert len(list(embeddings.load_faces(keys_to(6), load, {}))) == 6
+
+
+@pytest.mark.parametrize("ahead", [1, 3, 7])
+def test_no_more_faces_are_loaded_than_may_be_ahead(ahead):
+    load, most = Loader({"k2", "k5"}), 0
+    for taken, _ in enumerate(embeddings.load_faces(keys_to(30), load, missing := {}, ahead)):
+        time.sleep(0.005)  # the threads have all the time to go further
+        most = max(most, len(load.loaded) - taken - len(missing) - 1)
+    assert most == ahead
+
+
+def test_keys_are_asked_for_only_as_far_as_they_are_needed():
+    asked = []
+
+    def keys():
+        for key in keys_to(100):
+            asked.append(key)
+            yield key
+
+    faces = embeddings.load_faces(keys(), Loader(), {}, 4)
+    next(faces)
+    assert len(asked) == 5
+    faces.close()
+
+
+def test_another_error_comes_through_and_ends_the_loading():
+    loaded = []
+
+    def load(key):
+        loaded.append(key)
+        if key == "k3":
+            raise ZeroDivisionError("no face of k3")
+        return face_of(key)
+
+    before, missing, found = threading.active_count(), {}, []
+    with pytest.raises(ZeroDivisionError, match="no face of k3"):
+        found.extend(embeddings.load_faces(keys_to(50), load, missing, 4))
+    assert missing == {}
+    assert len(loaded) <= 3 + 4
+    assert threading.active_count() == before
+
+
+@pytest.mark.parametrize("taken", [0, 1, 5])
+def test_whoever_stops_early_leaves_no_thread(taken):
+    before, load = threading.active_count(), Loader(pause=0.002)
+    faces = embeddings.load_faces(keys_to(50), load, {}, 8)
+    for _ in range(taken):
+        next(faces)
+    faces.close()
+    assert threading.active_count() == before
+    loaded = len(load.loaded)
+    time.sleep(0.02)
+    assert len(load.loaded) == loaded <= taken + 8
+
+
+def test_what_waits_to_be_loaded_is_given_up_with_the_rest():
+    load = Loader(pause=0.002)
+    faces = embeddings.load_faces(keys_to(200), load, {}, 200)
+    next(faces)
+    faces.close()
+    assert len(load.loaded) < 200
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 5, 99])
+def test_every_image_is_embedded_once_in_batches(batch_size):
+    sizes, load = [], Loader({"k2", "k9"})
+
+    def counted(images):
+        sizes.append(len(images))
+        return both_views(images)
+
+    found = embeddings.embed(keys_to(12), load, counted, batch_size)
+    kept = [key for key in keys_to(12) if key not in load.missing]
+    assert found.keys == kept
+    numbers = [int(key[1:]) for key in kept]
+    np.testing.assert_array_equal(found.views[:, 0], [[n, 1] for n in numbers])
+    np.testing.assert_array_equal(found.views[:, 1], [[n, 2] for n in numbers])
+    np.testing.assert_array_equal(found.features, [[n, 1, n, 2] for n in numbers])
+    assert found.missing == {"k2": "no k2", "k9": "no k9"}
+    assert sorted(load.loaded) == sorted(keys_to(12))
+    # Missing faces make no batch smaller; the last holds what is left.
+    full, rest = divmod(10, batch_size)
+    assert sizes == [batch_size] * full + [rest] * bool(rest)
+
+
+def test_all_faces_missing_is_no_embedding():
+    found = embeddings.embed(keys_to(3), Loader(keys_to(3)), both_views, 2)
+    assert (found.keys, len(found.views)) == ([], 0)
+    assert list(found.missing) == keys_to(3)
+    assert embeddings.of_templates(found, {"T": [("k1", "")]}).missing == {
+        "T": "none of its images"
+    }
+
+
+def test_the_bar_counts_missing_faces_too(monkeypatch):
+    bars = []
+
+    def kept(**settings):
+        bars.append(embeddings_bar(**settings))
+        return bars[0]
+
+    embeddings_bar = embeddings.progress_bar
+    monkeypatch.setattr(embeddings, "progress_bar", kept)
+    embeddings.embed(keys_to(7), Loader({"k1", "k3", "k7"}), both_views, 2)
+    assert (bars[0].total, bars[0].n) == (7, 7)
+
+
+@pytest.mark.parametrize(
+    ("value", "what"), [(np.nan, "nan or infinity"), (-np.inf, "nan or infinity"), (0, "zero")]
+)
+@pytest.mark.parametrize("view", [0, 1])
+def test_an_embedding_without_direction_is_an_error_that_names_its_image(value, what, view):
+    def spoilt(images):
+        views = both_views(images)
+        views[images[:, 0, 0, 0] > 5, 2 * view : 2 * view + 2] = value
+        return views
+
+    with pytest.raises(ValueError, match=f"Received: {what} for k7, the first of"):
+        embeddings.embed(keys_to(9), Loader({"k6"}), spoilt, 2)
+
+
+def drawn(count, num_views=2, dtype=np.float32, seed=0):
+    views = np.random.default_rng(seed).normal(size=(count, num_views, 3)).astype(dtype)
+    return Embeddings(keys_to(count), views, {"x": "no such image"})
+
+
+def test_rows_are_those_of_the_keys():
+    assert drawn(4).rows(["k3", "k1", "k3"]).tolist() == [2, 0, 2]
+    assert drawn(4).rows([]).dtype == np.int64
+    with pytest.raises(KeyError, match="x"):
+        drawn(4).rows(["x"])
+
+
+def test_select_takes_keys_in_their_order_and_tells_why_others_are_missing():
+    whole = drawn(4)
+    chosen = embeddings.select(whole, ["k4", "x", "k1", "y"])
+    assert chosen.keys == ["k4", "k1"]
+    np.testing.assert_array_equal(chosen.views, [whole.views[3], whole.views[0]])
+    assert chosen.missing == {"x": "no such image", "y": "no embedding"}
+    nothing = embeddings.select(whole, ["y"])
+    assert nothing.keys == []
+    assert nothing.views.shape == (0, 2, 3)
+
+
+def test_joined_has_the_keys_of_both_and_misses_what_neither_has():
+    views = np.ones((2, 2, 3), np.float32)
+    first = Embeddings(["a", "b"], views, {"c": "why", "d": "no landmarks"})
+    second = Embeddings(["c"], 2 * views[:1], {"d": "cannot be read", "a": "?"})
+    both = embeddings.joined(first, second)
+    assert both.keys == ["a", "b", "c"]
+    np.testing.assert_array_equal(both.views[:, 0, 0], [1, 1, 2])
+    assert both.missing == {"d": "cannot be read"}
+
+
+def test_what_has_no_embedding_can_be_joined():
+    # Of unknown size: no face was ever embedded.
+    nothing = Embeddings([], np.zeros((0, 2, 0), np.float32), {"x": "no", "k1": "no"})
+    whole = drawn(2)._replace(missing={})
+    for both in (embeddings.joined(whole, nothing), embeddings.joined(nothing, whole)):
+        assert both.keys == whole.keys
+        np.testing.assert_array_equal(both.views, whole.views)
+        assert both.missing == {"x": "no"}
+    neither = embeddings.joined(nothing, nothing)
+    assert (neither.keys, len(neither.views)) == ([], 0)
+    assert neither.missing == nothing.missing
+
+
+def test_templates_are_means_over_their_media():
+    views = np.arange(5 * 2 * 3, dtype=np.float32).reshape(5, 2, 3) ** 2
+    known = Embeddings(keys_to(5), views, {"gone": "no such image"})
+    images = {
+        "frames": [("k1", "v"), ("k2", "v"), ("k3", "p")],
+        "again": [("k3", "p"), ("gone", "q")],  # an image may be in several
+        "empty": [("gone", "v"), ("away", "v")],
+        "none": [],
+    }
+    found = embeddings.of_templates(known, images)
+    assert found.missing == dict.fromkeys(["empty", "none"], "none of its images")
+    assert sorted(found.keys) == ["again", "frames"]
+    assert all(type(key) is str for key in found.keys)
+    mean = dict(zip(found.keys, found.views, strict=True))
+    np.testing.assert_array_equal(mean["again"], views[2])
+    np.testing.assert_allclose(mean["frames"], (views[0] + views[1]) / 4 + views[2] / 2)
+
+
+def test_templates_of_missing_images_only_keep_the_shape_of_embeddings():
+    found = embeddings.of_templates(drawn(2), {"T": [("x", "")]})
+    assert found.views.shape == (0, 2, 3)
+    assert found.missing == {"T": "none of its images"}
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("num_views", [1, 2])
+def test_saved_embeddings_are_loaded_as_they_were(tmp_path, num_views, dtype):
+    keys = ["Ærø/Ærø 0001.jpg", "王菲/王菲_0001.jpg", "😀.png", "not utf-8 \udcff.png"]
+    saved = drawn(4, num_views, dtype)._replace(keys=keys)
+    embeddings.save(saved, tmp_path / "some.npz")
+    loaded = embeddings.load(str(tmp_path / "some.npz"))
+    assert loaded.keys == keys
+    assert loaded.missing == {}
+    assert loaded.views.dtype == dtype
+    np.testing.assert_array_equal(loaded.views, saved.views)
+    assert [path.name for path in tmp_path.iterdir()] == ["some.npz"]
+
+
+def test_the_file_of_another_system_is_loaded(tmp_path):
+    arrays = {"keys": np.array(["b", "a"]), "embeddings": np.eye(2, 5), "notes": np.arange(3)}
+    np.savez_compressed(tmp_path / "other.npz", **arrays)
+    loaded = embeddings.load(tmp_path / "other.npz")
+    assert loaded.keys == ["b", "a"]
+    np.testing.assert_array_equal(loaded.views, np.eye(2, 5)[:, None])
+
+
+def test_no_embedding_is_saved_and_loaded(tmp_path):
+    embeddings.save(embeddings.select(drawn(2), []), tmp_path / "none.npz")
+    assert embeddings.load(tmp_path / "none.npz").keys == []
+
+
+KEYS, ROWS = np.array(["a", "b"]), np.ones((2, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"keys": KEYS}, r"Received: \{'keys': '<U1 \(2,\)'\}"),
+        ({"embeddings": ROWS}, r"Received: \{'embeddings': 'float32 \(2, 3\)'\}"),
+        ({}, r"Received: \{\}"),
+        ({"keys": KEYS.astype("S"), "embeddings": ROWS}, r"'keys': '\|S1 \(2,\)'"),
+        ({"keys": np.arange(2), "embeddings": ROWS}, r"'keys': 'int64 \(2,\)'"),
+        ({"keys": KEYS[:, None], "embeddings": ROWS}, r"'keys': '<U1 \(2, 1\)'"),
+        ({"keys": KEYS[0], "embeddings": ROWS}, r"'keys': '<U1 \(\)'"),
+        ({"keys": KEYS[:1], "embeddings": ROWS}, r"'keys': '<U1 \(1,\)'"),
+        ({"keys": KEYS, "embeddings": ROWS[0]}, r"'embeddings': 'float32 \(3,\)'"),
+        ({"keys": KEYS, "embeddings": ROWS[None]}, r"'embeddings': 'float32 \(1, 2, 3\)'"),
+        ({"keys": KEYS, "embeddings": ROWS.astype(int)}, "of floats .*'embeddings': 'int64"),
+        ({"keys": KEYS, "embeddings": ROWS + 1j}, "'embeddings': 'complex64"),
+        ({"keys": KEYS, "embeddings": ROWS, "mirrored": ROWS[:1]}, r"'mirrored': 'float32 \(1, 3"),
+        ({"keys": KEYS, "embeddings": ROWS, "mirrored": ROWS[:, :2]}, r"'mirrored': .*\(2, 2\)"),
+        ({"keys": KEYS, "embeddings": ROWS, "mirrored": ROWS.astype(int)}, "'mirrored': 'int64"),
+        ({"keys": KEYS[[0, 0]], "embeddings": ROWS}, "1 different keys"),
+        ({"keys": KEYS.astype(object), "embeddings": ROWS}, "Object arrays cannot be loaded"),
+        ({"keys": KEYS, "embeddings": ROWS.astype(object)}, "Object arrays cannot be loaded"),
+        ({"keys": KEYS, "embeddings": ROWS * [[1], [0]]}, "zero for b"),
+        ({"keys": KEYS, "embeddings": ROWS, "mirrored": ROWS * np.nan}, "nan or infinity for a"),
+        ({"keys": KEYS, "embeddings": ROWS[:, :0]}, "zero for a"),
+    ],
+)
+def test_arrays_of_another_form_are_refused(tmp_path, arrays, message):
+    np.savez(tmp_path / "bad.npz", **arrays)
+    path = re.escape(str(tmp_path / "bad.npz"))
+    with pytest.raises(ValueError, match=f"{path}.*{message}"):
+        embeddings.load(tmp_path / "bad.npz")
+
+
+class Hostile:
+    """Leaves a file behind where it is unpickled."""
+
+    def __init__(self, path):
+        self.path = str(path)
+
+    def __reduce__(self):
+        return open, (self.path, "w")
+
+
+def test_a_pickle_is_refused_and_not_run(tmp_path):
+    target = tmp_path / "harm"
+    content = np.empty(1, object)
+    content[0] = Hostile(target)
+    np.savez(tmp_path / "bad.npz", keys=KEYS, embeddings=ROWS, more=content)
+    with pytest.raises(ValueError, match=r"bad\.npz must be an \.npz file"):
+        embeddings.load(tmp_path / "bad.npz")
+    assert not target.exists()
+
+
+def encoded(**arrays):
+    stream = io.BytesIO()
+    np.savez(stream, **arrays)
+    return stream.getvalue()
+
+
+WHOLE = encoded(keys=KEYS, embeddings=ROWS, mirrored=-ROWS)
+
+
+def one_array():
+    """The bytes of an .npy file."""
+    stream = io.BytesIO()
+    np.save(stream, ROWS)
+    return stream.getvalue()
+
+
+def header_of(shape):
+    stream = io.BytesIO()
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream.getvalue()
+
+
+def archive(**members):
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as file:
+        for name, content in members.items():
+            file.writestr(name, content)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "another kind"),
+        (b"keys\tembeddings\n", "another kind"),
+        (one_array(), "another kind"),
+        (WHOLE[: len(WHOLE) // 2], "another kind"),
+        (archive(keys="text", embeddings="text"), r"Received: \{"),
+        (archive(**{"keys.npy": one_array()[:50]}), "Received: "),
+        (archive(**{"keys.npy": header_of((10**15, 3))}), "Unable to allocate"),
+    ],
+    ids=["empty", "text", "npy", "truncated", "no arrays", "truncated array", "too large"],
+)
+def test_another_kind_of_file_is_refused(tmp_path, content, message):
+    (tmp_path / "bad.npz").write_bytes(content)
+    with pytest.raises(ValueError, match=f"bad.npz must be an .npz file.*{message}"):
+        embeddings.load(tmp_path / "bad.npz")
+
+
+def test_an_absent_file_is_said(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"absent\.npz"):
+        embeddings.load(tmp_path / "absent.npz")
+
+
+@pytest.mark.filterwarnings("ignore")  # zipfile and NumPy warn of some damage
+@settings(max_examples=300)
+@given(st.data())
+def test_damage_gives_embeddings_or_a_value_error_that_names_the_file(tmp_path_factory, data):
+    content = bytearray(WHOLE)
+    for _ in range(data.draw(st.integers(1, 6))):
+        place = data.draw(st.integers(0, len(content) - 1))
+        content[place] = data.draw(st.integers(0, 255))
+    del content[data.draw(st.integers(len(content) // 2, len(content))) :]
+    path = tmp_path_factory.getbasetemp() / "damaged.npz"
+    path.write_bytes(content)
+    try:
+        loaded = embeddings.load(path)
+    except ValueError as error:
+        said = str(error)
+    else:
+        said = f"{path} holds {len(loaded.keys)}"
+        assert loaded.views.shape[0] == len(loaded.keys)
+    assert said.startswith(str(path))

@@ -1,0 +1,342 @@
+import base64
+import html.parser
+import io
+import json
+import math
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from keras_sphereface.experiments.feature_spheres import page as sphere_page
+from keras_sphereface.experiments.feature_spheres.page import Globe
+from keras_sphereface.plots.style import COLORS
+from tests.helpers import browser
+
+pytest.importorskip("plotly")
+
+HOSTILE = '</script><b>&amp; O\'Neil "%{x}" Zoë 李'
+NAMES = ["Ann", HOSTILE, "Cy"]
+EYE = np.array([sphere_page.EYE[axis] for axis in "xyz"])
+AXES = np.eye(3)
+COS, SIN = math.cos(math.radians(30)), math.sin(math.radians(30))
+DEGREE = "\N{DEGREE SIGN}"
+
+
+def spheres():
+    """Class weights along the axes, of any length; the first image is at the viewer's side."""
+    images = [2 * EYE, [5 * COS, 0, 5 * SIN], [SIN, 0, COS], [0, 0.3, 0], [0, 0, 7]]
+    labels = [0, 0, 0, 1, 2]
+    kernel = AXES * [1.0, 2.0, 0.1]
+    return [
+        Globe(title, np.array(images), np.array(labels), kernel, f"line of {title}")
+        for title in ("softmax", "m = 1", HOSTILE)
+    ]
+
+
+class Document(html.parser.HTMLParser):
+    """The elements of a page as (tag, attributes, text of their own)."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.elements = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append([tag, dict(attrs), ""])
+
+    def handle_data(self, data):
+        if self.elements:
+            self.elements[-1][2] += data
+
+    def texts(self, tag):
+        return [text.strip() for name, _, text in self.elements if name == tag]
+
+
+@pytest.fixture(scope="module")
+def text():
+    return sphere_page.render(HOSTILE, spheres(), NAMES, note=HOSTILE)
+
+
+@pytest.fixture(scope="module")
+def document(text):
+    return Document(text)
+
+
+@pytest.fixture(scope="module")
+def figures(document):
+    scripts = [e for e in document.elements if e[0] == "script"]
+    (data,) = [body for _, attrs, body in scripts if attrs.get("id") == "figures"]
+    assert "<" not in data
+    return json.loads(data)
+
+
+def array(values):
+    """What plotly.js reads: a list, or numbers as base64."""
+    if isinstance(values, dict):
+        return np.frombuffer(base64.b64decode(values["bdata"]), values["dtype"])
+    return np.array(values)
+
+
+def points(figure):
+    return [trace for trace in figure["data"] if trace.get("mode") == "markers"]
+
+
+def rays(figure):
+    lines = [trace for trace in figure["data"] if trace.get("mode") == "lines"]
+    return [trace for trace in lines if trace["hoverinfo"] != "skip"]
+
+
+def test_every_text_is_shown_as_it_is(document):
+    assert document.texts("title") == document.texts("h1") == [HOSTILE]
+    assert document.texts("p")[0] == HOSTILE
+    assert document.texts("h2") == ["softmax", "m = 1", HOSTILE]
+    assert document.texts("figcaption")[2] == f"line of {HOSTILE}"
+    assert document.texts("th")[3:] == [HOSTILE, *NAMES]
+    # The legend: a name follows its spot.
+    assert [body.strip() for tag, _, body in document.elements if tag == "span"] == NAMES
+    assert "b" not in [tag for tag, *_ in document.elements]
+
+
+def test_the_page_forbids_what_it_does_not_need(document):
+    (policy,) = [attrs["content"] for _, attrs, _ in document.elements if "http-equiv" in attrs]
+    assert dict(part.split(maxsplit=1) for part in policy.split("; ")) == {
+        "default-src": "'none'",
+        "script-src": "'unsafe-inline'",
+        "style-src": "'unsafe-inline'",
+        "img-src": "data:",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+
+
+def test_the_page_holds_plotly_once_and_loads_nothing(document):
+    scripts = [body for tag, _, body in document.elements if tag == "script"]
+    assert sum(len(body) > 1_000_000 for body in scripts) == 1
+    assert len(scripts) == 3
+    for _, attrs, _ in document.elements:
+        assert {"src", "srcset", "action"}.isdisjoint(attrs)
+        assert attrs.get("href", "data:,") == "data:,"
+
+
+def test_points_are_directions_and_rays_stand_out_of_the_sphere(figures):
+    assert len(figures) == 3
+    for figure in figures:
+        first = points(figure)[0]
+        drawn = np.stack([array(first[axis]) for axis in "xyz"], axis=1)
+        expected = [EYE / np.linalg.norm(EYE), [COS, 0, SIN], [SIN, 0, COS]]
+        np.testing.assert_allclose(drawn, expected, atol=1e-6)
+        for axis, ray in zip(AXES, rays(figure), strict=True):
+            ends = np.stack([array(ray[axis]) for axis in "xyz"], axis=1)
+            np.testing.assert_allclose(ends[0], axis, atol=1e-6)
+            assert 1.1 < ends[1] @ axis < 1.5
+
+
+def test_a_person_has_one_color_on_all_spheres_and_in_the_legend(document, figures):
+    for figure in figures:
+        assert [trace["marker"]["color"] for trace in points(figure)] == list(COLORS[:3])
+        assert [trace["line"]["color"] for trace in rays(figure)] == list(COLORS[:3])
+    spots = [attrs["style"] for tag, attrs, _ in document.elements if tag == "span"]
+    assert spots == [f"background: {color}" for color in COLORS[:3]]
+
+
+def test_a_image_tells_its_person_and_angles(figures):
+    to_x, to_z = (math.degrees(math.acos(EYE[i] / np.linalg.norm(EYE))) for i in (0, 2))
+    assert to_x < to_z
+    own = "from the own class weight<br>no other class weight is nearer"
+    escaped = '&lt;/script&gt;&lt;b&gt;&amp;amp; O\'Neil "%{x}" Zoë 李'
+    assert [trace["hovertext"] for trace in points(figures[0])] == [
+        [
+            f"<b>Ann</b><br>{to_x:.1f}{DEGREE} {own}",
+            f"<b>Ann</b><br>30.0{DEGREE} {own}",
+            f"<b>Ann</b><br>60.0{DEGREE} from the own class weight<br>nearer to Cy: 30.0{DEGREE}",
+        ],
+        [f"<b>{escaped}</b><br>0.0{DEGREE} {own}"],
+        [f"<b>Cy</b><br>0.0{DEGREE} {own}"],
+    ]
+    assert {trace["hoverinfo"] for trace in points(figures[0])} == {"text"}
+    assert rays(figures[0])[1]["hovertext"] == f"class weight of {escaped}"
+
+
+def test_the_table_has_the_angles_as_numbers(document):
+    to_x = math.degrees(math.acos(EYE[0] / np.linalg.norm(EYE)))
+    row = [f"{(to_x + 30 + 60) / 3:.1f}{DEGREE} (1 of 3)"] * 3
+    exact = [f"0.0{DEGREE} (0 of 1)"] * 3
+    assert document.texts("td") == row + exact + exact
+
+
+def test_a_person_without_images_has_a_dash():
+    sphere = Globe("one", AXES[:1], np.array([0]), AXES)
+    page = Document(sphere_page.render("title", [sphere], NAMES))
+    assert page.texts("td") == [f"0.0{DEGREE} (0 of 1)", "\N{EN DASH}", "\N{EN DASH}"]
+
+
+def test_spheres_can_be_read_without_seeing_them(document):
+    globes = [attrs for _, attrs, _ in document.elements if attrs.get("class") == "globe"]
+    labels = [attrs["aria-label"] for attrs in globes]
+    assert {attrs["tabindex"] for attrs in globes} == {"0"}
+    assert "softmax, 5 images. line of softmax Turn" in labels[0]
+    assert labels[2].startswith(f"Globe of {HOSTILE}")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"embeddings": np.ones((5, 2))}, r"must be \(N, 3\).*shapes \(5, 2\), \(5,\)"),
+        ({"labels": np.zeros(4, int)}, r"Received: shapes \(5, 3\), \(4,\) and \(3, 3\)"),
+        ({"kernel": np.ones((3, 4))}, r"with C = 3 names. Received: .* and \(3, 4\)"),
+        ({"labels": np.array([0, 1, 2, 3, 0])}, r"from 0 to 2. Received: \[0, 1, 2, 3\]"),
+        ({"labels": np.array([0, 1, -1, 0, 0])}, r"from 0 to 2. Received: \[-1, 0, 1\]"),
+        ({"embeddings": np.eye(5, 3)}, r"`embeddings` of the sphere 'softmax'.*\] at 3"),
+        ({"embeddings": np.full((5, 3), np.inf)}, "must be finite.* at 0"),
+        ({"kernel": np.diag([1.0, 1.0, 0.0])}, "`kernel` .* at 2"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(change, message):
+    with pytest.raises(ValueError, match=message):
+        sphere_page.render("title", [spheres()[0]._replace(**change)], NAMES)
+
+
+def test_a_page_needs_a_sphere():
+    with pytest.raises(ValueError, match="at least one sphere"):
+        sphere_page.render("title", [], NAMES)
+
+
+def test_without_plotly_one_reads_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "plotly.offline", None)
+    with pytest.raises(ImportError, match=r"pip install keras-sphereface\[interactive\]"):
+        sphere_page.render("title", spheres(), NAMES)
+
+
+# From here on in a browser.
+
+DRAWN = """[...document.querySelectorAll(".globe")].every(
+    globe => globe._fullLayout?.scene?._scene?.glplot && globe.querySelector("canvas"))"""
+CAMERAS = """[...document.querySelectorAll(".globe")].map(globe => {
+    const eye = globe._fullLayout.scene._scene.getCamera().eye;
+    return [eye.x, eye.y, eye.z]; })"""
+PLACES = """[...document.querySelectorAll(".globe")].map(globe => {
+    const box = globe.getBoundingClientRect();
+    return [box.left + scrollX, box.top + scrollY, box.width, box.height]; })"""
+
+
+@pytest.fixture(scope="module", params=[375, 1280])
+def shown(request, text, tmp_path_factory):
+    """The page in a window so wide, and that width."""
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    path.write_text(text, encoding="utf-8")
+    with browser.opened(path, request.param) as page:
+        page.wait_for(DRAWN)
+        yield page, request.param
+
+
+def cameras(page):
+    return np.array(page.evaluate(CAMERAS))
+
+
+def wait_until_all_look_from(page, eye):
+    for _ in range(100):
+        if np.abs(cameras(page) - eye).max() < 1e-6:
+            return
+    np.testing.assert_allclose(cameras(page), np.tile(eye, (3, 1)), atol=1e-6)
+
+
+def turn(page, number, eye):
+    """Look at one sphere from `eye`, by plotly.js itself, and wait for the others."""
+    camera = json.dumps({"eye": dict(zip("xyz", eye, strict=True))})
+    globe = f"document.querySelectorAll('.globe')[{number}]"
+    page.evaluate(f"Plotly.relayout({globe}, {{'scene.camera': {camera}}}).then(() => 0)")
+    wait_until_all_look_from(page, eye)
+
+
+def pause(page):
+    page.evaluate("new Promise(done => setTimeout(done, 300))")
+
+
+def back_to_start(page):
+    page.evaluate("document.getElementById('start').click(); scrollTo(0, 0)")
+    wait_until_all_look_from(page, EYE)
+
+
+@pytest.mark.slow
+def test_a_browser_draws_every_sphere_and_the_page_never_scrolls_sideways(shown):
+    page, width = shown
+    turn(page, 0, [0.85, 0.85, 0.6])  # where all class weights are in front
+    assert page.evaluate("[innerWidth, document.documentElement.scrollWidth]") == [width, width]
+    image = np.asarray(Image.open(io.BytesIO(page.screenshot(whole=True))).convert("RGB"))
+    places = page.evaluate(PLACES)
+    assert len({left for left, *_ in places}) == (1 if width < 500 else 3)
+    for left, top, *size in places:
+        assert size[0] == size[1] > 280
+        box = np.array([top, left, top + size[1], left + size[0]]).round().astype(int)
+        part = image[box[0] : box[2], box[1] : box[3]].astype(int)
+        for color in (*COLORS[:3], sphere_page.GLOBE):
+            rgb = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
+            least = part[..., 0].size / 5 if color == sphere_page.GLOBE else 20
+            assert (np.abs(part - rgb).max(axis=2) < 12).sum() > least, color
+
+
+@pytest.mark.slow
+def test_turning_one_sphere_turns_all_and_then_rests(shown):
+    page, _ = shown
+    page.evaluate(
+        """window.moves = 0; for (const globe of document.querySelectorAll(".globe"))
+            globe.on("plotly_relayout", () => window.moves++);"""
+    )
+    eye = [0.1, 1.2, -0.5]
+    turn(page, 1, eye)
+    pause(page)
+    moves = page.evaluate("window.moves")
+    pause(page)
+    # Those of the last test may be among them; what goes round and round never stops.
+    assert 0 < moves == page.evaluate("window.moves")
+    wait_until_all_look_from(page, eye)
+
+
+@pytest.mark.slow
+def test_a_mouse_and_the_arrow_keys_turn_all_spheres(shown):
+    page, _ = shown
+    back_to_start(page)
+    left, top, width, height = page.evaluate(PLACES)[0]
+    x, y = left + width / 2, top + height / 2
+    page.mouse("mouseMoved", x, y)
+    page.mouse("mousePressed", x, y, held=True)
+    for step in range(1, 5):
+        page.mouse("mouseMoved", x + 15 * step, y, held=True)
+    page.mouse("mouseReleased", x + 60, y)
+    pause(page)
+    (turned,) = np.unique(cameras(page).round(5), axis=0)
+    assert np.linalg.norm(turned - EYE) > 0.1
+
+    back_to_start(page)
+    page.evaluate("document.querySelectorAll('.globe')[2].focus()")
+    page.press("ArrowRight")
+    azimuth = math.atan2(EYE[1], EYE[0]) + math.radians(10)
+    flat = math.hypot(EYE[0], EYE[1])
+    wait_until_all_look_from(page, [flat * math.cos(azimuth), flat * math.sin(azimuth), EYE[2]])
+    page.press("ArrowLeft")
+    wait_until_all_look_from(page, EYE)
+
+
+@pytest.mark.slow
+def test_pointing_at_a_image_shows_its_person(shown):
+    page, _ = shown
+    back_to_start(page)
+    left, top, width, height = page.evaluate(PLACES)[0]
+    for shift in (3, 2, 1, 0):
+        page.mouse("mouseMoved", left + width / 2 + shift, top + height / 2)
+        page.evaluate("new Promise(done => setTimeout(done, 100))")
+    page.wait_for("document.querySelector('.hovertext') !== null")
+    label = page.evaluate("document.querySelector('.hovertext').textContent")
+    assert label.startswith("Ann")
+    assert "from the own class weight" in label
+
+
+@pytest.mark.slow
+def test_a_browser_asks_for_nothing_and_has_no_complaint(shown):
+    page, _ = shown
+    assert [url for url in page.requests if not url.startswith("data:")][1:] == []
+    assert page.requests[0].endswith("/page.html")
+    assert page.complaints == []

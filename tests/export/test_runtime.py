@@ -1,0 +1,392 @@
+"""Exported networks of every format, opened for evaluation."""
+
+import dataclasses
+import importlib.util
+import logging
+import os
+import sys
+import warnings
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_sphereface.data import preprocessing
+from keras_sphereface.export import converters, runtime, saved_model
+from keras_sphereface.models.sphereface import sphereface4
+
+needs_onnx = pytest.mark.skipif(
+    not all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime", "tf2onnx")),
+    reason="ONNX is an extra",
+)
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return sphereface4(width=0.1, embedding_size=8, seed=0)
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    return np.random.default_rng(0).integers(0, 256, (7, 112, 96, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def savedmodel(backbone, tmp_path_factory):
+    return saved_model.export_savedmodel(backbone, tmp_path_factory.mktemp("networks") / "export")
+
+
+class Pooling(tf.Module):
+    """A network that this project did not write: the mean color of each column, (N, 3 W)."""
+
+    def __init__(self, shape=(None, 64, 48, 3), dtype=tf.uint8, out=None, **names):
+        super().__init__()
+        name, output = names.get("name", "images"), names.get("output", "embeddings")
+        out = out or (lambda columns: tf.reshape(columns, (-1, 3 * 48)))
+        self.shift = tf.Variable(1.0)
+
+        def call(pictures):
+            columns = tf.reduce_mean(tf.cast(pictures, tf.float32), axis=1) + self.shift
+            return {output: out(columns)}
+
+        spec = tf.TensorSpec(shape, dtype, name=name)
+        self.call = tf.function(call, input_signature=[spec], autograph=False)
+
+    def save(self, folder, key="serving_default"):
+        tf.saved_model.save(self, str(folder), signatures={key: self.call})
+        return folder
+
+
+def test_a_savedmodel_says_what_it_takes_and_gives(savedmodel):
+    network = runtime.open_network(savedmodel)
+    assert (network.image_size, network.batch_size, network.embedding_size) == ((112, 96), None, 8)
+    assert network.name.endswith("/export")
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_embeddings_are_those_of_the_backbone(savedmodel, backbone, pictures, count):
+    network = runtime.open_network(str(savedmodel))
+    embeddings = network(pictures[:count])
+    assert (embeddings.dtype, embeddings.shape) == (np.float32, (count, 8))
+    expected = backbone(preprocessing.normalize(pictures[:count]))
+    np.testing.assert_allclose(embeddings, expected, atol=1e-5)
+
+
+def test_both_views_are_those_of_the_signature_embed(savedmodel, pictures):
+    fused = tf.saved_model.load(str(savedmodel)).signatures["embed"](images=tf.constant(pictures))
+    both = runtime.open_network(savedmodel).both_views(pictures)
+    np.testing.assert_allclose(both, fused["embeddings"], atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 3, 7])
+def test_a_fixed_batch_takes_any_number_of_images(tmp_path, count):
+    whole = Pooling().save(tmp_path / "whole")
+    fixed = Pooling(shape=(3, 64, 48, 3)).save(tmp_path / "fixed")
+    network = runtime.open_network(fixed)
+    assert network.batch_size == 3
+    pictures = np.random.default_rng(1).integers(0, 256, (count, 64, 48, 3), dtype=np.uint8)
+    expected = runtime.open_network(whole)(pictures)
+    np.testing.assert_allclose(network(pictures), expected, rtol=1e-6)
+    assert network.both_views(pictures).shape == (count, 2 * 3 * 48)
+
+
+def test_the_last_image_fills_a_fixed_batch():
+    seen = []
+
+    def run(batch):
+        seen.append(batch[:, 0, 0, 0].tolist())
+        return batch[:, 0, 0, :1].astype(np.float32)
+
+    network = runtime.Network("x", (2, 2), 3, 1, run)
+    pictures = np.arange(7, dtype=np.uint8)[:, None, None, None] * np.ones((2, 2, 3), np.uint8)
+    assert network(pictures).tolist() == [[0], [1], [2], [3], [4], [5], [6]]
+    assert seen == [[0, 1, 2], [3, 4, 5], [6, 6, 6]]
+    seen.clear()
+    dataclasses.replace(network, batch_size=None)(pictures)
+    assert seen == [[0, 1, 2, 3, 4, 5, 6]]
+
+
+def test_any_savedmodel_with_the_signature_is_opened(tmp_path):
+    network = runtime.open_network(Pooling().save(tmp_path / "pooling" / "export"))
+    assert (network.name, network.image_size) == ("pooling/export", (64, 48))
+    pictures = np.random.default_rng(1).integers(0, 256, (2, 64, 48, 3), dtype=np.uint8)
+    left, right = np.split(network.both_views(pictures), 2, axis=1)
+    mirrored = right.reshape(2, 48, 3)[:, ::-1]
+    np.testing.assert_allclose(left.reshape(2, 48, 3), mirrored, rtol=1e-6)
+    np.testing.assert_allclose(left.reshape(2, 48, 3), pictures.mean(1) + 1, rtol=1e-5)
+
+
+def test_a_savedmodel_of_tensorflow_1_is_opened(tmp_path):
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        images = tf.compat.v1.placeholder(tf.uint8, (None, 4, 5, 3))
+        embeddings = tf.reduce_max(tf.cast(images, tf.float32), axis=(1, 2))
+        with runtime.without_noise():
+            tf.compat.v1.saved_model.simple_save(
+                session, str(tmp_path / "old"), {"images": images}, {"embeddings": embeddings}
+            )
+    network = runtime.open_network(tmp_path / "old")
+    pictures = np.random.default_rng(1).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(network(pictures), pictures.max((1, 2)))
+
+
+def test_outputs_beside_the_embeddings_do_not_matter():
+    images = runtime.Spec("uint8", (None, 4, 5, 3))
+    embeddings, logits = runtime.Spec("float32", (None, 2)), runtime.Spec("int64", (None,))
+    runtime.check_signature("x", {"images": images}, {"embeddings": embeddings, "logits": logits})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "faces"}, "Rename its input `faces` to `images`. Received: `faces` uint8 "),
+        ({"output": "features"}, "Rename its output `features` to `embeddings`. Received: "),
+        (
+            {"name": "faces", "output": "features"},
+            "Rename its input `faces` to `images`. Rename its output `features` to `embeddings`. ",
+        ),
+        ({"name": "faces", "dtype": tf.float32}, r"Received: `faces` float32 \(\?, 64, 48, 3\)"),
+        ({"dtype": tf.float32}, r"Received: `images` float32 \(\?, 64, 48, 3\) -> `embeddings` "),
+        ({"shape": (None, None, 48, 3)}, r"Received: `images` uint8 \(\?, \?, 48, 3\)"),
+        ({"shape": (None, 64, 48, 1)}, r"Received: `images` uint8 \(\?, 64, 48, 1\)"),
+        ({"shape": (0, 64, 48, 3)}, r"Received: `images` uint8 \(0, 64, 48, 3\)"),
+        ({"shape": (48, 48, 3)}, r"Received: `images` uint8 \(48, 48, 3\)"),
+        ({"shape": None}, r"Received: `images` uint8 \(of any rank\)"),
+        ({"out": lambda columns: columns}, r"-> `embeddings` float32 \(\?, 48, 3\) in "),
+        (
+            {"out": lambda columns: tf.cast(tf.reshape(columns, (-1, 144)), tf.float16)},
+            r"-> `embeddings` float16 \(\?, 144\) in ",
+        ),
+    ],
+)
+def test_another_signature_is_refused_with_what_was_found(tmp_path, arguments, message):
+    folder = Pooling(**arguments).save(tmp_path / "other")
+    expected = r"must be `images` uint8 \(N, H, W, 3\), H and W fixed -> `embeddings` .*"
+    with pytest.raises(ValueError, match=expected + message) as caught:
+        runtime.open_network(folder)
+    assert ("Rename" in str(caught.value)) == ("Rename" in message)
+
+
+def test_a_second_input_is_refused():
+    images = runtime.Spec("uint8", (None, 4, 5, 3))
+    outputs = {"embeddings": runtime.Spec("float32", (None, 2))}
+    inputs = {"images": images, "training": runtime.Spec("bool", ())}
+    with pytest.raises(ValueError, match=r"Received: `images` .*, `training` bool \(\) -> "):
+        runtime.check_signature("x", inputs, outputs)
+
+
+def test_a_signature_of_another_name_is_refused(tmp_path):
+    folder = Pooling().save(tmp_path / "other", key="predict")
+    with pytest.raises(ValueError, match=r"signature serving_default.*signatures \['predict'\]"):
+        runtime.open_network(folder)
+
+
+def test_what_is_no_network_is_refused(tmp_path):
+    (tmp_path / "weights.h5").write_bytes(b"")
+    allowed = "A network must be a SavedModel folder"
+    with pytest.raises(FileNotFoundError, match=f"{allowed}.*absent.tflite, which is absent"):
+        runtime.open_network(tmp_path / "absent.tflite")
+    with pytest.raises(FileNotFoundError, match=f"{allowed}.*a folder without saved_model.pb"):
+        runtime.open_network(tmp_path)
+    with pytest.raises(ValueError, match=rf"{allowed}.*\.tflite or a \*\.onnx.*weights.h5"):
+        runtime.open_network(tmp_path / "weights.h5")
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [
+        np.zeros((1, 112, 96, 3), np.float32),
+        np.zeros((112, 96, 3), np.uint8),
+        np.zeros((1, 96, 112, 3), np.uint8),
+        np.zeros((0, 112, 96, 3), np.uint8),
+        [[1]],
+    ],
+)
+def test_other_images_are_refused(pictures):
+    network = runtime.Network("x", (112, 96), None, None, lambda batch: np.zeros((1, 8)))
+    with pytest.raises(ValueError, match=r"uint8 \(N, 112, 96, 3\) with N >= 1. Received: "):
+        network(pictures)
+
+
+@pytest.mark.parametrize("shape", [(2,), (2, 4, 1), (1, 4), (3, 4), (2, 5)])
+def test_embeddings_of_another_shape_are_refused(shape):
+    network = runtime.Network("casia", (2, 2), None, 4, lambda batch: np.zeros(shape))
+    expected = r"of casia must be of shape \(2, 4\) for 2 images. Received: shape "
+    with pytest.raises(ValueError, match=expected):
+        network(np.zeros((2, 2, 2, 3), np.uint8))
+
+
+def test_an_open_output_is_checked_when_it_comes(tmp_path):
+    def flat(columns):
+        return tf.reshape(columns, tf.range(1, 2) * tf.size(columns))
+
+    def of_any_rank(columns):
+        return tf.py_function(flat, [columns], tf.float32)
+
+    network = runtime.open_network(Pooling(out=of_any_rank).save(tmp_path / "other"))
+    assert network.embedding_size is None
+    with pytest.raises(ValueError, match=r"of shape \(1, D\) for 1 images.*shape \(144,\)"):
+        network(np.zeros((1, 64, 48, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("runs/casia/export", "casia/export"),
+        ("runs/casia/export/", "casia/export"),
+        ("runs/casia/export/model-int8.tflite", "casia/export/model-int8.tflite"),
+        ("runs/casia/model.onnx", "casia/model.onnx"),
+        ("runs/casia/exports/../export", "casia/export"),
+        ("downloads/mobilefacenet.onnx", "mobilefacenet.onnx"),
+        ("facenet/saved_model/1", "facenet/saved_model/1"),
+        ("runs/m4-export", "m4-export"),
+        ("/export", "export"),
+    ],
+)
+def test_a_network_is_called_by_the_end_of_its_path(path, name):
+    assert runtime.network_name(path) == name
+
+
+def test_a_name_comes_from_the_folders_above_too(tmp_path, monkeypatch):
+    (tmp_path / "casia" / "export").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "casia" / "export")
+    assert runtime.network_name(".") == "casia/export"
+
+
+@pytest.fixture(scope="module")
+def tflite(savedmodel, tmp_path_factory):
+    return converters.to_tflite(savedmodel, tmp_path_factory.mktemp("tflite") / "model.tflite")
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_a_tflite_file_gives_the_savedmodels_embeddings(savedmodel, tflite, pictures, count):
+    network = runtime.open_network(tflite)
+    assert (network.image_size, network.batch_size, network.embedding_size) == ((112, 96), None, 8)
+    expected = runtime.open_network(savedmodel).both_views(pictures[:count])
+    np.testing.assert_allclose(network.both_views(pictures[:count]), expected, atol=1e-5)
+
+
+def tflite_of(network, folder, signatures=True):
+    """A TensorFlow Lite file as others write them."""
+    with runtime.without_noise():
+        if signatures:
+            tf.saved_model.save(network, str(folder / "other"), signatures=network.call)
+            converter = tf.lite.TFLiteConverter.from_saved_model(str(folder / "other"))
+        else:
+            function = network.call.get_concrete_function()
+            converter = tf.lite.TFLiteConverter.from_concrete_functions([function])
+        (folder / "other.tflite").write_bytes(converter.convert())
+    return folder / "other.tflite"
+
+
+class Largest(tf.Module):
+    """The largest of each color: no variables, which old files cannot hold."""
+
+    def __init__(self, name="images"):
+        super().__init__()
+        spec = tf.TensorSpec((None, 4, 5, 3), tf.uint8, name=name)
+        largest = lambda x: {"embeddings": tf.reduce_max(tf.cast(x, tf.float32), axis=(1, 2))}  # noqa: E731
+        self.call = tf.function(largest, input_signature=[spec], autograph=False)
+
+
+def test_a_foreign_tflite_file_is_opened(tmp_path):
+    written = tflite_of(Largest(), tmp_path)
+    network = runtime.open_network(written.rename(tmp_path / "OTHER.TFLITE"))
+    pictures = np.random.default_rng(1).integers(0, 256, (2, 4, 5, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(network(pictures), pictures.max((1, 2)))
+
+
+def test_a_tflite_file_with_another_signature_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"Rename its input `faces` to `images`\. Received: "):
+        runtime.open_network(tflite_of(Largest(name="faces"), tmp_path))
+    with pytest.raises(ValueError, match=r"other.tflite with signatures \[\]"):
+        runtime.open_network(tflite_of(Largest(), tmp_path, signatures=False))
+
+
+def test_a_broken_tflite_file_is_refused(tmp_path):
+    (tmp_path / "broken.tflite").write_bytes(b"no flat buffer of networks")
+    with pytest.raises(ValueError, match=r"broken.tflite is no TensorFlow Lite network: "):
+        runtime.open_network(tmp_path / "broken.tflite")
+
+
+@needs_onnx
+@pytest.mark.parametrize("count", [1, 7])
+def test_an_onnx_file_gives_the_savedmodels_embeddings(savedmodel, pictures, count, tmp_path):
+    network = runtime.open_network(converters.to_onnx(savedmodel, tmp_path / "model.onnx"))
+    assert (network.image_size, network.batch_size, network.embedding_size) == ((112, 96), None, 8)
+    expected = runtime.open_network(savedmodel).both_views(pictures[:count])
+    np.testing.assert_allclose(network.both_views(pictures[:count]), expected, atol=1e-5)
+
+
+def foreign_onnx(path, name="images", rank_known=True):
+    """Images (2, 2, 2, 3) as 12 numbers, made with ONNX's own tools."""
+    with runtime.without_noise():
+        from onnx import TensorProto, helper, save
+
+    nodes = [
+        helper.make_node("Cast", [name], ["float"], to=TensorProto.FLOAT),
+        helper.make_node("Flatten", ["float"], ["embeddings"]),
+    ]
+    given = helper.make_tensor_value_info(name, TensorProto.UINT8, [2, 2, 2, 3])
+    shape = ["images", 12] if rank_known else None
+    made = helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, shape)
+    graph = helper.make_graph(nodes, "foreign", [given], [made])
+    opset = [helper.make_opsetid("", 13)]
+    save(helper.make_model(graph, opset_imports=opset, ir_version=8), str(path))
+    return path
+
+
+@needs_onnx
+@pytest.mark.parametrize("rank_known", [True, False])
+def test_a_foreign_onnx_file_of_fixed_batch_is_opened(tmp_path, rank_known):
+    network = runtime.open_network(foreign_onnx(tmp_path / "flat.onnx", rank_known=rank_known))
+    assert (network.batch_size, network.image_size) == (2, (2, 2))
+    pictures = np.random.default_rng(1).integers(0, 256, (5, 2, 2, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(network(pictures), pictures.reshape(5, 12))
+
+
+@needs_onnx
+def test_other_onnx_files_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"Rename its input `faces` to .* uint8 \(2, 2, 2, 3\)"):
+        runtime.open_network(foreign_onnx(tmp_path / "named.onnx", name="faces"))
+    (tmp_path / "broken.onnx").write_bytes(b"no network")
+    with pytest.raises(ValueError, match=r"broken.onnx is no ONNX network that can be run: "):
+        runtime.open_network(tmp_path / "broken.onnx")
+
+
+def test_onnx_without_onnxruntime_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    (tmp_path / "model.onnx").write_bytes(b"")
+    with pytest.raises(ImportError, match=r"pip install keras-sphereface\[onnx\]"):
+        runtime.open_network(tmp_path / "model.onnx")
+
+
+def test_noise_is_kept_away_only_meanwhile(capfd):
+    def fail_noisily():
+        os.write(2, b"native code\n")
+        warnings.warn("a library's", UserWarning, stacklevel=1)
+        assert not logging.getLogger("absl").isEnabledFor(logging.WARNING)
+        raise KeyError
+
+    with pytest.raises(KeyError), runtime.without_noise():
+        fail_noisily()
+    assert logging.getLogger("absl").isEnabledFor(logging.WARNING)
+    with pytest.warns(UserWarning, match="ours"):
+        warnings.warn("ours", UserWarning, stacklevel=1)
+    os.write(2, b"ours\n")
+    assert capfd.readouterr().err == "ours\n"
+
+
+def test_opening_and_running_make_no_noise(tflite, pictures, capfd):
+    runtime.open_network(tflite)(pictures)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(not hasattr(keras.Model, "export"), reason="Keras 2.12 and older")
+def test_a_model_exported_by_keras_says_what_to_rename(tmp_path):
+    images = keras.Input((4, 5, 3), dtype="uint8", name="images")
+    pooled = keras.layers.GlobalMaxPooling2D()(keras.layers.Rescaling(1.0)(images))
+    with runtime.without_noise():
+        keras.Model(images, pooled).export(str(tmp_path / "other"))
+    with pytest.raises(ValueError, match=r"Rename its output `output_0` to `embeddings`"):
+        runtime.open_network(tmp_path / "other")

@@ -1,0 +1,454 @@
+"""`ASoftmax` and `ASoftmaxLoss` together: values, gradients, fit, saving, errors."""
+
+import gc
+import subprocess
+import sys
+import weakref
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_sphereface import ASoftmax, ASoftmaxLoss, CosFace
+from tests.functional.test_psi import psi_by_definition, slope
+
+NUM_CLASSES, SIZE = 5, 6
+PURE = {"base": 0.0, "lambda_min": 0.0}
+
+
+@pytest.fixture
+def batch():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, NUM_CLASSES, 64)
+    embeddings = rng.normal(size=(64, SIZE)) + 2 * np.eye(NUM_CLASSES, SIZE)[labels]
+    return embeddings.astype(np.float32), labels
+
+
+def small_model(m=4, **kwargs):
+    keras.utils.set_random_seed(3)
+    head = ASoftmax(NUM_CLASSES, m=m, name="head", **kwargs)
+    model = keras.Sequential([keras.Input((SIZE,)), keras.layers.Dense(SIZE), head])
+    model.compile(keras.optimizers.SGD(0.1, momentum=0.9), loss=head.loss, metrics=["accuracy"])
+    return model
+
+
+def loss_by_definition(embeddings, kernel, labels, m, annealing_lambda):
+    """Equation 7 with the annealing, in slow float64, a sample and a class at a time."""
+    losses = []
+    for x, label in zip(embeddings.astype(np.float64), labels, strict=True):
+        norm, logits = np.sqrt(np.sum(x**2)), []
+        for j, w in enumerate(kernel.astype(np.float64).T):
+            theta = np.arccos(np.clip(np.sum(x * w) / norm / np.sqrt(np.sum(w**2)), -1, 1))
+            if j == label:
+                value = annealing_lambda * np.cos(theta) + psi_by_definition(theta, m)
+                logits.append(norm * value / (1 + annealing_lambda))
+            else:
+                logits.append(norm * np.cos(theta))
+        losses.append(np.log(np.sum(np.exp(logits))) - logits[label])
+    return np.array(losses)
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("annealing_lambda", [0.0, 5.0, 1000.0])
+def test_loss_matches_the_definition(batch, m, annealing_lambda):
+    embeddings, labels = batch
+    head = ASoftmax(NUM_CLASSES, m=m, base=annealing_lambda, lambda_min=0.0)
+    outputs = head(embeddings)
+    losses = head.loss.call(labels, outputs)
+    expected = loss_by_definition(embeddings, head.get_weights()[0], labels, m, annealing_lambda)
+    np.testing.assert_allclose(losses, expected, rtol=2e-5, atol=2e-5)
+
+
+@pytest.mark.parametrize("m", [1, 4])
+def test_gradients_match_finite_differences_of_the_definition(batch, m):
+    embeddings, labels = batch[0][:3].astype(np.float64), batch[1][:3]
+    head = ASoftmax(NUM_CLASSES, m=m, base=1.0, lambda_min=1.0, dtype="float64")
+    head.build((None, SIZE))
+    kernel = head.get_weights()[0].astype(np.float64)
+    x = tf.constant(embeddings)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = tf.reduce_sum(head.loss.call(labels, head(x)))
+    by_input, by_kernel = tape.gradient(loss, [x, head.trainable_variables[0]])
+
+    for place in np.ndindex(embeddings.shape):
+        expected = slope(embeddings, place, lambda e: loss_by_definition(e, kernel, labels, m, 1.0))
+        assert by_input.numpy()[place] == pytest.approx(expected, abs=1e-6)
+    for place in np.ndindex(kernel.shape):
+        expected = slope(kernel, place, lambda k: loss_by_definition(embeddings, k, labels, m, 1.0))
+        assert by_kernel.numpy()[place] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("m", [1, 4])
+def test_gradients_are_finite_at_zero_and_at_the_poles(m):
+    head = ASoftmax(NUM_CLASSES, m=m, **PURE)
+    head.build((None, SIZE))
+    own = head.get_weights()[0][:, 0]
+    extremes = [np.zeros(SIZE), own, -own, 1e6 * own, 1e-20 * own]
+    x = tf.constant(np.array(extremes, np.float32))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        loss = tf.reduce_sum(head.loss.call(np.zeros(5, int), head(x)))
+    for gradient in tape.gradient(loss, [x, head.trainable_variables[0]]):
+        assert np.isfinite(gradient).all()
+
+
+def test_a_zero_class_weight_gives_finite_numbers(batch):
+    head = ASoftmax(NUM_CLASSES, kernel_initializer="zeros")
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(head.loss.call(batch[1], head(batch[0])))
+    assert float(loss) == pytest.approx(np.log(NUM_CLASSES), rel=0.2)
+    assert np.isfinite(tape.gradient(loss, head.trainable_variables[0])).all()
+
+
+def test_the_outputs_are_the_logits_without_the_margin(batch):
+    head = ASoftmax(NUM_CLASSES, m=3)
+    outputs = head(100.0 * batch[0])
+    kernel = head.get_weights()[0]
+    expected = 100.0 * batch[0] @ (kernel / np.linalg.norm(kernel, axis=0))
+    np.testing.assert_allclose(outputs, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("label_shape", [(-1,), (-1, 1)])
+def test_fit_learns_and_reads_accuracy_without_the_margin(batch, label_shape):
+    embeddings, labels = batch
+    model = small_model(base=10.0)
+    history = model.fit(embeddings, labels.reshape(label_shape), epochs=30, verbose=0)
+    assert history.history["loss"][-1] < 0.7 * history.history["loss"][0]
+    logits = model.predict(embeddings, verbose=0)
+    expected = np.mean(np.argmax(logits, axis=1) == labels)
+    reported = model.evaluate(embeddings, labels.reshape(label_shape), verbose=0)[1]
+    assert reported == pytest.approx(expected)
+    assert expected > 0.8
+
+
+def test_fit_works_in_a_functional_model(batch):
+    image = keras.Input((SIZE,))
+    embedding = keras.layers.Dense(SIZE)(image)
+    head = ASoftmax(NUM_CLASSES, m=2)
+    model = keras.Model(image, head(embedding))
+    model.compile("sgd", loss=head.loss, metrics=["accuracy"])
+    losses = model.fit(*batch, epochs=3, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
+def test_annealing_counts_optimizer_steps_only(batch):
+    model = small_model()
+    model.fit(*batch, batch_size=16, epochs=3, validation_data=batch, verbose=0)
+    model.evaluate(*batch, verbose=0)
+    model.predict(batch[0], verbose=0)
+    assert int(model.layers[-1].step.numpy()) == 12 == int(model.optimizer.iterations.numpy())
+    assert float(model.layers[-1].annealing_lambda) == pytest.approx(1000 / (1 + 0.12 * 12))
+
+
+def test_the_first_step_trains_with_the_lambda_of_step_1(batch):
+    head = ASoftmax(NUM_CLASSES)
+    outputs = head(batch[0], training=True)
+    expected = loss_by_definition(batch[0], head.get_weights()[0], batch[1], 4, 1000 / 1.12)
+    np.testing.assert_allclose(head.loss.call(batch[1], outputs), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_resuming_from_a_keras_file_equals_training_on(batch, tmp_path):
+    model = small_model(base=10.0)
+    model.fit(*batch, epochs=2, shuffle=False, verbose=0)
+    model.save(tmp_path / "model.keras")
+    restored = keras.models.load_model(tmp_path / "model.keras")
+    for other in (model, restored):
+        other.fit(*batch, epochs=2, shuffle=False, verbose=0)
+    assert float(restored.layers[-1].annealing_lambda) < 10 / (1 + 0.12 * 7)
+    for ours, theirs in zip(model.get_weights(), restored.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_resuming_from_a_checkpoint_equals_training_on(batch, tmp_path):
+    model = small_model(base=10.0)
+    model.fit(*batch, epochs=2, shuffle=False, verbose=0)
+    tf.train.Checkpoint(model=model, optimizer=model.optimizer).write(str(tmp_path / "c"))
+    restored = small_model(base=10.0)
+    restored.optimizer.build(restored.trainable_variables)
+    checkpoint = tf.train.Checkpoint(model=restored, optimizer=restored.optimizer)
+    checkpoint.read(str(tmp_path / "c")).assert_consumed()
+    for other in (model, restored):
+        other.fit(*batch, epochs=2, shuffle=False, verbose=0)
+    for ours, theirs in zip(model.get_weights(), restored.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.slow
+def test_a_keras_file_loads_in_a_fresh_process_without_custom_objects(batch, tmp_path):
+    model = small_model()
+    model.fit(*batch, epochs=1, verbose=0)
+    model.save(tmp_path / "model.keras")
+    np.save(tmp_path / "x.npy", batch[0])
+    program = (
+        "import sys, keras, numpy as np, keras_sphereface\n"
+        "model = keras.models.load_model(sys.argv[1] + '/model.keras')\n"
+        "y = model.predict(np.load(sys.argv[1] + '/x.npy'), verbose=0)\n"
+        "np.save(sys.argv[1] + '/y.npy', y)\n"
+        "print(type(model.loss).__name__, model.loss.m)\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["ASoftmaxLoss", "4"]
+    expected = model.predict(batch[0], verbose=0)
+    np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, rtol=1e-6, atol=1e-6)
+
+
+TWO_REPLICAS = """
+import sys, keras, numpy as np, tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+from keras_sphereface import ASoftmax
+rng = np.random.default_rng(0)
+labels = rng.integers(0, 5, 64)
+data = tf.data.Dataset.from_tensor_slices((rng.normal(size=(64, 6)).astype("float32"), labels))
+data = data.batch(16, drop_remainder=True).repeat()
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    head = ASoftmax(5, m=4)
+    model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(6), head])
+    model.compile("sgd", loss=head.loss, metrics=["accuracy"])
+model.fit(data, steps_per_epoch=4, epochs=2, verbose=0)
+model.save(sys.argv[1])
+print(strategy.num_replicas_in_sync, int(head.step.numpy()), float(head.annealing_lambda))
+"""
+
+
+@pytest.mark.slow
+def test_two_replicas_count_each_step_once_in_fit(tmp_path):
+    path = str(tmp_path / "model.keras")
+    result = subprocess.run(
+        [sys.executable, "-c", TWO_REPLICAS, path], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    replicas, steps, annealing_lambda = map(float, result.stdout.split())
+    assert (replicas, steps) == (2, 8)
+    assert annealing_lambda == pytest.approx(1000 / (1 + 0.12 * 8))
+    assert int(keras.models.load_model(path).layers[-1].step.numpy()) == 8
+
+
+def test_layer_and_loss_configurations_round_trip():
+    layer = ASoftmax(7, m=3, base=9.0, gamma=0.5, power=2.0, lambda_min=1.0, name="h")
+    assert ASoftmax.from_config(layer.get_config()).get_config() == layer.get_config()
+    loss = ASoftmaxLoss(m=3, name="l")
+    assert ASoftmaxLoss.from_config(loss.get_config()).get_config() == loss.get_config()
+
+
+def test_the_head_is_float32_under_a_mixed_policy(batch):
+    keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        head = ASoftmax(NUM_CLASSES)
+        outputs = head(tf.cast(batch[0], tf.bfloat16))
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert outputs.dtype == tf.float32
+
+
+@pytest.mark.parametrize("jit", [True, False])
+def test_compilation_does_not_change_the_loss(batch, jit):
+    head = ASoftmax(NUM_CLASSES, **PURE)
+    eager = head.loss.call(batch[1], head(batch[0]))
+    compiled = tf.function(lambda x, y: head.loss.call(y, head(x)), jit_compile=jit)(*batch)
+    np.testing.assert_allclose(compiled, eager, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "received"),
+    [
+        ({"m": 0}, ValueError, "Received: m=0"),
+        ({"m": 2.5}, TypeError, "Received: m=2.5"),
+        ({"m": True}, TypeError, "Received: m=True"),
+        ({"num_classes": 1}, ValueError, "Received: num_classes=1"),
+        ({"num_classes": "10"}, TypeError, "Received: num_classes='10'"),
+        ({"base": -1.0}, ValueError, "Received: base=-1.0"),
+        ({"gamma": float("nan")}, ValueError, "Received: gamma=nan"),
+        ({"dtype": "float16"}, ValueError, "Received: dtype='float16'"),
+        ({"lambda_min": None}, TypeError, "Received: lambda_min=None"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, error, received):
+    with pytest.raises(error) as caught:
+        ASoftmax(**{"num_classes": 10, **arguments})
+    assert str(caught.value).endswith(received)
+
+
+def test_numbers_of_numpy_are_taken_and_saved_as_plain_ones():
+    head = ASoftmax(np.int64(7), m=np.int32(2), base=np.float32(3.0))
+    config = head.get_config()
+    assert (config["num_classes"], config["m"], config["base"]) == (7, 2, 3.0)
+    assert {type(config[name]) for name in ("num_classes", "m")} == {int}
+    assert type(config["base"]) is float
+
+
+def test_images_instead_of_embeddings_are_refused():
+    with pytest.raises(ValueError, match="expected ndim=2"):
+        ASoftmax(10)(tf.zeros((2, 4, 4, 3)))
+
+
+@pytest.mark.parametrize("bad", [NUM_CLASSES, -1])
+@pytest.mark.parametrize("eager", [True, False])
+def test_labels_out_of_range_are_refused(batch, bad, eager):
+    head = ASoftmax(NUM_CLASSES)
+    labels = np.where(np.arange(64) == 7, bad, batch[1])
+
+    def losses(embeddings, labels):
+        return head.loss(labels, head(embeddings))
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"below num_classes(.|\n)*Received"):
+        (losses if eager else tf.function(losses))(batch[0], labels)
+
+
+def test_the_error_names_the_bad_label_wherever_it_stands():
+    head = ASoftmax(NUM_CLASSES)
+    outputs = head(np.ones((300, SIZE), np.float32))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"Received labels from(.|\n)*77"):
+        head.loss(np.where(np.arange(300) == 200, 77, 0), outputs)
+
+
+@pytest.mark.parametrize("bad", [0.5, -0.2, float("nan"), 2**32])
+def test_labels_that_are_no_whole_numbers_are_refused(batch, bad):
+    head = ASoftmax(NUM_CLASSES)
+    labels = np.where(np.arange(64) == 7, bad, batch[1])
+    with pytest.raises(tf.errors.InvalidArgumentError, match="whole numbers"):
+        head.loss(labels, head(batch[0]))
+
+
+def test_labels_out_of_range_give_nan_where_assertions_do_not_run(batch):
+    head = ASoftmax(NUM_CLASSES)
+    labels = np.where(np.arange(64) == 7, NUM_CLASSES, batch[1])
+    compiled = tf.function(lambda x, y: head.loss.call(y, head(x)), jit_compile=True)
+    losses = compiled(batch[0], labels)
+    np.testing.assert_array_equal(np.isnan(losses), np.arange(64) == 7)
+
+
+def test_one_hot_labels_are_refused(batch):
+    head = ASoftmax(NUM_CLASSES)
+    with pytest.raises(ValueError, match=r"not one-hot. Received: labels.shape=\(64, 5\)"):
+        head.loss(np.eye(NUM_CLASSES)[batch[1]], head(batch[0]))
+
+
+def test_a_loss_with_another_m_than_the_head_is_refused(batch):
+    outputs = ASoftmax(NUM_CLASSES, m=4)(batch[0])
+    with pytest.raises(ValueError, match=r"use `loss=head.loss`. Received: m=3 in the loss"):
+        ASoftmaxLoss(m=3)(batch[1], outputs)
+
+
+def test_a_loss_of_something_else_than_the_heads_outputs_is_refused(batch):
+    head = ASoftmax(NUM_CLASSES)
+    with pytest.raises(ValueError, match="the very tensor that the head returned"):
+        head.loss(batch[1], head(batch[0]).numpy())
+
+
+def test_outputs_that_crossed_into_another_function_are_refused_when_it_runs(batch):
+    head = ASoftmax(NUM_CLASSES)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the very tensor"):
+        tf.function(head.loss.__call__)(batch[1], head(batch[0]))
+
+
+def test_a_layer_after_the_head_is_refused_when_it_is_trained(batch):
+    head = ASoftmax(NUM_CLASSES)
+    model = keras.Sequential([keras.Input((SIZE,)), head, keras.layers.Softmax()])
+    model.compile("sgd", loss=head.loss)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="the very tensor"):
+        model.fit(*batch, verbose=0)
+
+
+def test_outputs_are_freed_when_no_one_holds_them(batch):
+    outputs = ASoftmax(NUM_CLASSES)(batch[0])
+    freed = weakref.ref(outputs)
+    del outputs
+    gc.collect()
+    assert freed() is None
+
+
+def test_a_gradient_of_the_gradient_is_refused(batch):
+    head, x = ASoftmax(NUM_CLASSES), tf.constant(batch[0])
+    with tf.GradientTape() as outer:
+        outer.watch(x)
+        with tf.GradientTape() as inner:
+            inner.watch(x)
+            loss = head.loss(batch[1], head(x))
+        penalty = tf.reduce_sum(inner.gradient(loss, x) ** 2)
+    with pytest.raises(NotImplementedError, match="first derivatives only"):
+        outer.gradient(penalty, x)
+
+
+def test_fewer_labels_than_outputs_are_refused(batch):
+    head = ASoftmax(NUM_CLASSES)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="as many labels as outputs"):
+        head.loss(batch[1][:1], head(batch[0]))
+
+
+def test_labels_of_unknown_shape_are_taken(batch):
+    head = ASoftmax(NUM_CLASSES)
+
+    @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int64)])
+    def loss(labels):
+        return head.loss(labels, head(batch[0]))
+
+    np.testing.assert_allclose(loss(batch[1][:, None]), head.loss(batch[1], head(batch[0])))
+
+
+WAYS = {
+    "weights of samples": ({}, {"sample_weight": np.arange(64) % 2.0}, {}),
+    "eager": ({"run_eagerly": True}, {}, {}),
+    "xla": ({"jit_compile": True}, {}, {}),
+    "sampled in xla": ({"jit_compile": True}, {}, {"sample_rate": 0.5}),
+    "float64": ({}, {}, {"dtype": "float64"}),
+    "projected in blocks": ({}, {}, {"kernel_norm": "projected", "block_size": 2}),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_fit_works_in_every_way(batch, way, tmp_path):
+    compile_, fit, arguments = WAYS[way]
+    head = ASoftmax(NUM_CLASSES, m=2, **arguments)
+    inner = keras.Sequential([keras.Input((SIZE,)), keras.layers.Dense(SIZE), head])
+    model = keras.Sequential([keras.Input((SIZE,)), inner])  # a model in a model
+    model.compile(keras.optimizers.SGD(0.05), loss=head.loss, metrics=["accuracy"], **compile_)
+    # Batches of one size: XLA on CPU compiles each.
+    history = model.fit(*batch, batch_size=32, epochs=8, verbose=0, **fit).history
+    assert history["loss"][-1] < history["loss"][0]
+    model.save(tmp_path / "model.keras")
+    restored = keras.models.load_model(tmp_path / "model.keras")
+    expected = model.evaluate(*batch, verbose=0)
+    np.testing.assert_allclose(restored.evaluate(*batch, verbose=0), expected, rtol=1e-5)
+
+
+def test_mixed_float16_with_a_scaled_loss_trains(batch):
+    keras.mixed_precision.set_global_policy("mixed_float16")
+    try:
+        model = small_model(base=10.0)
+        history = model.fit(*batch, epochs=20, verbose=0).history
+    finally:
+        keras.mixed_precision.set_global_policy("float32")
+    assert "LossScale" in type(model.optimizer).__name__
+    assert history["loss"][-1] < 0.8 * history["loss"][0]
+
+
+def test_two_heads_of_one_model_have_each_its_loss(batch):
+    image = keras.Input((SIZE,))
+    embedding = keras.layers.Dense(SIZE)(image)
+    first, second = ASoftmax(NUM_CLASSES, name="a"), CosFace(NUM_CLASSES, scale=8.0, name="b")
+    model = keras.Model(image, [first(embedding), second(embedding)])
+    model.compile("sgd", loss=[first.loss, second.loss])
+    losses = model.fit(batch[0], [batch[1], batch[1]], epochs=5, verbose=0).history["loss"]
+    assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize("initializer", [lambda shape, dtype=None: tf.ones(shape, dtype)])
+def test_any_initializer_serves_one_block_and_blocks_need_one_with_a_seed(initializer):
+    head = ASoftmax(4, kernel_initializer=initializer)
+    head.build((None, SIZE))
+    np.testing.assert_array_equal(head.get_weights()[0], 1.0)
+    with pytest.raises(ValueError, match="a seed that is an int or None"):
+        ASoftmax(4, kernel_initializer=initializer, block_size=2).build((None, SIZE))
+
+
+def test_nan_embeddings_give_a_nan_loss(batch):
+    head = ASoftmax(NUM_CLASSES)
+    losses = head.loss.call(batch[1], head(np.full_like(batch[0], np.nan)))
+    assert np.isnan(losses).all()

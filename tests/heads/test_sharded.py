@@ -1,0 +1,398 @@
+"""A head that is split over devices gives what it gives in one piece, and keeps a part of it."""
+
+import functools
+import itertools
+import json
+import math
+import subprocess
+import sys
+import zipfile
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from keras_sphereface.training.checkpoints import DAMAGE
+from keras_sphereface.utils.compat import plain_update
+from tests.conftest import ROOT
+from tests.helpers import split_head_process as process
+
+ALL_CASES = [(count, case) for count, cases in process.CASES.items() for case in cases]
+UPDATES = [(rule, name) for rule in process.SLOTS for name in process.UPDATED]
+
+
+def run_jobs(devices, jobs, out):
+    """{job: its arrays} of a process that has this many devices."""
+    out.mkdir()
+    program = [sys.executable, "-m", "tests.helpers.split_head_process"]
+    facts = {"devices": devices, "out": str(out), "jobs": jobs}
+    done = subprocess.run(
+        [*program, json.dumps(facts)], cwd=ROOT, capture_output=True, text=True, timeout=600
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return {tuple(job): dict(np.load(out / f"{i}.npz")) for i, job in enumerate(jobs)}
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Where two devices and four save the same values."""
+    folder = tmp_path_factory.mktemp("saved")
+    return {count: folder / f"by-{count}" for count in (2, 4)}
+
+
+@pytest.fixture(scope="module")
+def results(folders, tmp_path_factory):
+    """{(devices, job, *arguments): arrays}, of a process for each number of devices, and a third.
+
+    The third reads with two devices what four have saved.
+    """
+    out, found = tmp_path_factory.mktemp("results"), {}
+    two, four = (str(folders[count]) for count in (2, 4))
+    last = {2: [], 4: [("restored", two), ("refused", 3)]}
+    for count, folder in folders.items():
+        jobs = [
+            *(("found", case) for case in process.CASES[count]),
+            *(("updated", *update) for update in UPDATES),
+            *(("sampled",), ("held",), ("widest",), ("saved", str(folder))),
+            *last[count],
+        ]
+        made = run_jobs(count, jobs, out / str(count))
+        found |= {(count, *job): arrays for job, arrays in made.items()}
+    made = run_jobs(2, [("restored", four)], out / "again")
+    return found | {(2, *job): arrays for job, arrays in made.items()}
+
+
+def whole_head(kind, sample_rate=1.0, **settings):
+    """The head in one piece, where all classes are looked at."""
+    del sample_rate
+    head = process.make_head(kind, **settings)
+    head.build((None, process.D))
+    start, biases = 0, process.start_bias(head.num_classes)
+    for bias in head.biases:
+        stop = start + int(bias.shape[0])
+        bias.assign(biases[start:stop])
+        start = stop
+    return head
+
+
+def joined(tensors):
+    return np.concatenate([tf.convert_to_tensor(tensor).numpy() for tensor in tensors], axis=-1)
+
+
+@functools.cache
+def expected(count, case):
+    """What `found` gives, of the head in one piece on one device."""
+    kind, settings = process.CASES[count][case]
+    head = whole_head(kind, **settings)
+    embeddings, labels = map(tf.constant, process.batch(**settings))
+    small = head.trainable_variables[len(head.kernels) + len(head.biases) :]
+    with tf.GradientTape() as tape:
+        tape.watch(embeddings)
+        outputs = head.call_at_step(embeddings, tf.constant(process.STEP, tf.int64), True)
+        assessed = head.compute_losses(labels, outputs)
+        loss = process.mean_loss(assessed.losses)
+    sources = [[embeddings], head.kernels, head.biases, small]
+    by_embeddings, by_kernels, by_biases, by_small = tape.gradient(loss, sources)
+    return {
+        "start_kernel": joined(head.kernels),
+        **{name: value.numpy() for name, value in assessed._asdict().items()},
+        "by_embeddings": joined(by_embeddings),
+        "by_kernel": joined(by_kernels),
+        **({"by_bias": joined(by_biases)} if by_biases else {}),
+        **{f"by_small_{i}": gradient.numpy() for i, gradient in enumerate(by_small)},
+    }
+
+
+def assert_close(actual, expected, name=""):
+    """To the rounding of the dtype, beside the largest of the numbers."""
+    tolerance = 1e-5 if expected.dtype == np.float32 else 1e-12
+    assert actual.dtype == expected.dtype
+    most = max(1.0, np.abs(expected).max())
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * most, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "case"), ALL_CASES)
+def test_every_replica_has_the_losses_of_the_head_in_one_piece(results, count, case):
+    found = results[count, "found", case]
+    for name in ("losses", "cos_theta"):
+        assert len(found[name]) == count
+        for of_replica in found[name]:
+            assert_close(of_replica, expected(count, case)[name], name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "case"), ALL_CASES)
+def test_every_replica_has_the_right_answers_of_the_head_in_one_piece(results, count, case):
+    right = expected(count, case)["correct"]
+    assert 0 < right.sum() < process.B
+    for of_replica in results[count, "found", case]["correct"]:
+        np.testing.assert_array_equal(of_replica, right)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "case"), ALL_CASES)
+def test_gradients_by_embeddings_and_class_weights_are_those_of_one_piece(results, count, case):
+    found, whole = results[count, "found", case], expected(count, case)
+    names = [name for name in ("by_embeddings", "by_kernel", "by_bias") if name in whole]
+    for name in names:
+        assert np.abs(whole[name]).max() > 1e-3
+        assert_close(found[name], whole[name], name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("count", "case"), [(count, case) for count, case in ALL_CASES if "sphereface2" in case]
+)
+def test_every_replica_has_the_whole_gradient_by_small_weights(results, count, case):
+    found, whole = results[count, "found", case], expected(count, case)
+    assert {name for name in whole if "small" in name} == {"by_small_0"}
+    assert found["by_small_0"].shape == (count,)
+    for of_replica in found["by_small_0"]:
+        assert_close(of_replica, whole["by_small_0"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("count", "case"), ALL_CASES)
+def test_start_weights_are_those_of_the_head_in_one_piece(results, count, case):
+    start = results[count, "found", case]["start_kernel"]
+    np.testing.assert_array_equal(start, expected(count, case)["start_kernel"])
+
+
+@functools.cache
+def expected_updates(rule, name):
+    """Kernel and bias after the updates of a Keras optimizer, in one piece on one device."""
+    kind, settings = process.UPDATED[name]
+    head = whole_head(kind, **settings)
+    weights = [*head.kernels, *head.biases]
+    optimizer = (
+        keras.optimizers.SGD(process.RATE, momentum=process.MOMENTUM, **plain_update())
+        if rule == "sgd"
+        else keras.optimizers.Adam(process.RATE, **plain_update())
+    )
+    optimizer.build(weights)
+    stops = np.cumsum(head.block_sizes())[:-1]
+    for i in range(process.UPDATES):
+        by_weights = [
+            tf.constant(block)
+            for name in (["kernel", "bias"] if head.biases else ["kernel"])
+            for block in np.split(process.update_gradients(name, i), stops, axis=-1)
+        ]
+        optimizer.apply_gradients(zip(by_weights, weights, strict=True))
+    return {
+        "kernel": joined(head.kernels),
+        **({"bias": joined(head.biases)} if head.biases else {}),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize(("rule", "name"), UPDATES)
+def test_updates_are_those_of_the_optimizer_of_keras(results, count, rule, name):
+    found, whole = results[count, "updated", rule, name], expected_updates(rule, name)
+    assert set(found) >= set(whole)
+    for weight, values in whole.items():
+        np.testing.assert_allclose(found[weight], values, rtol=0, atol=1e-6, err_msg=weight)
+
+
+def test_one_replica_is_updated_as_well():
+    found, whole = process.updated(1, "adam", "projected"), expected_updates("adam", "projected")
+    np.testing.assert_allclose(found["kernel"], whole["kernel"], rtol=0, atol=1e-6)
+
+
+def assert_saved_values(arrays):
+    expected = process.saved_values()
+    assert set(arrays) == set(expected)
+    for name, values in expected.items():
+        np.testing.assert_array_equal(arrays[name], values, err_msg=name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("writers", "readers"), [(4, 2), (2, 1), (4, 1), (2, 4)])
+def test_another_number_of_replicas_reads_the_same_values(results, folders, writers, readers):
+    folder = str(folders[writers])
+    one = readers == 1
+    assert_saved_values(
+        process.restored(1, folder) if one else results[readers, "restored", folder]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("count", "starts"), [(2, [0, 2, 4, 6, 8, 10, 11]), (4, [0, 2, 3, 5, 6, 8, 9, 10, 11])]
+)
+def test_each_file_holds_the_classes_of_its_name(results, folders, count, starts):
+    assert results[count, "saved", str(folders[count])] == {}
+    paths = sorted(folders[count].iterdir())
+    for path, (start, stop) in zip(paths, itertools.pairwise(starts), strict=True):
+        assert path.name == f"classes-{start:09d}-{stop:09d}.npz"
+        with np.load(path) as arrays:
+            for name, values in process.saved_values().items():
+                np.testing.assert_array_equal(arrays[name], values[..., start:stop])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """What one replica has saved: 6 files of 2 classes or 1."""
+    process.saved(1, str(tmp_path / "saved"))
+    return tmp_path / "saved"
+
+
+@pytest.fixture
+def split():
+    """A head that can read them."""
+    return process.make_split(1, **process.SAVED)
+
+
+def third_file(folder):
+    return folder / "classes-000000004-000000006.npz"
+
+
+def test_strange_files_beside_the_classes_do_not_matter(folder):
+    (folder / "weights.index").write_bytes(b"of the checkpoint")
+    (folder / "classes-000000000-000000011.npz.partial").write_bytes(b"of another")
+    assert_saved_values(process.restored(1, str(folder)))
+
+
+def test_missing_classes_are_said(folder, split):
+    third_file(folder).unlink()
+    with pytest.raises(ValueError, match="lacks some of the classes 4 to 5"):
+        split.restore(folder)
+
+
+def test_a_folder_without_classes_is_refused(split, tmp_path):
+    with pytest.raises(ValueError, match="lacks some of the classes 0 to 1"):
+        split.restore(tmp_path)
+    with pytest.raises(OSError, match="nowhere"):
+        split.restore(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(("kind", "num_slots"), [("softmax", 1), ("asoftmax", 2)])
+def test_the_variables_of_another_optimizer_or_head_are_refused(folder, kind, num_slots):
+    split = process.make_split(1, kind, num_slots, **process.BLOCKS)
+    with pytest.raises(ValueError, match=r"holds .*'bias', 'bias_slot0'.*'kernel_slot1'"):
+        split.restore(folder)
+
+
+@pytest.mark.parametrize(
+    ("damage", "error"),
+    [
+        (lambda content: content[: len(content) // 2], zipfile.BadZipFile),
+        (lambda content: content[:200] + bytes(8) + content[208:], zipfile.BadZipFile),
+        (lambda content: content[:2], ValueError),
+        (lambda content: b"", EOFError),
+    ],
+    ids=["cut short", "numbers changed", "two bytes left", "empty"],
+)
+def test_a_damaged_file_is_an_error_that_checkpoints_know(folder, split, damage, error):
+    path = third_file(folder)
+    whole = path.read_bytes()
+    path.write_bytes(damage(whole))
+    assert path.read_bytes() != whole
+    assert issubclass(error, DAMAGE)
+    with pytest.raises(error):
+        split.restore(folder)
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(place=st.integers(0, 10**6), change=st.integers(1, 255))
+def test_a_changed_byte_gives_an_error_or_the_same_values(folder, split, place, change):
+    path = third_file(folder)
+    whole = path.read_bytes()
+    changed = bytearray(whole)
+    changed[place % len(whole)] ^= change
+    path.write_bytes(changed)
+    try:
+        split.restore(folder)
+    except DAMAGE:
+        return
+    finally:
+        path.write_bytes(whole)
+    assert_saved_values(process.contents(split))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"block_size": 1}, "`block_size` of a head that is split must be >= 2. Received: 1"),
+        ({"kernel_regularizer": "l2"}, "A head that is split cannot have a `kernel_regularizer`"),
+    ],
+)
+def test_heads_that_cannot_be_split_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        process.make_split(1, "asoftmax", **settings)
+
+
+@pytest.mark.slow
+def test_fewer_classes_than_replicas_are_refused(results):
+    message = results[4, "refused", 3]["message"].item()
+    assert message == "Each of 4 replicas needs a class. Received: num_classes=3"
+
+
+def test_blocks_are_no_larger_than_the_chunk_size():
+    assert process.make_split(1, "asoftmax", block_size=4).blocks(0) == [(0, 4), (4, 8), (8, 11)]
+    assert process.make_split(1, "asoftmax").blocks(0) == [(0, 11)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 4])
+def test_a_sample_has_the_own_classes_and_a_share_of_each_part(results, count):
+    learnt = np.any(results[count, "sampled"]["by_kernel"] != 0, axis=1)  # (S, C)
+    assert learnt[:, process.SAMPLED_LABELS].all()
+    width = process.SAMPLED["num_classes"] // count
+    share = max(math.ceil(process.SAMPLED["sample_rate"] * width), len(process.SAMPLED_LABELS) + 1)
+    np.testing.assert_array_equal(learnt.reshape(-1, count, width).sum(axis=2), share)
+    # In the end every class has had its turn.
+    assert learnt.any(axis=0).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 4])
+def test_each_part_and_each_step_draws_other_classes(results, count):
+    learnt = np.any(results[count, "sampled"]["by_kernel"] != 0, axis=1)
+    parts = learnt.reshape(len(learnt), count, -1)
+    assert np.mean(np.all(parts[:, 0] == parts[:, 1], axis=1)) < 0.1
+    assert np.mean(np.all(learnt[1:] == learnt[:-1], axis=1)) < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 4])
+def test_sampled_losses_and_gradients_are_right_on_average(results, count):
+    head = whole_head("sphereface2", **process.SAMPLED)
+    embeddings, labels = process.sampled_batch()
+    with tf.GradientTape() as tape:
+        losses = head.compute_losses(labels, head(tf.constant(embeddings))).losses
+        loss = process.mean_loss(losses)
+    whole = {"losses": losses, "by_kernel": tape.gradient(loss, head.kernels[0])}
+    for name, value in whole.items():
+        drawn = results[count, "sampled"][name]
+        if name == "by_kernel":  # those of one class alone are too seldom to have a known error
+            drawn, value = drawn.sum(axis=2), tf.reduce_sum(value, axis=1)
+        assert np.isfinite(drawn).all()
+        error = drawn.std(axis=0) / math.sqrt(process.SAMPLINGS)
+        assert np.all(np.abs(drawn.mean(axis=0) - value) <= 5 * error + 1e-12), name
+
+
+def of_many(results, count, job):
+    return getattr(process, job)(1) if count == 1 else results[count, job]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [1, 2, 4])
+def test_each_replica_holds_its_share_of_the_classes_only(results, count):
+    held = of_many(results, count, "held")
+    # Kernel and one slot, of float32; the widest part has one class more than its share.
+    of_a_class = 2 * process.MANY_SIZE * 4
+    assert held["bytes"].tolist() == [math.ceil(process.MANY / count) * of_a_class] * count
+    assert held["said"] == held["bytes"].sum()
+    places = [[f"/job:localhost/replica:0/task:0/device:CPU:{i}"] for i in range(count)]
+    assert held["devices"].tolist() == places
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [2, 4])
+def test_no_tensor_of_a_step_has_more_classes_than_a_part(results, count):
+    assert results[count, "widest"]["size"] == math.ceil(process.MANY / count)

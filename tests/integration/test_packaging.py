@@ -1,0 +1,163 @@
+"""What is built from a checkout, and what it asks of pip."""
+
+import importlib.metadata
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+import keras_sphereface
+from tests.conftest import ROOT
+
+NAME = "keras-sphereface"
+PYTHONS = ("3.10", "3.11", "3.12", "3.13")
+# Runs stack_smoke.py on the package in a folder, whatever else is installed.
+SMOKE = (
+    "import runpy, sys; sys.path.insert(0, sys.argv[1]); runpy.run_path(sys.argv[2], None, {!r})"
+)
+NOT_COPIED = shutil.ignore_patterns(
+    ".git",
+    ".venv*",
+    ".*_cache",
+    ".hypothesis",
+    "__pycache__",
+    "*.egg-info",
+    "build",
+    "dist",
+    "runs",
+)
+
+
+def required(extra: str = "", python: str = "3.12") -> dict[str, SpecifierSet]:
+    """What pip is asked for with an extra (by itself) on a Python: {package: versions}."""
+    found: dict[str, SpecifierSet] = {}
+    for line in importlib.metadata.requires(NAME) or []:
+        requirement = Requirement(line)
+        marker, environment = requirement.marker, {"python_version": python}
+        here = marker is None or marker.evaluate({**environment, "extra": extra})
+        without = marker is None or marker.evaluate({**environment, "extra": ""})
+        if here and (not extra or not without):
+            before = found.get(requirement.name, SpecifierSet())
+            found[requirement.name] = before & requirement.specifier
+    return found
+
+
+def test_the_version_is_that_of_the_metadata():
+    assert keras_sphereface.__version__ == importlib.metadata.version(NAME)
+
+
+@pytest.mark.parametrize(
+    ("package", "python", "offered"),
+    [
+        ("tensorflow", "3.10", ["2.15.1", "2.21.0"]),
+        # 3.12 is the last for Python 3.10, and is taken there only.
+        ("keras", "3.10", ["2.15.0", "3.12.1", "3.15.1"]),
+        ("tensorflow", "3.12", ["2.15.1", "2.21.0"]),
+        ("keras", "3.12", ["2.15.0", "3.12.1", "3.15.1"]),
+    ],
+)
+def test_no_stack_is_offered_that_is_not_tested(package, python, offered):
+    last = {"tensorflow": 22, "keras": 15}[package]
+    versions = [f"2.{minor}.{patch}" for minor in range(12, last + 1) for patch in (0, 1)]
+    versions += [f"3.{minor}.{patch}" for minor in range(18) for patch in (0, 1)]
+    allowed = list(required(python=python)[package].filter(versions))
+    assert set(offered) <= set(allowed)
+    assert {version.rpartition(".")[0] for version in allowed} == {
+        version.rpartition(".")[0] for version in offered
+    }
+
+
+@pytest.mark.parametrize("python", PYTHONS)
+def test_all_is_every_feature_and_nothing_for_developers(python):
+    features = ("parquet", "detect", "beam", "onnx", "interactive", "notebook")
+    everything = {name for feature in features for name in required(feature, python)}
+    assert set(required("all", python)) == everything
+    assert not everything & {*required("test", python), "tensorflow-addons", "jax", "ruff"}
+    assert everything < set(required("dev", python))
+
+
+def test_addons_hold_the_older_stack_on_every_python():
+    # Where there is no such TensorFlow pip is to say so, not to leave the extra out.
+    for python in PYTHONS:
+        held = required("addons", python)
+        assert str(held["tensorflow"]) == "==2.15.1"
+        assert str(held["tensorflow-addons"]) == "==0.23.0"
+        assert held["keras"].contains("2.15.0")
+        assert not held["keras"].contains("3.15.1")
+        assert not held["numpy"].contains("2.0.0")
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory) -> tuple[Path, Path]:
+    """The sdist of this checkout, and the wheel built from it."""
+    folder = tmp_path_factory.mktemp("built")
+    shutil.copytree(ROOT, folder / "checkout", ignore=NOT_COPIED)
+    done = subprocess.run(
+        [sys.executable, "-m", "build", "--outdir", folder / "dist", folder / "checkout"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    stem = f"keras_sphereface-{keras_sphereface.__version__}"
+    return folder / "dist" / f"{stem}.tar.gz", folder / "dist" / f"{stem}-py3-none-any.whl"
+
+
+def files_of(folder: Path) -> set[str]:
+    """The files under a folder of the checkout that belong to it."""
+    return {
+        str(path.relative_to(ROOT))
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+
+
+@pytest.mark.slow
+def test_the_sdist_holds_what_builds_and_tests_it(built):
+    with tarfile.open(built[0]) as archive:
+        files = {name.partition("/")[2] for name in archive.getnames()}
+    for folder in ("keras_sphereface", "tests", "tools", "examples", ".ci"):
+        assert files_of(ROOT / folder) <= files
+    assert files >= {"setup.py", "pyproject.toml", "MANIFEST.in", "Makefile"}
+    assert files >= {"README.md", "CHANGELOG.md", "LICENSE"}
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_the_package_and_says_what_it_is(built):
+    with zipfile.ZipFile(built[1]) as wheel:
+        files = {name for name in wheel.namelist() if ".dist-info/" not in name}
+        (metadata,) = (name for name in wheel.namelist() if name.endswith("/METADATA"))
+        text = wheel.read(metadata).decode()
+    assert files == files_of(ROOT / "keras_sphereface")
+    assert "keras_sphereface/py.typed" in files
+    head = text.partition("\n\n")[0]
+    assert "\nLicense-Expression: MIT\n" in head
+    assert re.findall(r"Python :: (3\.\d+)", head) == list(PYTHONS)
+    (range_,) = re.findall(r"^Requires-Python: (.+)$", head, re.M)
+    outside = [f"3.{minor}" for minor in (9, 14) if SpecifierSet(range_).contains(f"3.{minor}.1")]
+    assert not outside
+    assert all(SpecifierSet(range_).contains(f"{python}.1") for python in PYTHONS)
+
+
+@pytest.mark.slow
+def test_the_wheel_works_outside_the_checkout(built, tmp_path):
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "--no-deps", "--target", tmp_path / "site", built[1]], check=True)
+    smoke = ROOT / "tests" / "stacks" / "smoke.py"
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", SMOKE.format("__main__"), tmp_path / "site", smoke],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "smoke test passed" in done.stdout
+    assert f"the package lies in {tmp_path / 'site' / 'keras_sphereface'}" in done.stdout

@@ -1,0 +1,167 @@
+"""The first layer of a model: scales always, augments in training, goes on after a restart."""
+
+import inspect
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_sphereface import FacePreprocessing
+from keras_sphereface.data import augmentation, preprocessing
+from keras_sphereface.data.augmentation import Augmentation
+
+STRENGTHS = {name: 0.5 for name in augmentation.RANGES}
+
+
+def batch(num=6):
+    return np.random.default_rng(0).integers(0, 256, (num, 20, 16, 3), dtype=np.uint8)
+
+
+def test_outside_of_training_it_only_scales():
+    layer = FacePreprocessing(**STRENGTHS)
+    scaled = layer(batch())
+    np.testing.assert_array_equal(scaled, preprocessing.normalize(batch()))
+    assert scaled.dtype == tf.float32
+    assert int(layer.step.numpy()) == 0
+
+
+def test_in_training_it_flips_by_default():
+    changed = FacePreprocessing()(batch(60), training=True).numpy()
+    plain = preprocessing.normalize(batch(60)).numpy()
+    flipped = np.all(changed == plain[:, :, ::-1], axis=(1, 2, 3))
+    assert np.all(flipped | np.all(changed == plain, axis=(1, 2, 3)))
+    # Of 60; four standard deviations are 15.
+    assert 15 < flipped.sum() < 45
+
+
+def test_in_training_it_does_what_augmentation_does():
+    layer = FacePreprocessing(**STRENGTHS, seed=3)
+    for step in (1, 2):
+        expected = preprocessing.normalize(Augmentation(**STRENGTHS)(batch(), seed=(3, step)))
+        np.testing.assert_allclose(layer(batch(), training=True), expected, atol=1e-5)
+
+
+def test_each_call_draws_anew_and_the_seed_decides():
+    first, again, other = (FacePreprocessing(shift=3.0, seed=seed) for seed in (0, 0, 1))
+    draws = [layer(batch(), training=True).numpy() for layer in (first, again, other, first)]
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert np.abs(draws[0] - draws[2]).max() > 0.1
+    assert np.abs(draws[0] - draws[3]).max() > 0.1
+
+
+def test_a_compiled_function_counts_and_draws_as_eager_calls_do():
+    eager, compiled = FacePreprocessing(shift=3.0), FacePreprocessing(shift=3.0)
+    call = tf.function(lambda images: compiled(images, training=True))
+    for _ in range(2):
+        np.testing.assert_allclose(call(batch()), eager(batch(), training=True), atol=1e-5)
+    assert int(compiled.step.numpy()) == 2
+
+
+def test_a_saved_model_goes_on_with_the_same_new_draws(tmp_path):
+    model = keras.Sequential(
+        [keras.Input((20, 16, 3), dtype="uint8"), FacePreprocessing(**STRENGTHS, seed=2)]
+    )
+    model(batch(), training=True)
+    model.save(tmp_path / "model.keras")
+    restored = keras.models.load_model(tmp_path / "model.keras")
+    assert int(restored.layers[-1].step.numpy()) == 1
+    ours, theirs = (m(batch(), training=True).numpy() for m in (model, restored))
+    np.testing.assert_array_equal(ours, theirs)
+
+
+def test_the_configuration_round_trips():
+    layer = FacePreprocessing(flip=False, **STRENGTHS, seed=4, name="first")
+    assert FacePreprocessing.from_config(layer.get_config()).get_config() == layer.get_config()
+    assert layer.augment == Augmentation(flip=False, **STRENGTHS)
+
+
+def test_arguments_and_defaults_are_those_of_augmentation():
+    parameters = inspect.signature(FacePreprocessing).parameters
+    assert {
+        name: parameters[name].default for name in Augmentation._fields
+    } == Augmentation()._asdict()
+    assert set(parameters) - set(Augmentation._fields) == {"seed", "kwargs"}
+
+
+def test_it_is_the_shape_that_keras_expects():
+    layer = FacePreprocessing()
+    assert tuple(layer.compute_output_shape((None, 20, 16, 3))) == (None, 20, 16, 3)
+    outputs = layer(keras.Input((20, 16, 3), dtype="uint8"))
+    assert tuple(outputs.shape) == (None, 20, 16, 3)
+    assert outputs.dtype in ("float32", tf.float32)
+
+
+@pytest.mark.parametrize(
+    ("policy", "dtype"), [("mixed_bfloat16", tf.bfloat16), ("float64", tf.float64)]
+)
+def test_the_output_has_the_dtype_of_the_policy(policy, dtype):
+    layer = FacePreprocessing(shift=2.0, dtype=policy)
+    assert layer(batch(), training=True).dtype == dtype
+    assert layer.step.dtype in ("int64", tf.int64)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"flip": 1}, TypeError, "Received: flip=1"),
+        ({"zoom": 1.0}, ValueError, "from 0 to 0.999. Received: zoom=1.0"),
+        ({"crop": -0.1}, ValueError, "Received: crop=-0.1"),
+        ({"erase": float("nan")}, ValueError, "Received: erase=nan"),
+        ({"low_resolution": 2}, ValueError, "Received: low_resolution=2"),
+        ({"shift": "x"}, TypeError, "Received: shift='x'"),
+        ({"seed": 0.5}, TypeError, "Received: seed=0.5"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments, error, message):
+    with pytest.raises(error) as caught:
+        FacePreprocessing(**arguments)
+    assert message in str(caught.value)
+
+
+def test_a_model_is_not_compiled_by_xla_where_xla_cannot():
+    assert FacePreprocessing(brightness=0.1, low_resolution=0.5).supports_jit
+    for name in ("shift", "zoom", "rotation", "crop"):
+        layer = FacePreprocessing(**{name: 0.5})
+        assert not layer.supports_jit
+        with pytest.raises(tf.errors.InvalidArgumentError, match="unsupported operations"):
+            tf.function(lambda x, call=layer: call(x, training=True), jit_compile=True)(batch())
+
+
+TWO_REPLICAS = """
+import sys, keras, numpy as np, tensorflow as tf
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2)
+from keras_sphereface import ASoftmax, FacePreprocessing, pipeline
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    layer, head = FacePreprocessing(shift=4.0), ASoftmax(5)
+    model = keras.Sequential([
+        keras.Input((112, 96, 3), dtype="uint8"), layer, keras.layers.AveragePooling2D(8),
+        keras.layers.Flatten(), keras.layers.Dense(6), head])
+    model.compile("sgd", loss=head.loss)
+batches = pipeline.training_batches(sys.argv[1], 10, seed=0, augment=None, cache="memory")
+model.fit(batches, steps_per_epoch=3, epochs=2, shuffle=False, verbose=0)
+step = int(layer.step.numpy())
+image = tf.constant(np.random.default_rng(0).integers(0, 256, (1, 112, 96, 3), dtype=np.uint8))
+draw = tf.function(lambda: strategy.run(lambda: layer(image, training=True)))
+drawn = [draws.numpy() for _ in range(2) for draws in draw().values]
+model.save(sys.argv[2])
+print(step, int(layer.step.numpy()), len(np.unique(np.concatenate(drawn), axis=0)))
+"""
+
+
+@pytest.mark.slow
+def test_replicas_draw_apart_and_count_each_step_once(records_folder, tmp_path):
+    path = str(tmp_path / "model.keras")
+    result = subprocess.run(
+        [sys.executable, "-c", TWO_REPLICAS, str(records_folder), path],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split() == ["6", "8", "4"]
+    assert int(keras.models.load_model(path).layers[0].step.numpy()) == 8

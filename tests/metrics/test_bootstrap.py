@@ -1,0 +1,153 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keras_sphereface.metrics import bootstrap, roc
+
+MEASURES = {
+    "auc": roc.auc_score,
+    "eer": roc.equal_error,
+    "0.1": lambda curve: roc.tar_at_far(curve, 0.1),
+}
+
+
+def drawn_scores(seed, num_same, num_different, apart=1.0):
+    rng = np.random.default_rng(seed)
+    is_same = rng.permutation(num_same + num_different) < num_same
+    return rng.normal(size=len(is_same)) + apart * is_same, is_same
+
+
+def between(values, part):
+    """The value below which this part of them lies, by a line between neighbors."""
+    values = sorted(values)
+    place = part * (len(values) - 1)
+    below = min(int(place), len(values) - 2)
+    return values[below] + (place - below) * (values[below + 1] - values[below])
+
+
+@pytest.mark.parametrize("decimals", [0, 9])
+def test_intervals_are_those_of_pairs_drawn_and_written_out(decimals):
+    scores, is_same = drawn_scores(0, 30, 50)
+    scores = np.round(scores, decimals)
+    found = bootstrap.intervals(scores, is_same, MEASURES, 40, np.random.default_rng(5))
+    rng = np.random.default_rng(5)
+    falling = np.argsort(-scores, kind="stable")
+    sides = [[scores[i] for i in falling if is_same[i] == kind] for kind in (True, False)]
+    drawn = {name: [] for name in MEASURES}
+    for _ in range(40):
+        same, different = (
+            [side[i] for i in rng.integers(len(side), size=len(side))] for side in sides
+        )
+        wins = [1.0 if s > d else 0.5 if s == d else 0.0 for s in same for d in different]
+        drawn["auc"].append(np.mean(wins))
+        curve = roc.roc(np.array(same + different), np.arange(80) < 30)
+        drawn["eer"].append(roc.equal_error(curve))
+        # 5 of 50 may be accepted.
+        cuts = [c for c in [*same, *different] if sum(d >= c for d in different) <= 5]
+        drawn["0.1"].append(max((sum(s >= c for s in same) / 30 for c in cuts), default=0.0))
+    for name, values in drawn.items():
+        expected = between(values, 0.025), between(values, 0.975)
+        np.testing.assert_allclose(found[name], expected, atol=1e-12)
+
+
+def test_an_interval_holds_the_value_and_narrows_with_more_pairs():
+    widths = []
+    for count in (50, 5000):
+        scores, is_same = drawn_scores(1, count, count)
+        found = bootstrap.intervals(scores, is_same, MEASURES, 200, np.random.default_rng(0))
+        curve = roc.roc(scores, is_same)
+        for name, measure in MEASURES.items():
+            assert found[name].low < measure(curve) < found[name].high
+        widths.append(found["auc"].high - found["auc"].low)
+    # By the root of the number of pairs, about.
+    assert 5 < widths[0] / widths[1] < 20
+
+
+def test_perfect_scores_stay_perfect_whatever_is_drawn():
+    scores, is_same = np.array([4.0, 3, 2, 1]), np.array([True, True, False, False])
+    found = bootstrap.intervals(scores, is_same, MEASURES, 50, np.random.default_rng(0))
+    assert found == {"auc": (1.0, 1.0), "eer": (0.0, 0.0), "0.1": (1.0, 1.0)}
+
+
+def test_equal_scores_stay_useless():
+    is_same = np.arange(10) < 5
+    found = bootstrap.intervals(np.ones(10), is_same, MEASURES, 50, np.random.default_rng(0))
+    assert found == {"auc": (0.5, 0.5), "eer": (0.5, 0.5), "0.1": (0.0, 0.0)}
+
+
+def test_one_pair_of_each_kind_is_enough():
+    found = bootstrap.intervals(
+        np.array([0.0, 1.0]), np.array([True, False]), MEASURES, 3, np.random.default_rng(0)
+    )
+    assert found["auc"] == (0.0, 0.0)
+
+
+def test_one_replicate_is_an_interval_without_width():
+    found = bootstrap.intervals(*drawn_scores(0, 9, 9), MEASURES, 1, np.random.default_rng(0))
+    assert found["auc"].low == found["auc"].high
+
+
+def test_without_replicates_there_is_nothing():
+    rng = np.random.default_rng(0)
+    assert bootstrap.intervals(*drawn_scores(0, 5, 5), MEASURES, 0, rng) == {}
+    assert rng.random() == np.random.default_rng(0).random()
+
+
+def test_the_same_seed_gives_the_same_intervals():
+    data = drawn_scores(2, 40, 60)
+    one, again, other = (
+        bootstrap.intervals(*data, MEASURES, 20, np.random.default_rng(seed)) for seed in (3, 3, 4)
+    )
+    assert one == again != other
+
+
+def test_the_order_of_pairs_and_what_else_is_measured_changes_nothing():
+    scores, is_same = drawn_scores(3, 40, 60)
+    before = bootstrap.intervals(scores, is_same, MEASURES, 20, np.random.default_rng(0))
+    order = np.random.default_rng(1).permutation(100)
+    only = {"auc": roc.auc_score}
+    after = bootstrap.intervals(scores[order], is_same[order], only, 20, np.random.default_rng(0))
+    assert after == {"auc": before["auc"]}
+
+
+@pytest.mark.slow
+def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    # Of normal scores one deviation apart the area is Phi(1 / sqrt 2).
+    truth, covered = 0.7602499389, 0
+    for seed in range(100):
+        data = drawn_scores(seed, 80, 120)
+        found = bootstrap.intervals(*data, {"auc": roc.auc_score}, 300, np.random.default_rng(seed))
+        covered += found["auc"].low <= truth <= found["auc"].high
+    assert 85 <= covered <= 100
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(0, 5)), max_size=40),
+    st.floats(0.001, 1),
+)
+def test_runs_of_mismatched_pairs_change_no_measure(pairs, far):
+    scores, is_same, times = (
+        np.array(side) for side in zip((5, True, 1), (4, False, 1), *pairs, strict=True)
+    )
+    order = np.argsort(-scores, kind="stable")
+    ranked = scores[order].astype(float)
+    sides = [np.where(chosen, times, 0)[order] for chosen in (is_same, ~is_same)]
+    whole = roc.roc_of_counts(ranked, *sides)
+    joined = bootstrap.runs(ranked, *sides)
+    assert [side.sum() for side in joined[1]] == [side.sum() for side in sides]
+    short = roc.roc_of_counts(joined[0], *joined[1])
+    assert len(short.far) <= len(whole.far)
+    for measure in (roc.auc_score, roc.equal_error):
+        assert measure(short) == pytest.approx(measure(whole))
+    assert roc.tar_at_far(short, far) == roc.tar_at_far(whole, far)
+
+
+def test_many_pairs_are_drawn_in_runs_with_the_same_spread(monkeypatch):
+    scores, is_same = drawn_scores(3, 200, 3000)
+    found = bootstrap.intervals(scores, is_same, MEASURES, 800, np.random.default_rng(0))
+    monkeypatch.setattr(bootstrap, "MANY", 1000)
+    in_runs = bootstrap.intervals(scores, is_same, MEASURES, 800, np.random.default_rng(0))
+    for name, (low, high) in found.items():
+        assert in_runs[name] != found[name]  # drawn in another way
+        np.testing.assert_allclose(in_runs[name], (low, high), atol=0.25 * (high - low))

@@ -1,0 +1,297 @@
+import base64
+import html.parser
+import io
+import re
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+from PIL import Image
+
+from keras_sphereface.reporting.html import (
+    STYLE,
+    Details,
+    Heading,
+    ImageBlock,
+    KeyNumbers,
+    Paragraph,
+    Table,
+    Warnings,
+    figure_png,
+    render,
+)
+from tests.helpers import browser
+
+VOID = {"meta", "link", "img", "br"}
+HOSTILE = [
+    "<script>alert(1)</script>",
+    "\"double\" 'single' `back` & &amp; &lt;",
+    "</title></style><!-- <b onclick=x>",
+    "Zoë Łukasz 李小龙 \u05d0\u05d1 😀",
+    "Aaron_Peirsol/" + "x" * 600,
+]
+
+
+class Document(html.parser.HTMLParser):
+    """The elements of a page as (tag, attributes, text); fails where tags are not closed."""
+
+    def __init__(self, text):
+        super().__init__(convert_charrefs=True)
+        self.elements, self.open = [], []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        assert len(dict(attrs)) == len(attrs)
+        element = [tag, dict(attrs), ""]
+        self.elements.append(element)
+        if tag not in VOID:
+            self.open.append(element)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()[0] == tag
+
+    def handle_data(self, data):
+        for element in self.open:
+            element[2] += data
+
+    def all(self, tag):
+        return [(attrs, text) for name, attrs, text in self.elements if name == tag]
+
+    def texts(self, tag):
+        return [text for _, text in self.all(tag)]
+
+
+def png(width, height):
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((height, width, 3), 200, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def everything(text):
+    """A page in which `text` stands wherever a text can stand."""
+    table = Table([text, "n"], [[text, "1"], [text, "2.5 %"]], note=text, caption=text)
+    blocks = [
+        KeyNumbers([(text, text, text), ("EER", "1.05 %", "")]),
+        Warnings([text, "second"]),
+        *(Heading(text, level) for level in (2, 3, 4, 2, 2, 2, 2)),
+        Paragraph(text),
+        table,
+        Table(["name"] + ["a column"] * 30, [["x"] + ["12.345"] * 30]),
+        ImageBlock(png(2000, 300), text, text),
+        Paragraph("between"),
+        ImageBlock(png(800, 600), text, text),
+        ImageBlock(png(80, 60), text, text),
+        Details(text, [table, Paragraph(text), ImageBlock(png(900, 600), text)]),
+    ]
+    return render(text, blocks)
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_every_text_is_shown_as_it_is(text):
+    document = Document(everything(text))
+    for tag in ("title", "h1", "h2", "h3", "h4", "p", "caption", "figcaption", "summary", "li"):
+        assert text in document.texts(tag), tag
+    for tag, times in (("dt", 1), ("dd", 2), ("th", 6), ("a", 5)):
+        assert document.texts(tag).count(text) == times, tag
+    assert [attrs["alt"] for attrs, _ in document.all("img")] == [text] * 4
+    assert {"script", "b"}.isdisjoint(tag for tag, *_ in document.elements)
+
+
+@pytest.mark.parametrize("character", ["\x00", "\x1b", "\x85", "\udc80", "\ufffe"])
+def test_what_html_cannot_hold_is_replaced(character):
+    page = render("title", [Paragraph(f"a{character}b\tc")])
+    page.encode("utf-8")
+    assert Document(page).texts("p") == ["a\ufffdb\tc"]
+
+
+def test_the_page_says_what_it_is_and_forbids_the_rest():
+    document = Document(everything("text"))
+    assert document.all("html")[0][0] == {"lang": "en"}
+    metas = [attrs for attrs, _ in document.all("meta")]
+    assert metas[0] == {"charset": "utf-8"}
+    assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in metas
+    (policy,) = [m["content"] for m in metas if "http-equiv" in m]
+    assert dict(part.split(maxsplit=1) for part in policy.split("; ")) == {
+        "default-src": "'none'",
+        "img-src": "data:",
+        "style-src": "'unsafe-inline'",
+        "base-uri": "'none'",
+        "form-action": "'none'",
+    }
+
+
+def test_nothing_is_taken_from_elsewhere():
+    page = everything("text")
+    ids = [attrs["id"] for _, attrs, _ in Document(page).elements if "id" in attrs]
+    assert len(ids) == len(set(ids)) == 5
+    for _, attrs, _ in Document(page).elements:
+        assert {"srcset", "style", "action", "background"}.isdisjoint(attrs)
+        for name in {"src", "href"} & set(attrs):
+            assert attrs[name].startswith("data:") or attrs[name].removeprefix("#") in ids
+    assert not re.search(r"url\(|@import", STYLE)
+
+
+def test_contents_are_listed_from_five_sections_on():
+    for number, listed in ((4, 0), (5, 5)):
+        blocks = [Heading("first", 3)] + [Heading(f"part {i}") for i in range(number)]
+        document = Document(render("title", blocks))
+        targets = {attrs["id"]: text for attrs, text in document.all("h2")}
+        links = document.all("a")
+        assert [text for _, text in links] == [f"part {i}" for i in range(listed)]
+        assert all(targets[attrs["href"][1:]] == text for attrs, text in links)
+
+
+def test_headings_in_details_do_not_shift_the_contents():
+    blocks = [Details("more", [Heading("inner")])] + [Heading(f"part {i}") for i in range(5)]
+    document = Document(render("title", blocks))
+    targets = {attrs["id"]: text for attrs, text in document.all("h2") if attrs}
+    assert all(targets[attrs["href"][1:]] == text for attrs, text in document.all("a"))
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        ["1", "2"],
+        ["98.97 %", ""],
+        ["-0.5", "\u22120.5"],
+        ["99.1 ± 0.3", "99.12 % +- 0.35 %"],
+        ["6,000", "1e-05"],
+        ["31.4°", "\u2013", "-"],
+        ["0.5", "too few pairs"],
+        ["3 / 600", "12-"],
+    ],
+)
+def test_columns_of_numbers_stand_to_the_right(cells):
+    document = Document(render("t", [Table(["name", "number"], [["a1", cell] for cell in cells])]))
+    heads = document.all("th")
+    assert heads[0][0] == {"scope": "col"}
+    assert heads[1][0] == {"scope": "col", "class": "number"}
+    assert heads[2] == ({"scope": "row"}, "a1")
+    assert document.all("td") == [({"class": "number"}, cell) for cell in cells]
+
+
+@pytest.mark.parametrize("cells", [["a", "1", "b"], ["", "-"], ["m4", "20 layers"], ["2024-01-02"]])
+def test_columns_of_words_stand_to_the_left(cells):
+    document = Document(render("t", [Table(["x", "y"], [["a", c] for c in cells])]))
+    assert document.all("td") == [({}, cell) for cell in cells]
+
+
+def test_a_table_without_rows_has_its_header():
+    document = Document(render("t", [Table(["x", "y"], [])]))
+    assert document.texts("th") == ["x", "y"]
+    assert document.all("td") == []
+
+
+def test_no_warning_makes_no_box():
+    assert Document(render("t", [Warnings([])])).all("aside") == []
+    assert len(Document(render("t", [Warnings(["w"])])).all("aside")) == 1
+
+
+def test_images_are_kept_to_the_byte_and_know_their_size():
+    images = [png(70, 50), png(10, 90)]
+    document = Document(render("t", [ImageBlock(data, "alt") for data in images]))
+    for (attrs, _), data, size in zip(
+        document.all("img"), images, [("70", "50"), ("10", "90")], strict=True
+    ):
+        head, _, encoded = attrs["src"].partition(",")
+        assert head == "data:image/png;base64"
+        assert base64.b64decode(encoded) == data
+        assert (attrs["width"], attrs["height"]) == size
+
+
+def test_neighboring_images_share_a_row_unless_wide():
+    blocks = [ImageBlock(png(60, 50), "a"), ImageBlock(png(200, 50), "b"), Paragraph("p")]
+    document = Document(render("t", [*blocks, ImageBlock(png(60, 50), "c")]))
+    assert [attrs["class"] for attrs, _ in document.all("figure")] == ["", "wide", "alone"]
+    assert len([1 for attrs, _ in document.all("div") if attrs == {"class": "images"}]) == 1
+
+
+def test_a_figure_becomes_a_png_of_its_size():
+    data = figure_png(Figure(figsize=(3, 2)), dpi=50)
+    assert Image.open(io.BytesIO(data)).size == (150, 100)
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (Heading("x", 1), "`level` must be 2, 3 or 4. Received: level=1"),
+        (Table(["a", "b"], [["1", "2"], ["3"]]), r"as long as `header`.*lengths \[1, 2\]"),
+        (Table([], []), r"at least one cell. Received: lengths \[0\]"),
+        (ImageBlock(b"GIF89a..", "x"), "must be a PNG file. Received: png=b'GIF89a"),
+        (ImageBlock(png(1, 1), " "), "`alt` must say what the image shows. Received: alt=' '"),
+        (Details("x", [Heading("x", 5)]), "Received: level=5"),
+    ],
+)
+def test_bad_blocks_are_refused(block, message):
+    with pytest.raises(ValueError, match=message):
+        render("title", [block])
+
+
+def test_what_is_no_block_is_refused():
+    with pytest.raises(TypeError, match=r"blocks of this module. Received: 'text'"):
+        render("title", ["text"])
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "page.html"
+    path.write_text(everything(" ".join(HOSTILE)), encoding="utf-8")
+    return path
+
+
+MEASURE = """{
+    inner: innerWidth,
+    width: document.documentElement.scrollWidth,
+    images: [...document.images].map(i => [i.complete, i.naturalWidth, i.naturalHeight]),
+    scrolling: [...document.querySelectorAll(".scroll")].filter(
+        e => e.scrollWidth > e.clientWidth && getComputedStyle(e).overflowX == "auto").length,
+    title: document.title,
+    shown: document.querySelector("h1").innerText,
+    scripts: document.scripts.length,
+    requests: performance.getEntriesByType("resource").map(e => e.name),
+    columns: getComputedStyle(document.querySelector(".images")).gridTemplateColumns.split(" "),
+}"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("width", "columns"), [(375, 1), (1280, 2)])
+def test_a_browser_shows_all_of_it_and_the_page_never_scrolls_sideways(page, width, columns):
+    seen = browser.evaluate(page, MEASURE, width)
+    assert seen["inner"] == seen["width"] == width
+    assert seen["images"] == [
+        [True, 2000, 300],
+        [True, 800, 600],
+        [True, 80, 60],
+        [True, 900, 600],
+    ]
+    assert seen["scrolling"] >= 1  # the table of 31 columns, in its own box
+    assert seen["title"] == seen["shown"] == " ".join(HOSTILE)
+    assert seen["scripts"] == 1  # the one that measures
+    assert [name for name in seen["requests"] if not name.startswith("data:")] == []
+    assert len(seen["columns"]) == columns
+
+
+@pytest.mark.slow
+def test_a_browser_runs_no_script_that_gets_into_the_page(page, tmp_path):
+    script = "<script>document.documentElement.dataset.ran = 1</script>"
+    text = page.read_text(encoding="utf-8").replace("</main>", script + "</main>")
+    forbidden = re.sub(r"<meta http-equiv[^>]*>", "", text)
+    for name, content, ran in (("a.html", text, False), ("b.html", forbidden, True)):
+        (tmp_path / name).write_text(content, encoding="utf-8")
+        assert ("data-ran" in browser.dump_dom(tmp_path / name)) is ran
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [375, 1280])
+def test_the_page_is_light_or_dark_as_one_likes(page, tmp_path, width):
+    for dark in (False, True):
+        out = tmp_path / "page.png"
+        browser.screenshot(page, out, width, 700, dark)
+        image = np.asarray(Image.open(out).convert("L"))
+        assert image.shape == (700, width)
+        background = np.median(image)
+        assert (background < 60) is np.bool_(dark)
+        # Letters stand out from it.
+        assert np.ptp(image[:, : width // 2].astype(int)) > 150

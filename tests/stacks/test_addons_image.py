@@ -1,0 +1,62 @@
+"""Turns and shifts of training images are those of TensorFlow Addons, where that runs."""
+
+import warnings
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_sphereface.data import augmentation
+from keras_sphereface.utils import compat
+
+# Places in a turned image are rounded to 1e-5 of a pixel, and next to a pixel may be 255 another.
+TOLERANCE = 0.01
+
+
+@pytest.fixture(scope="module")
+def tfa_image():
+    if compat.addons_losses() is None:
+        pytest.skip("TensorFlow Addons is not installed, or Keras is not 2.15")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tensorflow_addons.image
+
+        return tensorflow_addons.image
+
+
+class Drawn:
+    """In the place of the random numbers, these, in the order in which `_move` asks."""
+
+    def __init__(self, *numbers):
+        self.numbers = iter(numbers)
+
+    def __call__(self, low, high):
+        return tf.constant(next(self.numbers), tf.float32)
+
+    def rows(self, numbers):
+        return numbers
+
+
+def images(num):
+    return np.random.default_rng(0).uniform(0, 255, (num, 112, 96, 3)).astype(np.float32)
+
+
+def test_a_turn_is_that_of_tensorflow_addons(tfa_image):
+    degrees = np.array([-30.0, -7.3, 0.0, 0.4, 15.0, 90.0], np.float32)
+    still = np.ones(6), np.zeros(6), np.zeros(6)  # no zoom, no shift
+    ours = augmentation._move(images(6), 0.0, 0.0, 90.0, 0.0, Drawn(degrees, *still))
+    theirs = tfa_image.rotate(images(6), np.radians(degrees), "bilinear", "nearest")
+    np.testing.assert_allclose(ours, theirs, atol=TOLERANCE)
+    assert np.abs(ours - images(6)).max(axis=(1, 2, 3)).astype(bool).tolist() == [
+        *(True, True, False),
+        *(True, True, True),
+    ]
+
+
+def test_a_shift_is_that_of_tensorflow_addons_the_other_way(tfa_image):
+    x, y = np.random.default_rng(1).uniform(-6, 6, (2, 5)).astype(np.float32)
+    ours = augmentation._move(images(5), 6.0, 0.0, 0.0, 0.0, Drawn(np.zeros(5), np.ones(5), x, y))
+    # Here a shift is of the place that is looked at, there of what is seen.
+    theirs = tfa_image.translate(images(5), np.stack([-x, -y], 1), "bilinear", "nearest")
+    np.testing.assert_allclose(ours, theirs, atol=TOLERANCE)
+    assert np.abs(ours - images(5)).max() > 100

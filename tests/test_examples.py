@@ -1,0 +1,73 @@
+"""The `Example:` of every public class and function runs, and there is one.
+
+Public is what the package or one of its folders lists in `__all__`. An example is a doctest; it
+runs in a folder of its own that holds what a user would have at hand:
+
+    faces/images, faces/landmarks.txt, faces/pairs.txt   generated faces in the form of LFW
+    records                                              records of the identities to train on
+    model                                                the SavedModel of a small network
+"""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import shutil
+
+import numpy as np
+import pytest
+
+import keras_sphereface
+from keras_sphereface.export import export_savedmodel
+from keras_sphereface.models import sphereface4
+
+FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+
+
+def packages():
+    yield "keras_sphereface"
+    for module in pkgutil.walk_packages(keras_sphereface.__path__, "keras_sphereface."):
+        if module.ispkg:
+            yield module.name
+
+
+def public_objects():
+    """{qualified name: object} of the public classes and functions, each once."""
+    found = {}
+    for name in packages():
+        package = importlib.import_module(name)
+        for public in package.__all__:
+            value = getattr(package, public)
+            if inspect.isclass(value) or inspect.isfunction(value):
+                found[f"{value.__module__}.{value.__qualname__}"] = value
+    return dict(sorted(found.items()))
+
+
+PUBLIC = public_objects()
+
+
+@pytest.fixture(scope="module")
+def at_hand(faces, records_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("at_hand")
+    shutil.copytree(faces, folder / "faces")
+    shutil.copytree(records_folder, folder / "records")
+    network = sphereface4(embedding_size=8, width=0.05, seed=0)
+    export_savedmodel(network, folder / "model")
+    return folder
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_the_example_runs(name, at_hand, tmp_path, monkeypatch):
+    value = PUBLIC[name]
+    text = inspect.getdoc(value) or ""
+    assert "Example:" in text, f"{name} needs an `Example:`"
+    assert ">>>" in text.partition("Example:")[2], f"the example of {name} must be a doctest"
+    for entry in at_hand.iterdir():
+        (tmp_path / entry.name).symlink_to(entry)
+    monkeypatch.chdir(tmp_path)
+    module = importlib.import_module(value.__module__)
+    names = {**vars(module), "np": np, value.__name__: value}
+    test = doctest.DocTestParser().get_doctest(text, names, name, None, 0)
+    problems: list[str] = []
+    doctest.DocTestRunner(optionflags=FLAGS).run(test, out=problems.append)
+    assert not problems, "".join(problems)
