@@ -12,7 +12,7 @@ import hypothesis
 import numpy as np
 import pytest
 
-from keras_sphereface.config import RecordsConfig
+from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import images, synthetic
 from keras_sphereface.data.conversion.convert import make_records
 from keras_sphereface.data.landmarks import read_landmarks
@@ -29,7 +29,7 @@ OLD_FILES = ROOT / "tests" / "old_files"
 def convert_training_people(faces: Path, out: Path, num_shards: int) -> Path:
     """The records of the 5 people of `faces` to train on: 30 aligned images."""
     make_records(
-        RecordsConfig(
+        ConvertConfig(
             source=str(faces / "images"),
             out=str(out),
             landmarks=str(faces / "landmarks.txt"),

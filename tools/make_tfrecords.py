@@ -6,8 +6,8 @@ import os
 os.environ.setdefault("KERAS_SPHEREFACE_DATA_ONLY", "1")
 
 from keras_sphereface.commands.convert import main
-from keras_sphereface.config import RecordsConfig
+from keras_sphereface.config import ConvertConfig
 from keras_sphereface.config.parsing import parse_config
 
 if __name__ == "__main__":
-    main(parse_config(RecordsConfig))
+    main(parse_config(ConvertConfig))

@@ -25,7 +25,7 @@ from keras_sphereface.benchmarks.timing import (
     in_turns,
     timed,
 )
-from keras_sphereface.config import DataBenchmarkConfig, RecordsConfig
+from keras_sphereface.config import ConvertConfig, DataBenchmarkConfig
 from keras_sphereface.data import images, pipeline, records, synthetic
 from keras_sphereface.data.augmentation import Augmentation
 from keras_sphereface.data.conversion.convert import CHUNK, make_records
@@ -119,7 +119,7 @@ def make_inputs(config: DataBenchmarkConfig, folder: Path) -> Inputs:
             (inputs.source / f"{identity}-{copy}").mkdir(parents=True, exist_ok=True)
             (inputs.source / key).write_bytes(content)
     make_records(
-        RecordsConfig(
+        ConvertConfig(
             source=str(inputs.source), landmarks=str(inputs.landmarks), out=str(inputs.records)
         )
     )
@@ -152,7 +152,7 @@ def make_cases(inputs: Inputs, work: Path, seed: int) -> dict[str, Callable[[], 
         return timed(function, *arguments, **settings)
 
     def convert(folder, **settings):
-        config = RecordsConfig(
+        config = ConvertConfig(
             source=str(folder), out=str(work), seed=seed, workers=cores, **settings
         )
         return in_work(make_records, config)
@@ -219,10 +219,10 @@ def measure_memory(num_images: int, folder: Path, seed: int) -> int:
 
 _CONVERT = """
 import sys
-from keras_sphereface.config import RecordsConfig
+from keras_sphereface.config import ConvertConfig
 from keras_sphereface.conversion import make_records
 if __name__ == "__main__":
-    make_records(RecordsConfig(source=sys.argv[1], out=sys.argv[2]))
+    make_records(ConvertConfig(source=sys.argv[1], out=sys.argv[2]))
 """
 
 

@@ -1,18 +1,18 @@
 """Records from the command line, and records of generated faces."""
 
-from keras_sphereface.config import RecordsConfig
+from keras_sphereface.config import ConvertConfig
 from keras_sphereface.config.parsing import errors_in_one_sentence
 from keras_sphereface.data import records
 from keras_sphereface.data.conversion.convert import make_records
 
 
-def main(config: RecordsConfig) -> None:
+def main(config: ConvertConfig) -> None:
     """Convert, or verify, and print what came of it; what users can mend ends in one sentence."""
     with errors_in_one_sentence():
         print(verify(config.verify) if config.verify else summary(convert(config)))
 
 
-def convert(config: RecordsConfig) -> records.DatasetInfo:
+def convert(config: ConvertConfig) -> records.DatasetInfo:
     """Make records on this machine, or on Beam if a runner is named.
 
     Raises:

@@ -7,7 +7,7 @@ from keras_sphereface.config.benchmarks import (
     HeadBenchmarkConfig,
     TrainBenchmarkConfig,
 )
-from keras_sphereface.config.convert import FacesConfig, RecordsConfig
+from keras_sphereface.config.convert import ConvertConfig, FacesConfig
 from keras_sphereface.config.evaluate import PROTOCOLS, EvaluateConfig
 from keras_sphereface.config.experiments import (
     LOSSES,
@@ -26,6 +26,7 @@ __all__ = [
     "ClosedSetConfig",
     "CompareConfig",
     "ConvergenceBenchmarkConfig",
+    "ConvertConfig",
     "DataBenchmarkConfig",
     "DistractorsConfig",
     "EvaluateBenchmarkConfig",
@@ -36,7 +37,6 @@ __all__ = [
     "LaunchConfig",
     "MarginFiguresConfig",
     "OpenSetConfig",
-    "RecordsConfig",
     "SpheresConfig",
     "TrainBenchmarkConfig",
     "TrainConfig",

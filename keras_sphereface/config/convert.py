@@ -19,7 +19,7 @@ class FacesConfig:
 
 
 @dataclasses.dataclass(frozen=True)
-class RecordsConfig:
+class ConvertConfig:
     """Turn faces of any source into sharded TFRecords."""
 
     source: str = setting(

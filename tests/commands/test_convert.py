@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from keras_sphereface.commands import convert
-from keras_sphereface.config import RecordsConfig
+from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import images, records
 from keras_sphereface.data.conversion import generated
 from tests.conftest import ROOT
@@ -72,7 +72,7 @@ def test_real_faces_are_drawn_on_a_contact_sheet(real_faces):
     folder = ROOT / "runs" / "tests"
     folder.mkdir(parents=True, exist_ok=True)
     sheet, data = folder / "contact_sheet.png", real_faces / "lfw_dev"
-    config = RecordsConfig(
+    config = ConvertConfig(
         source=str(data / "images"),
         landmarks=str(data / "landmarks.txt"),
         out=str(folder / "records"),

@@ -11,7 +11,7 @@ from keras_sphereface.config.parsing import parse_command, parse_config, read_co
 
 ALL = (
     config.FacesConfig,
-    config.RecordsConfig,
+    config.ConvertConfig,
     config.TrainConfig,
     config.LaunchConfig,
     config.EvaluateConfig,
@@ -39,16 +39,16 @@ def test_flags_become_fields_of_their_types():
         out="o", m=(1, 4), dim=2
     )
     argv = ["--source", "s", "--out", "o", "--overwrite"]
-    assert parse_config(config.RecordsConfig, argv) == config.RecordsConfig(
+    assert parse_config(config.ConvertConfig, argv) == config.ConvertConfig(
         source="s", out="o", overwrite=True
     )
 
 
 def test_words_after_a_lone_dash_dash_are_kept_for_another_program(capsys):
     words = "--source s --runner R -- --flink_master=x --config 3".split()
-    parsed = parse_config(config.RecordsConfig, words)
+    parsed = parse_config(config.ConvertConfig, words)
     assert parsed.beam_options == ("--flink_master=x", "--config", "3")
-    assert parse_config(config.RecordsConfig, words[:4]).beam_options == ()
+    assert parse_config(config.ConvertConfig, words[:4]).beam_options == ()
     for argv in (["--source", "s", "stray"], ["--out", "o", "--", "stray"]):
         with pytest.raises(SystemExit):
             parse_config(config.EvaluateConfig, argv)
@@ -142,7 +142,7 @@ def test_flags_win_over_the_file_even_with_their_default(tmp_path):
     assert parsed == config.TrainConfig(batch_size=256, width=0.5, m=2.0, data="")
     path = written(tmp_path, "overwrite: true\nalign: true\nexclude_casia_lfw: false\n")
     argv = "--no-overwrite --exclude-casia-lfw --config".split()
-    assert parse_config(config.RecordsConfig, [*argv, path]) == config.RecordsConfig(align=True)
+    assert parse_config(config.ConvertConfig, [*argv, path]) == config.ConvertConfig(align=True)
 
 
 def test_required_settings_may_come_from_the_file_in_whole_or_in_part(tmp_path, capsys):
@@ -159,7 +159,7 @@ def test_required_settings_may_come_from_the_file_in_whole_or_in_part(tmp_path, 
 def test_words_for_another_program_may_come_from_the_file(tmp_path):
     path = written(tmp_path, "beam_options: [--a, --b=1]")
     for argv, expected in [([], ("--a", "--b=1")), (["--", "--c"], ("--c",)), (["--"], ())]:
-        parsed = parse_config(config.RecordsConfig, ["--config", path, *argv])
+        parsed = parse_config(config.ConvertConfig, ["--config", path, *argv])
         assert parsed.beam_options == expected
 
 
@@ -229,9 +229,9 @@ def test_bad_json_is_explained(text, expected, tmp_path):
 
 
 def test_true_and_false_are_the_only_switches(tmp_path):
-    assert read_config(config.RecordsConfig, written(tmp_path, "overwrite: true")).overwrite
+    assert read_config(config.ConvertConfig, written(tmp_path, "overwrite: true")).overwrite
     with pytest.raises(ValueError, match=r"must be true or false\. Received: overwrite=1"):
-        read_config(config.RecordsConfig, written(tmp_path, "overwrite: 1"))
+        read_config(config.ConvertConfig, written(tmp_path, "overwrite: 1"))
 
 
 def test_a_bad_file_ends_with_usage(tmp_path, capsys):

@@ -12,7 +12,7 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_sphereface import ASoftmax, FacePreprocessing
-from keras_sphereface.config import RecordsConfig
+from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import images, pipeline, preprocessing, records
 from keras_sphereface.data.augmentation import Augmentation
 from keras_sphereface.data.conversion.convert import make_records
@@ -60,7 +60,7 @@ def uneven_folder(tmp_path_factory) -> Path:
             picture = Image.new("RGB", (96, 112), (person, number, 0))
             picture.save(folder / "images" / str(person) / f"{number}.png")
     source, out = str(folder / "images"), str(folder / "records")
-    make_records(RecordsConfig(source=source, out=out, num_shards=3))
+    make_records(ConvertConfig(source=source, out=out, num_shards=3))
     return folder / "records"
 
 
@@ -205,7 +205,7 @@ def test_workers_draw_their_augmentation_apart(tmp_path):
     for i in range(4):
         (tmp_path / "images" / f"person_{i}").mkdir(parents=True)
         picture.save(tmp_path / "images" / f"person_{i}" / "same.png")
-    make_records(RecordsConfig(source=str(tmp_path / "images"), out=str(tmp_path / "records")))
+    make_records(ConvertConfig(source=str(tmp_path / "images"), out=str(tmp_path / "records")))
     arguments = {"batch_size": 4, "num_workers": 2, "augment": Augmentation(shift=4)}
     drawn = [
         images
@@ -365,7 +365,7 @@ def test_workers_draw_the_augmentation_of_balanced_batches_apart(records_folder)
 @pytest.mark.slow
 def test_balanced_batches_of_real_faces(real_faces, tmp_path):
     make_records(
-        RecordsConfig(
+        ConvertConfig(
             source=str(real_faces / "lfw_dev" / "images"),
             landmarks=str(real_faces / "lfw_dev" / "landmarks.txt"),
             out=str(tmp_path / "records"),
@@ -449,7 +449,7 @@ def test_records_of_every_format_are_read(tmp_path, format_):
         path.parent.mkdir(parents=True, exist_ok=True)
         picture.save(path)
         expected.add(images.decode(path.read_bytes()).tobytes())
-    make_records(RecordsConfig(source=str(tmp_path / "images"), out=str(tmp_path / "records")))
+    make_records(ConvertConfig(source=str(tmp_path / "images"), out=str(tmp_path / "records")))
     pictures, _ = take(tmp_path / "records", 1, batch_size=4, augment=None)[0]
     read = {picture.tobytes() for picture in pictures}
     if format_ == "JPEG":  # another decoder, a few gray levels apart

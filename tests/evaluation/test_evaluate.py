@@ -11,7 +11,7 @@ import pytest
 import tensorflow as tf
 
 from keras_sphereface.commands.evaluate import main
-from keras_sphereface.config import PROTOCOLS, EvaluateConfig, RecordsConfig
+from keras_sphereface.config import PROTOCOLS, ConvertConfig, EvaluateConfig
 from keras_sphereface.data import alignment, images, preprocessing
 from keras_sphereface.data.conversion.convert import make_records
 from keras_sphereface.data.landmarks import landmark_line, parse_landmarks, read_landmarks
@@ -237,7 +237,7 @@ def aligned_images(faces, keys):
 def test_images_records_and_embeddings_give_the_same_numbers(settings, model, faces, tmp_path):
     (expected,) = evaluate(settings, save_embeddings=True, out=str(tmp_path / "a"))
     make_records(
-        RecordsConfig(
+        ConvertConfig(
             source=str(faces / "images"),
             landmarks=str(faces / "landmarks.txt"),
             out=str(tmp_path / "records"),

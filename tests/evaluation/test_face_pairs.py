@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_sphereface.config import RecordsConfig
+from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import alignment, images
 from keras_sphereface.data.conversion.convert import make_records
 from keras_sphereface.data.landmarks import landmark_line, parse_landmarks, read_landmarks
@@ -33,7 +33,7 @@ def landmarks(faces):
 def records(faces, tmp_path_factory):
     out = tmp_path_factory.mktemp("face_sets") / "records"
     make_records(
-        RecordsConfig(
+        ConvertConfig(
             source=str(faces / "images"), landmarks=str(faces / "landmarks.txt"), out=str(out)
         )
     )

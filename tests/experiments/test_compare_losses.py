@@ -14,8 +14,8 @@ from keras_sphereface import plots
 from keras_sphereface.config import (
     LOSSES,
     CompareConfig,
+    ConvertConfig,
     EvaluateConfig,
-    RecordsConfig,
     TrainConfig,
 )
 from keras_sphereface.data.conversion.convert import make_records
@@ -192,7 +192,7 @@ def test_what_a_training_held_is_known_after_a_restart(faces, records_folder, tm
 
 def test_people_in_both_sets_are_refused(faces, tmp_path):
     source, records = str(faces / "images"), str(tmp_path / "records")
-    make_records(RecordsConfig(source=source, out=records, num_shards=1, workers=1))
+    make_records(ConvertConfig(source=source, out=records, num_shards=1, workers=1))
     with pytest.raises(ValueError, match=r"nobody in the pairs may be in the records. Received: "):
         compare_losses(config_of(faces, records, tmp_path / "out", "softmax"))
 

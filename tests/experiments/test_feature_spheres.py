@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from keras_sphereface.config import RecordsConfig, SpheresConfig
+from keras_sphereface.config import ConvertConfig, SpheresConfig
 from keras_sphereface.data.conversion.convert import make_records
 from keras_sphereface.data.conversion.generated import generated_records
 from keras_sphereface.experiments.feature_spheres import figures, run, statistics
@@ -227,7 +227,7 @@ def test_people_may_be_called_anything_and_those_with_most_images_come_first(tmp
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(path)
     out = tmp_path / "records"
-    make_records(RecordsConfig(source=str(tmp_path / "faces"), out=str(out), workers=1))
+    make_records(ConvertConfig(source=str(tmp_path / "faces"), out=str(out), workers=1))
     chosen = people_with_most_images(str(out), 3)
     assert set(chosen.names[:2]) == {"NA", "0017"}
     assert chosen.names[2] == "None"

@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 
 NAME = "keras-sphereface"
 PYTHONS = ("3.10", "3.11", "3.12", "3.13")
-# Runs stack_smoke.py on the package in a folder, whatever else is installed.
+# Runs smoke.py on the package in a folder, whatever else is installed.
 SMOKE = (
     "import runpy, sys; sys.path.insert(0, sys.argv[1]); runpy.run_path(sys.argv[2], None, {!r})"
 )
@@ -43,9 +43,15 @@ def required(extra: str = "", python: str = "3.12") -> dict[str, SpecifierSet]:
         marker, environment = requirement.marker, {"python_version": python}
         here = marker is None or marker.evaluate({**environment, "extra": extra})
         without = marker is None or marker.evaluate({**environment, "extra": ""})
-        if here and (not extra or not without):
-            before = found.get(requirement.name, SpecifierSet())
-            found[requirement.name] = before & requirement.specifier
+        if not here or (extra and without):
+            continue
+        if requirement.name == NAME:  # an extra made of other extras
+            further = [required(other, python) for other in sorted(requirement.extras)]
+        else:
+            further = [{requirement.name: requirement.specifier}]
+        for packages in further:
+            for name, specifier in packages.items():
+                found[name] = found.get(name, SpecifierSet()) & specifier
     return found
 
 

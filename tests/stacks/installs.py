@@ -4,7 +4,7 @@
 
 For each interpreter (by default every Python from 3.10 to 3.13 that is found), and for
 `pip install .` and `pip install ".[all]"`: a new virtual environment, the built wheel, `pip check`
-and stack_smoke.py outside the checkout. The stack of TensorFlow Addons, on Python 3.10 and 3.11,
+and smoke.py outside the checkout. The stack of TensorFlow Addons, on Python 3.10 and 3.11,
 takes the sdist. One row of a Markdown table each; the exit status is 1 if any of them failed.
 """
 

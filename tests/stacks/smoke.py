@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 import keras_sphereface
-from keras_sphereface.config import EvaluateConfig, RecordsConfig, TrainConfig
+from keras_sphereface.config import ConvertConfig, EvaluateConfig, TrainConfig
 from keras_sphereface.data.conversion.convert import make_records
 from keras_sphereface.data.synthetic import generate_faces
 from keras_sphereface.evaluation.evaluate import evaluate
@@ -38,7 +38,7 @@ def run_the_whole_job(folder: Path) -> None:
     faces = generate_faces(folder / "faces", 3, 4, 6, 2, 3, seed=1)
     shared = {"landmarks": str(faces / "landmarks.txt")}
     make_records(
-        RecordsConfig(
+        ConvertConfig(
             source=str(faces / "images"),
             out=str(folder / "records"),
             exclude=str(faces / "test_people.txt"),

@@ -28,7 +28,7 @@ from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 from apache_beam.options.pipeline_options import PipelineOptions
 
-from keras_sphereface.config import RecordsConfig
+from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import landmarks, records
 from keras_sphereface.data.conversion import convert
 from keras_sphereface.data.conversion.dataset_info import describe, write_table
@@ -58,7 +58,7 @@ class Part(NamedTuple):
     prefix: str = ""  # of keys that are mere numbers
 
 
-def make_records(config: RecordsConfig) -> records.DatasetInfo:
+def make_records(config: ConvertConfig) -> records.DatasetInfo:
     """What `conversion.make_records` does, on `config.runner` with `config.beam_options`.
 
     `source`, `out` and the lists may lie wherever Beam's file systems reach (`gs://`, `s3://`,
@@ -232,7 +232,7 @@ class _Steps:
         sample: the first images in the order of the records, with their bytes.
     """
 
-    def __init__(self, config: RecordsConfig, exclusions: Exclusions, pipeline: beam.Pipeline):
+    def __init__(self, config: ConvertConfig, exclusions: Exclusions, pipeline: beam.Pipeline):
         self.config, self.exclusions, self.pipeline = config, exclusions, pipeline
         self.preparation = preparation_of(config)
         self.dropped: list = []
@@ -446,7 +446,7 @@ def _written_whole(path: str) -> Iterator[BinaryIO]:
 class _Description(NamedTuple):
     """What the last step knows before it begins."""
 
-    config: RecordsConfig
+    config: ConvertConfig
     kind: str
     exclusions: Exclusions
     doubts: tuple[str, ...]
@@ -503,7 +503,7 @@ def _kind_of(group):
 
 
 @contextlib.contextmanager
-def _local_lists(config: RecordsConfig) -> Iterator[RecordsConfig]:
+def _local_lists(config: ConvertConfig) -> Iterator[ConvertConfig]:
     """The settings with the lists of exclusions copied to this machine."""
     with tempfile.TemporaryDirectory() as folder:
         local: dict[str, Any] = {}

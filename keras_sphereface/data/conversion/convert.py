@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_sphereface.config import RecordsConfig
+from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import detection, images, landmarks, records
 from keras_sphereface.data.contact_sheet import contact_sheet
 from keras_sphereface.data.conversion.dataset_info import describe, write_table
@@ -51,7 +51,7 @@ EXTRA_BYTES = 160  # of a record, beside its image: names, checksums and lengths
 SAME_KEY = "another image has the same key"
 
 
-def make_records(config: RecordsConfig) -> records.DatasetInfo:
+def make_records(config: ConvertConfig) -> records.DatasetInfo:
     """Convert a source of faces to globally shuffled shards in `config.out`.
 
     With landmarks, or a detector, each face is aligned to the five-point template and encoded
@@ -151,7 +151,7 @@ def _convert(config, source, exclusions, plan, partial) -> records.DatasetInfo:
     return _write_description(config, source, plan, partial)
 
 
-def too_few(config: RecordsConfig) -> tuple[str, str]:
+def too_few(config: ConvertConfig) -> tuple[str, str]:
     """What is said of the images of people with few of them, and with few that can be read."""
     few = f"fewer than {config.min_images} images of this person"
     return few, f"{few} can be read"
@@ -376,7 +376,7 @@ def _state(file: Path) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-def check_settings(config: RecordsConfig) -> None:
+def check_settings(config: ConvertConfig) -> None:
     """Raise a ValueError if settings cannot be."""
     if not (config.source and config.out):
         raise ValueError(
@@ -396,7 +396,7 @@ def check_settings(config: RecordsConfig) -> None:
         )
 
 
-def check_places(config: RecordsConfig, out: Path, source: Path) -> None:
+def check_places(config: ConvertConfig, out: Path, source: Path) -> None:
     """Raise if OUT cannot become the records, or what is read would go with what is replaced."""
     inside = out.resolve()
     read = [str(source), config.landmarks, config.exclude, config.exclude_pairs]

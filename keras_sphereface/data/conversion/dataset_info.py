@@ -4,7 +4,7 @@ import csv
 from collections.abc import Iterable, Mapping
 from typing import Any, TextIO
 
-from keras_sphereface.config import RecordsConfig
+from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import records
 from keras_sphereface.data.conversion.manifest import SAME_PERSON, TWO_PEOPLE
 from keras_sphereface.data.conversion.prepare import preparation_of
@@ -13,7 +13,7 @@ from keras_sphereface.version import __version__
 
 
 def describe(
-    config: RecordsConfig,
+    config: ConvertConfig,
     kind: str,
     settings: str,
     shards: Iterable[records.Shard],

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from keras_sphereface.config import RecordsConfig
+from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data.pairs import lfw
 from keras_sphereface.data.types import ImageRecord
 from keras_sphereface.utils.text import numbered_lines
@@ -62,7 +62,7 @@ def read_exclusions(path: str | os.PathLike) -> Exclusions:
     return Exclusions(line for _, line in numbered_lines(path) if not line.startswith("#"))
 
 
-def exclusions_of(config: RecordsConfig) -> Exclusions:
+def exclusions_of(config: ConvertConfig) -> Exclusions:
     """Everyone and everything that the settings leave out."""
     lines = read_exclusions(config.exclude).lines if config.exclude else frozenset()
     if config.exclude_pairs:

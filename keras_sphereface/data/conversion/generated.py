@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_sphereface.config import RecordsConfig
+from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import records, synthetic
 from keras_sphereface.data.conversion.convert import make_records
 
@@ -26,7 +26,7 @@ def generated_records(
     description = synthetic.description(faces)
     there = (out / records.INFO_FILE).is_file() and made_of.is_file()
     if not (there and made_of.read_text() == description):
-        config = RecordsConfig(
+        config = ConvertConfig(
             source=str(faces / synthetic.IMAGES),
             out=str(out),
             landmarks=str(faces / synthetic.LANDMARKS),

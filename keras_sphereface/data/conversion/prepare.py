@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from keras_sphereface.config import RecordsConfig
+from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import alignment, detection, images
 from keras_sphereface.data.types import ByteRange, ImageRecord, SkippedImage
 
@@ -107,7 +107,7 @@ def _without_numbers(message: str) -> str:
     return re.sub(r"[0-9]+", "N", message)
 
 
-def preparation_of(config: RecordsConfig) -> Preparation:
+def preparation_of(config: ConvertConfig) -> Preparation:
     """How the settings ask for faces to be prepared."""
     align = bool(config.align or config.landmarks or config.detect)
     return Preparation((config.height, config.width), align, config.detect)

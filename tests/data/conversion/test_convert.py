@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from keras_sphereface.commands.convert import summary
-from keras_sphereface.config import RecordsConfig
+from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import alignment, images, records
 from keras_sphereface.data.conversion import prepare
 from keras_sphereface.data.conversion.convert import make_records
@@ -16,7 +16,7 @@ from keras_sphereface.data.landmarks import read_landmarks
 
 
 def convert(source, out, **settings):
-    return make_records(RecordsConfig(source=str(source), out=str(out), **settings))
+    return make_records(ConvertConfig(source=str(source), out=str(out), **settings))
 
 
 def read(folder):

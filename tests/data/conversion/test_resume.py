@@ -11,7 +11,7 @@ import time
 import numpy as np
 import pytest
 
-from keras_sphereface.config import RecordsConfig
+from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import images, records
 from keras_sphereface.data.conversion import convert
 from keras_sphereface.data.conversion.manifest import Manifest
@@ -49,7 +49,7 @@ def contents(folder):
 @pytest.fixture(scope="module")
 def uninterrupted(source, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "out"
-    config = RecordsConfig(source=str(source), out=str(out), num_shards=NUM_SHARDS, workers=1)
+    config = ConvertConfig(source=str(source), out=str(out), num_shards=NUM_SHARDS, workers=1)
     info = convert.make_records(config)
     assert (info.num_images, info.num_dropped) == (1199, 1)
     return contents(out)
@@ -145,7 +145,7 @@ def test_stopped_beside_any_step_it_continues(tmp_path, monkeypatch, owner, name
     # p1 leaves at the end, so that the others are numbered anew.
     (source / "p1" / "0.jpg").write_bytes(b"broken")
     config = dict(source=str(source), num_shards=NUM_SHARDS, min_images=5)
-    convert.make_records(RecordsConfig(out=str(tmp_path / "whole"), **config))
+    convert.make_records(ConvertConfig(out=str(tmp_path / "whole"), **config))
 
     real, calls = getattr(owner, name), []
 
@@ -161,9 +161,9 @@ def test_stopped_beside_any_step_it_continues(tmp_path, monkeypatch, owner, name
     out = tmp_path / "out"
     monkeypatch.setattr(owner, name, stops)
     with pytest.raises(Stopped):
-        convert.make_records(RecordsConfig(out=str(out), **config))
+        convert.make_records(ConvertConfig(out=str(out), **config))
     monkeypatch.undo()
-    convert.make_records(RecordsConfig(out=str(out), **config))
+    convert.make_records(ConvertConfig(out=str(out), **config))
     assert contents(out) == contents(tmp_path / "whole")
     assert {path.name for path in tmp_path.iterdir()} == {"source", "whole", "out"}
 
@@ -172,9 +172,9 @@ def test_other_settings_start_anew_and_say_so(source, tmp_path, monkeypatch, cap
     config = dict(source=str(source), out=str(tmp_path / "out"), workers=1)
     monkeypatch.setattr(Manifest, "divide", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        convert.make_records(RecordsConfig(**config, num_shards=3))
+        convert.make_records(ConvertConfig(**config, num_shards=3))
     monkeypatch.undo()
-    assert convert.make_records(RecordsConfig(**config, num_shards=2)).num_images == 1199
+    assert convert.make_records(ConvertConfig(**config, num_shards=2)).num_images == 1199
     assert "had other settings" in capsys.readouterr().err
     assert sorted(path.name for path in (tmp_path / "out").glob("*.tfrecord*")) == [
         records.shard_name(i, 2) for i in range(2)
@@ -187,7 +187,7 @@ def stop_before_the_last_step(monkeypatch, **settings):
 
     monkeypatch.setattr(convert, "commit_directory", stops)
     with pytest.raises(Stopped):
-        convert.make_records(RecordsConfig(workers=1, **settings))
+        convert.make_records(ConvertConfig(workers=1, **settings))
     monkeypatch.undo()
 
 
@@ -200,7 +200,7 @@ def test_it_continues_from_another_folder_with_another_spelling(
     )
     monkeypatch.chdir(tmp_path)
     there = os.path.relpath(source, tmp_path) + "/"
-    convert.make_records(RecordsConfig(source=there, out="out/", workers=2, **settings))
+    convert.make_records(ConvertConfig(source=there, out="out/", workers=2, **settings))
     assert "continuing" in capsys.readouterr().err
     assert contents(tmp_path / "out") == uninterrupted
 
@@ -208,11 +208,11 @@ def test_it_continues_from_another_folder_with_another_spelling(
 def test_a_forgotten_overwrite_loses_nothing(source, uninterrupted, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out"
     settings = {"source": str(source), "out": str(out), "num_shards": NUM_SHARDS}
-    convert.make_records(RecordsConfig(workers=1, seed=5, **settings))
+    convert.make_records(ConvertConfig(workers=1, seed=5, **settings))
     stop_before_the_last_step(monkeypatch, overwrite=True, **settings)
     with pytest.raises(FileExistsError, match="--overwrite"):
-        convert.make_records(RecordsConfig(workers=1, **settings))
-    convert.make_records(RecordsConfig(workers=1, overwrite=True, **settings))
+        convert.make_records(ConvertConfig(workers=1, **settings))
+    convert.make_records(ConvertConfig(workers=1, overwrite=True, **settings))
     assert "continuing" in capsys.readouterr().err
     assert contents(out) == uninterrupted
 
@@ -225,7 +225,7 @@ def test_a_source_file_that_changed_starts_anew(source, tmp_path, monkeypatch, c
     for folder in sorted(source.iterdir())[:3]:
         shutil.copytree(folder, tmp_path / "faces" / folder.name)
     shutil.make_archive(tmp_path / "faces", "tar", tmp_path / "faces")
-    info = convert.make_records(RecordsConfig(workers=1, **settings))
+    info = convert.make_records(ConvertConfig(workers=1, **settings))
     assert "had other settings" in capsys.readouterr().err
     assert info.num_images == 90
 
@@ -242,16 +242,16 @@ def test_stopped_after_the_last_step_it_gives_what_was_asked_for(source, tmp_pat
 
     monkeypatch.setattr(convert.shutil, "rmtree", stops)
     with pytest.raises(Stopped):
-        convert.make_records(RecordsConfig(**settings))
+        convert.make_records(ConvertConfig(**settings))
     monkeypatch.undo()
     (out / convert.SCRATCH / Manifest.FILE).unlink()  # it may have begun to remove it
     assert (out / records.INFO_FILE).exists()
-    info = convert.make_records(RecordsConfig(**settings))
+    info = convert.make_records(ConvertConfig(**settings))
     assert info.seed == 0
     assert not (out / convert.SCRATCH).exists()
     # With other settings it is a result like any other.
     Manifest(out / convert.SCRATCH).close()
-    info = convert.make_records(RecordsConfig(**settings, seed=9, overwrite=True))
+    info = convert.make_records(ConvertConfig(**settings, seed=9, overwrite=True))
     assert info.seed == 9
     assert not (out / convert.SCRATCH).exists()
 
@@ -260,7 +260,7 @@ def test_two_conversions_to_one_place_are_refused(source, tmp_path):
     out = tmp_path / "out"
     plan = Manifest(atomic.partial_folder(out) / convert.SCRATCH)
     with pytest.raises(BlockingIOError, match="Another conversion"):
-        convert.make_records(RecordsConfig(source=str(source), out=str(out)))
+        convert.make_records(ConvertConfig(source=str(source), out=str(out)))
     plan.close()
 
 
@@ -290,4 +290,4 @@ def test_too_little_space_is_said_before_the_long_run(source, tmp_path, monkeypa
     usage = shutil.disk_usage(tmp_path)._replace(free=1_000_000)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
     with pytest.raises(atomic.DiskSpaceError, match=r"About 0\.03 GB are needed"):
-        convert.make_records(RecordsConfig(source=str(source), out=str(tmp_path / "out")))
+        convert.make_records(ConvertConfig(source=str(source), out=str(tmp_path / "out")))

@@ -12,7 +12,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from keras_sphereface.config import RecordsConfig
+from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import records
 from keras_sphereface.data.conversion import convert
 from keras_sphereface.data.conversion.prepare import content_of
@@ -127,7 +127,7 @@ KINDS = {
 
 def converted(source, out):
     """What a conversion says, and its records in any order."""
-    info = convert.make_records(RecordsConfig(source=str(source), out=str(out), workers=1))
+    info = convert.make_records(ConvertConfig(source=str(source), out=str(out), workers=1))
     found = list(records.read_folder(out))
     return info, found
 
@@ -288,9 +288,9 @@ def test_landmarks_of_a_source_are_used_when_asked_for(faces, tmp_path):
     ]
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), tmp_path / "x.parquet")
     source = str(tmp_path / "x.parquet")
-    config = RecordsConfig(source=source, out=str(tmp_path / "plain"), workers=1)
+    config = ConvertConfig(source=source, out=str(tmp_path / "plain"), workers=1)
     assert any("`--align` does" in doubt for doubt in convert.make_records(config).warnings)
-    config = RecordsConfig(source=source, out=str(tmp_path / "aligned"), align=True, workers=1)
+    config = ConvertConfig(source=source, out=str(tmp_path / "aligned"), align=True, workers=1)
     info = convert.make_records(config)
     assert (info.alignment, info.warnings) == ("five-point similarity", ())
 

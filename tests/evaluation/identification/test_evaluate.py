@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from keras_sphereface.commands import identify
-from keras_sphereface.config import RecordsConfig
+from keras_sphereface.config import ConvertConfig
 from keras_sphereface.config.parsing import parse_command
 from keras_sphereface.data import alignment, images, landmarks, preprocessing
 from keras_sphereface.data.conversion.convert import make_records
@@ -330,7 +330,7 @@ def test_images_records_and_embeddings_give_the_same_numbers(
     settings, quick, model, aligned, distractors, tmp_path, command
 ):
     # Records keep aligned images as they are.
-    make_records(RecordsConfig(source=str(aligned), out=str(tmp_path / "records")))
+    make_records(ConvertConfig(source=str(aligned), out=str(tmp_path / "records")))
     changes = dict(COMMAND_SETTINGS[command])
     if command == "distractors":
         changes |= distractors
