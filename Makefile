@@ -18,17 +18,42 @@ FIND_PYTHON_ADDONS = for python in $(PYTHON) python3.11 python3.10 \
     2>/dev/null && echo "$$python" && break; done
 PYTHON_ADDONS ?= $(shell $(FIND_PYTHON_ADDONS))
 
-.PHONY: demo test test-addons test-installs check install install-addons clean
+# Modules that git has as changed or new, for a quick look at their types.
+CHANGED = $(shell git ls-files --modified --others --exclude-standard -- 'keras_sphereface/*.py' \
+    | xargs -r ls -d 2>/dev/null)
+
+.PHONY: help install install-addons demo quick test test-all test-addons test-installs check \
+    format clean
+
+help:
+	@echo "make demo           faces -> records -> training -> verification -> spheres, in runs/demo"
+	@echo "make quick          lint, imports, types of changed files, unit tests: an answer in a minute"
+	@echo "make test           all checks and all tests but the exhaustive ones, in ten minutes"
+	@echo "make test-all       also browsers, packaging, whole commands and exhaustive cases"
+	@echo "make test-addons    the contract tests beside TensorFlow Addons (Python 3.10 or 3.11)"
+	@echo "make test-installs  fresh environments for every Python that is present; takes long"
+	@echo "make format         let ruff mend style and order of imports"
 
 install: $(VENV)/.installed
 
-$(VENV)/.installed: setup.py keras_sphereface/version.py
+$(VENV)/.installed: pyproject.toml keras_sphereface/version.py
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	touch $@
 
+install-addons: $(ADDONS)/.installed
+
+$(ADDONS)/.installed: pyproject.toml keras_sphereface/version.py
+	@python="$(PYTHON_ADDONS)"; test -n "$$python" || { \
+	    echo "TensorFlow Addons needs Python 3.10 or 3.11, and none was found."; \
+	    echo "Name one: make $(or $(MAKECMDGOALS),$@) PYTHON_ADDONS=/path/to/python3.11"; exit 1; }; \
+	set -x; "$$python" -m venv $(ADDONS)
+	$(ADDONS)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --editable ".[addons,all,test]"
+	touch $@
+
 # The main job on generated faces: images -> records -> training -> SavedModel ->
-# verification on people never trained on -> feature spheres.
+# verification of identities never trained on -> feature spheres.
 demo: install
 	rm -rf $(DEMO)
 	$(BIN)/python tools/generate_faces.py --out $(DEMO)/faces
@@ -43,41 +68,47 @@ demo: install
 	    --landmarks $(DEMO)/faces/landmarks.txt --out $(DEMO)/evaluation
 	$(BIN)/python examples/feature_spheres.py --out $(DEMO)/spheres --total-steps 200
 	@echo
-	@echo "The results lie in $(DEMO):"
+	@echo "The results are in $(DEMO):"
 	@echo "  training/export                SavedModel"
-	@echo "  training/summary.md            what happened in training, with curves.png"
-	@echo "  evaluation/report.html         verification of people never trained on"
-	@echo "  evaluation/metrics.json, pairs.csv, roc.png and other images"
+	@echo "  training/summary.md            the course of the training, with curves.png"
+	@echo "  evaluation/report.html         verification of identities never trained on"
+	@echo "  evaluation/metrics.json, pairs.csv, roc.png and other figures"
 	@echo "  spheres/spheres_2d.png, spheres_3d.png, shrinkage.png, spheres.md, spheres.csv"
 
-install-addons: $(ADDONS)/.installed
-
-$(ADDONS)/.installed: setup.py keras_sphereface/version.py
-	@python="$(PYTHON_ADDONS)"; test -n "$$python" || { \
-	    echo "TensorFlow Addons needs Python 3.10 or 3.11, and none was found."; \
-	    echo "Name one: make $(or $(MAKECMDGOALS),$@) PYTHON_ADDONS=/path/to/python3.11"; exit 1; }; \
-	set -x; "$$python" -m venv $(ADDONS)
-	$(ADDONS)/bin/python -m pip install --quiet --disable-pip-version-check \
-	    --editable ".[addons,all,test]"
-	touch $@
+quick: install
+	$(BIN)/ruff check --quiet .
+	$(BIN)/ruff format --quiet --check .
+	$(BIN)/lint-imports | tail -n 1
+	$(if $(CHANGED),$(BIN)/mypy $(CHANGED))
+	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow and not full"
 
 test: install check
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not full"
+
+test-all: install check
 	$(BIN)/python -m pytest -n $(WORKERS)
 
-# On the stack of TensorFlow Addons, without what tests/stacks/free.py names. Where
-# the other environment is there too, each reads what the other has written.
+# Heads, losses, layers, callbacks, export and training on the stack of TensorFlow Addons, which is
+# also the oracle of the metric losses. Each stack reads the files of the other.
 test-addons: install-addons
 	SPHEREFACE_OTHER_PYTHON="$(abspath $(wildcard $(BIN)/python))" \
-	    $(ADDONS)/bin/python -m pytest -n $(WORKERS) -m "not stack_free"
+	    $(ADDONS)/bin/python -m pytest -n $(WORKERS) -m "not full" tests/test_contract.py \
+	    tests/functional tests/losses tests/heads tests/layers tests/models tests/callbacks \
+	    tests/export tests/stacks tests/training/test_train.py
 
-# Fresh environments for every Python that is found, one after the other; it takes long.
+# Fresh environments for every Python that is present, one after the other; it takes long.
 test-installs: install
 	$(BIN)/python tests/stacks/installs.py
 
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 clean:
 	rm -rf $(VENV) $(ADDONS) runs build dist *.egg-info

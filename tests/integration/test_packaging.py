@@ -125,7 +125,7 @@ def files_of(folder: Path) -> set[str]:
     }
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_sdist_holds_what_builds_and_tests_it(built):
     with tarfile.open(built[0]) as archive:
         files = {name.partition("/")[2] for name in archive.getnames()}
@@ -135,7 +135,7 @@ def test_the_sdist_holds_what_builds_and_tests_it(built):
     assert files >= {"README.md", "CHANGELOG.md", "LICENSE"}
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_wheel_holds_the_package_and_says_what_it_is(built):
     with zipfile.ZipFile(built[1]) as wheel:
         files = {name for name in wheel.namelist() if ".dist-info/" not in name}
@@ -152,7 +152,7 @@ def test_the_wheel_holds_the_package_and_says_what_it_is(built):
     assert all(SpecifierSet(range_).contains(f"{python}.1") for python in PYTHONS)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_the_wheel_works_outside_the_checkout(built, tmp_path):
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--no-deps", "--target", tmp_path / "site", built[1]], check=True)

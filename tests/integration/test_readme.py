@@ -33,7 +33,7 @@ FEWER = {
     "generate_faces.py": "--num-identities 2 --images-per-identity 2 --num-test-identities 4",
 }
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.full
 
 
 def commands(block):
