@@ -58,7 +58,7 @@ demo: install
 	rm -rf $(DEMO)
 	$(BIN)/python tools/generate_faces.py --out $(DEMO)/faces
 	$(BIN)/python tools/make_tfrecords.py --source $(DEMO)/faces/images \
-	    --landmarks $(DEMO)/faces/landmarks.txt --exclude $(DEMO)/faces/test_people.txt \
+	    --landmarks $(DEMO)/faces/landmarks.txt --exclude $(DEMO)/faces/test_identities.txt \
 	    --out $(DEMO)/records
 	$(BIN)/python examples/train_casia.py --data $(DEMO)/records --workdir $(DEMO)/training \
 	    --backbone sphereface4 --width 0.5 --batch-size 64 --total-steps 300 \

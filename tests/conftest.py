@@ -33,7 +33,7 @@ def convert_training_people(faces: Path, out: Path, num_shards: int) -> Path:
             source=str(faces / "images"),
             out=str(out),
             landmarks=str(faces / "landmarks.txt"),
-            exclude=str(faces / "test_people.txt"),
+            exclude=str(faces / "test_identities.txt"),
             num_shards=num_shards,
         )
     )

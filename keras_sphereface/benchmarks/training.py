@@ -73,7 +73,7 @@ def benchmark_training(config: TrainBenchmarkConfig) -> str:
     if not config.data:
         made = generated_records(folder / "generated", config.num_classes, 2, 0, config.seed)
         config = dataclasses.replace(config, data=str(made.records))
-    num_classes = records.read_info(config.data).num_classes
+    num_classes = records.read_info(config.data).num_identities
     with contextlib.ExitStack() as stack:
         cases = {
             name: stack.enter_context(Case(name, folder, programs))
@@ -207,14 +207,14 @@ def run_split(connection: Connection, config: TrainBenchmarkConfig) -> None:
     )
 
     def take_two_steps(num_classes):
-        many = dataclasses.replace(info, num_classes=num_classes)
+        many = dataclasses.replace(info, num_identities=num_classes)
         trainer = make_trainer(settings, many, 2, strategy)
         batches = iter(distributed_batches(settings, strategy, 0))
         step = make_step(trainer, settings)
         for _ in range(2):
             step(batches).numpy()
 
-    take_two_steps(info.num_classes)
+    take_two_steps(info.num_identities)
     gpu = first_gpu()
     before, _ = held_memory(gpu)
     take_two_steps(config.memory_classes)
@@ -230,13 +230,13 @@ def run_plain(connection: Connection, config: TrainBenchmarkConfig, update: bool
     network = backbone_by_name(config.backbone, config.width)(
         input_shape=shape, embedding_size=512, seed=config.seed
     )
-    model = keras.Sequential([network, keras.layers.Dense(info.num_classes)])
+    model = keras.Sequential([network, keras.layers.Dense(info.num_identities)])
     model.build((None, *shape))
     optimizer = keras.optimizers.SGD(0.001, momentum=0.9)
     optimizer.build(model.trainable_variables)
     rng = np.random.default_rng(config.seed)
     images = tf.constant(rng.uniform(-1.0, 1.0, (config.batch_size, *shape)), tf.float32)
-    labels = tf.constant(rng.integers(0, info.num_classes, config.batch_size))
+    labels = tf.constant(rng.integers(0, info.num_identities, config.batch_size))
 
     @tf.function
     def step():

@@ -51,7 +51,7 @@ def verify(folder: str) -> str:
 def summary(info: records.DatasetInfo) -> str:
     """What a user wants to read after a conversion, the drops by reason included."""
     lines = [
-        f"{info.num_images} images of {info.num_classes} people in {len(info.shards)} "
+        f"{info.num_images} images of {info.num_identities} people in {len(info.shards)} "
         f"shards, {info.image_size[0]} x {info.image_size[1]}, alignment: {info.alignment}"
     ]
     if info.excluded_images:
@@ -65,21 +65,21 @@ def summary(info: records.DatasetInfo) -> str:
             f"WARNING: {len(info.unknown_exclusions)} people to leave out are not in the source, "
             f"for example {names}"
         )
-    if info.duplicates_same_person:
+    if info.duplicates_same_identity:
         lines.append(
-            f"{info.duplicates_same_person} images are there more than once for one person; "
+            f"{info.duplicates_same_identity} images are there more than once for one person; "
             f"{records.DUPLICATES_FILE} lists them"
         )
-    if info.duplicates_two_people:
+    if info.duplicates_several_identities:
         lines.append(
-            f"WARNING: {info.duplicates_two_people} images are there under two people's names, "
+            f"WARNING: {info.duplicates_several_identities} images stand under several identities, "
             f"and one must be wrong; {records.DUPLICATES_FILE} lists them for --exclude"
         )
-    reasons = list(info.dropped_by_reason.items())
+    reasons = list(info.skipped_by_reason.items())
     lines += [f"dropped {count}: {reason}" for reason, count in reasons[:10]]
     if len(reasons) > 10:
         lines.append(f"and {len(reasons) - 10} more reasons")
     if reasons:
-        lines.append(f"{records.DROPPED_FILE} lists every dropped image")
+        lines.append(f"{records.SKIPPED_FILE} lists every dropped image")
     lines += [f"WARNING: {warning}" for warning in info.warnings]
     return "\n".join(lines)

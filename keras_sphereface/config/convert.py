@@ -9,7 +9,7 @@ from keras_sphereface.config.fields import setting
 class FacesConfig:
     """Generate faces in the form of LFW: images, landmarks, and pairs of further people."""
 
-    out: str = setting(help="folder for images/, landmarks.txt, pairs.txt, test_people.txt")
+    out: str = setting(help="folder for images/, landmarks.txt, pairs.txt, test_identities.txt")
     num_identities: int = setting(60, "people to train on")
     images_per_identity: int = setting(20, "images of each")
     num_test_identities: int = setting(40, "further people, in the pairs only")

@@ -20,7 +20,7 @@ TEMPLATE_112X96 = np.array(
 TEMPLATE_SIZE = (112, 96)
 
 
-def template(size: tuple[int, int] = TEMPLATE_SIZE) -> np.ndarray:
+def landmark_template(size: tuple[int, int] = TEMPLATE_SIZE) -> np.ndarray:
     """The five target points (5, 2) in a face of `size` = (height, width).
 
     112 x 96 is the authors' template and 112 x 112 the same with 8 added to every x, as in
@@ -32,7 +32,7 @@ def template(size: tuple[int, int] = TEMPLATE_SIZE) -> np.ndarray:
     return scale * TEMPLATE_112X96 + offset
 
 
-def similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
+def similarity_transform(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     """The rotation, scale and shift, without reflection, that best takes source to target.
 
     Args:
@@ -92,7 +92,7 @@ def align(
 ) -> np.ndarray:
     """The face with these five points (5, 2), laid on the template: uint8 (*size, 3).
 
-    `matrix` is `similarity(points, template(size))`, if it is known already.
+    `matrix` is `similarity_transform(points, landmark_template(size))`, if it is known already.
 
     Raises:
         ValueError: if the points have no extent, or lie further outside the image than it
@@ -105,4 +105,4 @@ def align(
             f"The points must lie in or near the image of {width} x {height} pixels. "
             f"Received: {np.asarray(points).tolist()}"
         )
-    return warp(image, similarity(points, template(size)) if matrix is None else matrix, size)
+    return warp(image, similarity_transform(points, landmark_template(size)) if matrix is None else matrix, size)

@@ -10,7 +10,7 @@ MIN_SIDE = 20  # pixels; MTCNN knows no smaller faces
 LONGEST_SIDE = 1000  # an image of twice that or more is reduced first: 8 s become 0.4 s
 
 
-def check_installed() -> None:
+def check_mtcnn_installed() -> None:
     """Raise an ImportError if `mtcnn` is not installed; it is not loaded yet."""
     if importlib.util.find_spec("mtcnn") is None:
         raise ImportError(
@@ -28,7 +28,7 @@ def make_detector() -> Callable[[np.ndarray], np.ndarray | None]:
     Raises:
         ImportError: if `mtcnn` is not installed.
     """
-    check_installed()
+    check_mtcnn_installed()
     from mtcnn import MTCNN
 
     network = MTCNN()

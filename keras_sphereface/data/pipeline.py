@@ -106,8 +106,8 @@ def training_batches(
     # end), skipped before decoding (resuming is fast), augmented as whole batches.
     if images_per_identity:
         rows = slice(first_row, first_row + local_size)
-        people = samplers.read_people(folder, info)
-        dataset = samplers.balanced_records(
+        people = samplers.read_identity_images(folder, info)
+        dataset = samplers.pk_records(
             people, batch_size, images_per_identity, seed, start_step, rows
         )
     elif same_batches:

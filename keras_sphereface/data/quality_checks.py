@@ -138,7 +138,7 @@ def _color_doubts(faces):
 
 
 def template_fit(faces: Sequence[np.ndarray]) -> TemplateFit:
-    """How well the faces lie on `alignment.template`, found without a detector.
+    """How well the faces lie on `alignment.landmark_template`, found without a detector.
 
     Brows, lids, nostrils and lips are horizontal edges, and cheeks have none. The edges of one
     image say little; averaged over a sample they stand out where the faces agree in place. A
@@ -169,7 +169,7 @@ def _horizontal_edges(face):
 def _expected_edges(width):
     """Where an aligned face of 112 x `width` has horizontal edges, and the part that counts."""
     height = alignment.TEMPLATE_SIZE[0]
-    left_eye, right_eye, nose, *mouth = alignment.template((height, width))
+    left_eye, right_eye, nose, *mouth = alignment.landmark_template((height, width))
     y, x = np.mgrid[:height, :width]
     spots = [  # place, half width, half height, weight
         (left_eye - (0, 4), 8, 7, 1.0),  # with the brow

@@ -21,14 +21,14 @@ import google_crc32c
 
 from keras_sphereface.data.types import SkippedImage
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 INFO_FILE = "dataset.json"
 LABELS_FILE = "labels.csv"
 LABELS_HEADER = ("label", "identity", "count")
-DROPPED_FILE = "dropped.csv"  # key, reason
+SKIPPED_FILE = "skipped.csv"  # key, reason
 DUPLICATES_FILE = "duplicates.csv"  # group, kind, identity, key
 LANDMARKS_FILE = "landmarks.txt"  # of faces that were detected
-DROPPED_LISTED = 1000  # drops that dataset.json lists itself
+MAX_SKIPPED_LISTED = 1000  # drops that dataset.json lists itself
 
 
 class Record(NamedTuple):
@@ -59,7 +59,7 @@ class DatasetInfo:
     source: str  # the kind of source, such as "class folders"
     settings: str  # checksum of all that the records depend on; empty if made on Beam
     num_images: int
-    num_classes: int
+    num_identities: int
     image_size: tuple[int, int]  # height, width
     alignment: str
     seed: int
@@ -67,20 +67,20 @@ class DatasetInfo:
     excluded_identities: tuple[str, ...]  # left out as asked for
     excluded_images: int  # their images, and those left out by a pattern of names
     unknown_exclusions: tuple[str, ...]  # asked to be left out, but not in the source
-    duplicates_same_person: int  # images whose bytes another image of the person has
-    duplicates_two_people: int  # images whose bytes an image of somebody else has
-    dropped_by_reason: Mapping[str, int]
-    dropped: tuple[SkippedImage, ...]  # the first thousand; dropped.csv lists all
+    duplicates_same_identity: int  # images whose bytes another image of the person has
+    duplicates_several_identities: int  # images whose bytes an image of somebody else has
+    skipped_by_reason: Mapping[str, int]
+    skipped: tuple[SkippedImage, ...]  # the first thousand; skipped.csv lists all
     warnings: tuple[str, ...]  # what looked wrong
 
     @property
-    def num_dropped(self) -> int:
-        return sum(self.dropped_by_reason.values())
+    def num_skipped(self) -> int:
+        return sum(self.skipped_by_reason.values())
 
     def to_json(self) -> str:
         """The text of dataset.json."""
         values = dataclasses.asdict(self)
-        values["dropped"] = [entry._asdict() for entry in self.dropped]
+        values["skipped"] = [entry._asdict() for entry in self.skipped]
         return json.dumps(values, indent=2) + "\n"
 
 
@@ -125,7 +125,7 @@ def info_from_json(text: str, name: str) -> DatasetInfo:
                 "shards": tuple(Shard(**shard) for shard in values["shards"]),
                 "excluded_identities": tuple(values["excluded_identities"]),
                 "unknown_exclusions": tuple(values["unknown_exclusions"]),
-                "dropped": tuple(SkippedImage(**entry) for entry in values["dropped"]),
+                "skipped": tuple(SkippedImage(**entry) for entry in values["skipped"]),
                 "warnings": tuple(values["warnings"]),
             }
         )
@@ -151,7 +151,7 @@ def damaged_shards(folder: str | os.PathLike) -> dict[str, str]:
             found[shard.file] = "is missing"
         elif path.stat().st_size != shard.num_bytes:
             found[shard.file] = f"has {path.stat().st_size} bytes instead of {shard.num_bytes}"
-        elif sha256(path) != shard.sha256:
+        elif file_sha256(path) != shard.sha256:
             found[shard.file] = "has another checksum: its bytes changed"
     return found
 
@@ -163,7 +163,7 @@ def shard_name(index: int, num_shards: int) -> str:
 
 def is_own_file(name: str) -> bool:
     """Whether a file of this name may lie in a folder of records."""
-    own = (INFO_FILE, LABELS_FILE, DROPPED_FILE, DUPLICATES_FILE, LANDMARKS_FILE)
+    own = (INFO_FILE, LABELS_FILE, SKIPPED_FILE, DUPLICATES_FILE, LANDMARKS_FILE)
     return name in own or re.fullmatch(r"train-[0-9]{5,}-of-[0-9]{5,}[.]tfrecord", name) is not None
 
 
@@ -263,7 +263,7 @@ def read_folder(folder: str | os.PathLike) -> Iterator[Record]:
         yield from map(deserialize, read_records(Path(folder) / shard.file))
 
 
-def sha256(path: Path) -> str:
+def file_sha256(path: Path) -> str:
     """The checksum of a file, read in pieces."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:

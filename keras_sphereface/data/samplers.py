@@ -19,7 +19,7 @@ BATCHES_AT_ONCE = 4
 _PEOPLE, _IMAGES = 0, 1  # what is drawn
 
 
-class People(NamedTuple):
+class IdentityImages(NamedTuple):
     """The encoded images of C people; who has none is not among them.
 
     `order` puts the N records person by person, people in the order of their labels: those of
@@ -36,7 +36,7 @@ class People(NamedTuple):
         return len(self.first) - 1
 
 
-def read_people(folder: str | os.PathLike, info: records.DatasetInfo) -> People:
+def read_identity_images(folder: str | os.PathLike, info: records.DatasetInfo) -> IdentityImages:
     """Read all records of a folder into memory.
 
     Raises:
@@ -56,7 +56,7 @@ def read_people(folder: str | os.PathLike, info: records.DatasetInfo) -> People:
             )
     of_all = tf.concat(labels, axis=0)
     counts = np.unique(of_all.numpy(), return_counts=True)[1]
-    return People(
+    return IdentityImages(
         images=tf.concat(images, axis=0),
         labels=of_all,
         order=np.argsort(of_all.numpy(), kind="stable"),
@@ -72,7 +72,7 @@ def _parsed_batches(path):
         raise ValueError(f"{path} is damaged. Received: {error.message}") from None
 
 
-def people_of_step(
+def identities_at_step(
     num_identities: int, people_per_batch: int, seed: int, step: tf.Tensor
 ) -> tf.Tensor:
     """The numbers, (P,), of the people in the batch of a step, all different.
@@ -87,22 +87,22 @@ def people_of_step(
     return order[place * people_per_batch :][:people_per_batch]
 
 
-def images_of_step(
+def images_at_step(
     first: np.ndarray, people_per_batch: int, images_per_identity: int, seed: int, step: tf.Tensor
 ) -> tf.Tensor:
-    """The places in `People.order`, (P * K,), of the images in the batch of a step.
+    """The places in `IdentityImages.order`, (P * K,), of the images in the batch of a step.
 
     They come person by person, those of a person being different. Who has n < K images shows
     each floor(K / n) times or once more.
 
     Args:
-        first: (C + 1,) as in `People`.
+        first: (C + 1,) as in `IdentityImages`.
         people_per_batch: P, at most C.
         images_per_identity: K.
         seed: of people and images.
         step: int64, from 0.
     """
-    chosen = people_of_step(len(first) - 1, people_per_batch, seed, step)
+    chosen = identities_at_step(len(first) - 1, people_per_batch, seed, step)
     counts, most = np.diff(first), int(np.diff(first).max())
     own = tf.gather(counts, chosen)[:, None]  # (P, 1)
     keys = tf.random.stateless_uniform([people_per_batch, most], _seed(seed, step, _IMAGES))
@@ -120,7 +120,7 @@ def _seed(seed, number, purpose):
     return tf.random.experimental.stateless_fold_in(pair, purpose)
 
 
-def checked_people(batch_size: int, images_per_identity: int, num_identities: int) -> int:
+def identities_per_batch(batch_size: int, images_per_identity: int, num_identities: int) -> int:
     """P of a batch, of `num_identities` who have images.
 
     Raises:
@@ -136,8 +136,8 @@ def checked_people(batch_size: int, images_per_identity: int, num_identities: in
     return people_per_batch
 
 
-def balanced_records(
-    people: People,
+def pk_records(
+    people: IdentityImages,
     batch_size: int,
     images_per_identity: int,
     seed: int,
@@ -157,10 +157,10 @@ def balanced_records(
     Raises:
         ValueError: if a batch has more people than there are.
     """
-    people_per_batch = checked_people(batch_size, images_per_identity, people.num_identities)
+    people_per_batch = identities_per_batch(batch_size, images_per_identity, people.num_identities)
 
     def record_rows(step):
-        places = images_of_step(people.first, people_per_batch, images_per_identity, seed, step)
+        places = images_at_step(people.first, people_per_batch, images_per_identity, seed, step)
         chosen = tf.gather(people.order, places[rows])
         return {
             "image": tf.gather(people.images, chosen),

@@ -20,7 +20,7 @@ from keras_sphereface.utils.progress import progress_bar
 
 SIZE = 160  # height and width of a generated image, pixels
 SUPERSAMPLING = 2
-IMAGES, LANDMARKS, PAIRS, TEST_PEOPLE = "images", "landmarks.txt", "pairs.txt", "test_people.txt"
+IMAGES, LANDMARKS, PAIRS, TEST_IDENTITIES = "images", "landmarks.txt", "pairs.txt", "test_identities.txt"
 DESCRIPTION = "generated.txt"
 
 
@@ -123,7 +123,7 @@ def _oval(x, y, width, height, slant=0.0):
     return np.column_stack([x + dx, y + height * np.sin(angle) + slant * dx / width])
 
 
-def render(traits: Traits, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+def render_face(traits: Traits, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """An image of the person, the rest at random.
 
     Returns:
@@ -277,7 +277,7 @@ def generate_faces(
     """Write a data set in the form of LFW.
 
     FOLDER/images/person_0001/person_0001_0001.jpg and so on, landmarks.txt, and for the test
-    people, who come last, pairs.txt and test_people.txt (to be excluded from training).
+    people, who come last, pairs.txt and test_identities.txt (to be excluded from training).
     People of different folds are disjoint. Faces generated with the same numbers before are
     left as they are, and those of other numbers are replaced.
 
@@ -334,14 +334,14 @@ def generate_faces(
                 traits = draw_traits(np.random.default_rng([seed, person]))
                 (folder / IMAGES / name).mkdir(parents=True, exist_ok=True)
                 for number in range(1, images_per_identity + 1):
-                    image, points = render(traits, np.random.default_rng([seed, person, number]))
+                    image, points = render_face(traits, np.random.default_rng([seed, person, number]))
                     key = f"{name}/{name}_{number:04d}.jpg"
                     (folder / IMAGES / key).write_bytes(encode(image))
                     lines.append(landmark_line(key, points))
                     progress.update()
         (folder / LANDMARKS).write_text("".join(lines))
         test_names = names[num_identities:]
-        (folder / TEST_PEOPLE).write_text("".join(f"{name}\n" for name in test_names))
+        (folder / TEST_IDENTITIES).write_text("".join(f"{name}\n" for name in test_names))
         if test_names:
             rng = np.random.default_rng([seed, len(names)])
             pairs = _draw_pairs(test_names, images_per_identity, num_folds, pairs_per_class, rng)

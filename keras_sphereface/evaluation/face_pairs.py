@@ -101,12 +101,12 @@ def read_set(paths: PairSources, folds: Iterable[int] = (), num_folds: int = 10)
     _check_paths(paths)
     if paths.bin:
         pairs = _in_folds(
-            insightface_bin.pairs_of(*insightface_bin.read_bin(paths.bin), paths.bin, num_folds),
+            insightface_bin.pairs_from_bin(*insightface_bin.read_bin(paths.bin), paths.bin, num_folds),
             folds,
             paths.bin,
         )
         return PairDataset(pairs, None, {}, paths.bin, has_names=False)
-    pairs = _in_folds(pair_list.read(paths.pairs, num_folds), folds, paths.pairs)
+    pairs = _in_folds(pair_list.read_pair_list(paths.pairs, num_folds), folds, paths.pairs)
     named = not paths.templates and _are_named(pairs)
     return PairDataset(pairs, None, _templates(paths, pairs), paths.pairs, named)
 
@@ -177,7 +177,7 @@ def open_faces(paths: PairSources, keys: Sequence[str], image_size: tuple[int, i
 def _are_named(pairs):
     """Whether the folders of all pairs agree with whether they match."""
     both = zip(pairs.first, pairs.second, pairs.is_same, strict=True)
-    return all((lfw.person_of(a) == lfw.person_of(b)) == same for a, b, same in both)
+    return all((lfw.identity_of_key(a) == lfw.identity_of_key(b)) == same for a, b, same in both)
 
 
 def _aligned(image, points, size):

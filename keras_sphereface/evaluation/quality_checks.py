@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_sphereface.data import quality_checks, records
 from keras_sphereface.data.pairs import lfw
-from keras_sphereface.data.pairs.lfw import person_of
+from keras_sphereface.data.pairs.lfw import identity_of_key
 from keras_sphereface.evaluation.face_pairs import NO_LANDMARKS, Faces, MissingFaceError
 
 SAMPLE = 64  # images that are looked at
@@ -116,7 +116,7 @@ def pair_doubts(pairs: lfw.Pairs) -> list[str]:
 def name_doubts(pairs: lfw.Pairs, are_templates: bool) -> list[str]:
     """Pairs whose folders say something else than the list, where nearly all agree with it."""
     both = zip(pairs.first, pairs.second, pairs.is_same, strict=True)
-    contrary = [i for i, (a, b, same) in enumerate(both) if (person_of(a) == person_of(b)) != same]
+    contrary = [i for i, (a, b, same) in enumerate(both) if (identity_of_key(a) == identity_of_key(b)) != same]
     if are_templates or not 0 < len(contrary) <= CONTRARY_SHARE * len(pairs.first):
         return []
     first = f"{pairs.first[contrary[0]]} and {pairs.second[contrary[0]]}"
@@ -150,12 +150,12 @@ def with_people(pairs: lfw.Pairs, people: Iterable[str]) -> np.ndarray:
     """(P,) bool: one of these people is in the pair."""
     known = set(people)
     both = zip(pairs.first, pairs.second, strict=True)
-    return np.array([person_of(a) in known or person_of(b) in known for a, b in both], bool)
+    return np.array([identity_of_key(a) in known or identity_of_key(b) in known for a, b in both], bool)
 
 
 def shared_doubts(pairs: lfw.Pairs, people: set[str]) -> list[str]:
     """How many people of the pairs are among those of the training."""
-    shared = sorted(pairs.people() & people)
+    shared = sorted(pairs.identities() & people)
     if not shared:
         return []
     concerned = int(with_people(pairs, shared).sum())

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_sphereface.data.pairs import lfw
-from keras_sphereface.data.pairs.lfw import person_of
+from keras_sphereface.data.pairs.lfw import identity_of_key
 from keras_sphereface.evaluation.embeddings import Embeddings
 from keras_sphereface.metrics import bootstrap, protocols, roc, separability
 
@@ -177,7 +177,7 @@ def measure_angles(
             compared with each other.
     """
     keys = pairs.keys()
-    people = np.array([person_of(key) for key in keys])
+    people = np.array([identity_of_key(key) for key in keys])
     if has_names and len(np.unique(people)) < len(people):
         return separability.class_angles(embeddings.features[embeddings.rows(keys)], people)
     rows = np.stack([embeddings.rows(side) for side in pairs[:2]], axis=1)

@@ -89,7 +89,7 @@ def _train(config, strategy, backbone, callbacks):
     workdir, chief = Path(config.workdir), is_chief(strategy)
     if chief or config.shard_classes:  # each worker writes its own classes
         check_writable(workdir)
-    saved_model.check_folder(workdir / "export")
+    saved_model.check_savedmodel_folder(workdir / "export")
     if not config.data:
         config = _with_generated_faces(config, strategy)
     if backbone:
@@ -226,7 +226,7 @@ def run_facts(
     if split:
         classes, samples = split.ranges[0][1], at_once * devices
         block_size, few = split.variables["kernel"][0].shape[-1], head.count_params()
-        head_parameters = info.num_classes * (embedding_size + head.use_bias) + few
+        head_parameters = info.num_identities * (embedding_size + head.use_bias) + few
     else:
         classes, samples = sum(head.block_sizes()), at_once
         block_size, head_parameters = max(head.block_sizes(), default=0), head.count_params()
@@ -235,7 +235,7 @@ def run_facts(
         num_workers=workers,
         batch_size=config.batch_size,
         num_images=info.num_images,
-        num_classes=info.num_classes,
+        num_classes=info.num_identities,
         total_steps=total_steps,
         start_step=trainer.step,
         network=config.backbone,

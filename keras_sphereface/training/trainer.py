@@ -13,11 +13,12 @@ import keras
 import tensorflow as tf
 
 from keras_sphereface.config import TrainConfig
+from keras_sphereface.config.choices import NETWORKS
 from keras_sphereface.data import augmentation, preprocessing, records
 from keras_sphereface.heads.base import Head
 from keras_sphereface.heads.sharded import ShardedHead
 from keras_sphereface.losses.head_loss import context_of
-from keras_sphereface.models.sphereface import BLOCKS_PER_STAGE, sphereface
+from keras_sphereface.models.sphereface import sphereface
 from keras_sphereface.training.build_head import check_batches, head_of
 from keras_sphereface.training.schedules import LearningRate
 from keras_sphereface.utils.compat import plain_update, tf_variable
@@ -106,7 +107,7 @@ def make_trainer(
             embedding_size=config.embedding_size,
             seed=config.seed,
         )
-        head, split = head_of(config, info.num_classes), None
+        head, split = head_of(config, info.num_identities), None
         check_batches(config, head, count)
         if config.shard_classes:
             split = ShardedHead(head, network.output_shape[-1], OPTIMIZER_SLOTS[config.optimizer])
@@ -146,13 +147,12 @@ def backbone_by_name(name: str, width: float = 1.0) -> Callable[..., keras.Model
                 f"`backbone` must name a function in a module that can be imported: {error}. "
                 f"Received: backbone={name!r}"
             ) from error
-    names = {f"sphereface{depth}": depth for depth in BLOCKS_PER_STAGE}
-    if name not in names:
+    if name not in NETWORKS:
         raise ValueError(
-            f"`backbone` must be one of {', '.join(names)} or module:function. "
+            f"`backbone` must be one of {', '.join(NETWORKS)} or module:function. "
             f"Received: backbone={name!r}"
         )
-    return functools.partial(sphereface, names[name], width=width)
+    return functools.partial(sphereface, NETWORKS[name].depth, width=width)
 
 
 def make_step(trainer: Trainer, config: TrainConfig) -> Callable[[tf.data.Iterator], tf.Tensor]:

@@ -80,8 +80,8 @@ def test_real_faces_are_drawn_on_a_contact_sheet(real_faces):
         overwrite=True,
     )
     info = convert.convert(config)
-    assert (info.num_images, info.num_classes, info.warnings) == (8085, 3000, ())
-    assert info.dropped_by_reason == {"no landmarks": 1}
+    assert (info.num_images, info.num_identities, info.warnings) == (8085, 3000, ())
+    assert info.skipped_by_reason == {"no landmarks": 1}
     height, width = images.decode(sheet.read_bytes()).shape[:2]
     assert width > 12 * 96
     assert height > 8 * 112
@@ -94,7 +94,7 @@ def test_generated_records_follow_the_faces_they_are_made_of(tmp_path):
         for people, seed in ((2, 0), (2, 0), (1, 1))
     ]
     assert made[0] == made[1]
-    assert [info.num_classes for info in made] == [2, 2, 1]
+    assert [info.num_identities for info in made] == [2, 2, 1]
     shutil.rmtree(tmp_path / "records")
     again = generated.generated_records(tmp_path, 1, 2, 0, 1)
     assert records.read_info(again.records) == made[2]

@@ -10,7 +10,7 @@ from keras_sphereface.data import alignment
 def test_similarity_finds_a_known_transform(scale, angle, dx, dy):
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     source = np.array([(3.0, 4.0), (60, 8), (30, 40), (12, 70), (50, 66)])
-    matrix = alignment.similarity(source, source @ turn.T + (dx, dy))
+    matrix = alignment.similarity_transform(source, source @ turn.T + (dx, dy))
     np.testing.assert_allclose(matrix, np.column_stack([turn, (dx, dy)]), atol=1e-9)
 
 
@@ -27,7 +27,7 @@ def test_similarity_is_the_least_squares_one():
     zeros, ones = np.zeros(5), np.ones(5)
     rows = np.vstack([np.column_stack([x, -y, ones, zeros]), np.column_stack([y, x, zeros, ones])])
     (a, b, c, d), *_ = np.linalg.lstsq(rows, target.T.ravel(), rcond=None)
-    matrix = alignment.similarity(source, target)
+    matrix = alignment.similarity_transform(source, target)
     np.testing.assert_allclose(matrix, [[a, -b, c], [b, a, d]], atol=1e-9)
     assert error(matrix) <= error(np.array([[a * 1.01, -b, c], [b, a * 1.01, d]]))
 
@@ -35,31 +35,31 @@ def test_similarity_is_the_least_squares_one():
 def test_similarity_of_many_faces_is_that_of_each():
     rng = np.random.default_rng(1)
     faces = rng.uniform(0, 100, (3, 7, 5, 2))
-    matrices = alignment.similarity(faces, alignment.template())
+    matrices = alignment.similarity_transform(faces, alignment.landmark_template())
     assert matrices.shape == (3, 7, 2, 3)
     for i, j in np.ndindex(3, 7):
-        one = alignment.similarity(faces[i, j], alignment.template())
+        one = alignment.similarity_transform(faces[i, j], alignment.landmark_template())
         np.testing.assert_allclose(matrices[i, j], one, rtol=1e-9, atol=1e-9)
     target = rng.uniform(0, 100, (3, 7, 5, 2))
-    of_each = alignment.similarity(faces, target)
-    np.testing.assert_allclose(of_each[2, 3], alignment.similarity(faces[2, 3], target[2, 3]))
+    of_each = alignment.similarity_transform(faces, target)
+    np.testing.assert_allclose(of_each[2, 3], alignment.similarity_transform(faces[2, 3], target[2, 3]))
 
 
 @pytest.mark.parametrize("points", [np.ones((5, 2)), np.full((5, 2), np.nan)])
 def test_similarity_refuses_points_without_extent(points):
     with pytest.raises(ValueError, match="not all in one place"):
-        alignment.similarity(points, alignment.template())
+        alignment.similarity_transform(points, alignment.landmark_template())
 
 
 def test_template_for_112_x_112_is_8_further_right():
-    moved = alignment.template((112, 112)) - alignment.template((112, 96))
+    moved = alignment.landmark_template((112, 112)) - alignment.landmark_template((112, 96))
     np.testing.assert_allclose(moved, np.tile((8.0, 0.0), (5, 1)))
 
 
 def test_points_of_another_image_are_refused():
     picture = np.zeros((100, 80, 3), np.uint8)
     with pytest.raises(ValueError, match="near the image of 80 x 100 pixels"):
-        alignment.align(picture, alignment.template() + 300)
+        alignment.align(picture, alignment.landmark_template() + 300)
 
 
 def dots(points, size):
@@ -82,7 +82,7 @@ def brightest_near(image, point, reach=6):
 def test_aligned_points_lie_on_the_template(scale):
     angle = 0.3
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    points = alignment.template() @ turn.T
+    points = alignment.landmark_template() @ turn.T
     points += 40 - points.min(0)
     picture = dots(points, tuple((points.max(0)[::-1] + 40).astype(int)))
     if scale > 2:
@@ -92,7 +92,7 @@ def test_aligned_points_lie_on_the_template(scale):
         )
     aligned = alignment.align(picture, points)
     assert aligned.shape == (112, 96, 3)
-    for target in alignment.template():
+    for target in alignment.landmark_template():
         np.testing.assert_allclose(brightest_near(aligned, target), target, atol=0.15)
 
 

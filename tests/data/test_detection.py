@@ -37,7 +37,7 @@ def test_some_generated_faces_are_found_where_they_are(detect):
     distances = []
     for person in range(20):
         traits = synthetic.draw_traits(np.random.default_rng([7, person]))
-        image, points = synthetic.render(traits, np.random.default_rng([7, person, 0]))
+        image, points = synthetic.render_face(traits, np.random.default_rng([7, person, 0]))
         found = detect(image)
         if found is not None:
             assert found.shape == (5, 2)

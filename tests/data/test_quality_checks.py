@@ -24,7 +24,7 @@ def generated():
     for person in range(24):
         traits = synthetic.draw_traits(np.random.default_rng([3, person]))
         pictures += [
-            synthetic.render(traits, np.random.default_rng([3, person, n])) for n in (0, 1)
+            synthetic.render_face(traits, np.random.default_rng([3, person, n])) for n in (0, 1)
         ]
     return pictures
 
@@ -128,7 +128,7 @@ def test_aligning_aligned_images_by_the_first_landmarks_ruins_them(generated):
 
 
 def test_aligning_aligned_images_by_landmarks_of_their_own_is_needless(generated):
-    square = [(face, alignment.template((112, 112))) for face in aligned(generated, (112, 112))]
+    square = [(face, alignment.landmark_template((112, 112))) for face in aligned(generated, (112, 112))]
     (doubt,) = check_images(aligned(square), cropped(square))
     assert "only blurs them" in doubt
 

@@ -49,7 +49,7 @@ def test_a_shard_is_a_file_of_tfrecords(tmp_path, count):
     shard = write(path, examples)
     assert list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()) == examples
     assert list(records.read_records(path)) == examples
-    assert shard == records.Shard("x.tfrecord", count, path.stat().st_size, records.sha256(path))
+    assert shard == records.Shard("x.tfrecord", count, path.stat().st_size, records.file_sha256(path))
     with tf.io.TFRecordWriter(str(tmp_path / "y.tfrecord")) as writer:
         for example in examples:
             writer.write(example)

@@ -16,7 +16,7 @@ FIRST = np.cumsum([0, *COUNTS])
 
 @tf.function
 def draw(people_per_batch, images_per_identity, seed, step):
-    return samplers.images_of_step(FIRST, people_per_batch, images_per_identity, seed, step)
+    return samplers.images_at_step(FIRST, people_per_batch, images_per_identity, seed, step)
 
 
 def pictures(step, people_per_batch=3, images_per_identity=4, seed=0):
@@ -107,7 +107,7 @@ def test_the_draw_is_the_same_on_every_version():
 
 
 def test_everyone_has_the_own_images(records_folder):
-    people = samplers.read_people(records_folder, records.read_info(records_folder))
+    people = samplers.read_identity_images(records_folder, records.read_info(records_folder))
     assert people.num_identities == 5
     found = {}
     for person in range(5):
@@ -122,14 +122,14 @@ def test_everyone_has_the_own_images(records_folder):
 
 def test_labels_without_images_and_shards_without_records_are_passed_over(records_folder, tmp_path):
     info = rewrite(records_folder, tmp_path / "records", {0: 0, 2: 7, 3: 3})
-    people = samplers.read_people(tmp_path / "records", info)
+    people = samplers.read_identity_images(tmp_path / "records", info)
     assert people.labels.numpy()[people.order].tolist() == [0] * 6 + [3] * 6 + [7] * 6
     np.testing.assert_array_equal(people.first, [0, 6, 12, 18])
 
 
 def test_without_any_record_there_is_nobody(records_folder, tmp_path):
     info = rewrite(records_folder, tmp_path / "records", {})
-    assert samplers.read_people(tmp_path / "records", info).num_identities == 0
+    assert samplers.read_identity_images(tmp_path / "records", info).num_identities == 0
 
 
 @pytest.mark.parametrize("where", ["image", "end", "length"])
@@ -142,7 +142,7 @@ def test_a_damaged_shard_is_named(records_folder, tmp_path, where):
         content[1000 if where == "image" else 0] ^= 1
     shards[1].write_bytes(content)
     with pytest.raises(ValueError, match=f"{shards[1].name} is damaged. Received: .* record at"):
-        samplers.read_people(folder, records.read_info(folder))
+        samplers.read_identity_images(folder, records.read_info(folder))
 
 
 def test_a_shard_that_lost_records_is_named(records_folder, tmp_path):
@@ -153,13 +153,13 @@ def test_a_shard_that_lost_records_is_named(records_folder, tmp_path):
             writer.write(record)
     message = f"expects {len(kept) + 1} images in .*{shards[2].name}. Received: {len(kept)} "
     with pytest.raises(ValueError, match=message):
-        samplers.read_people(folder, records.read_info(folder))
+        samplers.read_identity_images(folder, records.read_info(folder))
 
 
 def test_the_rows_that_are_asked_for_are_read(records_folder):
-    people = samplers.read_people(records_folder, records.read_info(records_folder))
+    people = samplers.read_identity_images(records_folder, records.read_info(records_folder))
     read = [
-        list(samplers.balanced_records(people, 8, 2, 0, 3, rows).take(count).as_numpy_iterator())
+        list(samplers.pk_records(people, 8, 2, 0, 3, rows).take(count).as_numpy_iterator())
         for rows, count in ((slice(0, 8), 16), (slice(3, 6), 6))
     ]
     assert read[1] == [read[0][i] for i in (3, 4, 5, 11, 12, 13)]

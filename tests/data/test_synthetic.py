@@ -10,7 +10,7 @@ from keras_sphereface.data.readers import open_source
 
 def render(person, picture):
     traits = synthetic.draw_traits(np.random.default_rng([0, person]))
-    return synthetic.render(traits, np.random.default_rng([0, person, picture]))
+    return synthetic.render_face(traits, np.random.default_rng([0, person, picture]))
 
 
 def test_the_same_seed_draws_the_same_face():
@@ -27,7 +27,7 @@ def test_landmarks_lie_where_the_features_are():
         image, points = render(person, 1)
         assert image.shape == (synthetic.SIZE, synthetic.SIZE, 3)
         aligned = alignment.align(image, points).astype(float).mean(axis=2)
-        for x, y in alignment.template()[:2].astype(int):
+        for x, y in alignment.landmark_template()[:2].astype(int):
             eye = aligned[y - 5 : y + 6, x - 9 : x + 10]
             contrasts.append(eye.max() - aligned[y - 1 : y + 2, x - 1 : x + 2].min())
     assert np.median(contrasts) > 60
@@ -53,9 +53,9 @@ def test_the_folder_is_laid_out_as_lfw(faces):
     pictures = [picture.key for picture in open_source.class_folders(faces / "images")]
     assert len(pictures) == 19 * 6 == len(landmarks)
     assert set(pairs.first) | set(pairs.second) <= set(pictures)
-    assert pairs.people() <= exclusions.read_exclusions(faces / "test_people.txt").lines
+    assert pairs.identities() <= exclusions.read_exclusions(faces / "test_identities.txt").lines
     assert np.bincount(pairs.folds).tolist() == [0] + [8] * 7
-    people = [pairs.in_folds([fold]).people() for fold in range(1, 8)]
+    people = [pairs.in_folds([fold]).identities() for fold in range(1, 8)]
     assert sum(map(len, people)) == len(set().union(*people))
     same = [a.split("/")[0] == b.split("/")[0] for a, b in zip(*pairs[:2], strict=True)]
     np.testing.assert_array_equal(same, pairs.is_same)

@@ -307,7 +307,7 @@ def test_two_systems_of_one_name_have_folders_of_their_own(settings, tmp_path):
 
 
 def test_templates_are_means_of_their_images(settings, network, faces, pairs, tmp_path):
-    people = sorted(pairs.people())
+    people = sorted(pairs.identities())
     pictures = {person: sorted((faces / "images" / person).iterdir()) for person in people}
     templates, template_pairs = [], []
     for person, files in pictures.items():
@@ -345,7 +345,7 @@ def test_templates_are_means_of_their_images(settings, network, faces, pairs, tm
 
 
 def test_folders_are_templates_of_all_their_images(settings, faces, pairs, tmp_path):
-    people = sorted(pairs.people())
+    people = sorted(pairs.identities())
     rows = []
     for i, person in enumerate(people):
         rows.append(f"{person},{person}/{person}_0001.jpg,1,{i % 2 + 1}")
@@ -358,7 +358,7 @@ def test_folders_are_templates_of_all_their_images(settings, faces, pairs, tmp_p
 
 def test_everyone_in_the_training_set_is_said_and_leaves_nothing_to_tell(settings, pairs, tmp_path):
     with open(tmp_path / "labels.csv", "w", newline="") as file:
-        rows = ((label, person, 3) for label, person in enumerate(sorted(pairs.people())))
+        rows = ((label, person, 3) for label, person in enumerate(sorted(pairs.identities())))
         csv.writer(file).writerows([("label", "identity", "count"), *rows])
     (metrics,) = evaluate(settings, train_labels=str(tmp_path / "labels.csv"))
     assert metrics["variants"] == [
@@ -438,7 +438,7 @@ def two_folds(pairs, folder):
 
 
 def test_people_of_the_training_set_are_said_with_their_effect(settings, pairs, tmp_path):
-    shared = sorted(pairs.people())[0]
+    shared = sorted(pairs.identities())[0]
     with open(tmp_path / "labels.csv", "w", newline="") as file:
         csv.writer(file).writerows([("label", "identity", "count"), (0, shared, 3), (1, "X", 2)])
     (metrics,) = evaluate(settings, train_labels=str(tmp_path / "labels.csv"))

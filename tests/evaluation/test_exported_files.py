@@ -112,7 +112,7 @@ def test_all_files_are_written_and_told(exported):
 
 def test_differences_are_those_from_the_keras_model(exported, backbone, faces, pairs):
     table, out, _ = exported
-    pictures = aligned(faces, sorted(roll_of(faces, pairs.people())))
+    pictures = aligned(faces, sorted(roll_of(faces, pairs.identities())))
     expected = embedded(backbone, pictures)
     for row in table.itertuples():
         found = runtime.open_network(out / row.file)(pictures)
@@ -155,9 +155,9 @@ def roll_of(faces, people):
 def test_images_to_calibrate_with_are_of_none_who_is_in_pairs(faces, keras_file, pairs):
     config = config_of(faces, keras_file, "out")
     calibration, compared = exported_files._images(config)
-    assert set(compared) == roll_of(faces, pairs.people())
+    assert set(compared) == roll_of(faces, pairs.identities())
     assert len(calibration) == len(set(calibration)) == 30
-    assert not roll_of(faces, pairs.people()) & set(calibration)
+    assert not roll_of(faces, pairs.identities()) & set(calibration)
     # In an order that depends on the seed alone.
     assert exported_files._images(config) == (calibration, compared)
     other = exported_files._images(config_of(faces, keras_file, "out", seed=1))
@@ -168,10 +168,10 @@ def test_images_to_calibrate_with_are_of_none_who_is_in_pairs(faces, keras_file,
 def test_people_of_folds_that_are_not_asked_for_are_others(faces, keras_file, pairs):
     config = config_of(faces, keras_file, "out", folds=(2, 5))
     calibration, compared = exported_files._images(config)
-    inside = pairs.in_folds((2, 5)).people()
+    inside = pairs.in_folds((2, 5)).identities()
     assert set(compared) == roll_of(faces, inside)
     assert {key.split("/")[0] for key in calibration} == {
-        *pairs.people().difference(inside),
+        *pairs.identities().difference(inside),
         *(f"person_{i:04d}" for i in range(1, 6)),
     }
 
@@ -310,7 +310,7 @@ def test_an_empty_folder_is_no_network(tmp_path):
 def test_people_who_are_all_in_pairs_leave_none_to_calibrate_with(
     faces, keras_file, pairs, tmp_path
 ):
-    for person in pairs.people():
+    for person in pairs.identities():
         shutil.copytree(faces / "images" / person, tmp_path / "images" / person)
     config = config_of(faces, keras_file, tmp_path / "out", images=str(tmp_path / "images"))
     with pytest.raises(ValueError, match="hold faces of people who are not in `pairs`, to calib"):

@@ -172,8 +172,8 @@ def test_why_a_face_is_missing_is_said(faces, pairs, tmp_path, spoil, reason, wi
     for load in (found.load, found.crop)[: 1 + with_landmarks]:
         with pytest.raises(MissingFaceError, match=reason):
             load(pairs.first[0])
-    person = lfw.person_of(pairs.first[0])
-    key = next(key for key in pairs.first if lfw.person_of(key) != person)
+    person = lfw.identity_of_key(pairs.first[0])
+    key = next(key for key in pairs.first if lfw.identity_of_key(key) != person)
     assert found.load(key).shape == (112, 96, 3)
 
 
@@ -289,7 +289,7 @@ def test_folders_are_people_only_if_all_pairs_agree(tmp_path, rows, has_names):
     ("key", "person"), [("A B/1.jpg", "A B"), ("A/b/1.jpg", "A"), ("000004", "000004")]
 )
 def test_the_person_is_the_first_folder(key, person):
-    assert lfw.person_of(key) == person
+    assert lfw.identity_of_key(key) == person
 
 
 def test_a_list_of_templates_says_which_images_are_needed(tmp_path):
@@ -317,7 +317,7 @@ def test_the_name_of_no_template_is_an_error(tmp_path):
 
 
 def test_folders_in_pairs_are_templates_of_one_video_each(faces, pairs, tmp_path):
-    one, other = sorted(pairs.people())[:2]
+    one, other = sorted(pairs.identities())[:2]
     image = f"{one}/{one}_0003.jpg"
     rows = [(one, image, 1), (one, other, 0), (image, one, 1), (image, "Absent", 0)]
     shutil.copytree(faces / "images", tmp_path / "images")
@@ -388,5 +388,5 @@ def test_real_faces_lie_on_the_template(real_faces):
     pictures = [found.faces.load(key).astype(float) for key in found.keys()[:64]]
     # Both eyes are darker than the cheeks below them, in the mean of all.
     mean = np.mean(pictures, axis=(0, 3))
-    for x, y in alignment.template((112, 96))[:2].round().astype(int):
+    for x, y in alignment.landmark_template((112, 96))[:2].round().astype(int):
         assert mean[y - 3 : y + 4, x - 6 : x + 7].mean() < 0.8 * mean[y + 16 : y + 23, x].mean()

@@ -32,7 +32,7 @@ def test_images_become_records_a_model_and_numbers(tmp_path):
     sizes = f"{sizes} --pairs-per-class 3".split()
     run("tools/generate_faces.py", "--out", faces, *sizes)
     aligned = ["--landmarks", faces / "landmarks.txt"]
-    source = ["--source", faces / "images", "--exclude", faces / "test_people.txt"]
+    source = ["--source", faces / "images", "--exclude", faces / "test_identities.txt"]
     result = run("tools/make_tfrecords.py", *source, *aligned, "--out", records)
     assert "12 images of 3 people" in result.stdout
     assert "records: 100%" in result.stderr

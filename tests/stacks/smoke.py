@@ -41,7 +41,7 @@ def run_the_whole_job(folder: Path) -> None:
         ConvertConfig(
             source=str(faces / "images"),
             out=str(folder / "records"),
-            exclude=str(faces / "test_people.txt"),
+            exclude=str(faces / "test_identities.txt"),
             workers=1,
             **shared,
         )

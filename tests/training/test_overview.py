@@ -155,7 +155,7 @@ class Info:
     """What a trainer asks a data set for."""
 
     def __init__(self, image_size, num_classes):
-        self.image_size, self.num_classes = image_size, num_classes
+        self.image_size, self.num_identities = image_size, num_classes
 
 
 @pytest.mark.slow

@@ -33,7 +33,7 @@ from keras_sphereface.data import landmarks, records
 from keras_sphereface.data.conversion import convert
 from keras_sphereface.data.conversion.dataset_info import describe, write_table
 from keras_sphereface.data.conversion.exclusions import Exclusions, exclusions_of
-from keras_sphereface.data.conversion.manifest import SAME_PERSON, TWO_PEOPLE, Duplicate
+from keras_sphereface.data.conversion.manifest import SAME_IDENTITY, SEVERAL_IDENTITIES, Duplicate
 from keras_sphereface.data.conversion.ordering import RANKS, label_order, rank_of
 from keras_sphereface.data.conversion.prepare import NO_LANDMARKS, Face, preparation_of
 from keras_sphereface.data.readers import filenames, open_source
@@ -45,7 +45,7 @@ from keras_sphereface.data.types import (
     SkippedImage,
 )
 
-DROPPED = "dropped"
+SKIPPED = "dropped"
 BATCH = 64  # images that are prepared in one call
 UNKNOWN_SIZE = -1  # of an image that a list file names
 
@@ -124,7 +124,7 @@ def parts_of(source: str) -> tuple[str, list[Part], tuple[str, ...]]:
         files = [
             Part(found.kind, str(file), open_source.prefix_of(file, root)) for file in found.files
         ]
-        return found.kind, files or [Part(found.kind, str(path))], found.doubts
+        return found.kind, files or [Part(found.kind, str(path))], found.warnings
     is_file = "*" in source or _exists(source)
     inside = ("*.rec", "*.parquet", "*/*.parquet")
     for pattern in [source] if is_file else [_join(source, name) for name in inside]:
@@ -220,7 +220,7 @@ class _Sorted(beam.DoFn):
     def process(self, element, *sides):
         for result in self.function(element, *sides):
             is_dropped = isinstance(result, SkippedImage)
-            yield beam.pvalue.TaggedOutput(DROPPED, result) if is_dropped else result
+            yield beam.pvalue.TaggedOutput(SKIPPED, result) if is_dropped else result
 
 
 class _Steps:
@@ -241,9 +241,9 @@ class _Steps:
     def sort(self, name, collection, function, *sides):
         """Apply a function that yields what to keep and what to drop; gives what to keep."""
         results = collection | name >> beam.ParDo(_Sorted(function), *sides).with_outputs(
-            DROPPED, main="kept"
+            SKIPPED, main="kept"
         )
-        self.dropped.append(results[DROPPED])
+        self.dropped.append(results[SKIPPED])
         return results["kept"]
 
     def spread(self, parts):
@@ -474,7 +474,7 @@ def _write_description(known, shards, labels, dropped, left_out, copies, sample)
         for key, identity in group
     ]
     write(records.LABELS_FILE, records.LABELS_HEADER, people)
-    write(records.DROPPED_FILE, SkippedImage._fields, dropped)
+    write(records.SKIPPED_FILE, SkippedImage._fields, dropped)
     write(records.DUPLICATES_FILE, Duplicate._fields, duplicates)
     preparation = preparation_of(config)
     seen = convert.prepared_sample(sample, preparation)
@@ -487,11 +487,11 @@ def _write_description(known, shards, labels, dropped, left_out, copies, sample)
         kind=known.kind,
         settings="",
         shards=sorted(shards, key=lambda shard: shard.file),
-        num_classes=len(labels),
+        num_identities=len(labels),
         left_out=known.exclusions.facts(left_out),
         copies=collections.Counter(duplicate.kind for duplicate in duplicates),
-        dropped_by_reason=dict(sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))),
-        dropped=dropped[: records.DROPPED_LISTED],
+        skipped_by_reason=dict(sorted(reasons.items(), key=lambda pair: (-pair[1], pair[0]))),
+        skipped=dropped[: records.MAX_SKIPPED_LISTED],
         warnings=[*known.doubts, *convert.doubts_of(seen, preparation)],
     )
     with _written_whole(_join(out, records.INFO_FILE)) as file:
@@ -499,7 +499,7 @@ def _write_description(known, shards, labels, dropped, left_out, copies, sample)
 
 
 def _kind_of(group):
-    return SAME_PERSON if len({identity for _, identity in group}) == 1 else TWO_PEOPLE
+    return SAME_IDENTITY if len({identity for _, identity in group}) == 1 else SEVERAL_IDENTITIES
 
 
 @contextlib.contextmanager

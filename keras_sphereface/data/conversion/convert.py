@@ -57,7 +57,7 @@ def make_records(config: ConvertConfig) -> records.DatasetInfo:
     With landmarks, or a detector, each face is aligned to the five-point template and encoded
     anew. Without, an image that has the right size already is taken byte for byte, and any
     other is cropped to the shape at its center and resized. What cannot be used is dropped and
-    listed in dropped.csv; it never ends the run.
+    listed in skipped.csv; it never ends the run.
 
     Everything is written to a hidden folder beside OUT, which becomes OUT at the very end. A run
     that was stopped, however it was, goes on when it is started again with the same settings,
@@ -132,7 +132,7 @@ def _convert(config, source, exclusions, plan, partial) -> records.DatasetInfo:
         )
     if not plan.num_images:
         raise EmptyDatasetError(
-            f"No image is left to convert; dropped: {plan.dropped_by_reason()}. "
+            f"No image is left to convert; dropped: {plan.skipped_by_reason()}. "
             f"Received: source={config.source}"
         )
     if not plan.num_shards or config.contact_sheet:
@@ -145,7 +145,7 @@ def _convert(config, source, exclusions, plan, partial) -> records.DatasetInfo:
         _write_labels_anew(plan, number, partial)
     if not any(num_images for num_images, *_ in plan.shards()):
         raise EmptyDatasetError(
-            f"No image could be read; dropped: {plan.dropped_by_reason()}. "
+            f"No image could be read; dropped: {plan.skipped_by_reason()}. "
             f"Received: source={config.source}"
         )
     return _write_description(config, source, plan, partial)
@@ -180,7 +180,7 @@ def _look_at_sample(config, source, plan, preparation, partial) -> None:
     sample = prepared_sample(pictures, preparation)
     mean = sum(len(face.image) for _, face in sample) / max(1, len(sample))
     num_bytes = int(total * (mean + EXTRA_BYTES))
-    found = [*source.doubts, *doubts_of(sample, preparation)]
+    found = [*source.warnings, *doubts_of(sample, preparation)]
     with_landmarks = plan.num_with_landmarks
     if with_landmarks and not preparation.align:
         found.append(
@@ -318,7 +318,7 @@ def _write_description(config, source, plan, partial) -> records.DatasetInfo:
             yield duplicate
 
     write(records.LABELS_FILE, records.LABELS_HEADER, plan.people())
-    write(records.DROPPED_FILE, SkippedImage._fields, plan.dropped())
+    write(records.SKIPPED_FILE, SkippedImage._fields, plan.dropped())
     write(records.DUPLICATES_FILE, Duplicate._fields, counted(plan.duplicates()))
     if config.detect:
         with open(partial / records.LANDMARKS_FILE, "w", encoding="utf-8") as file:
@@ -331,11 +331,11 @@ def _write_description(config, source, plan, partial) -> records.DatasetInfo:
             records.Shard(records.shard_name(number, num_shards), *values)
             for number, values in enumerate(plan.shards())
         ],
-        num_classes=plan.num_identities,
+        num_identities=plan.num_identities,
         left_out=plan.get_meta("left_out"),
         copies=copies,
-        dropped_by_reason=plan.dropped_by_reason(),
-        dropped=plan.dropped(records.DROPPED_LISTED),
+        skipped_by_reason=plan.skipped_by_reason(),
+        skipped=plan.dropped(records.MAX_SKIPPED_LISTED),
         warnings=plan.get_meta("doubts"),
     )
     (partial / records.INFO_FILE).write_text(info.to_json(), encoding="utf-8")
@@ -415,7 +415,7 @@ def check_places(config: ConvertConfig, out: Path, source: Path) -> None:
             f"`contact_sheet` must lie in a folder that is there. Received: {sheet}"
         )
     if config.detect:
-        detection.check_installed()
+        detection.check_mtcnn_installed()
 
 
 def _check_out(out: Path, overwrite: bool) -> None:

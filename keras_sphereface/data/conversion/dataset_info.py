@@ -6,7 +6,7 @@ from typing import Any, TextIO
 
 from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import records
-from keras_sphereface.data.conversion.manifest import SAME_PERSON, TWO_PEOPLE
+from keras_sphereface.data.conversion.manifest import SAME_IDENTITY, SEVERAL_IDENTITIES
 from keras_sphereface.data.conversion.prepare import preparation_of
 from keras_sphereface.data.types import SkippedImage
 from keras_sphereface.version import __version__
@@ -17,11 +17,11 @@ def describe(
     kind: str,
     settings: str,
     shards: Iterable[records.Shard],
-    num_classes: int,
+    num_identities: int,
     left_out: Mapping[str, Any],
     copies: Mapping[str, int],
-    dropped_by_reason: Mapping[str, int],
-    dropped: Iterable[SkippedImage],
+    skipped_by_reason: Mapping[str, int],
+    skipped: Iterable[SkippedImage],
     warnings: Iterable[str],
 ) -> records.DatasetInfo:
     """What stands in dataset.json.
@@ -30,10 +30,10 @@ def describe(
         config: the settings.
         kind: of source.
         settings: their checksum.
-        shards, num_classes: what was written.
+        shards, num_identities: what was written.
         left_out: `Exclusions.facts()`.
         copies: how many duplicates of each kind there are.
-        dropped_by_reason, dropped: what was dropped, the list perhaps cut.
+        skipped_by_reason, skipped: what was skipped, the list perhaps cut.
         warnings: what looked wrong.
     """
     preparation = preparation_of(config)
@@ -44,7 +44,7 @@ def describe(
         source=kind,
         settings=settings,
         num_images=sum(shard.num_images for shard in shards),
-        num_classes=num_classes,
+        num_identities=num_identities,
         image_size=preparation.size,
         alignment=preparation.describe(),
         seed=config.seed,
@@ -52,10 +52,10 @@ def describe(
         excluded_identities=tuple(left_out["excluded_identities"]),
         excluded_images=left_out["excluded_images"],
         unknown_exclusions=tuple(left_out["unknown_exclusions"]),
-        duplicates_same_person=copies.get(SAME_PERSON, 0),
-        duplicates_two_people=copies.get(TWO_PEOPLE, 0),
-        dropped_by_reason=dict(dropped_by_reason),
-        dropped=tuple(dropped),
+        duplicates_same_identity=copies.get(SAME_IDENTITY, 0),
+        duplicates_several_identities=copies.get(SEVERAL_IDENTITIES, 0),
+        skipped_by_reason=dict(skipped_by_reason),
+        skipped=tuple(skipped),
         warnings=tuple(warnings),
     )
 

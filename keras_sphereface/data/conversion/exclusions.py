@@ -66,5 +66,5 @@ def exclusions_of(config: ConvertConfig) -> Exclusions:
     """Everyone and everything that the settings leave out."""
     lines = read_exclusions(config.exclude).lines if config.exclude else frozenset()
     if config.exclude_pairs:
-        lines |= lfw.read_pairs(config.exclude_pairs).in_folds(config.exclude_folds).people()
+        lines |= lfw.read_pairs(config.exclude_pairs).in_folds(config.exclude_folds).identities()
     return Exclusions(lines, IN_CASIA_AND_LFW if config.exclude_casia_lfw else ())

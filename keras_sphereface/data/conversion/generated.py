@@ -30,7 +30,7 @@ def generated_records(
             source=str(faces / synthetic.IMAGES),
             out=str(out),
             landmarks=str(faces / synthetic.LANDMARKS),
-            exclude=str(faces / synthetic.TEST_PEOPLE),
+            exclude=str(faces / synthetic.TEST_IDENTITIES),
             overwrite=True,
             workers=1,
         )

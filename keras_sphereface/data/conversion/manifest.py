@@ -30,7 +30,7 @@ CREATE TABLE shards (number INTEGER PRIMARY KEY, first INTEGER, last INTEGER,
                      num_images INTEGER, num_bytes INTEGER, sha256 TEXT, labelled INTEGER);
 CREATE TABLE done (position INTEGER PRIMARY KEY, digest BLOB, points BLOB);
 """
-SAME_PERSON, TWO_PEOPLE = "same person", "two people"
+SAME_IDENTITY, SEVERAL_IDENTITIES = "same identity", "several identities"
 _CACHE_KILOBYTES = 65_536
 _ROWS = 64  # written at once: few, as images may come with their bytes
 _TEMPORARY = "SQLITE_TMPDIR"
@@ -315,7 +315,7 @@ class Manifest:
         rows = self._run("SELECT key, reason FROM dropped ORDER BY key, reason LIMIT ?", limit)
         yield from map(SkippedImage._make, rows)
 
-    def dropped_by_reason(self) -> dict[str, int]:
+    def skipped_by_reason(self) -> dict[str, int]:
         """{reason: count}, the most frequent first."""
         return dict(
             self._run(
@@ -338,8 +338,8 @@ class Manifest:
             "FROM found GROUP BY digest) "
             "SELECT DENSE_RANK() OVER (ORDER BY first) - 1, IIF(same, ?, ?), identity, key "
             "FROM found JOIN groups USING (digest) ORDER BY first, key",
-            SAME_PERSON,
-            TWO_PEOPLE,
+            SAME_IDENTITY,
+            SEVERAL_IDENTITIES,
         )
         yield from map(Duplicate._make, rows)
 

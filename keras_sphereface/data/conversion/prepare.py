@@ -91,7 +91,7 @@ class Preparation(NamedTuple):
         matrices: list[np.ndarray | None] = [None] * len(pictures)
         if usable:
             points = np.stack([pictures[i].landmarks for i in usable])
-            found = alignment.similarity(points, alignment.template(self.size))
+            found = alignment.similarity_transform(points, alignment.landmark_template(self.size))
             for i, matrix in zip(usable, found, strict=True):
                 matrices[i] = matrix
         return matrices

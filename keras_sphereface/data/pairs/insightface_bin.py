@@ -70,7 +70,7 @@ def read_bin(path: str | os.PathLike) -> tuple[list[bytes], np.ndarray]:
     return images, matched
 
 
-def pairs_of(
+def pairs_from_bin(
     images: Sequence[bytes],
     is_same: np.ndarray,
     path: str | os.PathLike,

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 
-def person_of(key: str) -> str:
+def identity_of_key(key: str) -> str:
     """The first folder of a key `name/name_0001.jpg`."""
     return key.split("/", 1)[0]
 
@@ -50,9 +50,9 @@ class Pairs(NamedTuple):
         """The keys of all images, each once, sorted."""
         return sorted({*self.first, *self.second})
 
-    def people(self) -> set[str]:
+    def identities(self) -> set[str]:
         """The names of everyone in a pair."""
-        return {person_of(key) for key in (*self.first, *self.second)}
+        return {identity_of_key(key) for key in (*self.first, *self.second)}
 
 
 def read_pairs(path: str | os.PathLike) -> Pairs:

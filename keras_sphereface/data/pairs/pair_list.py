@@ -15,7 +15,7 @@ _FORM = (
 )
 
 
-def read(path: str | os.PathLike, num_folds: int = 10) -> lfw.Pairs:
+def read_pair_list(path: str | os.PathLike, num_folds: int = 10) -> lfw.Pairs:
     """Read LFW's pairs.txt, or a list with a line `first second is_same [fold]` for each pair.
 
     In a list, `first` and `second` name images, templates of images, or folders of them;

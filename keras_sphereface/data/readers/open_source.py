@@ -37,13 +37,13 @@ class Source(NamedTuple):
         kind: in words, such as "class folders".
         images: what it holds, read anew at each call.
         files: those it is made of, if each can be read on its own.
-        doubts: what is odd about it, in sentences.
+        warnings: what is odd about it, in sentences.
     """
 
     kind: str
     images: Callable[[], Iterator[ImageRecord | SkippedImage]]
     files: tuple[Path, ...] = ()
-    doubts: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 def open_source(path: str | os.PathLike) -> Source:

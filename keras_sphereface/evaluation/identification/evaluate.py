@@ -296,7 +296,7 @@ def _distractors(config, people) -> Callable[[Embedder], tuple[Embeddings, Faces
         )
     if are_saved:
         saved = embeddings.load(path)
-        roll = {key: lfw.person_of(key) for key in saved.keys}
+        roll = {key: lfw.identity_of_key(key) for key in saved.keys}
     elif in_records:
         roll, source = galleries.roll_of_records(path), PairSources(records=str(path))
     else:

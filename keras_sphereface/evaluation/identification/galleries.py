@@ -103,7 +103,7 @@ def without(roll: IdentityMap, people: Iterable[str]) -> IdentityMap:
 
 def people_of_pairs(path: str | os.PathLike, folds: Iterable[int]) -> set[str]:
     """Everyone in a list of pairs."""
-    return pair_list.read(path).in_folds(folds).people()
+    return pair_list.read_pair_list(path).in_folds(folds).identities()
 
 
 def split_closed(roll: IdentityMap, gallery_images: int, rng: np.random.Generator) -> Gallery:

@@ -107,7 +107,7 @@ def _roll(config):
     if config.records:
         return galleries.roll_of_records(config.records)
     keys = [key for path in several(config.embeddings) for key in embeddings.load(path).keys]
-    return {key: lfw.person_of(key) for key in sorted(set(keys)) if "/" in key}
+    return {key: lfw.identity_of_key(key) for key in sorted(set(keys)) if "/" in key}
 
 
 def _lists_of(config):

@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 
 from keras_sphereface.config import LOSSES, CompareConfig, EvaluateConfig, TrainConfig
+from keras_sphereface.config.choices import HEADS
 from keras_sphereface.config.parsing import parse_config
 from keras_sphereface.data import synthetic
 from keras_sphereface.data.conversion.generated import generated_records
 from keras_sphereface.data.records import LABELS_FILE, read_info
-from keras_sphereface.data.samplers import checked_people
+from keras_sphereface.data.samplers import identities_per_batch
 from keras_sphereface.evaluation import artifacts, quality_checks
 from keras_sphereface.evaluation.evaluate import paths_of, read_set
 from keras_sphereface.experiments.compare_losses import report
 from keras_sphereface.experiments.compare_losses.single import Run, check_folder, result_of
 from keras_sphereface.functional.annealing import Annealing
-from keras_sphereface.heads.registry import HEADS
 from keras_sphereface.losses import metric_losses
 from keras_sphereface.reporting.figures import save_figure
 from keras_sphereface.training.build_head import check_batches, head_of, images_per_identity
@@ -190,7 +190,7 @@ def training_config(
     if "log_steps" not in given:
         changes["log_steps"] = max(1, steps // NUM_ROWS)
     annealing = {name: getattr(plain, name) for name in Annealing._fields}
-    if not set(annealing) <= HEADS[changes["head"]].settings:
+    if not set(annealing) <= HEADS[changes["head"]].settings.keys():
         changes |= annealing  # the head has none
     elif not given & set(annealing):
         fall = (plain.base / LAMBDA_MIN) ** (1.0 / plain.power) - 1.0
@@ -204,10 +204,10 @@ def _check_runs(runs):
     for run in runs:
         check_folder(run)
         check_settings(run.training)
-        check_batches(run.training, head_of(run.training, info.num_classes), replicas=1)
+        check_batches(run.training, head_of(run.training, info.num_identities), replicas=1)
         backbone_by_name(run.training.backbone, run.training.width)
         if count := images_per_identity(run.training):
-            checked_people(run.training.batch_size, count, info.num_classes)
+            identities_per_batch(run.training.batch_size, count, info.num_identities)
     trained_on = quality_checks.read_people(str(Path(runs[0].training.data) / LABELS_FILE))
     for paths in paths_of(runs[0].evaluation):
         faces = read_set(paths, runs[0].evaluation.folds)
@@ -230,7 +230,7 @@ def shared_words(run: Run) -> str:
     ]
     return (
         f"{training.backbone} at width {training.width:g}, {info.num_images:,} images of "
-        f"{info.num_classes:,} people, {info.image_size[0]} x {info.image_size[1]} pixels, "
+        f"{info.num_identities:,} people, {info.image_size[0]} x {info.image_size[1]} pixels, "
         f"{steps:,} steps of {training.batch_size:,} images, {training.optimizer}, learning rate "
         f"{training.learning_rate:g}{''.join(', ' + words for words in further)}. "
         + (

@@ -64,7 +64,7 @@ def messy(faces, tmp_path_factory):
 def contents(folder):
     info = records.read_info(folder)
     tables = {}
-    for name in (records.LABELS_FILE, records.DROPPED_FILE, records.DUPLICATES_FILE):
+    for name in (records.LABELS_FILE, records.SKIPPED_FILE, records.DUPLICATES_FILE):
         with open(folder / name, newline="") as file:
             tables[name] = list(csv.reader(file))
     return info, sorted(records.read_folder(folder)), tables
@@ -84,8 +84,8 @@ def assert_the_same(tmp_path, options, **settings):
     for name in (
         *("source", "num_images", "num_classes", "image_size", "alignment", "seed"),
         *("excluded_identities", "excluded_images", "unknown_exclusions"),
-        *("duplicates_same_person", "duplicates_two_people"),
-        *("dropped_by_reason", "dropped", "warnings"),
+        *("duplicates_same_identity", "duplicates_several_identities"),
+        *("skipped_by_reason", "skipped", "warnings"),
     ):
         assert getattr(info, name) == getattr(local, name), name
     return info
@@ -104,7 +104,7 @@ def test_messy_class_folders_give_the_same(messy, tmp_path, options, monkeypatch
         min_images=3,
     )
     assert info.num_images == 8 * 6 - 4 + 2
-    assert len(info.dropped_by_reason) >= 5
+    assert len(info.skipped_by_reason) >= 5
 
 
 @pytest.mark.parametrize("form", [as_list, as_tars, as_tar_gz, as_zip, as_recordio, as_parquet])

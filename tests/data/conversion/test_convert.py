@@ -38,7 +38,7 @@ def source(faces, tmp_path):
 def test_records_hold_every_face_aligned_once(faces, records_folder):
     info = records.read_info(records_folder)
     contents = read(records_folder)
-    assert (info.num_images, info.num_classes, len(contents)) == (30, 5, 30)
+    assert (info.num_images, info.num_identities, len(contents)) == (30, 5, 30)
     assert info.image_size == (112, 96)
     landmarks = read_landmarks(faces / "landmarks.txt")
     for key, (label, identity, pixels) in contents.items():
@@ -54,7 +54,7 @@ def test_dataset_json_and_labels_csv_describe_the_shards(records_folder):
     assert [shard.file for shard in info.shards] == [records.shard_name(i, 3) for i in range(3)]
     assert [shard.num_images for shard in info.shards] == [10, 10, 10]
     for shard in info.shards:
-        assert records.sha256(records_folder / shard.file) == shard.sha256
+        assert records.file_sha256(records_folder / shard.file) == shard.sha256
     table = pd.read_csv(records_folder / "labels.csv")
     assert table["label"].tolist() == [0, 1, 2, 3, 4]
     assert table["count"].tolist() == [6] * 5
@@ -108,8 +108,8 @@ def test_what_cannot_be_used_is_dropped_counted_and_listed(source, faces, tmp_pa
     with open(landmarks, "a") as file:
         file.write("person_0002/person_0002_0003.jpg 1e10 0 2e10 0 3e10 0 4e10 9 5e10 9\n")
     info = convert(source, tmp_path / "out", landmarks=str(landmarks))
-    assert info.num_classes == 2  # person_0003 has no image that can be read
-    reasons = {entry.key: entry.reason for entry in info.dropped}
+    assert info.num_identities == 2  # person_0003 has no image that can be read
+    reasons = {entry.key: entry.reason for entry in info.skipped}
     assert reasons.pop(without) == "no landmarks"
     for number in (2, 3):
         assert "do not fit" in reasons.pop(f"person_0002/person_0002_{number:04d}.jpg")
@@ -146,8 +146,8 @@ def test_people_with_few_images_are_dropped(source, tmp_path):
     for number in range(2, 7):
         (source / "person_0001" / f"person_0001_{number:04d}.jpg").unlink()
     info = convert(source, tmp_path / "out", min_images=2)
-    assert info.num_classes == 1
-    assert [entry.key for entry in info.dropped] == ["person_0001/person_0001_0001.jpg"]
+    assert info.num_identities == 1
+    assert [entry.key for entry in info.skipped] == ["person_0001/person_0001_0001.jpg"]
 
 
 def test_repeated_images_are_reported_and_flagged(source, tmp_path):
@@ -156,17 +156,17 @@ def test_repeated_images_are_reported_and_flagged(source, tmp_path):
     second = source / "person_0002" / "person_0002_0003.jpg"
     shutil.copy(second, source / "person_0001" / "stranger.jpg")
     info = convert(source, tmp_path / "out")
-    assert (info.duplicates_same_person, info.duplicates_two_people) == (2, 2)
+    assert (info.duplicates_same_identity, info.duplicates_several_identities) == (2, 2)
     table = pd.read_csv(tmp_path / "out" / "duplicates.csv")
     assert table.values.tolist() == [
-        [0, "same person", "person_0001", "person_0001/again.jpg"],
-        [0, "same person", "person_0001", "person_0001/person_0001_0001.jpg"],
-        [1, "two people", "person_0001", "person_0001/stranger.jpg"],
-        [1, "two people", "person_0002", "person_0002/person_0002_0003.jpg"],
+        [0, "same identity", "person_0001", "person_0001/again.jpg"],
+        [0, "same identity", "person_0001", "person_0001/person_0001_0001.jpg"],
+        [1, "several identities", "person_0001", "person_0001/stranger.jpg"],
+        [1, "several identities", "person_0002", "person_0002/person_0002_0003.jpg"],
     ]
     text = summary(info)
     assert "2 images are there more than once" in text
-    assert "WARNING: 2 images are there under two people's names" in text
+    assert "WARNING: 2 images stand under several identities" in text
 
 
 def test_patterns_leave_out_people_and_single_images(faces, tmp_path):
@@ -175,7 +175,7 @@ def test_patterns_leave_out_people_and_single_images(faces, tmp_path):
         "person_000[2-9]\n*1/*_0003.jpg\nperson_0001/person_0001_0002.jpg\nperson_001?\n"
     )
     info = convert(faces / "images", tmp_path / "out", exclude=str(names))
-    assert info.num_classes == 1
+    assert info.num_identities == 1
     assert info.excluded_identities == tuple(f"person_{i:04d}" for i in range(2, 20))
     assert (info.num_images, info.excluded_images) == (4, 18 * 6 + 2)
     assert "person_0001/person_0001_0002.jpg" not in read(tmp_path / "out")
@@ -185,7 +185,7 @@ def test_patterns_leave_out_people_and_single_images(faces, tmp_path):
 def test_people_of_casia_who_are_in_lfw_are_left_out_unless_kept(source, tmp_path, exclude):
     (source / "person_0002").rename(source / "0166921")
     info = convert(source, tmp_path / "out", exclude_casia_lfw=exclude)
-    assert info.num_classes == (1 if exclude else 2)
+    assert info.num_identities == (1 if exclude else 2)
     assert info.excluded_identities == (("0166921",) if exclude else ())
     assert info.unknown_exclusions == ()
 
@@ -201,9 +201,9 @@ def test_people_left_with_few_readable_images_are_dropped_too(source, tmp_path):
     for number in (1, 2):
         (source / "person_0001" / f"person_0001_{number:04d}.jpg").write_bytes(b"broken")
     info = convert(source, tmp_path / "out", min_images=5, num_shards=2)
-    assert (info.num_classes, info.num_images) == (1, 6)
-    assert info.dropped_by_reason["fewer than 5 images of this person can be read"] == 4
-    assert info.num_dropped == 6
+    assert (info.num_identities, info.num_images) == (1, 6)
+    assert info.skipped_by_reason["fewer than 5 images of this person can be read"] == 4
+    assert info.num_skipped == 6
     assert {(label, name) for label, name, _ in read(tmp_path / "out").values()} == {
         (0, "person_0002")
     }
@@ -222,7 +222,7 @@ def test_an_identity_without_a_readable_image_leaves_no_gap_in_the_labels(source
         zip(table["label"], table["identity"], strict=True)
     )
     shard = info.shards[0]
-    assert records.sha256(tmp_path / "out" / shard.file) == shard.sha256
+    assert records.file_sha256(tmp_path / "out" / shard.file) == shard.sha256
 
 
 def test_nothing_but_records_is_ever_replaced(source, tmp_path):
@@ -269,7 +269,7 @@ def test_a_failing_disk_ends_the_run_and_drops_nothing(source, tmp_path, monkeyp
     with pytest.raises(OSError, match="Input/output error"):
         convert(source, tmp_path / "out")
     monkeypatch.undo()
-    assert convert(source, tmp_path / "out").num_dropped == 0
+    assert convert(source, tmp_path / "out").num_skipped == 0
 
 
 def test_absurd_landmarks_harm_only_their_own_image(source, faces, tmp_path):
@@ -281,7 +281,7 @@ def test_absurd_landmarks_harm_only_their_own_image(source, faces, tmp_path):
     landmarks.write_text("\n".join(lines))
     info = convert(source, tmp_path / "out", landmarks=str(landmarks))
     assert info.num_images == 10
-    assert info.dropped_by_reason == {"its landmarks do not fit the image": 2}
+    assert info.skipped_by_reason == {"its landmarks do not fit the image": 2}
 
 
 def test_reasons_can_be_counted(source, tmp_path):
@@ -289,7 +289,7 @@ def test_reasons_can_be_counted(source, tmp_path):
     for number, file in enumerate(files[:5]):
         file.write_bytes(file.read_bytes()[: -500 - number])
     info = convert(source, tmp_path / "out")
-    assert list(info.dropped_by_reason.values()) == [5]
+    assert list(info.skipped_by_reason.values()) == [5]
 
 
 def test_one_image_makes_one_shard(source, tmp_path):

@@ -51,7 +51,7 @@ def uninterrupted(source, tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "out"
     config = ConvertConfig(source=str(source), out=str(out), num_shards=NUM_SHARDS, workers=1)
     info = convert.make_records(config)
-    assert (info.num_images, info.num_dropped) == (1199, 1)
+    assert (info.num_images, info.num_skipped) == (1199, 1)
     return contents(out)
 
 

@@ -91,7 +91,7 @@ def test_what_is_written_is_read(tmp_path):
 def test_pairs_of_a_set_are_neighbors_in_ten_parts(count):
     is_same = np.arange(count) % 2 == 0
     images = [str(number).encode() for number in range(2 * count)]
-    pairs = insightface_bin.pairs_of(images, is_same, "set.bin")
+    pairs = insightface_bin.pairs_from_bin(images, is_same, "set.bin")
     assert (pairs.first[0], pairs.second[0]) == ("000000", "000001")
     assert pairs.first[-1] == f"{2 * count - 2:06d}"
     assert pairs.keys() == [f"{number:06d}" for number in range(2 * count)]
@@ -115,12 +115,12 @@ def test_pairs_of_a_set_are_neighbors_in_ten_parts(count):
 def test_a_part_with_one_kind_of_pairs_is_refused(is_same, received):
     expected = f"^lfw.bin: each of its 10 parts must hold .* Received: {received}, of one kind"
     with pytest.raises(ValueError, match=expected):
-        insightface_bin.pairs_of([b""] * 2 * len(is_same), np.array(is_same, bool), "lfw.bin")
+        insightface_bin.pairs_from_bin([b""] * 2 * len(is_same), np.array(is_same, bool), "lfw.bin")
 
 
 def test_a_image_of_several_pairs_has_one_key():
     images = [b"a", b"b", b"b", b"a", b"c", b"c"]
-    pairs = insightface_bin.pairs_of(images * 2, np.array([True, False, True] * 2), "set.bin", 2)
+    pairs = insightface_bin.pairs_from_bin(images * 2, np.array([True, False, True] * 2), "set.bin", 2)
     assert pairs.first == ["000000", "000001", "000004"] * 2
     assert pairs.second == ["000001", "000000", "000004"] * 2
     np.testing.assert_array_equal(pairs.folds, [1, 1, 1, 2, 2, 2])

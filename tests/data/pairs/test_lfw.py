@@ -21,8 +21,8 @@ def test_pairs_are_read_in_the_form_of_lfw(tmp_path):
     np.testing.assert_array_equal(pairs.is_same, [True, False, True, False])
     np.testing.assert_array_equal(pairs.folds, [1, 1, 2, 2])
     np.testing.assert_array_equal(pairs.lines, [2, 3, 4, 5])
-    assert pairs.in_folds([2]).people() == {"Cy", "Dee"}
-    assert pairs.in_folds([]).people() == {"Ann", "Bob B", "Cy", "Dee"}
+    assert pairs.in_folds([2]).identities() == {"Cy", "Dee"}
+    assert pairs.in_folds([]).identities() == {"Ann", "Bob B", "Cy", "Dee"}
 
 
 def test_selected_pairs_keep_their_lines(tmp_path):
@@ -95,5 +95,5 @@ def test_any_bytes_give_pairs_or_a_value_error(tmp_path_factory, text):
 def test_the_real_file_has_disjoint_folds_of_300(real_faces):
     pairs = lfw.read_pairs(real_faces / "lfw_dev" / "pairs.txt")
     assert len(pairs.first) == 4200
-    people = [pairs.in_folds([fold]).people() for fold in range(1, 8)]
+    people = [pairs.in_folds([fold]).identities() for fold in range(1, 8)]
     assert sum(map(len, people)) == len(set().union(*people))

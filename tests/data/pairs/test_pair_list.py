@@ -30,7 +30,7 @@ def test_a_line_for_each_pair_is_read(tmp_path, separator, header):
     rows = [("x/1.jpg", "y/2.jpg", 0, 1), ("x/1.jpg", "x/3.jpg", 1, 1)]
     rows += [("z\\1.jpg", "z\\2.jpg", 1, 2), ("z/1.jpg", "x/2.jpg", 0, 2)]
     names = [("first", "second", "is_same", "fold")] if header else []
-    pairs = pair_list.read(write(tmp_path, listed(names + rows, separator)))
+    pairs = pair_list.read_pair_list(write(tmp_path, listed(names + rows, separator)))
     assert pairs.first == ["x/1.jpg", "x/1.jpg", "z/1.jpg", "z/1.jpg"]
     assert pairs.second == ["y/2.jpg", "x/3.jpg", "z/2.jpg", "x/2.jpg"]
     assert pairs.is_same.tolist() == [False, True, True, False]
@@ -42,34 +42,34 @@ def test_a_line_for_each_pair_is_read(tmp_path, separator, header):
 @pytest.mark.parametrize("separator", ["\t", ","])
 def test_names_may_hold_spaces_and_any_letters(tmp_path, separator):
     rows = [("Ann Lee/1 b.jpg", "Zoë/ü 2.jpg", 1, 1), ("王/1.jpg", "Ann Lee/1 b.jpg", 0, 1)]
-    pairs = pair_list.read(write(tmp_path, listed(rows, separator)))
+    pairs = pair_list.read_pair_list(write(tmp_path, listed(rows, separator)))
     assert pairs.first == ["Ann Lee/1 b.jpg", "王/1.jpg"]
     assert pairs.second == ["Zoë/ü 2.jpg", "Ann Lee/1 b.jpg"]
 
 
 def test_names_may_hold_commas_between_tabs(tmp_path):
-    pairs = pair_list.read(write(tmp_path, "Lee, Ann\tB\t1\t1\nLee, Ann\tC\t0\t1\n"))
+    pairs = pair_list.read_pair_list(write(tmp_path, "Lee, Ann\tB\t1\t1\nLee, Ann\tC\t0\t1\n"))
     assert pairs.first == ["Lee, Ann"] * 2
 
 
 def test_numbers_of_templates_are_read_as_names(tmp_path):
     rows = [(i, 11065 + i, (i + 1) % 2) for i in range(20)]
     rows[0] = (1, 11065, 1)
-    pairs = pair_list.read(write(tmp_path, listed(rows, " ")))
+    pairs = pair_list.read_pair_list(write(tmp_path, listed(rows, " ")))
     assert (pairs.first[0], pairs.second[0], pairs.is_same[0]) == ("1", "11065", True)
     assert len(pairs.first) == 20
 
 
 def test_blank_lines_a_mark_and_ends_of_windows_are_passed_over(tmp_path):
     text = "\ufefffirst,second,is_same,fold\r\n\r\na,b,1,1\r\n  \r\na,c,0,1\r\n\r\n"
-    pairs = pair_list.read(write(tmp_path, text))
+    pairs = pair_list.read_pair_list(write(tmp_path, text))
     assert (pairs.first, pairs.second) == (["a", "a"], ["b", "c"])
     assert pairs.lines.tolist() == [3, 5]
 
 
 def test_a_header_of_three_columns_has_no_folds(tmp_path):
     text = "first second is_same\n" + listed(ten_of_each(), " ")
-    pairs = pair_list.read(write(tmp_path, text))
+    pairs = pair_list.read_pair_list(write(tmp_path, text))
     assert len(pairs.first) == 20
     assert pairs.lines.tolist() == list(range(2, 22))
 
@@ -77,7 +77,7 @@ def test_a_header_of_three_columns_has_no_folds(tmp_path):
 def test_few_pairs_without_folds_are_cut_into_as_many_parts_as_each_kind_fills(tmp_path):
     lines = [f"a b{i} 1" for i in range(5)] + [f"a c{i} 0" for i in range(3)]
     (tmp_path / "list.txt").write_text("\n".join(lines))
-    pairs = pair_list.read(tmp_path / "list.txt")
+    pairs = pair_list.read_pair_list(tmp_path / "list.txt")
     np.testing.assert_array_equal(pairs.folds, [1, 1, 2, 2, 3, 1, 2, 3])
 
 
@@ -87,7 +87,7 @@ def test_without_folds_either_kind_is_cut_into_ten_parts_in_its_order(
 ):
     is_same = np.random.default_rng(0).permutation(num_same + num_different) < num_same
     rows = [(f"a{i}", f"b{i}", int(same)) for i, same in enumerate(is_same)]
-    pairs = pair_list.read(write(tmp_path, listed(rows)))
+    pairs = pair_list.read_pair_list(write(tmp_path, listed(rows)))
     np.testing.assert_array_equal(pairs.is_same, is_same)
     for side, count in ((is_same, num_same), (~is_same, num_different)):
         folds = pairs.folds[side]
@@ -101,13 +101,13 @@ def test_without_folds_either_kind_is_cut_into_ten_parts_in_its_order(
 def test_folds_may_stand_in_any_order(tmp_path):
     rows = [("a", "b", 1, 3), ("a", "c", 0, 1), ("a", "d", 0, 3), ("a", "e", 0, 2)]
     rows += [("a", "f", 1, 2), ("a", "g", 1, 1)]
-    assert pair_list.read(write(tmp_path, listed(rows))).folds.tolist() == [3, 1, 3, 2, 2, 1]
+    assert pair_list.read_pair_list(write(tmp_path, listed(rows))).folds.tolist() == [3, 1, 3, 2, 2, 1]
 
 
 @pytest.mark.parametrize("text", [LFW_TEXT, "\ufeff" + LFW_TEXT, LFW_TEXT.replace("\n", "\r\n")])
 def test_the_form_of_lfw_is_known(tmp_path, text):
     file = write(tmp_path, text)
-    pairs = pair_list.read(file)
+    pairs = pair_list.read_pair_list(file)
     assert pairs.first == ["Ann/Ann_0001.jpg", "Ann/Ann_0002.jpg", *["Cy/Cy_0001.jpg"] * 2]
     assert pairs.folds.tolist() == [1, 1, 2, 2]
     assert pairs.lines.tolist() == [2, 3, 4, 5]
@@ -175,14 +175,14 @@ def test_a_bad_file_is_refused_with_its_line(tmp_path, text, line, expected):
     file = write(tmp_path, text)
     start = re.escape(f"{file}, line {line}: expected ")
     with pytest.raises(ValueError, match=f"^{start}.* Received: ") as caught:
-        pair_list.read(file)
+        pair_list.read_pair_list(file)
     assert expected in str(caught.value)
 
 
 def test_what_is_no_text_is_refused_by_name(tmp_path):
     file = write(tmp_path, b"a b 1\n\xff\xfe 0\n")
     with pytest.raises(ValueError, match=r"pairs.txt is not UTF-8 text. Received: "):
-        pair_list.read(file)
+        pair_list.read_pair_list(file)
 
 
 WORDS = st.sampled_from(["a", "b c", "1", "2", "0", "²", "\t", ",", " ", "\n", "\r\n", "\ufeff"])
@@ -203,7 +203,7 @@ ROWS = st.tuples(
 def test_any_bytes_give_pairs_or_a_value_error_with_file_and_line(tmp_path_factory, content):
     file = write(tmp_path_factory.mktemp("fuzz"), content)
     try:
-        pairs, told = pair_list.read(file), None
+        pairs, told = pair_list.read_pair_list(file), None
     except ValueError as error:
         pairs, told = None, str(error)
     if told is not None:
@@ -217,4 +217,4 @@ def test_any_bytes_give_pairs_or_a_value_error_with_file_and_line(tmp_path_facto
 
 def test_the_real_file_is_read_in_the_form_of_lfw(real_faces):
     file = real_faces / "lfw_dev" / "pairs.txt"
-    assert pair_list.read(file).first == lfw.read_pairs(file).first
+    assert pair_list.read_pair_list(file).first == lfw.read_pairs(file).first

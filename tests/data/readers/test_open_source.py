@@ -143,7 +143,7 @@ def assert_every_kind_gives_the_same(root, where):
         info, found = converted(source, where / f"{form.__name__}_records")
         assert info.source == KINDS[form]
         assert not any("fit " in doubt.split("(")[0] for doubt in info.warnings)
-        assert info.num_classes == expected_info.num_classes
+        assert info.num_identities == expected_info.num_identities
         if form in (as_zip, as_stored_zip, as_tar, as_tar_gz, as_tars):
             assert found == expected, form  # in the same order, even
         wanted = sorted((record.label, record.image) for record in expected)
@@ -251,8 +251,8 @@ def test_an_index_that_does_not_fit_is_said_and_not_used(faces, tmp_path):
     lines = (tmp_path / "train.idx").read_text().splitlines()
     (tmp_path / "train.idx").write_text("\n".join(lines[:2] + ["2\t13"] + lines[3:]) + "\n")
     source = open_source.open_source(tmp_path)
-    assert len(source.doubts) == 1
-    assert source.doubts[0].startswith("train.idx does not fit train.rec")
+    assert len(source.warnings) == 1
+    assert source.warnings[0].startswith("train.idx does not fit train.rec")
     found = [entry for entry in source.images() if isinstance(entry, ImageRecord)]
     assert len(found) == 19 * 6
 
@@ -260,7 +260,7 @@ def test_an_index_that_does_not_fit_is_said_and_not_used(faces, tmp_path):
 def test_a_property_that_does_not_fit_is_said(faces, tmp_path):
     as_recordio(faces / "images", tmp_path)
     (tmp_path / "property").write_text("5")
-    assert "property" in open_source.open_source(tmp_path).doubts[0]
+    assert "property" in open_source.open_source(tmp_path).warnings[0]
 
 
 def test_parquet_files_of_one_name_in_several_folders_are_all_read(tmp_path):

@@ -93,7 +93,7 @@ def quick(saved, tmp_path):
 @pytest.fixture
 def distractors(views, faces, tmp_path):
     """The people to train on as strangers: an .npz file of 30 images."""
-    people = lfw.read_pairs(faces / "pairs.txt").people()
+    people = lfw.read_pairs(faces / "pairs.txt").identities()
     path = tmp_path / "distractors.npz"
     save(path, {key: view for key, view in views.items() if person_of(key) not in people})
     return {"pairs": str(faces / "pairs.txt"), "distractors": str(path)}
@@ -254,7 +254,7 @@ def found_among(views, probes, strangers):
 
 def test_distractors_are_those_of_a_folder_and_found_among_as_by_hand(settings, views, faces):
     pairs = str(faces / "pairs.txt")
-    people = lfw.read_pairs(pairs).people()
+    people = lfw.read_pairs(pairs).identities()
     (metrics,) = evaluate(
         "distractors",
         settings,
@@ -502,10 +502,10 @@ def test_a_figure_shows_the_curves_of_all_systems(quick, views, tmp_path, monkey
 def test_people_outside_of_the_pairs_and_folds_are_left_out(quick, faces, tmp_path):
     pairs = str(faces / "pairs.txt")
     (metrics,) = evaluate("closed-set", quick, pairs=pairs)
-    assert set(probes_of(tmp_path)["person"]) == lfw.read_pairs(pairs).people()
+    assert set(probes_of(tmp_path)["person"]) == lfw.read_pairs(pairs).identities()
     assert metrics["num_gallery_people"] == 14
     evaluate("open-set", quick, pairs=pairs, folds=(2, 5))
-    wanted = lfw.read_pairs(pairs).in_folds((2, 5)).people()
+    wanted = lfw.read_pairs(pairs).in_folds((2, 5)).identities()
     assert set(probes_of(tmp_path)["person"]) == wanted
     assert len(wanted) == 4
 
@@ -583,7 +583,7 @@ def test_who_has_no_image_left_in_the_gallery_is_not_looked_up(
 
 def test_missing_distractors_are_said(settings, faces, aligned, tmp_path):
     shutil.copytree(aligned, tmp_path / "strangers")
-    people = lfw.read_pairs(faces / "pairs.txt").people()
+    people = lfw.read_pairs(faces / "pairs.txt").identities()
     first = sorted(p for p in (tmp_path / "strangers").glob("*/*") if p.parent.name not in people)[
         0
     ]

@@ -95,7 +95,7 @@ def test_folders_without_images_are_refused_by_the_name_of_the_setting(tmp_path)
 
 def test_records_hold_the_people_of_their_folders(records_folder, faces, tmp_path):
     shutil.copytree(faces / "images", tmp_path / "images")
-    for person in (faces / "test_people.txt").read_text().split():
+    for person in (faces / "test_identities.txt").read_text().split():
         shutil.rmtree(tmp_path / "images" / person)
     expected = galleries.roll_of_folders(tmp_path / "images")
     found = galleries.roll_of_records(records_folder)
@@ -114,7 +114,7 @@ def test_people_are_kept_and_left_out():
 
 def test_the_people_of_pairs_are_those_of_the_folds(faces):
     path = faces / "pairs.txt"
-    everyone = lfw.read_pairs(path).people()
+    everyone = lfw.read_pairs(path).identities()
     assert galleries.people_of_pairs(path, ()) == everyone
     parts = [galleries.people_of_pairs(path, (fold,)) for fold in range(1, 8)]
     assert set().union(*parts) == everyone
