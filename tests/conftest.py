@@ -70,6 +70,38 @@ def records_folder(faces, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def savedmodel(tmp_path_factory) -> Path:
+    """The SavedModel of a small network, never trained: (112, 96) faces, embeddings of 8."""
+    from keras_sphereface.export import export_savedmodel
+    from keras_sphereface.models import sphereface4
+
+    network = sphereface4(embedding_size=8, width=0.05, seed=0)
+    return export_savedmodel(network, tmp_path_factory.mktemp("model") / "export")
+
+
+@pytest.fixture(scope="session")
+def trained_workdir(records_folder, tmp_path_factory) -> Path:
+    """The folder of a training of 3 steps: log.csv, summary.md, checkpoints, export."""
+    from keras_sphereface.config import TrainConfig
+    from keras_sphereface.training import train
+
+    workdir = tmp_path_factory.mktemp("trained") / "run"
+    train(
+        TrainConfig(
+            data=str(records_folder),
+            workdir=str(workdir),
+            backbone="sphereface4",
+            width=0.05,
+            embedding_size=8,
+            batch_size=10,
+            total_steps=3,
+            log_steps=1,
+        )
+    )
+    return workdir
+
+
+@pytest.fixture(scope="session")
 def real_faces() -> Path:
     """Real faces beside the checkout; what needs them is skipped where there are none."""
     folder = ROOT.parent / "shared" / "data"

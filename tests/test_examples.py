@@ -12,14 +12,11 @@ import doctest
 import importlib
 import inspect
 import pkgutil
-import shutil
 
 import numpy as np
 import pytest
 
 import keras_sphereface
-from keras_sphereface.export import export_savedmodel
-from keras_sphereface.models import sphereface4
 
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
@@ -46,25 +43,20 @@ def public_objects():
 PUBLIC = public_objects()
 
 
-@pytest.fixture(scope="module")
-def at_hand(faces, records_folder, tmp_path_factory):
-    folder = tmp_path_factory.mktemp("at_hand")
-    shutil.copytree(faces, folder / "faces")
-    shutil.copytree(records_folder, folder / "records")
-    network = sphereface4(embedding_size=8, width=0.05, seed=0)
-    export_savedmodel(network, folder / "model")
-    return folder
+@pytest.fixture
+def at_hand(faces, records_folder, savedmodel, tmp_path, monkeypatch):
+    for name, folder in {"faces": faces, "records": records_folder, "model": savedmodel}.items():
+        (tmp_path / name).symlink_to(folder)
+    monkeypatch.chdir(tmp_path)
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_the_example_runs(name, at_hand, tmp_path, monkeypatch):
+@pytest.mark.usefixtures("at_hand")
+def test_the_example_runs(name):
     value = PUBLIC[name]
     text = inspect.getdoc(value) or ""
     assert "Example:" in text, f"{name} needs an `Example:`"
     assert ">>>" in text.partition("Example:")[2], f"the example of {name} must be a doctest"
-    for entry in at_hand.iterdir():
-        (tmp_path / entry.name).symlink_to(entry)
-    monkeypatch.chdir(tmp_path)
     module = importlib.import_module(value.__module__)
     names = {**vars(module), "np": np, value.__name__: value}
     test = doctest.DocTestParser().get_doctest(text, names, name, None, 0)

@@ -7,6 +7,7 @@ from keras_sphereface.config.benchmarks import (
     HeadBenchmarkConfig,
     TrainBenchmarkConfig,
 )
+from keras_sphereface.config.choices import FORMATS
 from keras_sphereface.config.convert import ConvertConfig, FacesConfig
 from keras_sphereface.config.evaluate import PROTOCOLS, EvaluateConfig
 from keras_sphereface.config.experiments import (
@@ -15,8 +16,15 @@ from keras_sphereface.config.experiments import (
     MarginFiguresConfig,
     SpheresConfig,
 )
-from keras_sphereface.config.export import FORMATS, ExportConfig
+from keras_sphereface.config.export import ExportConfig
 from keras_sphereface.config.identify import ClosedSetConfig, DistractorsConfig, OpenSetConfig
+from keras_sphereface.config.parsing import (
+    errors_in_one_sentence,
+    parse_command,
+    parse_config,
+    read_config,
+    save_config,
+)
 from keras_sphereface.config.train import LaunchConfig, TrainConfig
 
 __all__ = [
@@ -40,4 +48,9 @@ __all__ = [
     "SpheresConfig",
     "TrainBenchmarkConfig",
     "TrainConfig",
+    "errors_in_one_sentence",
+    "parse_command",
+    "parse_config",
+    "read_config",
+    "save_config",
 ]

@@ -1,18 +1,23 @@
-"""A field of a configuration."""
+"""The fields of settings."""
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 
 def setting(
-    default=dataclasses.MISSING,
+    default: Any = dataclasses.MISSING,
     help: str = "",
     choices: Sequence | None = None,
     rest: bool = False,
-):
-    """A field of a configuration: its default, and what `--help` says of it.
+) -> Any:
+    """Return a dataclass field with what the command line needs of it.
 
-    One with `rest` takes all words of the command line after a lone `--`.
+    Args:
+        default: The value without a flag; a field without one is a flag that must be set.
+        help: The sentence that `--help` shows.
+        choices: The values to choose from; None: any.
+        rest: Whether the field takes all words of the command line after a lone `--`.
     """
     metadata = {"help": help, "choices": choices, "rest": rest}
     return dataclasses.field(default=default, metadata=metadata)

@@ -1,4 +1,4 @@
-"""Configurations from command lines and from files of settings."""
+"""Settings from command lines and from files: YAML, TOML, JSON."""
 
 import argparse
 import contextlib
@@ -8,9 +8,9 @@ import json
 import os
 import sys
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 
@@ -37,7 +37,7 @@ ALLOWED = {
 class _PairsLoader(yaml.SafeLoader):
     """YAML whose mappings become tuples of pairs, in which a name may stand twice."""
 
-    def construct_tuple(self, node):
+    def construct_tuple(self, node: yaml.MappingNode) -> tuple:
         return tuple(self.construct_pairs(node, deep=True))
 
 
@@ -46,7 +46,14 @@ _PairsLoader.add_constructor("tag:yaml.org,2002:map", _PairsLoader.construct_tup
 
 @contextlib.contextmanager
 def errors_in_one_sentence() -> Iterator[None]:
-    """End the program with one sentence, not a traceback, for what users can mend."""
+    """End the program with one sentence, not a traceback, for errors that users can mend.
+
+    Example:
+        >>> with errors_in_one_sentence():
+        ...     raise FileNotFoundError("`images` must be a folder. Received: nowhere")
+        Traceback (most recent call last):
+        SystemExit: error: `images` must be a folder. Received: nowhere
+    """
     try:
         yield
     except (ImportError, OSError, ValueError) as error:
@@ -56,7 +63,24 @@ def errors_in_one_sentence() -> Iterator[None]:
 def parse_command(
     commands: dict[str, type[Config]], argv: Sequence[str] | None = None
 ) -> tuple[str, Config]:
-    """The first word of a command line, and the configuration that the rest makes."""
+    """Parse a command line that begins with the name of a command.
+
+    Args:
+        commands: {name: class of its settings}.
+        argv: The words; those of the process if None.
+
+    Returns:
+        The name, and the settings that the other words make.
+
+    Raises:
+        SystemExit: With usage on standard error, if there is no such command, flag or value.
+
+    Example:
+        >>> from keras_sphereface.config import MarginFiguresConfig
+        >>> words = ["margins", "--out", "runs", "--m", "3"]
+        >>> parse_command({"margins": MarginFiguresConfig}, words)
+        ('margins', MarginFiguresConfig(out='runs', m=3, angle=60.0))
+    """
     parser = argparse.ArgumentParser()
     parser.add_argument("command", choices=list(commands), help="what to do; then see --help")
     arguments = list(sys.argv[1:] if argv is None else argv)
@@ -65,10 +89,22 @@ def parse_command(
 
 
 def parse_config(config_class: type[Config], argv: Sequence[str] | None = None) -> Config:
-    """Build a configuration from the command line: one `--flag` a field, and `--config FILE`.
+    """Build settings from the command line: one `--flag` a field, and `--config FILE`.
 
     A flag wins over the file, and the file over the defaults. Unknown and abbreviated flags
     fail, and so do values of a wrong type.
+
+    Args:
+        config_class: A dataclass of `keras_sphereface.config`.
+        argv: The words; those of the process if None.
+
+    Raises:
+        SystemExit: With usage on standard error, if a flag or value is wrong.
+
+    Example:
+        >>> from keras_sphereface.config import TrainConfig
+        >>> parse_config(TrainConfig, ["--m", "3", "--batch-size", "64"]).batch_size
+        64
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     rest = [field.name for field in dataclasses.fields(config_class) if field.metadata["rest"]]
@@ -90,15 +126,21 @@ def parse_config(config_class: type[Config], argv: Sequence[str] | None = None) 
 
 
 def read_config(config_class: type[Config], path: str | os.PathLike) -> Config:
-    """The configuration that a file makes.
+    """Read settings from a file.
 
     Args:
-        config_class: of `config`.
+        config_class: A dataclass of `keras_sphereface.config`.
         path: YAML (.yaml, .yml), TOML (.toml) or JSON (.json) with names and values of fields.
 
     Raises:
-        ValueError: naming the file, if it cannot be read, or a setting is unknown, missing,
-            given twice or of a wrong type.
+        ValueError: Naming the file, if it cannot be read, or a setting is unknown, missing,
+            set twice or of a wrong type.
+
+    Example:
+        >>> from keras_sphereface.config import TrainConfig
+        >>> _ = Path("run.toml").write_text("m = 3\nbatch_size = 64")
+        >>> read_config(TrainConfig, "run.toml").m
+        3.0
     """
     settings = _read_settings(config_class, path)
     fields = dataclasses.fields(config_class)
@@ -110,7 +152,17 @@ def read_config(config_class: type[Config], path: str | os.PathLike) -> Config:
 
 
 def save_config(config: "DataclassInstance", path: str | os.PathLike) -> None:
-    """Write a configuration as YAML, which `--config` and `read_config` take."""
+    """Write settings as YAML, which `--config` and `read_config` take.
+
+    Raises:
+        ValueError: If `path` does not end in .yaml or .yml.
+
+    Example:
+        >>> from keras_sphereface.config import TrainConfig
+        >>> save_config(TrainConfig(m=3.0), "run.yaml")
+        >>> read_config(TrainConfig, "run.yaml") == TrainConfig(m=3.0)
+        True
+    """
     if Path(path).suffix.lower() not in YAML_SUFFIXES:
         raise ValueError(f"`path` must end in .yaml or .yml. Received: path={os.fspath(path)!r}")
     settings = {
@@ -121,11 +173,11 @@ def save_config(config: "DataclassInstance", path: str | os.PathLike) -> None:
     Path(path).write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
 
 
-def _parser(config_class, settings):
+def _parser(config_class: type[Config], settings: dict[str, Any]) -> argparse.ArgumentParser:
     """A parser of one flag a field, with `settings` in place of the defaults."""
     fields = dataclasses.fields(config_class)
     parser = argparse.ArgumentParser(
-        description=config_class.__doc__,
+        description=(config_class.__doc__ or "").partition("Example:")[0].strip(),
         epilog="\n".join(
             f"-- {field.name.upper()} ...: {field.metadata['help']}"
             for field in fields
@@ -143,7 +195,7 @@ def _parser(config_class, settings):
     for field in fields:
         if field.metadata["rest"]:
             continue
-        options = {"help": field.metadata["help"] or " ", "dest": field.name}
+        options: dict[str, Any] = {"help": field.metadata["help"] or " ", "dest": field.name}
         if _has_no_default(field) and field.name not in settings:
             options["required"] = True
         else:
@@ -159,36 +211,36 @@ def _parser(config_class, settings):
     return parser
 
 
-def _config_path(arguments):
-    """What `--config` gives; None without."""
+def _config_path(arguments: Sequence[str]) -> str | None:
+    """Return the value of `--config`; None without."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     # One without its value is left for the parser of all flags to complain about.
     parser.add_argument("--config", nargs="?")
     return parser.parse_known_args(arguments)[0].config
 
 
-def _has_no_default(field):
+def _has_no_default(field: dataclasses.Field) -> bool:
     return field.default is dataclasses.MISSING
 
 
-def _type_of(field):
-    """(type of a value, whether the field is a tuple of such values)."""
+def _type_of(field: dataclasses.Field) -> tuple[type, bool]:
+    """Return the type of a value, and whether the field is a tuple of such values."""
     # The first argument of `tuple[int, ...]` and of `int | None` is the type.
     kind = (typing.get_args(field.type) or (field.type,))[0]
     return kind, typing.get_origin(field.type) is tuple
 
 
-def _read_settings(config_class, path):
+def _read_settings(config_class: type[Config], path: str | os.PathLike) -> dict[str, Any]:
     """{name: value} of a file, as the fields hold them; errors name the file."""
     fields = {field.name: field for field in dataclasses.fields(config_class)}
-    settings = {}
+    settings: dict[str, Any] = {}
     try:
-        for given, value in _read_pairs(Path(path)):
-            name = str(given).replace("-", "_")
+        for written, value in _read_pairs(Path(path)):
+            name = str(written).replace("-", "_")
             if name not in fields:
                 nearest = difflib.get_close_matches(name, fields, n=1, cutoff=0)[0]
                 raise ValueError(
-                    f"no setting has this name; the nearest is {nearest}. Received: {given}"
+                    f"no setting has this name; the nearest is {nearest}. Received: {written}"
                 )
             if name in settings:
                 raise ValueError(f"a setting may be given once. Received: {name} twice")
@@ -198,7 +250,7 @@ def _read_settings(config_class, path):
     return settings
 
 
-def _read_pairs(path):
+def _read_pairs(path: Path) -> Iterable[tuple[Any, Any]]:
     """The (name, value) pairs of a file, in which a name may stand twice."""
     if path.suffix.lower() not in SUFFIXES:
         raise ValueError(
@@ -209,15 +261,15 @@ def _read_pairs(path):
         return tomllib.loads(text).items()
     if path.suffix.lower() == ".json" and text.strip():
         # Not as YAML, which stops at tabs and takes some escapes for other characters.
-        found = json.loads(text, object_pairs_hook=tuple)
+        pairs = json.loads(text, object_pairs_hook=tuple)
     else:
-        found = yaml.load(text, Loader=_PairsLoader)
-    if not isinstance(found, tuple | None):
-        raise ValueError(f"a file of settings must hold names and values. Received: {found!r}")
-    return found or ()
+        pairs = yaml.load(text, Loader=_PairsLoader)
+    if not isinstance(pairs, tuple | None):
+        raise ValueError(f"a file of settings must hold names and values. Received: {pairs!r}")
+    return pairs or ()
 
 
-def _as_field(field, value):
+def _as_field(field: dataclasses.Field, value: Any) -> Any:
     """A value of a file as the field holds it."""
     kind, several = _type_of(field)
     choices = field.metadata["choices"]
@@ -240,7 +292,7 @@ def _as_field(field, value):
     return tuple(items) if several else items[0]
 
 
-def _as_type(kind, value):
+def _as_type(kind: type, value: Any) -> Any:
     """The value if it is of the type; a float may also be written as an int or a string."""
     # YAML 1.1 takes 1e-3 for a string.
     if kind is float and type(value) in (int, str):
