@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from keras_sphereface.config.choices import NETWORKS
 from keras_sphereface.config.fields import setting
 
 
@@ -56,7 +57,7 @@ class TrainBenchmarkConfig:
     out: str = setting(help="folder for train.csv and train.md, and for the runs")
     data: str = setting("", "folder of records; empty: two generated faces of each class")
     num_classes: int = setting(10_572, "C, if the faces are generated")
-    backbone: str = setting("sphereface20", "sphereface4, 10, 20, 36 or 64")
+    backbone: str = setting("sphereface20", ", ".join(NETWORKS))
     width: float = setting(1.0, "factor on its channels")
     batch_size: int = setting(32, "global: each device of n works on the n-th part")
     split: int = setting(2, "devices, and workers, that share the work of one")
@@ -73,7 +74,7 @@ class EvaluateBenchmarkConfig:
     out: str = setting(help="folder for evaluate.csv and evaluate.md, and for the network")
     images: str = setting("", "class folders to measure with; empty: generated faces")
     landmarks: str = setting("", "five points for each image of images")
-    backbone: str = setting("sphereface20", "sphereface4, 10, 20, 36 or 64")
+    backbone: str = setting("sphereface20", ", ".join(NETWORKS))
     width: float = setting(1.0, "factor on its channels")
     num_images: int = setting(256, "images embedded in a turn")
     batch_size: int = setting(64, "images embedded at once")

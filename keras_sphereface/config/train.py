@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from keras_sphereface.config.choices import HEADS, NETWORKS, default_words
 from keras_sphereface.config.fields import setting
 
 
@@ -12,31 +13,31 @@ class TrainConfig:
     data: str = setting("", "folder of records; empty: generated faces")
     workdir: str = setting("runs/sphereface", "where checkpoints, logs and the export go")
     backbone: str = setting(
-        "sphereface20", "sphereface4, 10, 20, 36 or 64, or module:function that returns a model"
+        "sphereface20", f"{', '.join(NETWORKS)}, or module:function that returns a model"
     )
     width: float = setting(1.0, "factor on the channels of a SphereFace network")
     embedding_size: int = setting(512, "size of FC1, the embedding")
     head: str = setting(
         "asoftmax",
-        "the classifier and its loss; softmax: the plain baseline",
-        (
-            *("softmax", "normface", "asoftmax", "sphereface+", "sphereface-r-v1"),
-            *("sphereface-r-v2", "sphereface2", "cosface", "arcface"),
-            *("softmax+contrastive", "softmax+center", "triplet", "triplet-hard"),
-        ),
+        "classifier and loss; " + "; ".join(f"{name}: {head.help}" for name, head in HEADS.items()),
+        tuple(HEADS),
     )
     m: float | None = setting(
-        None, "the margin, if not the head's default (asoftmax: 4); 1: modified softmax"
+        None, f"margin; 1 with asoftmax: modified softmax; by default {default_words('m')}"
     )
     term_weight: float | None = setting(
-        None, "of the contrastive or the center term, if not the head's default"
+        None, f"factor on the second term; by default {default_words('term_weight')}"
     )
-    scale: float | None = setting(None, "length of the embeddings, of heads that have one")
+    scale: float | None = setting(
+        None, f"length given to the embeddings; by default {default_words('scale')}"
+    )
     embedding_norm: str | None = setting(
         None, "sphereface-r: hard, free or soft length", ("hard", "free", "soft")
     )
     gradient: str | None = setting(
-        None, "of the margin, if not the head's default", ("exact", "caffe", "detached")
+        None,
+        f"gradient of the margin; by default {default_words('gradient')}",
+        ("exact", "caffe", "detached"),
     )
     kernel_norm: str | None = setting(
         None, "projected: class weights kept at unit length", ("through", "projected")

@@ -1,5 +1,6 @@
 """`ASoftmax` and the other classification layers of its family."""
 
+from keras_sphereface.config.choices import HEADS
 from keras_sphereface.heads.angular_head import AngularHead
 from keras_sphereface.heads.asoftmax import ASoftmax
 from keras_sphereface.heads.base import Head
@@ -13,7 +14,7 @@ from keras_sphereface.heads.family import (
     SphereFacePlus,
     SphereFaceR,
 )
-from keras_sphereface.heads.registry import HEADS, make_head
+from keras_sphereface.heads.registry import make_head
 from keras_sphereface.heads.sharded import ShardedHead
 
 __all__ = [

@@ -1,10 +1,10 @@
-"""The heads that can be asked for by name, as `--head` does."""
+"""The heads by name, as `--head` takes them."""
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-from keras_sphereface.functional import annealing
+from keras_sphereface.config.choices import HEADS
 from keras_sphereface.heads.asoftmax import ASoftmax
 from keras_sphereface.heads.base import Head
 from keras_sphereface.heads.batch_heads import SoftmaxCenter, SoftmaxContrastive, Triplet
@@ -18,65 +18,56 @@ from keras_sphereface.heads.family import (
     SphereFaceR,
 )
 
-IMAGES_PER_PERSON = 4  # in a batch, of heads that compare images
-
-
-class HeadKind(NamedTuple):
-    """A head that can be asked for by name, and the settings that mean something for it."""
-
-    make: Callable[..., Head]
-    settings: frozenset[str]
-    images_per_identity: int = 0  # of balanced batches; 0: it is trained on shuffled ones
-
-
-COMMON = frozenset({"block_size", "sample_rate", "seed", "kernel_initializer", "name"})
-ANGULAR = COMMON | {"kernel_norm"}
-ANNEALED = ANGULAR | {"m", "gradient", *annealing.Annealing._fields}
-SCALED = ANGULAR | {"m", "scale", "gradient"}
-COMPARING = frozenset({"m", "name"})
-HEADS = {
-    "softmax": HeadKind(PlainSoftmax, COMMON),
-    "normface": HeadKind(NormFace, ANGULAR | {"scale"}),
-    "asoftmax": HeadKind(ASoftmax, ANNEALED),
-    "sphereface+": HeadKind(SphereFacePlus, ANNEALED),
-    "sphereface-r-v1": HeadKind(
-        functools.partial(SphereFaceR, version="v1"), SCALED | {"embedding_norm"}
-    ),
-    "sphereface-r-v2": HeadKind(
-        functools.partial(SphereFaceR, version="v2"), SCALED | {"embedding_norm"}
-    ),
-    "sphereface2": HeadKind(SphereFace2, ANGULAR | {"m"}),
-    "cosface": HeadKind(CosFace, SCALED),
-    "arcface": HeadKind(ArcFace, SCALED),
-    "softmax+contrastive": HeadKind(
-        SoftmaxContrastive, COMMON | {"m", "term_weight"}, IMAGES_PER_PERSON
-    ),
-    "softmax+center": HeadKind(SoftmaxCenter, COMMON | {"term_weight"}),
-    "triplet": HeadKind(Triplet, COMPARING, IMAGES_PER_PERSON),
-    "triplet-hard": HeadKind(
-        functools.partial(Triplet, mining="hard"), COMPARING, IMAGES_PER_PERSON
-    ),
+LAYERS: dict[str, type[Head]] = {
+    layer.__name__: layer
+    for layer in (
+        *(PlainSoftmax, NormFace, ASoftmax, SphereFacePlus, SphereFaceR, SphereFace2, CosFace),
+        *(ArcFace, SoftmaxContrastive, SoftmaxCenter, Triplet),
+    )
 }
+# Arguments beside `HeadChoice.settings`: those of every head, and of heads with class weights.
+COMMON = frozenset({"name", "dtype"})
+OF_CLASS_WEIGHTS = frozenset({"seed", "kernel_initializer", "kernel_regularizer"})
 
 
-def make_head(kind: str, num_classes: int, **settings: Any) -> Head:
-    """A head of the family; a setting that is None is left at the head's own default.
+def head_class(kind: str) -> Callable[..., Head]:
+    """The class of a head, with the arguments that its name stands for.
 
     Args:
-        kind: one of `HEADS`.
-        num_classes: C, an int >= 2.
-        **settings: arguments of the head.
+        kind: One of `HEADS`.
 
     Raises:
-        ValueError: if there is no such head, or a setting means nothing for it.
+        ValueError: If there is no such head.
     """
     if kind not in HEADS:
         raise ValueError(f"`head` must be one of {', '.join(HEADS)}. Received: head={kind!r}")
-    make, allowed, _ = HEADS[kind]
-    given = {name: value for name, value in settings.items() if value is not None}
-    for name in sorted(given.keys() - allowed):
+    return functools.partial(LAYERS[HEADS[kind].layer], **HEADS[kind].fixed)
+
+
+def make_head(kind: str, num_classes: int, **settings: Any) -> Head:
+    """A head by its name; a setting that is None is left at the head's own default.
+
+    Args:
+        kind: One of `HEADS`.
+        num_classes: Int >= 2. C, the number of classes.
+        **settings: Arguments of the head.
+
+    Raises:
+        ValueError: If there is no such head, or it does not take a setting.
+
+    Example:
+
+    >>> make_head("cosface", num_classes=10, m=0.2).m
+    0.2
+    """
+    layer, choice = head_class(kind), HEADS[kind]
+    allowed = COMMON | choice.settings.keys()
+    if choice.has_class_weights:
+        allowed |= OF_CLASS_WEIGHTS
+    settings = {name: value for name, value in settings.items() if value is not None}
+    for name in sorted(settings.keys() - allowed):
         raise ValueError(
-            f"`{name}` means nothing for the head {kind}, which has {', '.join(sorted(allowed))}. "
-            f"Received: {name}={given[name]!r}"
+            f"The head {kind} has no `{name}`; it takes {', '.join(sorted(allowed))}. "
+            f"Received: {name}={settings[name]!r}"
         )
-    return make(num_classes, **given)
+    return layer(num_classes, **settings)

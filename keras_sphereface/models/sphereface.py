@@ -10,14 +10,10 @@ Reference: Liu et al., "SphereFace", CVPR 2017, table 2, and the authors' networ
 
 import keras
 
+from keras_sphereface.config.choices import NETWORKS
+
 STAGE_CHANNELS = (64, 128, 256, 512)
-BLOCKS_PER_STAGE = {
-    4: (0, 0, 0, 0),
-    10: (0, 1, 2, 0),
-    20: (1, 2, 4, 1),
-    36: (2, 4, 8, 2),
-    64: (3, 8, 16, 3),
-}
+BLOCKS_PER_STAGE = {network.depth: network.blocks_per_stage for network in NETWORKS.values()}
 
 
 def sphereface(

@@ -5,9 +5,10 @@ import dataclasses
 import keras
 
 from keras_sphereface.config import TrainConfig
+from keras_sphereface.config.choices import HEADS
 from keras_sphereface.functional import annealing
 from keras_sphereface.heads.base import Head
-from keras_sphereface.heads.registry import HEADS, make_head
+from keras_sphereface.heads.registry import make_head
 
 # The settings of every head; those it does not have must stay at None.
 HEAD_SETTINGS = (
@@ -18,18 +19,18 @@ HEAD_SETTINGS = (
 
 def head_of(config: TrainConfig, num_classes: int) -> Head:
     """The layer and its loss that the settings ask for."""
-    known = HEADS[config.head].settings
+    choice = HEADS[config.head]
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
     # What a head does not have and was set all the same is left for `make_head` to refuse.
     settings = {
         name: getattr(config, name)
         for name in (*HEAD_SETTINGS, *annealing.Annealing._fields)
-        if name in known or getattr(config, name) != defaults[name]
+        if name in choice.settings or getattr(config, name) != defaults[name]
     }
-    if known.issuperset(annealing.Annealing._fields) and config.m is not None and config.m % 1 == 0:
-        # The margin of these is a whole number; another is refused by the head.
+    if isinstance(choice.settings.get("m"), int) and config.m is not None and config.m % 1 == 0:
+        # The margin of this head is a whole number; it refuses another.
         settings["m"] = int(config.m)
-    if "kernel_initializer" in known:
+    if choice.has_class_weights:
         settings["kernel_initializer"] = keras.initializers.LecunUniform(seed=config.seed)
         settings["seed"] = config.seed
     return make_head(config.head, num_classes, **settings, name="head")

@@ -1,7 +1,8 @@
 import dataclasses
 
 from keras_sphereface import config
-from keras_sphereface.heads.registry import HEADS, make_head
+from keras_sphereface.config.choices import HEADS
+from keras_sphereface.heads.registry import make_head
 
 
 def test_every_head_can_be_asked_for():

@@ -18,6 +18,7 @@ from keras_sphereface.config import (
     EvaluateConfig,
     TrainConfig,
 )
+from keras_sphereface.config.choices import HEADS
 from keras_sphereface.data.conversion.convert import make_records
 from keras_sphereface.experiments.compare_losses import report, single
 from keras_sphereface.experiments.compare_losses.run import (
@@ -29,7 +30,6 @@ from keras_sphereface.experiments.compare_losses.run import (
     training_config,
 )
 from keras_sphereface.functional.annealing import Annealing, annealing_lambda
-from keras_sphereface.heads.registry import HEADS
 from keras_sphereface.metrics.bootstrap import mean_interval
 from keras_sphereface.training.build_head import head_of
 

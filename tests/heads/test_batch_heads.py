@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from keras_sphereface.callbacks.convergence_guard import ConvergenceWatch
 from keras_sphereface.config import TrainConfig
+from keras_sphereface.config.choices import HEADS
 from keras_sphereface.heads.batch_heads import SoftmaxCenter, SoftmaxContrastive, Triplet
 from keras_sphereface.heads.family import PlainSoftmax
-from keras_sphereface.heads.registry import HEADS, make_head
+from keras_sphereface.heads.registry import make_head
 from keras_sphereface.training.build_head import check_batches, head_of, images_per_identity
 from tests.conftest import ROOT
 

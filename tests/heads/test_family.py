@@ -485,7 +485,7 @@ def test_the_energy_of_drawn_pairs_is_right_on_average(batch):
             ValueError,
             "Received: margin_warmup_steps=-1",
         ),
-        (lambda: registry.make_head("softmax", 10, m=4), ValueError, "`m` means nothing"),
+        (lambda: registry.make_head("softmax", 10, m=4), ValueError, "has no `m`"),
         (lambda: registry.make_head("foo", 10), ValueError, "Received: head='foo'"),
     ],
 )
@@ -497,7 +497,7 @@ def test_bad_arguments_are_refused(make, error, message):
 
 @pytest.mark.parametrize("kind", registry.HEADS)
 def test_every_head_can_be_made_by_name(kind):
-    settings = {"seed": 3, "sample_rate": 0.5} if "seed" in registry.HEADS[kind].settings else {}
+    settings = {"seed": 3, "sample_rate": 0.5} if registry.HEADS[kind].has_class_weights else {}
     head = registry.make_head(kind, 10, m=None, **settings)
     assert head.num_classes == 10
     assert {name: getattr(head, name) for name in settings} == settings

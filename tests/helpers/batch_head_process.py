@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_sphereface.heads.registry import HEADS
+from keras_sphereface.heads.registry import head_class
 
 C, D = 4, 5
 LABELS = np.array([0, 1, 0, 1, 2, 0])
@@ -18,7 +18,7 @@ FIT = {"batch_size": len(LABELS), "epochs": 4, "shuffle": False, "verbose": 0}
 def make(kind, dtype):
     initializer = keras.initializers.LecunUniform(seed=1)
     settings = {} if "triplet" in kind else {"kernel_initializer": initializer}
-    return HEADS[kind].make(C, dtype=dtype, **settings)
+    return head_class(kind)(C, dtype=dtype, **settings)
 
 
 def assessed(head, embeddings, labels):

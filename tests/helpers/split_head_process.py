@@ -77,7 +77,7 @@ def make_head(kind, num_classes=C, dtype="float64", length=1.0, **settings):
     """A head that is not built; its start weights are the same each time."""
     del length  # of the embeddings
     initializer = keras.initializers.LecunUniform(seed=1)
-    make = registry.HEADS[kind].make
+    make = registry.head_class(kind)
     return make(num_classes, dtype=dtype, kernel_initializer=initializer, **settings)
 
 

@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from keras_sphereface.config import TrainConfig
+from keras_sphereface.config.choices import HEADS
 from keras_sphereface.config.parsing import read_config
 from keras_sphereface.data import records
-from keras_sphereface.heads.registry import HEADS
 from keras_sphereface.training import build_head, run_config, trainer
 from keras_sphereface.training.train import train
 from keras_sphereface.training.training_log import LOG_FIELDS
@@ -222,10 +222,10 @@ def test_moved_records_continue_and_other_records_do_not(records_folder, tmp_pat
         ({"log_steps": 0}, "Received: log_steps=0"),
         ({"weight_decay": -1.0}, "Received: weight_decay=-1.0"),
         ({"m": 0}, "Received: m=0"),
-        ({"head": "softmax", "m": 4}, "`m` means nothing for the head softmax"),
+        ({"head": "softmax", "m": 4}, "The head softmax has no `m`"),
         (
             {"head": "cosface", "margin_warmup_steps": 5},
-            "`margin_warmup_steps` means nothing for the head cosface",
+            "The head cosface has no `margin_warmup_steps`",
         ),
         ({"sample_rate": 0.0}, "Received: sample_rate=0.0"),
         ({"gradient": "excat"}, "Received: gradient='excat'"),

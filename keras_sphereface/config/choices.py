@@ -1,0 +1,232 @@
+"""The choices of the command line, as plain data: neither Keras nor TensorFlow is imported.
+
+Flags, help, tests and documentation are made from these tables. What a name stands for is
+resolved where it is used, for example by `heads.make_head`.
+"""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+
+@dataclasses.dataclass(frozen=True)
+class HeadChoice:
+    """A head that `--head` offers.
+
+    Attributes:
+        layer: Name of the class in `keras_sphereface.heads`.
+        help: One sentence about the loss.
+        settings: Settings that the head takes, with their defaults.
+        fixed: Arguments of the class that the name of the head stands for.
+        images_per_identity: Images of each identity in a balanced batch; 0: shuffled images.
+
+    Example:
+
+    >>> HEADS["arcface"].settings["m"], HEADS["triplet-hard"].images_per_identity
+    (0.5, 4)
+    """
+
+    layer: str
+    help: str
+    settings: Mapping[str, Any]
+    fixed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    images_per_identity: int = 0
+
+    @property
+    def has_class_weights(self) -> bool:
+        """Whether the head is a classifier; heads without classes compare images only."""
+        return "block_size" in self.settings
+
+
+_CLASSES = {"block_size": None, "sample_rate": 1.0}
+_ANGULAR = {**_CLASSES, "kernel_norm": "through"}
+_ANNEALING = {
+    "base": 1000.0,
+    "gamma": 0.12,
+    "power": 1.0,
+    "lambda_min": 5.0,
+    "margin_warmup_steps": 0,
+}
+_ANNEALED = {**_ANGULAR, "m": 4, "gradient": "exact", **_ANNEALING}
+_SPHEREFACE_R = {
+    **_ANGULAR,
+    "m": 1.5,
+    "scale": 30.0,
+    "gradient": "detached",
+    "embedding_norm": "hard",
+}
+_IMAGES_PER_IDENTITY = 4  # of heads that compare the images of a batch
+
+HEADS: dict[str, HeadChoice] = {
+    "softmax": HeadChoice(
+        "PlainSoftmax", "softmax of x.w + b, without a margin (the baseline)", _CLASSES
+    ),
+    "normface": HeadChoice(
+        "NormFace", "softmax of s cos(theta), without a margin", {**_ANGULAR, "scale": 30.0}
+    ),
+    "asoftmax": HeadChoice(
+        "ASoftmax", "SphereFace: |x| psi(theta) with margin m and annealing", _ANNEALED
+    ),
+    "sphereface+": HeadChoice(
+        "SphereFacePlus", "asoftmax and an energy that spreads the class weights", _ANNEALED
+    ),
+    "sphereface-r-v1": HeadChoice(
+        "SphereFaceR",
+        "s cos(min(m theta, pi)) of the target class",
+        _SPHEREFACE_R,
+        {"version": "v1"},
+    ),
+    "sphereface-r-v2": HeadChoice(
+        "SphereFaceR", "s cos(theta / m) of the other classes", _SPHEREFACE_R, {"version": "v2"}
+    ),
+    "sphereface2": HeadChoice(
+        "SphereFace2", "one binary classification for each class", {**_ANGULAR, "m": 0.4}
+    ),
+    "cosface": HeadChoice(
+        "CosFace",
+        "s (cos(theta) - m) of the target class",
+        {**_ANGULAR, "m": 0.35, "scale": 64.0, "gradient": "exact"},
+    ),
+    "arcface": HeadChoice(
+        "ArcFace",
+        "s cos(theta + m) of the target class",
+        {**_ANGULAR, "m": 0.5, "scale": 64.0, "gradient": "exact"},
+    ),
+    "softmax+contrastive": HeadChoice(
+        "SoftmaxContrastive",
+        "softmax and a contrastive loss over the pairs of the batch",
+        {**_CLASSES, "m": 1.0, "term_weight": 1.0},
+        images_per_identity=_IMAGES_PER_IDENTITY,
+    ),
+    "softmax+center": HeadChoice(
+        "SoftmaxCenter",
+        "softmax and the distance of each embedding to the center of its class",
+        {**_CLASSES, "term_weight": 0.003},
+    ),
+    "triplet": HeadChoice(
+        "Triplet",
+        "semi-hard triplets of the batch, without classes",
+        {"m": 0.2},
+        images_per_identity=_IMAGES_PER_IDENTITY,
+    ),
+    "triplet-hard": HeadChoice(
+        "Triplet",
+        "the hardest triplets of the batch, without classes",
+        {"m": 0.2},
+        {"mining": "hard"},
+        images_per_identity=_IMAGES_PER_IDENTITY,
+    ),
+}
+
+
+def default_words(setting: str) -> str:
+    """The default of a setting, for each head that takes it.
+
+    Example:
+
+    >>> default_words("term_weight")
+    'softmax+contrastive 1.0, softmax+center 0.003'
+    """
+    return ", ".join(
+        f"{name} {head.settings[setting]}"
+        for name, head in HEADS.items()
+        if setting in head.settings
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class NetworkChoice:
+    """A network that `--backbone` offers.
+
+    Attributes:
+        depth: Number of 3 x 3 convolutions.
+        blocks_per_stage: Residual blocks of each of the four stages.
+
+    Example:
+
+    >>> NETWORKS["sphereface20"].blocks_per_stage
+    (1, 2, 4, 1)
+    """
+
+    depth: int
+    blocks_per_stage: tuple[int, int, int, int]
+
+
+# Table 2 of the SphereFace paper.
+NETWORKS: dict[str, NetworkChoice] = {
+    f"sphereface{depth}": NetworkChoice(depth, blocks)
+    for depth, blocks in {
+        4: (0, 0, 0, 0),
+        10: (0, 1, 2, 0),
+        20: (1, 2, 4, 1),
+        36: (2, 4, 8, 2),
+        64: (3, 8, 16, 3),
+    }.items()
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class ProtocolChoice:
+    """A verification protocol that `--protocol` offers.
+
+    Attributes:
+        unit: Unit of its scores and thresholds; a higher score is more similar.
+        description: Feature, score and choice of the threshold in one line, as reports print it.
+
+    Example:
+
+    >>> PROTOCOLS["insightface"].unit
+    'minus squared distance'
+    """
+
+    unit: str
+    description: str
+
+
+PROTOCOLS: dict[str, ProtocolChoice] = {
+    "sphereface": ProtocolChoice(
+        "cosine",
+        "embeddings of image and mirror image joined, mean of the other folds subtracted, cosine; "
+        "threshold: mean of those of -1, -0.9999, ..., 1 that are best on the other folds",
+    ),
+    "insightface": ProtocolChoice(
+        "minus squared distance",
+        "embeddings of image and mirror image added, unit length, squared distance; threshold: "
+        "the first of 0, 0.01, ..., 3.99 that is best on the other folds",
+    ),
+    "plain": ProtocolChoice(
+        "cosine",
+        "embedding of the image alone, cosine; threshold: the highest score that is best on the "
+        "other folds",
+    ),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class FormatChoice:
+    """A file format that `--formats` of the export offers.
+
+    Attributes:
+        file: Name of the file that is written.
+        help: One sentence about its numbers and its runtime.
+
+    Example:
+
+    >>> FORMATS["tflite-int8"].file
+    'model-int8.tflite'
+    """
+
+    file: str
+    help: str
+
+
+FORMATS: dict[str, FormatChoice] = {
+    "tflite": FormatChoice("model.tflite", "TensorFlow Lite, float32"),
+    "tflite-float16": FormatChoice(
+        "model-float16.tflite", "TensorFlow Lite, float16 weights: half the size"
+    ),
+    "tflite-int8": FormatChoice(
+        "model-int8.tflite", "TensorFlow Lite, 8-bit weights and activations; needs `--images`"
+    ),
+    "onnx": FormatChoice("model.onnx", "ONNX, float32; needs the extra `onnx`"),
+}
