@@ -230,3 +230,14 @@ FORMATS: dict[str, FormatChoice] = {
     ),
     "onnx": FormatChoice("model.onnx", "ONNX, float32; needs the extra `onnx`"),
 }
+
+
+# Sources of faces that `--source` takes, told apart by `data.readers.open_source`.
+SOURCE_KINDS: dict[str, str] = {
+    "class folders": "a folder of class folders (SOURCE/IDENTITY/IMAGE)",
+    "list file": "a text file with a line `path<TAB>identity` for each image",
+    "zip archive": "a zip archive of class folders",
+    "tar archive": "a tar archive of class folders, compressed or not",
+    "RecordIO": "a .rec file of MXNet and InsightFace",
+    "parquet": "a .parquet file with a column of images and one of identities",
+}

@@ -2,6 +2,7 @@
 
 import dataclasses
 
+from keras_sphereface.config.choices import SOURCE_KINDS
 from keras_sphereface.config.fields import setting
 
 
@@ -24,8 +25,7 @@ class ConvertConfig:
 
     source: str = setting(
         "",
-        "folder of class folders (SOURCE/IDENTITY/IMAGE), list file, zip or tar archive, .rec or "
-        ".parquet file, or a folder of those",
+        f"{'; '.join(SOURCE_KINDS.values())}; or a folder of such files",
     )
     out: str = setting("", "folder for the shards, dataset.json and tables")
     landmarks: str = setting("", "five points an image; with it every face is aligned")

@@ -1,26 +1,39 @@
-"""An image as a source gives it: who is on it, and its bytes or where they lie."""
+"""Images as a source gives them: identity, and encoded bytes or the place where they are stored."""
 
 from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-# No face needs more; what is larger is no image, or made to do harm.
+# A guard against damaged and malicious files: no image of a face is larger.
 MAX_IMAGE_BYTES = 64 * 2**20
 TOO_LARGE = "the image has more than 64 MiB"
 
 
 class ByteRange(NamedTuple):
-    """Bytes of a file that are one encoded image, stored as they are."""
+    """Bytes of a file that hold one encoded image as it is.
+
+    Attributes:
+        file: Path.
+        offset: Bytes before the image.
+        size: Bytes of the image.
+
+    Example:
+
+    >>> place = ByteRange("faces/pairs.txt", offset=0, size=3)
+    >>> with open(place.file, "rb") as file:
+    ...     place.read(file)
+    b'7\\t4'
+    """
 
     file: str
     offset: int
     size: int
 
     def read(self, file: BinaryIO) -> bytes:
-        """The bytes, from the open `file`.
+        """Return the bytes, read from the open `file`.
 
         Raises:
-            ValueError: if they are too many, or the file ends before them.
+            ValueError: if there are more than 64 MiB, or the file ends before them.
         """
         if self.size > MAX_IMAGE_BYTES:
             raise ValueError(TOO_LARGE)
@@ -32,13 +45,19 @@ class ByteRange(NamedTuple):
 
 
 class ImageRecord(NamedTuple):
-    """One image of one person.
+    """One image of one identity, as a source gives it.
 
     Attributes:
-        key: its name, unique in a source: the path below the root, with slashes.
-        identity: who it is.
-        content: the encoded bytes, or where they lie.
+        key: Name, unique in a source: the path below the root, with slashes.
+        identity: Name of the identity.
+        content: The encoded bytes, or where they are stored.
         landmarks: (5, 2) points in pixels, if the source has them.
+
+    Example:
+
+    >>> record = ImageRecord("ada/1.jpg", "ada", b"...")
+    >>> record.identity, record.landmarks
+    ('ada', None)
     """
 
     key: str
@@ -48,7 +67,17 @@ class ImageRecord(NamedTuple):
 
 
 class SkippedImage(NamedTuple):
-    """What a source holds and no record does, and why."""
+    """An entry of a source that becomes no record.
+
+    Attributes:
+        key: Name of the entry.
+        reason: Why it is skipped; equal for all entries with the same fault.
+
+    Example:
+
+    >>> SkippedImage("ada/notes.txt", "the name has no image suffix")
+    SkippedImage(key='ada/notes.txt', reason='the name has no image suffix')
+    """
 
     key: str
     reason: str

@@ -5,7 +5,7 @@ from keras_sphereface.data import alignment, images, synthetic
 from keras_sphereface.data.conversion import exclusions
 from keras_sphereface.data.landmarks import read_landmarks
 from keras_sphereface.data.pairs import lfw
-from keras_sphereface.data.readers import open_source
+from keras_sphereface.data.readers import class_folders
 
 
 def render(person, picture):
@@ -50,7 +50,7 @@ def test_images_of_a_person_are_more_alike_than_those_of_two():
 def test_the_folder_is_laid_out_as_lfw(faces):
     pairs = lfw.read_pairs(faces / "pairs.txt")
     landmarks = read_landmarks(faces / "landmarks.txt")
-    pictures = [picture.key for picture in open_source.class_folders(faces / "images")]
+    pictures = [picture.key for picture in class_folders.read_class_folders(faces / "images")]
     assert len(pictures) == 19 * 6 == len(landmarks)
     assert set(pairs.first) | set(pairs.second) <= set(pictures)
     assert pairs.identities() <= exclusions.read_exclusions(faces / "test_identities.txt").lines

@@ -1,4 +1,4 @@
-"""Images in zip and tar archives of class folders, read without unpacking them."""
+"""Images in zip and tar archives of class folders, read without unpacking them to the disk."""
 
 import lzma
 import stat
@@ -6,16 +6,16 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from keras_sphereface.data.images import looks_like_image
 from keras_sphereface.data.readers.filenames import (
-    NOT_TEXT,
-    STRAY,
+    NO_IMAGE_SUFFIX,
+    NOT_UTF8,
     is_hidden,
     is_image_name,
-    is_text,
-    shown,
+    is_utf8,
+    with_question_marks,
 )
 from keras_sphereface.data.types import (
     MAX_IMAGE_BYTES,
@@ -25,20 +25,33 @@ from keras_sphereface.data.types import (
     SkippedImage,
 )
 
-ZIP, TAR = "zip archive", "tar archive"
-MAX_NAME_BYTES = 2**16  # of the name of an entry and all that is said of it
+MAX_NAME_BYTES = 2**16  # of the name of an entry and its other metadata
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError)
-_LOST = "the archive is damaged, and what follows is lost"
+_LOST = "the archive is damaged from here on"
 
 
-def zip_images(file: BinaryIO, name: str, prefix: str = "") -> Iterator[ImageRecord | SkippedImage]:
-    """The images of .../IDENTITY/IMAGE in a zip archive, in the archive's order.
+def read_zip(file: BinaryIO, name: str, prefix: str = "") -> Iterator[ImageRecord | SkippedImage]:
+    """Yield the images of .../IDENTITY/IMAGE in a zip archive, in the archive's order.
 
-    The key of an image is IDENTITY/IMAGE, whatever folders lie above, and without `prefix`. The
-    directory of the archive is held in memory, half a kilobyte an entry.
+    The key of an image is IDENTITY/IMAGE, whatever folders lie above. The directory of the
+    archive is held in memory, half a kilobyte an entry.
+
+    Args:
+        file: The open archive.
+        name: Str. Its path, for messages.
+        prefix: Not used; keys are names.
 
     Raises:
-        ValueError: if the archive is damaged or encrypted, or an entry would climb out of it.
+        ValueError: if the archive is damaged or encrypted, or the path of an entry leads out of it.
+
+    Example:
+
+    >>> import zipfile
+    >>> with zipfile.ZipFile("faces.zip", "w") as archive:
+    ...     archive.write("faces/images/person_0001/person_0001_0001.jpg", "train/ada/1.jpg")
+    >>> with open("faces.zip", "rb") as file:
+    ...     [(image.key, image.identity) for image in read_zip(file, "faces.zip")]
+    [('ada/1.jpg', 'ada')]
     """
     try:
         archive = zipfile.ZipFile(file)
@@ -62,21 +75,37 @@ def zip_images(file: BinaryIO, name: str, prefix: str = "") -> Iterator[ImageRec
             yield _inflated(archive, entry, *place)
 
 
-def _inflated(archive, entry, key, identity):
+def _inflated(
+    archive: zipfile.ZipFile, entry: zipfile.ZipInfo, key: str, identity: str
+) -> ImageRecord | SkippedImage:
     try:
         with archive.open(entry) as stored:
-            # One byte more than it says: what a bomb holds beyond is not read.
+            # One byte more than the directory says: the rest of a zip bomb is not read.
             content = stored.read(entry.file_size + 1)
     except (*_DAMAGE, NotImplementedError, ValueError):
         return SkippedImage(key, "the archive is damaged here")
     return _image(key, identity, content)
 
 
-def tar_images(file: BinaryIO, name: str, prefix: str = "") -> Iterator[ImageRecord | SkippedImage]:
-    """The images of .../IDENTITY/IMAGE in a tar archive, compressed or not, in its order.
+def read_tar(file: BinaryIO, name: str, prefix: str = "") -> Iterator[ImageRecord | SkippedImage]:
+    """Yield the images of .../IDENTITY/IMAGE in a tar archive, compressed or not, in its order.
+
+    Args:
+        file: The open archive.
+        name: Str. Its path, for messages and byte ranges.
+        prefix: Not used; keys are names.
 
     Raises:
-        ValueError: if the archive is damaged from the start, or an entry would climb out of it.
+        ValueError: if the archive is damaged from the start, or the path of an entry leads out
+            of it.
+
+    Example:
+
+    >>> with tarfile.open("faces.tar", "w") as archive:
+    ...     archive.add("faces/images/person_0001/person_0001_0001.jpg", "ada/1.jpg")
+    >>> with open("faces.tar", "rb") as file:
+    ...     [(image.key, image.identity) for image in read_tar(file, "faces.tar")]
+    [('ada/1.jpg', 'ada')]
     """
     compressed = file.read(263)[257:262] != b"ustar"
     file.seek(0)
@@ -93,7 +122,7 @@ def tar_images(file: BinaryIO, name: str, prefix: str = "") -> Iterator[ImageRec
                 if not _ends_well(archive):
                     yield SkippedImage(name, _LOST)
                 return
-            archive.members.clear()  # type: ignore[attr-defined]  # or it would keep them all
+            archive.members.clear()  # type: ignore[attr-defined]  # it would keep all entries
             if entry.isdir():
                 continue
             place = _place(entry.name, name)
@@ -104,7 +133,7 @@ def tar_images(file: BinaryIO, name: str, prefix: str = "") -> Iterator[ImageRec
             elif isinstance(place, SkippedImage):
                 yield place
             elif not entry.isreg():
-                yield SkippedImage(place[0], "no ordinary file")
+                yield SkippedImage(place[0], "not a regular file")
             elif entry.size > MAX_IMAGE_BYTES:
                 yield SkippedImage(place[0], TOO_LARGE)
             elif compressed or entry.issparse():
@@ -118,10 +147,10 @@ def tar_images(file: BinaryIO, name: str, prefix: str = "") -> Iterator[ImageRec
 
 
 class _Entry(tarfile.TarInfo):
-    """An entry of a tar archive whose name is not made to fill the memory."""
+    """An entry of a tar archive whose name must not fill the memory."""
 
     @classmethod
-    def frombuf(cls, buf, encoding, errors):
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> "_Entry":
         entry = super().frombuf(buf, encoding, errors)
         if entry.type in _LONG_NAMES and entry.size > MAX_NAME_BYTES:
             raise ValueError(
@@ -137,40 +166,41 @@ _LONG_NAMES = (
 )
 
 
-def _ends_well(archive) -> bool:
-    """Whether there is an end mark where `tarfile` found no further entry."""
-    archive.fileobj.seek(archive.offset)
-    return archive.fileobj.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
+def _ends_well(archive: tarfile.TarFile) -> bool:
+    """Return whether an end mark stands where `tarfile` found no further entry."""
+    file: Any = archive.fileobj
+    file.seek(archive.offset)
+    return file.read(tarfile.BLOCKSIZE) == bytes(tarfile.BLOCKSIZE)
 
 
-def _image(key, identity, content):
-    # What is no image must not fill the disk.
+def _image(key: str, identity: str, content: bytes) -> ImageRecord | SkippedImage:
+    # Decompressed bytes of another kind must not fill the disk.
     if content and not looks_like_image(content):
-        return SkippedImage(key, "no image by its first bytes")
+        return SkippedImage(key, "the first bytes are not those of an image")
     return ImageRecord(key, identity, content)
 
 
 def _place(path: str, archive: str) -> tuple[str, str] | SkippedImage:
-    """An entry's key and identity, or why it has none."""
+    """Return the key and the identity of an entry, or why it has none."""
     parts = _check_inside(path, archive)
     whole = "/".join(parts)
     if any(map(is_hidden, parts)):
-        return SkippedImage(shown(whole), STRAY)
-    if not is_text(whole):
-        return SkippedImage(shown(whole), NOT_TEXT)
+        return SkippedImage(with_question_marks(whole), NO_IMAGE_SUFFIX)
+    if not is_utf8(whole):
+        return SkippedImage(with_question_marks(whole), NOT_UTF8)
     if not is_image_name(parts[-1]):
-        return SkippedImage(whole, STRAY)
+        return SkippedImage(whole, NO_IMAGE_SUFFIX)
     if len(parts) < 2:
-        return SkippedImage(whole, "in no class folder")
+        return SkippedImage(whole, "the image is in no class folder")
     return f"{parts[-2]}/{parts[-1]}", parts[-2]
 
 
-def _key(place):
+def _key(place: tuple[str, str] | SkippedImage) -> str:
     return place.key if isinstance(place, SkippedImage) else place[0]
 
 
 def _check_inside(path: str, archive: str) -> list[str]:
-    """The parts of a path that stays inside of the archive."""
+    """Return the parts of a path, or raise if it leads out of the archive."""
     parts: list[str] = []
     slashed = path.replace("\\", "/")
     climbs = slashed.startswith("/") or slashed[1:2] == ":"
@@ -181,5 +211,7 @@ def _check_inside(path: str, archive: str) -> list[str]:
         elif part not in ("", "."):
             parts.append(part)
     if climbs or not parts:
-        raise ValueError(f"{archive} holds an entry that lies outside of it. Received: {path!r}")
+        raise ValueError(
+            f"{archive} must not hold an entry whose path leads out of it. Received: {path!r}"
+        )
     return parts

@@ -1,28 +1,28 @@
-"""What the names of files say: images, what the operating system left, and what is no text."""
+"""Rules on file names: images, files of the operating system, and names that are not UTF-8."""
 
 import os
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp"})
-STRAY = "no image by its name"
-NOT_TEXT = "its name is not valid UTF-8"
+NO_IMAGE_SUFFIX = "the name has no image suffix"
+NOT_UTF8 = "the name is not valid UTF-8"
 
 
 def is_hidden(name: str) -> bool:
-    """Whether a file or folder is of the operating system rather than the user."""
+    """Return whether a file or folder belongs to the operating system rather than the user."""
     return name.startswith(".") or name == "__MACOSX"
 
 
 def is_image_name(name: str) -> bool:
-    """Whether a file name is that of an image."""
-    # Not by pathlib, which takes as long as all else that is done with a name.
+    """Return whether a file name has one of the `IMAGE_SUFFIXES` and is not hidden."""
+    # `pathlib` would take as long as all other work on a name.
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not is_hidden(name)
 
 
-def is_text(name: str) -> bool:
-    """Whether a record can hold a name: one that is no UTF-8 comes as surrogates."""
-    return name.isprintable() or shown(name) == name
+def is_utf8(name: str) -> bool:
+    """Return whether a record can hold a name; other names come as surrogates."""
+    return name.isprintable() or with_question_marks(name) == name
 
 
-def shown(name: str) -> str:
-    """A name as it can be written, with question marks for what is no text."""
+def with_question_marks(name: str) -> str:
+    """Return the name with a question mark for each byte that is not UTF-8."""
     return name.encode("utf-8", "replace").decode()

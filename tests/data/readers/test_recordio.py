@@ -1,5 +1,7 @@
+import contextlib
 import io
 import itertools
+import re
 import struct
 from collections import Counter
 
@@ -21,7 +23,6 @@ SPLIT = {
     "several": b"\xff\xd8\xff\xe0" + MAGIC + MAGIC + b"face" + MAGIC + b"\xff\xd9",
     "beside unaligned": b"\xff" + MAGIC + b"\xff\xd8\xff" + MAGIC + b"\xff\xd8" + MAGIC + b"\xd9",
 }
-NO_RECORD = "bytes that are no record"
 ENDS = "the file ends in the middle of a record"
 
 
@@ -29,7 +30,7 @@ def read(content, name="train.rec", prefix=""):
     """What the reader gives for a file of these bytes, with the spans read."""
     file = io.BytesIO(content)
     entries = []
-    for entry in recordio.recordio_images(file, name, prefix):
+    for entry in recordio.read_recordio(file, name, prefix):
         if isinstance(entry, ImageRecord) and isinstance(entry.content, ByteRange):
             assert entry.content.file == name
             entry = entry._replace(content=entry.content.read(file))
@@ -52,7 +53,7 @@ def test_a_file_written_by_hand_is_read():
         "0a23d7ce 02000060"  # magic, last part, 2 bytes
         "ffd9 0000"
     )
-    assert list(recordio.recordio_images(io.BytesIO(content), "a/train.rec", "a/")) == [
+    assert list(recordio.read_recordio(io.BytesIO(content), "a/train.rec", "a/")) == [
         ImageRecord("a/00000000", "7", ByteRange("a/train.rec", 32, 3)),
         ImageRecord("a/00000001", "12", bytes.fromhex("ffd8ffe0 0a23d7ce ffd9")),
     ]
@@ -146,14 +147,14 @@ def test_a_split_record_is_joined(where):
     image = SPLIT[where]
     content = simple(1, JPEG) + simple(2, image) + simple(3, JPEG)
     assert content.count(MAGIC) > 3
-    entries = list(recordio.recordio_images(io.BytesIO(content), "train.rec", ""))
+    entries = list(recordio.read_recordio(io.BytesIO(content), "train.rec", ""))
     assert entries[1] == ImageRecord("00000001", "2", image)
     assert [entry.key for entry in entries] == ["00000000", "00000001", "00000002"]
 
 
 def test_the_magic_at_another_place_splits_nothing():
     image = b"\xff" + MAGIC + b"\xff\xd8" + MAGIC
-    (entry,) = recordio.recordio_images(io.BytesIO(simple(1, image)), "train.rec", "")
+    (entry,) = recordio.read_recordio(io.BytesIO(simple(1, image)), "train.rec", "")
     assert entry.content == ByteRange("train.rec", 32, len(image))
 
 
@@ -182,105 +183,96 @@ def test_a_record_too_short_for_its_labels_is_dropped(payload):
 
 
 @pytest.mark.parametrize("image", [JPEG, *SPLIT.values()])
-def test_a_file_cut_anywhere_loses_only_what_is_cut(image):
+def test_a_file_cut_anywhere_gives_the_images_before_and_an_error(image):
     before = simple(1, JPEG) + simple(2, SPLIT["middle"])
     whole = before + simple(3, image)
     padding = -len(image) % 4
+    images = read(whole)
     for length in range(len(whole) + 1):
         if length < len(MAGIC):
             with pytest.raises(ValueError, match="is not a RecordIO file"):
                 read(whole[:length])
-            continue
-        entries = read(whole[:length])
-        images = [entry for entry in entries if isinstance(entry, ImageRecord)]
-        assert images == read(whole)[: len(images)]
-        assert len(images) >= 2 * (length >= len(before))
-        dropped = [entry for entry in entries if isinstance(entry, SkippedImage)]
-        assert len(dropped) <= 1
-        assert all(entry.reason == ENDS for entry in dropped)
-        if len(before) < length < len(whole) - padding:
-            assert dropped == [SkippedImage("00000002", ENDS)]
-        if length >= len(whole) - padding:
-            assert len(images) == 3
+        elif length in (len(simple(1, JPEG)), len(before)):
+            assert read(whole[:length]) == images[: 1 + (length == len(before))]
+        elif length >= len(whole) - padding:
+            assert read(whole[:length]) == images
+        else:
+            with pytest.raises(ValueError, match=ENDS):
+                read(whole[:length])
+        assert images_before_damage(whole[:length]) >= 2 * (length >= len(before))
 
 
-def test_a_later_part_without_a_first_is_dropped_once():
-    for orphans in ([3], [2, 3], [2, 2, 2, 3], [2]):
-        middle = b"".join(part(flag, b"later") for flag in orphans)
-        assert read(simple(1, JPEG) + middle + simple(3, JPEG)) == [
-            ImageRecord("00000000", "1", JPEG),
-            SkippedImage("00000001", "the record has no first part"),
-            ImageRecord("00000002", "3", JPEG),
-        ]
-    assert read(part(3, b"later") + simple(3, JPEG))[1:] == [ImageRecord("00000001", "3", JPEG)]
+def images_before_damage(content):
+    """The number of entries that are yielded before the file turns out to be damaged."""
+    count = 0
+    with contextlib.suppress(ValueError):
+        for _ in recordio.read_recordio(io.BytesIO(content), "train.rec", ""):
+            count += 1
+    return count
 
 
-@pytest.mark.parametrize("following", [simple(3, JPEG), simple(3, SPLIT["middle"])])
-@pytest.mark.parametrize("flags", [[1], [1, 2], [1, 2, 2]])
-@pytest.mark.parametrize("gap", [b"", b"gap " * 9])
-def test_a_split_record_without_its_last_part_leaves_the_next_one(flags, following, gap):
-    begun = b"".join(part(flag, pack(2, JPEG, 0)) for flag in flags)
-    assert read(simple(1, JPEG) + begun + gap + following) == [
-        ImageRecord("00000000", "1", JPEG),
-        SkippedImage("00000001", "a later part of the record is missing"),
-        read(bytes(4) + following)[1]._replace(key="00000002"),
-    ]
+BEFORE = simple(1, JPEG)
+HALF = b"".join(part(flag, pack(2, JPEG, 0)) for flag in (1, 2))
 
 
 @pytest.mark.parametrize(
-    "gap",
+    ("damage", "offset", "problem"),
     [
-        bytes(4),
-        b"garb" * 5000,
-        MAGIC,
-        MAGIC * 3000,
-        MAGIC[:3] + MAGIC + b"1",
-        # What begins at no multiple of 4 is no record, whatever it looks like.
-        b"1" + simple(9, JPEG) + b"234",
-        # Flags that there are not, and a length that the file does not have.
-        MAGIC + struct.pack("<I", 4 << 29),
-        MAGIC + struct.pack("<I", 7 << 29 | 4) + b"none",
-        MAGIC + struct.pack("<I", 2**29 - 1) + b"long",
-        MAGIC + struct.pack("<I", 1 << 29 | 2**29 - 1) + b"long",
+        *[(part(flag, b"later"), 0, "the record has no first part") for flag in (2, 3)],
+        (HALF, len(HALF), "a later part of the record before is missing"),
+        (HALF[: len(HALF) // 2], len(HALF) // 2, "a later part of the record before is missing"),
+        (HALF + b"gap " * 9, len(HALF), "no record begins there"),
+        *[
+            (gap, 0, "no record begins there")
+            for gap in (
+                bytes(4),
+                b"garb" * 5000,
+                MAGIC,
+                MAGIC * 3000,
+                MAGIC[:3] + MAGIC + b"1",
+                # What begins at no multiple of 4 is no record, whatever it looks like.
+                b"1" + simple(9, JPEG) + b"234",
+                # Flags that do not exist.
+                MAGIC + struct.pack("<I", 4 << 29),
+                MAGIC + struct.pack("<I", 7 << 29 | 4) + b"none",
+            )
+        ],
+        # Lengths that the file does not have.
+        (MAGIC + struct.pack("<I", 2**29 - 1) + b"long", 0, ENDS),
+        (MAGIC + struct.pack("<I", 1 << 29 | 2**29 - 1) + b"long", 0, ENDS),
     ],
 )
-def test_bytes_that_are_no_record_are_one_gap(gap):
-    assert read(simple(1, JPEG) + gap + simple(3, JPEG)) == [
-        ImageRecord("00000000", "1", JPEG),
-        SkippedImage("00000001", NO_RECORD),
-        ImageRecord("00000002", "3", JPEG),
-    ]
-    assert read(gap + simple(3, JPEG)) == [
-        SkippedImage("00000000", NO_RECORD),
-        ImageRecord("00000001", "3", JPEG),
-    ]
-
-
-@pytest.mark.parametrize("size", range(8188, 8201))
-def test_a_record_behind_a_long_gap_is_found(size):
-    gap = bytes(size // 4 * 4)
-    assert read(gap + simple(3, JPEG))[1:] == [ImageRecord("00000001", "3", JPEG)]
+def test_damage_is_an_error_with_file_and_offset(damage, offset, problem):
+    content = BEFORE + damage + simple(3, JPEG)
+    message = (
+        f"train.rec is damaged at byte {len(BEFORE) + offset}: {problem}. Copy or download the "
+        "file again."
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        read(content)
+    assert images_before_damage(content) == 1
 
 
 @pytest.mark.parametrize("rest", [b"\0", b"end", b"the end", bytes(20000)])
-def test_bytes_behind_the_last_record_are_a_gap(rest):
-    assert read(simple(1, JPEG) + rest)[1:] == [SkippedImage("00000001", NO_RECORD)]
+def test_bytes_behind_the_last_record_are_an_error(rest):
+    with pytest.raises(ValueError, match=f"is damaged at byte {len(BEFORE)}: "):
+        read(BEFORE + rest)
 
 
 @pytest.mark.parametrize("flag", [0, 1, 2, 3])
-def test_a_damaged_record_takes_its_number_and_no_other(flag):
+def test_a_damaged_part_is_an_error_at_its_offset(flag):
     content = [simple(1, JPEG), simple(2, SPLIT["several"]), simple(3, JPEG)]
     damaged = bytearray(b"".join(content))
     # The magic of one part of the second record.
     places = [place for place in range(0, len(damaged), 4) if damaged[place : place + 4] == MAGIC]
     damaged[places[1 + flag]] ^= 1
-    entries = read(bytes(damaged))
-    assert entries[::2] == [ImageRecord("00000000", "1", JPEG), ImageRecord("00000002", "3", JPEG)]
-    assert isinstance(entries[1], SkippedImage)
-    assert entries[1].key == "00000001"
+    with pytest.raises(ValueError, match=f"byte {places[1 + flag]}: no record begins there"):
+        read(bytes(damaged))
 
 
-@pytest.mark.parametrize("content", [b"", b"\x0a#", b"garbage", bytes(20000), b"\0\0" + MAGIC])
+@pytest.mark.parametrize(
+    "content", [b"", b"\x0a#", b"garbage", bytes(20000), bytes(4) + simple(3, JPEG)]
+)
 def test_a_file_of_another_kind_is_refused(content):
     with pytest.raises(ValueError, match=r"faces\.rec is not a RecordIO file.* Received: b'"):
         read(content, name="faces.rec")
@@ -295,8 +287,8 @@ def test_a_image_too_large_is_dropped_unread(tmp_path):
         rec.seek(0, 2)
         rec.write(simple(3, JPEG))
     with open(file, "rb") as rec:
-        large, small = recordio.recordio_images(rec, str(file), "")
-    assert large == SkippedImage("00000000", "the image is too large")
+        large, small = recordio.read_recordio(rec, str(file), "")
+    assert large == SkippedImage("00000000", "the image has more than 64 MiB")
     assert small == ImageRecord(
         "00000001", "3", ByteRange(str(file), 8 + payload_size + 3 + 32, len(JPEG))
     )
@@ -306,40 +298,43 @@ def test_a_split_record_too_large_is_dropped(monkeypatch):
     monkeypatch.setattr(recordio, "MAX_IMAGE_BYTES", 100)
     for image in (MAGIC * 1000, bytes(80) + MAGIC, MAGIC + bytes(80)):
         assert read(simple(1, JPEG) + simple(2, image) + simple(3, JPEG))[1:] == [
-            SkippedImage("00000001", "the image is too large"),
+            SkippedImage("00000001", "the image has more than 64 MiB"),
             ImageRecord("00000002", "3", JPEG),
         ]
     assert read(simple(2, MAGIC + bytes(60)))[0].content == MAGIC + bytes(60)
 
 
-class Greedy(io.BytesIO):
-    """A file that is never asked for more than it holds, nor for everything."""
+class LittleFile(io.BytesIO):
+    """A file that is never asked for more than a little, nor for everything."""
 
     def read(self, size=-1):
-        assert 0 <= size <= 8192
+        assert 0 <= size <= 64
         return super().read(size)
 
 
 def test_nothing_is_allocated_by_a_length_that_the_file_gives():
     length = struct.pack("<I", 1 << 29 | 2**29 - 1)
-    file = Greedy(simple(1, JPEG) + MAGIC + length + b"face" * 100)
-    entries = list(recordio.recordio_images(file, "train.rec", ""))
-    assert entries[1:] == [SkippedImage("00000001", ENDS)]
+    file = LittleFile(simple(1, JPEG) + MAGIC + length + b"face" * 100)
+    with pytest.raises(ValueError, match=ENDS):
+        list(recordio.read_recordio(file, "train.rec", ""))
 
 
 def test_the_file_may_be_read_between_two_images():
     content = simple(1, JPEG) + simple(2, SPLIT["middle"]) + simple(3, JPEG)
     file, identities = io.BytesIO(content), []
-    for image in recordio.recordio_images(file, "train.rec", ""):
+    for image in recordio.read_recordio(file, "train.rec", ""):
         identities.append(image.identity)
         file.seek(5)
     assert identities == ["1", "2", "3"]
 
 
 def test_reasons_can_be_counted():
-    content = b"".join(bytes(4 * size) + simple(1, b"") for size in range(1, 6))
+    content = b"".join(simple(label, b"") + record(bytes(label)) for label in range(1, 6))
     counts = Counter(entry.reason for entry in read(content))
-    assert counts == {NO_RECORD: 5, "the record holds no image": 5}
+    assert counts == {
+        "the record holds no image": 5,
+        "the record is too short for its header and labels": 5,
+    }
 
 
 # Pieces of which many are the magic, so that most payloads hold it, at multiples of 4 or not.
@@ -371,11 +366,12 @@ def read_whatever_it_is(content):
     """Reads it, and checks what must hold for any bytes."""
     # Every entry takes 4 bytes at least; more would be a loop.
     most = len(content) // 4 + 2
-    found = recordio.recordio_images(io.BytesIO(content), "train.rec", "")
+    found = recordio.read_recordio(io.BytesIO(content), "train.rec", "")
     try:
         entries = list(itertools.islice(found, most))
     except ValueError as error:
-        if content.startswith(MAGIC) or "is not a RecordIO file" not in str(error):
+        problem = "is damaged at byte" if content.startswith(MAGIC) else "is not a RecordIO"
+        if problem not in str(error):
             raise
         return
     assert len(entries) < most
@@ -433,8 +429,12 @@ def test_what_lies_before_the_damage_is_unharmed(entries, place, new):
     place = place % (len(content) + 1)
     unharmed = sum(end <= place for end in ends)
     damaged = content[:place] + new + content[place + len(new) :]
+    entries = recordio.read_recordio(io.BytesIO(damaged), "train.rec", "")
     if unharmed:
-        assert read(damaged)[:unharmed] == read(content)[:unharmed]
+        before = list(itertools.islice(entries, unharmed))
+        assert before == list(
+            itertools.islice(recordio.read_recordio(io.BytesIO(content), "train.rec", ""), unharmed)
+        )
 
 
 def indexed(tmp_path, payloads):
@@ -471,7 +471,8 @@ def test_an_index_that_points_beside_a_record_does_not_fit(tmp_path):
     for offset in (4, later_part, len(file.getvalue()), 10**17):
         problem = recordio.check_index(file, "train.rec", [lines[0], f"1\t{offset}\n"])
         assert problem == (
-            f"line 2 of the index of train.rec points to {offset}, where no record is"
+            "line 2 of the index of train.rec must point to a record. "
+            f"Received: offset {offset}, where no whole record begins"
         )
 
 
@@ -480,7 +481,7 @@ def test_the_index_of_another_file_does_not_fit(tmp_path):
     size = len(file.getvalue())
     for other in (lines[:-1], [], [*lines, lines[0]]):
         problem = recordio.check_index(file, "train.rec", other)
-        assert problem.endswith(f"the file has {size}")
+        assert problem.endswith(f" of {size} bytes")
 
 
 def test_property_is_classes_height_width():

@@ -17,7 +17,7 @@ from keras_sphereface.data import records
 from keras_sphereface.data.conversion import convert
 from keras_sphereface.data.conversion.prepare import content_of
 from keras_sphereface.data.landmarks import read_landmarks
-from keras_sphereface.data.readers import open_source
+from keras_sphereface.data.readers import class_folders, list_file, open_source, registry
 from keras_sphereface.data.types import ImageRecord, SkippedImage
 from tests.helpers.recordio_writer import pack, write_rec
 
@@ -179,16 +179,16 @@ def test_class_folders_drop_what_is_no_image_and_name_it(tmp_path):
     for folder in (".c", "empty"):
         (tmp_path / folder).mkdir()
     (tmp_path / "stray.jpg").touch()
-    entries = list(open_source.class_folders(tmp_path))
+    entries = list(class_folders.read_class_folders(tmp_path))
     keys = {entry.key for entry in entries if isinstance(entry, ImageRecord)}
     assert keys == {"a b/ä.webp", "b/1.PNG", "b/2.jpg"}
     dropped = {entry.key: entry.reason for entry in entries if isinstance(entry, SkippedImage)}
     assert dropped == {
-        "a b/Thumbs.db": "no image by its name",
-        "b/.DS_Store": "no image by its name",
-        "b/.x.jpg": "no image by its name",
+        "a b/Thumbs.db": "the name has no image suffix",
+        "b/.DS_Store": "the name has no image suffix",
+        "b/.x.jpg": "the name has no image suffix",
         "empty/": "the folder holds no image",
-        "stray.jpg": "no image by its name, or in no class folder",
+        "stray.jpg": "the name has no image suffix, or it is in no class folder",
     }
 
 
@@ -196,8 +196,8 @@ def test_names_that_are_no_text_are_dropped(tmp_path):
     (tmp_path / "a").mkdir()
     with open(os.fsencode(tmp_path / "a") + b"/\xff\xfe.jpg", "wb"):
         pass
-    entry = next(iter(open_source.class_folders(tmp_path)))
-    assert entry == SkippedImage("a/??.jpg", "its name is not valid UTF-8")
+    entry = next(iter(class_folders.read_class_folders(tmp_path)))
+    assert entry == SkippedImage("a/??.jpg", "the name is not valid UTF-8")
 
 
 @pytest.mark.parametrize("name", ["folder", "a/image.jpg"])
@@ -208,11 +208,13 @@ def test_a_link_out_of_the_source_is_refused_and_one_inside_is_followed(tmp_path
     (root / "a" / "1.jpg").write_bytes(b"image")
     (root / "a" / "2.jpg").symlink_to("1.jpg")
     (root / "b").symlink_to("a")
-    found = [entry for entry in open_source.class_folders(root) if isinstance(entry, ImageRecord)]
+    found = [
+        entry for entry in class_folders.read_class_folders(root) if isinstance(entry, ImageRecord)
+    ]
     assert [content_of(picture) for picture in found] == [b"image"] * 4
     (root / name).symlink_to(outside / "secret")
     with pytest.raises(ValueError, match=r"leads out of it.*Received: .*secret"):
-        list(open_source.class_folders(root))
+        list(class_folders.read_class_folders(root))
 
 
 def test_list_files_hold_paths_with_spaces_and_are_checked(tmp_path):
@@ -222,35 +224,35 @@ def test_list_files_hold_paths_with_spaces_and_are_checked(tmp_path):
     file = tmp_path / "list.txt"
     absolute = tmp_path / "3.jpg"
     file.write_text(f"\ufeffa b/1 2.jpg 7\n\na b/1 2.jpg\tAda L\n{absolute} 7\nno.jpg 7\n")
-    entries = list(open_source.list_file(file))
+    entries = list(list_file.read_list_file(file))
     assert [entry.identity for entry in entries[:3]] == ["7", "Ada L", "7"]
     assert [content_of(entry) for entry in entries[:3]] == [b"a b/1 2.jpg"] * 2 + [b"3.jpg"]
-    assert entries[3] == SkippedImage("no.jpg", "there is no such file")
+    assert entries[3] == SkippedImage("no.jpg", "the file does not exist")
     for line in ("lonely.jpg", "../up.jpg 3", "x/../../up.jpg\t3"):
         file.write_text(f"3.jpg 7\n{line}\n")
         with pytest.raises(ValueError, match=r"line 2: .*Received: "):
-            list(open_source.list_file(file))
+            list(list_file.read_list_file(file))
     file.write_bytes(b"3.jpg 7\n\xff\xfe\xfd 7\n")
     with pytest.raises(ValueError, match="is not UTF-8 text"):
-        list(open_source.list_file(file))
+        list(list_file.read_list_file(file))
 
 
 def test_what_is_no_source_is_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"class folders.*Received"):
-        open_source.open_source(tmp_path / "absent")
+        open_source(tmp_path / "absent")
     (tmp_path / "lfw.bin").write_bytes(pickle.dumps(([b"a", b"b"], [True])))
     with pytest.raises(ValueError, match=r"evaluate\.py --bin"):
-        open_source.open_source(tmp_path / "lfw.bin")
+        open_source(tmp_path / "lfw.bin")
     (tmp_path / "odd.zip").write_bytes(b"PK\x03\x04 and nothing else")
     with pytest.raises(ValueError, match="not a zip archive"):
-        list(open_source.open_source(tmp_path / "odd.zip").images())
+        list(open_source(tmp_path / "odd.zip").images())
 
 
 def test_an_index_that_does_not_fit_is_said_and_not_used(faces, tmp_path):
     as_recordio(faces / "images", tmp_path)
     lines = (tmp_path / "train.idx").read_text().splitlines()
     (tmp_path / "train.idx").write_text("\n".join(lines[:2] + ["2\t13"] + lines[3:]) + "\n")
-    source = open_source.open_source(tmp_path)
+    source = open_source(tmp_path)
     assert len(source.warnings) == 1
     assert source.warnings[0].startswith("train.idx does not fit train.rec")
     found = [entry for entry in source.images() if isinstance(entry, ImageRecord)]
@@ -260,7 +262,7 @@ def test_an_index_that_does_not_fit_is_said_and_not_used(faces, tmp_path):
 def test_a_property_that_does_not_fit_is_said(faces, tmp_path):
     as_recordio(faces / "images", tmp_path)
     (tmp_path / "property").write_text("5")
-    assert "property" in open_source.open_source(tmp_path).warnings[0]
+    assert "property" in open_source(tmp_path).warnings[0]
 
 
 def test_parquet_files_of_one_name_in_several_folders_are_all_read(tmp_path):
@@ -269,7 +271,7 @@ def test_parquet_files_of_one_name_in_several_folders_are_all_read(tmp_path):
         table = pyarrow.table({"image": [b"a", b"b"], "label": pyarrow.array(["x", "y"])})
         table = table.set_column(1, "label", table["label"].dictionary_encode())
         pyarrow.parquet.write_table(table, tmp_path / "source" / part / "0000.parquet")
-    entries = list(open_source.open_source(tmp_path / "source").images())
+    entries = list(open_source(tmp_path / "source").images())
     assert [entry.key for entry in entries] == [
         f"{part}/0000/0000000{i}" for part in ("test", "train") for i in range(2)
     ]
@@ -299,7 +301,7 @@ def test_odd_landmarks_in_parquet_drop_the_image(tmp_path):
     for odd in ([[1.0, 2.0]], [{"x": 1.0}], [None]):
         table = pyarrow.table({"image": [b"a"], "label": ["x"], "landmarks": odd})
         pyarrow.parquet.write_table(table, tmp_path / "x.parquet")
-        (entry,) = open_source.open_source(tmp_path / "x.parquet").images()
+        (entry,) = open_source(tmp_path / "x.parquet").images()
         assert isinstance(entry, ImageRecord if odd == [None] else SkippedImage)
 
 
@@ -308,7 +310,7 @@ def test_class_folders_stay_class_folders_whatever_lies_beside_them(faces, tmp_p
     root = tmp_path / "root"
     shutil.copytree(faces / "images" / "person_0001", root / "person_0001")
     (root / name).write_bytes(b"something")
-    source = open_source.open_source(root)
+    source = open_source(root)
     assert source.kind == "class folders"
     assert sum(isinstance(entry, ImageRecord) for entry in source.images()) == 6
 
@@ -319,7 +321,7 @@ def test_a_linked_list_names_images_beside_the_link(tmp_path):
     (tmp_path / "source").mkdir()
     (tmp_path / "source" / "1.jpg").write_bytes(b"image")
     (tmp_path / "source" / "list.txt").symlink_to(tmp_path / "elsewhere" / "list.txt")
-    (entry,) = open_source.open_source(tmp_path / "source" / "list.txt").images()
+    (entry,) = open_source(tmp_path / "source" / "list.txt").images()
     assert content_of(entry) == b"image"
 
 
@@ -330,12 +332,12 @@ def test_parquet_columns_are_told(tmp_path, column):
         {"jpeg": [b"a", None, b"c"], column: ["Ada", "Ada", None], "landmarks": [points] * 3}
     )
     pyarrow.parquet.write_table(table, tmp_path / "x.parquet")
-    entries = list(open_source.open_source(tmp_path / "x.parquet").images())
+    entries = list(open_source(tmp_path / "x.parquet").images())
     assert entries[0][:3] == ("x/00000000", "Ada", b"a")
     np.testing.assert_array_equal(entries[0].landmarks, np.arange(10).reshape(5, 2))
     assert [entry.reason for entry in entries[1:]] == [
         "the row holds no image",
-        "the row names no person",
+        "the row names no identity",
     ]
 
 
@@ -344,10 +346,10 @@ def test_parquet_that_cannot_be_told_is_refused(tmp_path):
     for columns in ({"a": [b"x"], "b": [b"y"], "label": [1]}, {"a": [b"x"], "b": [1], "c": [2]}):
         pyarrow.parquet.write_table(pyarrow.table(columns), path)
         with pytest.raises(ValueError, match="must have one column of encoded images"):
-            list(open_source.open_source(path).images())
+            list(open_source(path).images())
     path.write_bytes(b"PAR1 and no more")
     with pytest.raises(ValueError, match="is not a parquet file"):
-        list(open_source.open_source(path).images())
+        list(open_source(path).images())
 
 
 def test_a_parquet_file_cut_short_is_refused_or_named(faces, tmp_path):
@@ -356,16 +358,16 @@ def test_a_parquet_file_cut_short_is_refused_or_named(faces, tmp_path):
     content = (tmp_path / "in" / "data" / "train-0.parquet").read_bytes()
     (tmp_path / "x.parquet").write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match="is not a parquet file"):
-        list(open_source.open_source(tmp_path / "x.parquet").images())
+        list(open_source(tmp_path / "x.parquet").images())
     damaged = bytearray(content)
     damaged[100:2000] = bytes(1900)
     (tmp_path / "x.parquet").write_bytes(damaged)
-    for entry in open_source.open_source(tmp_path / "x.parquet").images():
+    for entry in open_source(tmp_path / "x.parquet").images():
         assert isinstance(entry, ImageRecord | SkippedImage)
 
 
 def test_readers_take_any_open_file(faces, tmp_path):
     path = as_zip(faces / "images", tmp_path)
-    reader = open_source.reader_of(path.read_bytes()[:512], path.name)
+    reader = registry.reader_of(path.read_bytes()[:512], path.name)
     entries = list(reader(io.BytesIO(path.read_bytes()), path.name, ""))
     assert len(entries) == 19 * 6

@@ -1,0 +1,76 @@
+"""Images in class folders: ROOT/IDENTITY/IMAGE."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from keras_sphereface.data.readers.filenames import (
+    NO_IMAGE_SUFFIX,
+    NOT_UTF8,
+    is_hidden,
+    is_image_name,
+    is_utf8,
+    with_question_marks,
+)
+from keras_sphereface.data.types import ByteRange, ImageRecord, SkippedImage
+
+NO_IMAGE = "the folder holds no image"
+
+
+def read_class_folders(root: str | os.PathLike) -> Iterator[ImageRecord | SkippedImage]:
+    """Yield the images of ROOT/IDENTITY/IMAGE, in the order of the file system.
+
+    Files without an image suffix are skipped. A symbolic link may lead to any place below ROOT.
+
+    Raises:
+        ValueError: if a symbolic link leads out of ROOT.
+
+    Example:
+
+    >>> first = min(read_class_folders("faces/images"))
+    >>> first.key, first.identity
+    ('person_0001/person_0001_0001.jpg', 'person_0001')
+    """
+    root = Path(root)
+    resolved_root = root.resolve()
+    for folder in scan_folder(root, resolved_root):
+        if not is_utf8(folder.name):
+            yield SkippedImage(with_question_marks(folder.name), NOT_UTF8)
+        elif not folder.is_dir():
+            yield SkippedImage(folder.name, f"{NO_IMAGE_SUFFIX}, or it is in no class folder")
+        elif not is_hidden(folder.name):
+            yield from _read_class_folder(folder, resolved_root)
+
+
+def _read_class_folder(
+    folder: os.DirEntry, resolved_root: Path
+) -> Iterator[ImageRecord | SkippedImage]:
+    has_images = False
+    for entry in scan_folder(folder.path, resolved_root):
+        key = f"{folder.name}/{entry.name}"
+        if not is_utf8(entry.name):
+            yield SkippedImage(with_question_marks(key), NOT_UTF8)
+        elif is_image_name(entry.name) and entry.is_file():
+            has_images = True
+            yield ImageRecord(key, folder.name, ByteRange(entry.path, 0, entry.stat().st_size))
+        else:
+            yield SkippedImage(key, NO_IMAGE_SUFFIX)
+    if not has_images:
+        yield SkippedImage(f"{folder.name}/", NO_IMAGE)
+
+
+def scan_folder(folder: str | Path, resolved_root: Path) -> Iterator[os.DirEntry]:
+    """Yield the entries of a folder one by one: there may be millions.
+
+    Raises:
+        ValueError: if an entry is a symbolic link that leads out of `resolved_root`.
+    """
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(resolved_root):
+                raise ValueError(
+                    "A symbolic link in the source must not lead out of it. To use images "
+                    "elsewhere, name them in a list file. "
+                    f"Received: {entry.path} -> {os.readlink(entry.path)}"
+                )
+            yield entry

@@ -1,0 +1,148 @@
+"""Any source of images: its kind is recognized, and its reader chosen."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from keras_sphereface.config.choices import SOURCE_KINDS
+from keras_sphereface.data.readers import recordio
+from keras_sphereface.data.readers.class_folders import read_class_folders, scan_folder
+from keras_sphereface.data.readers.filenames import is_hidden, is_image_name
+from keras_sphereface.data.readers.list_file import read_list_file
+from keras_sphereface.data.readers.registry import (
+    CLASS_FOLDERS,
+    FILE_KINDS,
+    HEAD_BYTES,
+    LIST_FILE,
+    kind_of,
+    reader_of,
+)
+from keras_sphereface.data.types import ImageRecord, SkippedImage
+
+
+class Source(NamedTuple):
+    """A source of images.
+
+    Attributes:
+        kind: One of `SOURCE_KINDS`, or several joined by " and ".
+        images: Function without arguments that reads the source anew and yields its images.
+        files: The files it consists of, if each can be read on its own.
+        warnings: What looks wrong with it, in sentences.
+
+    Example:
+
+    >>> source = Source("class folders", lambda: iter([]))
+    >>> list(source.images()), source.warnings
+    ([], ())
+    """
+
+    kind: str
+    images: Callable[[], Iterator[ImageRecord | SkippedImage]]
+    files: tuple[Path, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+
+def open_source(path: str | os.PathLike) -> Source:
+    """Recognize the kind of the source at a path.
+
+    A file is recognized by its first bytes; a text file is a list file. A folder without images
+    in class folders may hold .rec files (compared with the train.idx and property beside them),
+    .parquet files at any depth, or archives; any other folder is one of class folders.
+
+    Raises:
+        FileNotFoundError: if nothing is at the path.
+        ValueError: if it is a verification set or of no known kind.
+
+    Example:
+
+    >>> source = open_source("faces/images")
+    >>> source.kind, len(list(source.images()))
+    ('class folders', 114)
+    """
+    path = Path(path)
+    if path.is_dir():
+        if files := _files_in(path):
+            return _source_of_files(files, path)
+        return Source(CLASS_FOLDERS, lambda: read_class_folders(path))
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"The source must be one of: {'; '.join(SOURCE_KINDS.values())}; or a folder of such "
+            f"files. Received: {path}, which does not exist"
+        )
+    if kind_of(_head(path)) is None:
+        return Source(LIST_FILE, lambda: read_list_file(path))
+    return _source_of_files([path], path.parent)
+
+
+def key_prefix(path: str | os.PathLike, root: str | os.PathLike) -> str:
+    """Return the prefix of the numbers of a file's images: its path below `root`."""
+    return Path(path).relative_to(root).with_suffix("").as_posix() + "/"
+
+
+def _head(path: Path) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def _source_of_files(files: list[Path], root: Path) -> Source:
+    heads = {path: _head(path) for path in files}
+    readers = {path: reader_of(head, str(path)) for path, head in heads.items()}
+    kinds = {str(kind_of(head)) for head in heads.values()}
+
+    def images() -> Iterator[ImageRecord | SkippedImage]:
+        for path, reader in readers.items():
+            with open(path, "rb") as file:
+                yield from reader(file, str(path), key_prefix(path, root))
+
+    warnings = [text for path in files if path.suffix == ".rec" for text in _check_recordio(path)]
+    if len(files) > 1 and "RecordIO" in kinds:
+        warnings.append(
+            f"The source has {len(files)} RecordIO files. The same label in two of them is taken "
+            "for the same identity."
+        )
+    return Source(" and ".join(sorted(kinds)), images, tuple(files), tuple(warnings))
+
+
+def _check_recordio(path: Path) -> Iterator[str]:
+    """Yield what is wrong with the files beside a .rec file, which is read without them."""
+    index, numbers = path.with_suffix(".idx"), path.with_name("property")
+    if index.is_file():
+        with open(path, "rb") as file, open(index, encoding="utf-8", errors="replace") as lines:
+            problem = recordio.check_index(file, path.name, lines)
+        if problem:
+            yield f"{index.name} does not fit {path.name} and is not used: {problem}"
+    if numbers.is_file():
+        try:
+            recordio.read_property(numbers.read_text(encoding="utf-8", errors="replace"))
+        except ValueError as error:
+            yield str(error)
+
+
+def _files_in(root: Path) -> list[Path]:
+    """Return the .rec, .parquet or archive files that a folder holds instead of class folders."""
+    resolved_root = root.resolve()
+    folders = (entry for entry in scan_folder(root, resolved_root) if entry.is_dir())
+    if any(_holds_image(folder) for folder in folders):
+        return []
+    for kinds, pattern in (
+        (("RecordIO",), "*"),
+        (("parquet",), "**/*"),
+        (("zip archive", "tar archive"), "*"),
+    ):
+        suffixes = tuple(suffix for kind in kinds for suffix in FILE_KINDS[kind].suffixes)
+        files = [
+            path
+            for path in root.glob(pattern)
+            if path.name.lower().endswith(suffixes)
+            and path.is_file()
+            and not any(map(is_hidden, path.relative_to(root).parts))
+        ]
+        if files:
+            return sorted(files)
+    return []
+
+
+def _holds_image(folder: os.DirEntry) -> bool:
+    with os.scandir(folder.path) as entries:
+        return any(is_image_name(entry.name) for entry in entries)
