@@ -1,7 +1,9 @@
 """The mathematics of SphereFace on tensors and arrays, without Keras."""
 
 from keras_sphereface.functional.annealing import Annealing, annealing_lambda, blend
+from keras_sphereface.functional.distances import off_diagonal, pairwise_distances
 from keras_sphereface.functional.geometry import (
+    Spread,
     angular_leads,
     angular_margin,
     class_arcs,
@@ -9,6 +11,7 @@ from keras_sphereface.functional.geometry import (
     front_hemisphere,
     leading_class,
     on_circle,
+    psi_of_angle,
     smallest_m,
     softmax_leads,
     two_class_bound,
@@ -22,11 +25,12 @@ from keras_sphereface.functional.margins import (
     stretched_cosine,
     subtracted_cosine,
 )
-from keras_sphereface.functional.norms import inverse_norms, l2_norm
+from keras_sphereface.functional.norms import inverse_norms, l2_norm, l2_normalize
 from keras_sphereface.functional.psi import chebyshev, psi
 
 __all__ = [
     "Annealing",
+    "Spread",
     "added_angle",
     "angular_leads",
     "angular_margin",
@@ -40,10 +44,14 @@ __all__ = [
     "front_hemisphere",
     "inverse_norms",
     "l2_norm",
+    "l2_normalize",
     "leading_class",
     "multiplied_angle",
+    "off_diagonal",
     "on_circle",
+    "pairwise_distances",
     "psi",
+    "psi_of_angle",
     "safe_angle",
     "smallest_m",
     "softmax_leads",

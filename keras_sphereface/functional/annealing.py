@@ -9,13 +9,26 @@ from keras_sphereface.utils.validation import check_integer, check_real
 
 
 class Annealing(NamedTuple):
-    """The authors' annealing arguments; `Annealing(base=0, lambda_min=0)` is the pure margin."""
+    """Arguments of the annealing, by default those of Liu et al.
+
+    Attributes:
+        base: lambda at step 0, >= 0.
+        gamma: Rate of the decay, >= 0.
+        power: Exponent of the decay, >= 0.
+        lambda_min: lambda never falls below this, >= 0.
+        margin_warmup_steps: Number of first steps with m = 1; Liu et al. have none.
+
+    Example:
+        >>> pure_margin = Annealing(base=0.0, lambda_min=0.0)
+        >>> float(annealing_lambda(1, pure_margin))
+        0.0
+    """
 
     base: float = 1000.0
     gamma: float = 0.12
     power: float = 1.0
     lambda_min: float = 5.0
-    margin_warmup_steps: int = 0  # first steps with m = 1; the authors have none
+    margin_warmup_steps: int = 0
 
 
 def check_annealing(annealing: Annealing) -> Annealing:
@@ -27,23 +40,34 @@ def check_annealing(annealing: Annealing) -> Annealing:
 
 
 def blend(cos_theta: tf.Tensor, m: int, annealing_lambda: tf.Tensor) -> tf.Tensor:
-    """What A-Softmax puts in the place of cos(theta_y): (lambda cos + psi) / (1 + lambda).
+    """Return (lambda cos(theta) + psi(theta)) / (1 + lambda), the target cosine of A-Softmax.
 
     Args:
-        cos_theta: cosines, any shape.
-        m: the margin, a Python int >= 1.
-        annealing_lambda: lambda, >= 0; 0 is the pure margin, and infinity the cosine itself.
+        cos_theta: Cosines in [-1, 1] of any shape.
+        m: Int >= 1. The margin.
+        annealing_lambda: lambda >= 0; 0 is the pure margin, and infinity the cosine itself.
+
+    Example:
+        >>> blend(tf.constant([0.5]), m=4, annealing_lambda=1.0).numpy().tolist()
+        [-0.5]
     """
     # Written so that an infinite lambda gives no inf / inf.
     return cos_theta + (psi(cos_theta, m) - cos_theta) / (1.0 + annealing_lambda)
 
 
 def annealing_lambda(step: tf.Tensor, annealing: Annealing = Annealing()) -> tf.Tensor:
-    """lambda = max(lambda_min, base * (1 + gamma * step)^(-power)), float32.
+    """Return lambda = max(lambda_min, base * (1 + gamma * step)^(-power)), float32.
 
-    `step` is the number of the training step being taken, the first being 1: with the
-    authors' arguments lambda is 892.9 at step 1, 16.36 at 501 and 5 from 1659 on. In the first
-    `margin_warmup_steps` steps lambda is infinite, which is m = 1, and the count begins after them.
+    In the first `margin_warmup_steps` steps lambda is infinite, which is m = 1, and the decay
+    begins after them.
+
+    Args:
+        step: Number of the training step being taken; the first is 1.
+        annealing: Arguments of the decay.
+
+    Example:
+        >>> [round(float(annealing_lambda(step)), 2) for step in (1, 501, 1659)]
+        [892.86, 16.36, 5.0]
     """
     base, gamma, power, lambda_min, margin_warmup_steps = annealing
     step = tf.cast(step, tf.float32) - float(margin_warmup_steps)

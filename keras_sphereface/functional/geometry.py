@@ -1,12 +1,13 @@
-"""Where the classes of softmax, modified softmax and A-Softmax lie, and how large m must be.
+"""Decision regions of softmax, modified softmax and A-Softmax, and the bounds of m.
 
 Angles are in radians; class weights are columns, (D, C), as in the heads. A class leads where its
-own logit, with the margin, is above those of all others: there its condition of the paper's
-table 1 holds. Points where no class leads lie in the margin.
+logit, with the margin, is above those of all others: there its condition of the paper's table 1
+holds. Points where no class leads lie in the margin.
 
 Reference: Liu et al., "SphereFace", CVPR 2017, sections 3.2 to 3.4.
 """
 
+import math
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -18,20 +19,35 @@ Angles = TypeVar("Angles", float, np.ndarray)
 
 
 class Spread(NamedTuple):
-    """How wide classes are, and how far they are from one another."""
+    """Width of the classes and distance between them, as angles in radians.
 
-    largest_intra: float  # angle between two points of one class, in [0, pi]
-    smallest_inter: float  # angle between points of two classes, in [0, pi]
+    Attributes:
+        largest_intra: Largest angle between two points of one class, in [0, pi].
+        smallest_inter: Smallest angle between points of two classes, in [0, pi].
+    """
+
+    largest_intra: float
+    smallest_inter: float
 
 
-def psi(theta: np.ndarray, m: float) -> np.ndarray:
-    """(-1)^k cos(m theta) - 2k with k = floor(m theta / pi), by the definition (equation 7).
+def psi_of_angle(theta: np.ndarray, m: float) -> np.ndarray:
+    """Return (-1)^k cos(m theta) - 2k with k = floor(m theta / pi), by the definition.
 
-    Unlike `angular.psi`, which is a polynomial of the cosine, it takes any real m >= 1: the
-    bounds of m are no whole numbers. Without a jump it falls from 1 at theta = 0 and never rises.
+    Unlike `functional.psi.psi`, a polynomial of the cosine, it takes any real m >= 1: the bounds
+    of m are no whole numbers. It falls without a jump from 1 at theta = 0 and never rises.
+
+    Args:
+        theta: Angles in radians, of any shape.
+        m: The margin, a number >= 1.
 
     Raises:
-        ValueError: if `m` is below 1.
+        ValueError: If `m` is below 1.
+
+    Reference: Liu et al., "SphereFace", CVPR 2017, equation 7.
+
+    Example:
+        >>> psi_of_angle(np.array([0.0, np.pi]), 2.5).round(6).tolist()
+        [1.0, -4.0]
     """
     if not m >= 1:
         raise ValueError(f"`m` must be a number >= 1. Received: m={m}")
@@ -40,78 +56,115 @@ def psi(theta: np.ndarray, m: float) -> np.ndarray:
 
 
 def angular_margin(theta_12: Angles, m: float) -> Angles:
-    """(m - 1) / (m + 1) theta_12: the angle between the boundaries of two classes.
+    """Return (m - 1) / (m + 1) theta_12, the angle between the boundaries of two classes.
 
     Each boundary is theta_12 / (m + 1) from the weight of its class.
+
+    Args:
+        theta_12: Angle or angles between two class weights, in radians.
+        m: The margin, a number >= 1.
+
+    Example:
+        >>> angular_margin(60.0, m=4)  # in the unit of theta_12
+        36.0
     """
     return (m - 1) / (m + 1) * theta_12
 
 
 def two_class_bound(theta_12: float) -> float:
-    """The m from which two classes, theta_12 apart, are narrower than they are apart.
+    """Return the m from which two classes, theta_12 apart, are narrower than their distance.
 
     Towards the other class a class ends theta_12 / (m + 1) from its weight. On its far side it
     ends theta_12 / (m - 1) away, which gives 2 + sqrt(3), as in the paper; but where the weights
     are more than (sqrt(3) - 1) pi apart, it ends earlier, as the other class is nearer by the
     other way round: at (2 pi - theta_12) / (m + 1), which gives 1 + 2 pi / theta_12.
+
+    Args:
+        theta_12: Angle between the class weights, in (0, pi].
+
+    Example:
+        >>> round(two_class_bound(1.0), 3), round(two_class_bound(np.pi), 3)
+        (3.732, 3.0)
     """
-    return min(2 + np.sqrt(3), 1 + 2 * np.pi / theta_12)
+    return min(2 + math.sqrt(3), 1 + 2 * math.pi / theta_12)
 
 
 def softmax_leads(points: np.ndarray, kernel: np.ndarray, bias: np.ndarray) -> np.ndarray:
-    """By how much each class of plain softmax leads: x.w_i + b_i less the highest of the others.
+    """Return the lead of each class of softmax: x.w_i + b_i minus the highest other logit.
 
     Args:
         points: (..., D).
-        kernel: class weights of any length, (D, C).
+        kernel: (D, C), class weights of any length.
         bias: (C,).
 
     Returns:
-        (..., C): above 0 where the class is chosen.
+        (..., C), above 0 where the class is chosen.
+
+    Example:
+        >>> softmax_leads(np.array([2.0, 1.0]), np.eye(2), np.zeros(2)).tolist()
+        [1.0, -1.0]
     """
     logits = points @ kernel + bias
     return logits - _highest_of_others(logits)
 
 
 def angular_leads(points: np.ndarray, kernel: np.ndarray, m: float) -> np.ndarray:
-    """By how much each class of A-Softmax leads: psi(theta_i) less the highest other cosine.
+    """Return the lead of each class of A-Softmax: psi(theta_i) minus the highest other cosine.
 
-    m = 1 is the modified softmax. The norms of points and weights have no part in it.
+    m = 1 is the modified softmax. The norms of points and weights have no influence.
 
     Args:
         points: (..., D).
-        kernel: class weights, (D, C), none of them 0.
-        m: the margin, a number >= 1.
+        kernel: (D, C), class weights, none of them 0.
+        m: The margin, a number >= 1.
 
     Returns:
-        (..., C): above 0 where the condition of the class holds, for one class at most.
+        (..., C), above 0 where the condition of the class holds, for one class at most.
+
+    Example:
+        >>> angular_leads(np.array([1.0, 1.0]), np.eye(2), m=1).round(6).tolist()
+        [0.0, 0.0]
     """
     lengths = np.linalg.norm(points, axis=-1, keepdims=True)
     unit = points / np.where(lengths > 0, lengths, 1.0)
     cosines = np.clip(unit @ (kernel / np.linalg.norm(kernel, axis=0)), -1.0, 1.0)
-    return psi(np.arccos(cosines), m) - _highest_of_others(cosines)
+    return psi_of_angle(np.arccos(cosines), m) - _highest_of_others(cosines)
 
 
-def _highest_of_others(values):
+def _highest_of_others(values: np.ndarray) -> np.ndarray:
     """For each of (..., C) the highest of the C - 1 others."""
     second, first = np.moveaxis(np.partition(values, -2, axis=-1)[..., -2:], -1, 0)
     return np.where(values == first[..., None], second[..., None], first[..., None])
 
 
 def leading_class(leads: np.ndarray) -> np.ndarray:
-    """(..., C) to (...,): the class that leads, or -1 in the margin."""
+    """Return the class that leads, (..., C) -> (...,), or -1 in the margin.
+
+    Example:
+        >>> leading_class(np.array([[0.2, -0.2], [-0.1, -0.3]])).tolist()
+        [0, -1]
+    """
     return np.where(leads.max(axis=-1) > 0, leads.argmax(axis=-1), -1)
 
 
 def on_circle(angles: np.ndarray) -> np.ndarray:
-    """Unit vectors (..., 2) in the directions (...,)."""
+    """Return unit vectors (..., 2) in the directions (...,), in radians.
+
+    Example:
+        >>> on_circle(np.array([0.0])).tolist()
+        [[1.0, 0.0]]
+    """
     return np.stack([np.cos(angles), np.sin(angles)], axis=-1)
 
 
 def front_hemisphere(size: int) -> np.ndarray:
-    """Points of the unit sphere as seen from far along its third axis, (size, size, 3).
+    """Return points of the unit sphere, seen from far along its third axis, (size, size, 3).
 
     Rows go up and columns right from -1 to 1. Outside the disc stand the points of its rim.
+
+    Example:
+        >>> front_hemisphere(3)[1, 1].tolist()
+        [0.0, 0.0, 1.0]
     """
     line = np.linspace(-1.0, 1.0, size)
     x, y = np.meshgrid(line, line)
@@ -122,20 +175,24 @@ def front_hemisphere(size: int) -> np.ndarray:
 
 
 def class_arcs(directions: np.ndarray, m: float) -> np.ndarray:
-    """The arc of the circle on which each class leads, found without a formula for its ends.
+    """Return the arc of the circle on which each class leads.
 
-    From the class weight outwards, on both sides, the lead of the class is looked at in steps of
-    five degrees, and bisected where it is lost.
+    No formula for the ends is used: from the class weight outwards, on both sides, the lead of
+    the class is sampled every five degrees, and its end is found by bisection.
 
     Args:
-        directions: (C,) angles of the class weights, C >= 2, all different.
-        m: the margin, a number >= 1.
+        directions: (C,), angles of the class weights, C >= 2, all different.
+        m: The margin, a number >= 1.
 
     Returns:
         (C, 2): begin and end, begin < direction < end, up to pi away from it.
 
     Raises:
-        ValueError: if there are not two directions, or two are the same.
+        ValueError: If there are not two directions, or two are the same.
+
+    Example:
+        >>> np.degrees(class_arcs(np.radians([60.0, 120.0]), m=4)).round(6).tolist()
+        [[40.0, 72.0], [108.0, 140.0]]
     """
     directions = np.asarray(directions, dtype=float)
     kernel = on_circle(directions).T
@@ -145,13 +202,13 @@ def class_arcs(directions: np.ndarray, m: float) -> np.ndarray:
         )
     sides = np.array([[-1.0], [1.0]])
 
-    def own_leads(turns):
-        """(..., 2, C) turns away from the weights, to both sides, to the leads there."""
-        leads = angular_leads(on_circle(directions + sides * turns), kernel, m)
+    def leads_at(offsets: np.ndarray) -> np.ndarray:
+        """Leads of the classes at angles (..., 2, C) from their weights, to both sides."""
+        leads = angular_leads(on_circle(directions + sides * offsets), kernel, m)
         return np.diagonal(leads, axis1=-2, axis2=-1)
 
     steps = np.linspace(0.0, np.pi, SCAN_STEPS + 1)
-    scan = own_leads(np.broadcast_to(steps[:, None, None], (len(steps), 2, len(directions))))
+    scan = leads_at(np.broadcast_to(steps[:, None, None], (len(steps), 2, len(directions))))
     if (scan[0] <= 0).any():
         raise ValueError(
             "`directions` must be so different that their cosines are, by about 1e-8 radians. "
@@ -161,32 +218,41 @@ def class_arcs(directions: np.ndarray, m: float) -> np.ndarray:
     inside, outside = steps[lost - 1], steps[lost]
     for _ in range(BISECTIONS):
         middle = (inside + outside) / 2
-        leads = own_leads(middle) > 0
+        leads = leads_at(middle) > 0
         inside, outside = np.where(leads, middle, inside), np.where(leads, outside, middle)
     return (directions + sides * inside).T
 
 
 def class_spread(directions: np.ndarray, m: float) -> Spread:
-    """The largest intra-class and the smallest inter-class angle on the circle.
+    """Return the largest intra-class and the smallest inter-class angle on the circle.
 
     Args and raises: as for `class_arcs`.
+
+    Example:
+        >>> spread = class_spread(np.radians([60.0, 120.0]), m=4)
+        >>> np.degrees(spread).round(6).tolist()
+        [32.0, 36.0]
     """
-    turn = 2 * np.pi
-    begins, ends = class_arcs(np.sort(np.asarray(directions, dtype=float) % turn), m).T
-    gaps = np.append(begins[1:], begins[0] + turn) - ends
+    circle = 2 * np.pi
+    begins, ends = class_arcs(np.sort(np.asarray(directions, dtype=float) % circle), m).T
+    gaps = np.append(begins[1:], begins[0] + circle) - ends
     widest = min(np.max(ends - begins), np.pi)
     return Spread(float(widest), float(max(gaps.min(), 0.0)))
 
 
 def smallest_m(directions: np.ndarray) -> float:
-    """The m from which the largest intra-class angle is below the smallest inter-class one.
+    """Return the m from which the largest intra-class angle is below the smallest inter-class one.
 
     It is found by bisection: with m every arc shrinks, so one angle falls and the other rises.
 
     Args and raises: as for `class_arcs`.
+
+    Example:
+        >>> round(smallest_m(np.radians([0.0, 120.0, 240.0])), 6)
+        3.0
     """
 
-    def separable(m):
+    def separable(m: float) -> bool:
         spread = class_spread(directions, m)
         return spread.largest_intra < spread.smallest_inter
 

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Callable
 
 import tensorflow as tf
 
@@ -9,9 +10,17 @@ from keras_sphereface.utils.validation import check_integer
 
 
 def chebyshev(cos_theta: tf.Tensor, degree: int) -> tf.Tensor:
-    """cos(degree * theta), as the Chebyshev polynomial T_degree of cos(theta).
+    """Return cos(degree * theta), the Chebyshev polynomial T_degree of cos(theta).
 
-    T_0 = 1, T_1 = c, T_n = 2 c T_(n-1) - T_(n-2); `degree` is a Python int >= 0.
+    T_0 = 1, T_1 = c, T_n = 2 c T_(n-1) - T_(n-2).
+
+    Args:
+        cos_theta: Cosines in [-1, 1] of any shape and float dtype.
+        degree: Int >= 0.
+
+    Example:
+        >>> chebyshev(tf.constant([1.0, 0.5]), 2).numpy().tolist()
+        [1.0, -0.5]
     """
     previous, current = tf.ones_like(cos_theta), cos_theta
     if degree == 0:
@@ -22,7 +31,7 @@ def chebyshev(cos_theta: tf.Tensor, degree: int) -> tf.Tensor:
 
 
 def psi(cos_theta: tf.Tensor, m: int) -> tf.Tensor:
-    """psi(theta) = (-1)^k cos(m theta) - 2k, computed from cos(theta) (paper, eq. 7).
+    """Return psi(theta) = (-1)^k cos(m theta) - 2k, computed from cos(theta).
 
     k is the number of breakpoints cos(j pi / m), j = 1..m-1, that the cosine has passed.
     psi falls without a jump from 1 at theta = 0 to 1 - 2m at theta = pi. There is no
@@ -30,14 +39,20 @@ def psi(cos_theta: tf.Tensor, m: int) -> tf.Tensor:
     comparisons that count k carry no gradient. The terms are compiled once for each m and dtype.
 
     Args:
-        cos_theta: cosines in [-1, 1], any shape, any float dtype.
-        m: the margin, a Python int >= 1.
+        cos_theta: Cosines in [-1, 1] of any shape and float dtype.
+        m: Int >= 1. The margin.
 
     Returns:
-        psi, of the shape and dtype of `cos_theta`.
+        psi, in [1 - 2m, 1], of the shape and dtype of `cos_theta`.
 
     Raises:
-        TypeError, ValueError: if `m` is not an int >= 1.
+        TypeError, ValueError: If `m` is not an int >= 1.
+
+    Reference: Liu et al., "SphereFace", CVPR 2017, equation 7.
+
+    Example:
+        >>> psi([1.0, 0.5, -1.0], m=4).numpy().tolist()
+        [1.0, -1.5, -7.0]
     """
     cos_theta = tf.convert_to_tensor(cos_theta)
     compiled = _compiled_psi(check_integer(m, "m", 1), cos_theta.dtype)
@@ -47,11 +62,11 @@ def psi(cos_theta: tf.Tensor, m: int) -> tf.Tensor:
 
 
 @functools.cache
-def _compiled_psi(m, dtype):
+def _compiled_psi(m: int, dtype: tf.DType) -> Callable[[tf.Tensor], tf.Tensor]:
     breakpoints = [math.cos(j * math.pi / m) for j in range(1, m)]
 
     @tf.function(input_signature=[tf.TensorSpec((None,), dtype)], autograph=False)
-    def compiled(cos_theta):
+    def compiled(cos_theta: tf.Tensor) -> tf.Tensor:
         k = tf.zeros_like(cos_theta)
         for breakpoint_ in breakpoints:
             k += tf.cast(cos_theta <= tf.cast(breakpoint_, cos_theta.dtype), cos_theta.dtype)

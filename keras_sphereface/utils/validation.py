@@ -1,13 +1,16 @@
-"""Checks of arguments: what is wrong, what is allowed, what was received."""
+"""Checks of arguments. Each raises with what is wrong, what is allowed and what was received."""
 
 import math
 import numbers
-
-pass
+from collections.abc import Iterable
 
 
 def check_integer(value: int, name: str, minimum: int) -> int:
-    """Return `value` as an int if it is a whole number >= `minimum`; raise otherwise."""
+    """Return `value` as an int if it is a whole number >= `minimum`.
+
+    Raises:
+        TypeError, ValueError: If it is not.
+    """
     message = f"`{name}` must be an int >= {minimum}. Received: {name}={value!r}"
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise TypeError(message)
@@ -17,7 +20,11 @@ def check_integer(value: int, name: str, minimum: int) -> int:
 
 
 def check_real(value: float, name: str, low: float, high: float = math.inf) -> float:
-    """Return `value` as a float if it is finite and in [low, high]; raise otherwise."""
+    """Return `value` as a float if it is finite and in [low, high].
+
+    Raises:
+        TypeError, ValueError: If it is not.
+    """
     allowed = f">= {low:g}" if high == math.inf else f"from {low:g} to {high:g}"
     message = f"`{name}` must be a finite number {allowed}. Received: {name}={value!r}"
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
@@ -27,8 +34,13 @@ def check_real(value: float, name: str, low: float, high: float = math.inf) -> f
     return float(value)
 
 
-def check_choice(value: str, name: str, choices: tuple[str, ...]) -> str:
-    """Return `value` if it is one of `choices`; raise otherwise."""
+def check_choice(value: str, name: str, choices: Iterable[str]) -> str:
+    """Return `value` if it is one of `choices`.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    choices = tuple(choices)
     if value not in choices:
         raise ValueError(
             f"`{name}` must be one of {', '.join(choices)}. Received: {name}={value!r}"

@@ -11,12 +11,12 @@ theta = np.linspace(0, np.pi, 1001)
 
 @pytest.mark.parametrize("m", range(1, 7))
 def test_psi_is_that_of_training_where_m_is_a_whole_number(m):
-    np.testing.assert_allclose(geometry.psi(theta, m), psi(np.cos(theta), m), atol=1e-12)
+    np.testing.assert_allclose(geometry.psi_of_angle(theta, m), psi(np.cos(theta), m), atol=1e-12)
 
 
 @given(st.floats(1.0, 20.0))
 def test_psi_of_any_m_begins_at_1_and_falls_without_a_jump(m):
-    values = geometry.psi(theta, m)
+    values = geometry.psi_of_angle(theta, m)
     assert values[0] == 1.0
     steps = np.diff(values)
     assert steps.max() < 1e-9
@@ -26,7 +26,7 @@ def test_psi_of_any_m_begins_at_1_and_falls_without_a_jump(m):
 def test_psi_refuses_an_m_below_1():
     for m in (0.9, float("nan")):
         with pytest.raises(ValueError, match="`m` must be a number >= 1"):
-            geometry.psi(theta, m)
+            geometry.psi_of_angle(theta, m)
 
 
 def test_arcs_of_two_classes_end_where_the_paper_says():
