@@ -1,231 +1,212 @@
 """Benchmark of the evaluation: embedding, the protocols, and the search among distractors.
 
-Each is measured beside the part that none can do without: the bare network on faces that are in
-memory already, one fold and one threshold after the other, the bare products of matrices.
+The baselines are the network alone on faces in memory, one fold and one threshold after the
+other, and the matrix products alone.
 """
 
 import functools
-from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from keras_sphereface.benchmarks import timing
-from keras_sphereface.benchmarks.timing import Comparison, in_new_process, in_turns, timed
+from keras_sphereface.benchmarks.baselines import brute_force_accuracy
+from keras_sphereface.benchmarks.interleaved import (
+    Comparison,
+    compare_rates,
+    interleaved_seconds,
+    quartiles,
+    rates_table,
+    seconds_of,
+)
+from keras_sphereface.benchmarks.processes import in_new_process
 from keras_sphereface.config import EvaluateBenchmarkConfig
+from keras_sphereface.config.choices import PROTOCOLS
 from keras_sphereface.data import synthetic
 from keras_sphereface.data.landmarks import read_landmarks
-from keras_sphereface.evaluation import embeddings, face_pairs
+from keras_sphereface.evaluation.embeddings import embed_faces
+from keras_sphereface.evaluation.faces import FaceSources, open_faces
 from keras_sphereface.export import runtime, saved_model
 from keras_sphereface.metrics import protocols
 from keras_sphereface.metrics.identification.search import BLOCK, megaface, unit_rows
-from keras_sphereface.training.trainer import backbone_by_name
-from keras_sphereface.utils import environment
+from keras_sphereface.reporting.markdown import markdown_table
+from keras_sphereface.training.backbones import backbone_by_name
+from keras_sphereface.utils.environment import held_memory, machine
 from keras_sphereface.utils.progress import progress_bar
 
 BARE, WHOLE = "bare network, both views", "decode, align and embed both views"
-GOAL_EMBEDDING, GOAL_SECONDS, GOAL_SEARCH, GOAL_MEMORY = 0.90, 1.0, 1.3, 1e9
-FOLDS, PEOPLE = 10, 80  # people of the probes, as many as of FaceScrub in MegaFace
-SIZE = 512  # numbers of an embedding
+GOAL_EMBEDDING = 0.90  # of the rate of the bare network
+GOAL_SECONDS = 1.0  # for a protocol
+GOAL_SEARCH, GOAL_MEMORY = 1.3, 1e9  # times the matrix products, bytes
+NUM_FOLDS = 10
+NUM_PROBE_IDENTITIES = 80  # as many as of FaceScrub in MegaFace
+EMBEDDING_SIZE = 512
+
+
+class DrawnPairs(NamedTuple):
+    """Embeddings of two images a pair, and the pairs, as `protocols.k_fold` takes them."""
+
+    views: np.ndarray  # (2 P, 2, EMBEDDING_SIZE)
+    pairs: np.ndarray  # (P, 2)
+    is_same: np.ndarray  # (P,)
+    folds: np.ndarray  # (P,)
 
 
 def benchmark_evaluation(config: EvaluateBenchmarkConfig) -> str:
     """Measure, and write evaluate.csv and evaluate.md.
 
+    Every part runs in a process of its own.
+
     Returns:
         The text of evaluate.md.
 
     Raises:
-        ValueError: if the numbers cannot be measured.
+        ValueError: If a number is too small.
     """
-    smallest = min(config.num_images, config.batch_size, config.repeats)
-    if smallest < 1 or min(config.num_pairs // 2 // FOLDS, config.num_probes // PEOPLE // 2) < 1:
-        raise ValueError(
-            "`num_images`, `batch_size` and `repeats` must be >= 1, `num_pairs` >= 20 and "
-            f"`num_probes` >= {2 * PEOPLE}. Received: {config}"
-        )
+    _check(config)
     folder = Path(config.out).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    # Each in a process of its own: none inherits the memory or the threads of another.
     rates = in_new_process(measure_embedding, config, folder)
-    seconds, equal = in_new_process(measure_protocols, config)
-    parts = [describe_embedding(rates, config), describe_protocols(seconds, equal, config)]
     rates.to_csv(folder / "evaluate.csv", index=False, float_format="%.4g")
+    faces = "real" if config.images else "generated"
+    sections = [
+        f"Machine: {machine()}.\n",
+        f"{config.num_images} {faces} faces through {config.backbone}, width {config.width:g}, in "
+        f"batches of {config.batch_size}; {config.repeats} interleaved rounds; the ratio is that "
+        f"of one round, median with quartiles.\n\n{rates_table(rates)}",
+        in_new_process(describe_protocols, config.num_pairs, config.repeats, config.seed),
+    ]
     if config.num_distractors:
-        ratios, memory = in_new_process(measure_search, config)
-        parts.append(describe_search(ratios, memory, config))
-    text = "\n".join([f"Machine: {environment.machine()}.\n", *parts])
+        sizes = (config.num_probes, config.num_distractors)
+        sections.append(in_new_process(describe_search, *sizes, config.search_repeats, config.seed))
+    text = "\n".join(sections)
     (folder / "evaluate.md").write_text(text, encoding="utf-8")
     return text
 
 
+def _check(config: EvaluateBenchmarkConfig) -> None:
+    least = {
+        **dict.fromkeys(("num_images", "batch_size", "repeats"), 1),
+        "num_pairs": 2 * NUM_FOLDS,
+        "num_probes": 2 * NUM_PROBE_IDENTITIES,
+    }
+    for name, number in least.items():
+        if getattr(config, name) < number:
+            raise ValueError(f"`{name}` must be >= {number}. Received: {getattr(config, name)}")
+
+
 def measure_embedding(config: EvaluateBenchmarkConfig, folder: Path) -> pd.DataFrame:
-    """The rates of the whole way and of the bare network, as `measuring.compare` gives them."""
-    if config.images:
-        images, landmarks = config.images, config.landmarks
-    else:
-        made = synthetic.generate_faces(folder / "faces", 16, 16, 0, seed=config.seed)
-        images, landmarks = str(made / synthetic.IMAGES), str(made / synthetic.LANDMARKS)
-    known = sorted(read_landmarks(landmarks))
-    keys = [known[i % len(known)] for i in range(config.num_images)]
-    network = _network(config, folder)
-    paths = face_pairs.PairSources(images=images, landmarks=landmarks)
-    faces = face_pairs.open_faces(paths, keys, network.image_size)
+    """Return the rates of the whole work and of the bare network, of `compare_rates`."""
+    images, landmarks = config.images, config.landmarks
+    if not images:
+        generated = synthetic.generate_faces(folder / "faces", 16, 16, 0, seed=config.seed)
+        images, landmarks = str(generated / synthetic.IMAGES), str(generated / synthetic.LANDMARKS)
+    available = sorted(read_landmarks(landmarks))
+    keys = [available[i % len(available)] for i in range(config.num_images)]
+    backbone = backbone_by_name(config.backbone, config.width)(seed=config.seed)
+    network = runtime.open_network(saved_model.export_savedmodel(backbone, folder / "export"))
+    sources = FaceSources(images=images, landmarks=landmarks)
+    faces = open_faces(sources, keys, network.image_size)
     loaded = np.stack([faces.load(key) for key in keys])
 
-    def bare():
+    def bare() -> None:
         for start in range(0, len(loaded), config.batch_size):
             network.both_views(loaded[start : start + config.batch_size])
 
-    def whole():
-        embeddings.embed(keys, faces.load, network.both_views, config.batch_size)
+    def whole() -> None:
+        embed_faces(keys, faces.load, network.both_views, config.batch_size)
 
-    cases = [functools.partial(timed, case) for case in (bare, whole)]
-    rounds = in_turns(cases, 1 + config.repeats, np.random.default_rng(config.seed))
-    next(rounds)  # functions are traced after it
-    bar = progress_bar(rounds, total=config.repeats, unit="round", desc="embedding")
-    seconds = pd.DataFrame(list(bar), columns=[BARE, WHOLE])
-    comparison = Comparison(WHOLE, BARE, GOAL_EMBEDDING)
-    return timing.compare(seconds, [comparison], config.num_images)
-
-
-def _network(config, folder):
-    backbone = backbone_by_name(config.backbone, config.width)(seed=config.seed)
-    return runtime.open_network(saved_model.export_savedmodel(backbone, folder / "export"))
-
-
-def measure_protocols(
-    config: EvaluateBenchmarkConfig,
-) -> tuple[dict[str, np.ndarray], dict[str, bool]]:
-    """{protocol: seconds (repeats,)}, and whether each equals its brute force to the last digit."""
-    rng = np.random.default_rng(config.seed)
-    views, pairs, is_same, folds = drawn_pairs(config.num_pairs, rng)
-    judge = functools.partial(
-        protocols.k_fold, views=views, pairs=pairs, is_same=is_same, folds=folds
-    )
-    cases = [functools.partial(timed, judge, name) for name in protocols.PROTOCOLS]
-    seconds = np.array(list(in_turns(cases, config.repeats, rng)))
-    expected = brute_force(views, pairs, is_same, folds)
-    equal = {
-        name: judge(name).accuracies.tolist() == accuracies for name, accuracies in expected.items()
+    cases = {
+        BARE: functools.partial(seconds_of, bare),
+        WHOLE: functools.partial(seconds_of, whole),
     }
-    return dict(zip(protocols.PROTOCOLS, seconds.T, strict=True)), equal
+    seconds = interleaved_seconds(cases, config.repeats, config.seed, description="embedding")
+    return compare_rates(seconds, [Comparison(WHOLE, BARE, GOAL_EMBEDDING)], len(keys))
 
 
-def drawn_pairs(
-    num_pairs: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Embeddings (N, 2, 512) of two images a pair, pairs, is_same and folds."""
-    is_same = np.arange(num_pairs) * 2 * FOLDS // num_pairs % 2 == 0
-    folds = np.arange(num_pairs) * FOLDS // num_pairs + 1
-    people = rng.normal(size=(2, num_pairs, 1, SIZE))
-    people[1, is_same] = people[0, is_same]
-    noise = rng.normal(size=(2, num_pairs, 2, SIZE))
-    views = (people + 2.5 * noise + 0.3).astype(np.float32).reshape(-1, 2, SIZE)
-    pairs = np.arange(2 * num_pairs).reshape(2, -1).T
-    return views, pairs, is_same, folds
+def describe_protocols(num_pairs: int, repeats: int, seed: int) -> str:
+    """Time the protocols and compare them with brute force; returns Markdown."""
+    drawn = draw_pairs(num_pairs, seed)
+    cases = {
+        name: functools.partial(seconds_of, protocols.k_fold, name, *drawn) for name in PROTOCOLS
+    }
+    seconds = interleaved_seconds(cases, repeats, seed, warm_up=False, description="protocols")
+    rows = []
+    for name in progress_bar(PROTOCOLS, unit="protocol", desc="brute force"):
+        low, middle, high = quartiles(seconds[name])
+        is_equal = protocols.k_fold(name, *drawn).accuracies.tolist() == brute_force(name, drawn)
+        equal = "to the last digit" if is_equal else "NO"
+        rows.append([name, f"{middle:.3f}", f"{low:.3f} to {high:.3f}", equal])
+    return (
+        f"{NUM_FOLDS} folds of {num_pairs:,} pairs from embeddings of 2 x {EMBEDDING_SIZE} "
+        f"numbers, medians of {repeats}; the goal is {GOAL_SECONDS:g} s:\n\n"
+        + markdown_table(["protocol", "seconds", "quartiles", "equal to brute force"], rows)
+    )
 
 
-def brute_force(
-    views: np.ndarray, pairs: np.ndarray, is_same: np.ndarray, folds: np.ndarray
-) -> dict[str, list[float]]:
-    """The accuracies of each protocol, one fold and one threshold after the other."""
-    sides = views[pairs[:, 0]].astype(np.float64), views[pairs[:, 1]].astype(np.float64)
-    found: dict[str, list[float]] = {name: [] for name in protocols.PROTOCOLS}
-    for fold in progress_bar(np.unique(folds), unit="fold", desc="brute force"):
-        inside = folds == fold
-        joined = [side.reshape(len(side), -1) for side in sides]
-        mean = np.mean(np.concatenate([side[~inside] for side in joined]), axis=0)
-        a, b = (side - mean for side in joined)
-        scores = (a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1))
-        tried = np.arange(-10_000, 10_001) / 10_000
-        told = (np.where(is_same, scores > t, scores < t)[~inside] for t in tried)
-        counts = np.array([np.sum(right) for right in told])
-        limit = np.mean(tried[counts == counts.max()])
-        right = np.where(is_same, scores > limit, scores < limit)
-        found["sphereface"].append(float(np.mean(right[inside])))
-        a, b = (side.sum(1) / np.linalg.norm(side.sum(1), axis=1)[:, None] for side in sides)
-        distances = ((a - b) ** 2).sum(1)
-        tried = np.arange(0, 4, 0.01)
-        limit = tried[np.argmax([np.sum(((distances < t) == is_same)[~inside]) for t in tried])]
-        found["insightface"].append(float(np.mean(((distances < limit) == is_same)[inside])))
-        a, b = (side[:, 0] / np.linalg.norm(side[:, 0], axis=1)[:, None] for side in sides)
-        cosines = (a * b).sum(1)
-        tried = np.sort(cosines[~inside])[::-1]
-        limit = tried[np.argmax([np.sum(((cosines >= t) == is_same)[~inside]) for t in tried])]
-        found["plain"].append(float(np.mean(((cosines >= limit) == is_same)[inside])))
-    return found
+def draw_pairs(num_pairs: int, seed: int) -> DrawnPairs:
+    """Draw noisy embeddings of identities, matched and mismatched pairs in `NUM_FOLDS` folds."""
+    rng = np.random.default_rng(seed)
+    is_same = np.arange(num_pairs) * 2 * NUM_FOLDS // num_pairs % 2 == 0
+    identities = rng.normal(size=(2, num_pairs, 1, EMBEDDING_SIZE))
+    identities[1, is_same] = identities[0, is_same]
+    noise = rng.normal(size=(2, num_pairs, 2, EMBEDDING_SIZE))
+    views = (identities + 2.5 * noise + 0.3).astype(np.float32)
+    return DrawnPairs(
+        views=views.reshape(-1, 2, EMBEDDING_SIZE),
+        pairs=np.arange(2 * num_pairs).reshape(2, -1).T,
+        is_same=is_same,
+        folds=np.arange(num_pairs) * NUM_FOLDS // num_pairs + 1,
+    )
 
 
-def measure_search(config: EvaluateBenchmarkConfig) -> tuple[np.ndarray, int]:
-    """(repeats,) the time of the search over that of its products, and the bytes it needs."""
-    rng = np.random.default_rng(config.seed)
-    people = rng.normal(size=(PEOPLE, SIZE)).astype(np.float32)
-    labels = np.arange(config.num_probes) % PEOPLE
-    probes = people[labels] + rng.normal(0, 1.2, (config.num_probes, SIZE)).astype(np.float32)
-    distractors = np.empty((config.num_distractors, SIZE), np.float32)
-    for rows in np.array_split(distractors, max(1, len(distractors) // 10_000)):
-        rng.standard_normal(dtype=np.float32, out=rows)
+def brute_force(protocol: str, drawn: DrawnPairs) -> list[float]:
+    """Return the accuracy of a protocol on each fold, by `brute_force_accuracy`."""
+    return [
+        brute_force_accuracy(protocol, drawn.views, drawn.pairs, drawn.is_same, drawn.folds == fold)
+        for fold in np.unique(drawn.folds)
+    ]
+
+
+def describe_search(num_probes: int, num_distractors: int, repeats: int, seed: int) -> str:
+    """Time the search among distractors beside its matrix products; returns Markdown."""
+    probes, labels, distractors = draw_search(num_probes, num_distractors, seed)
     units = unit_rows(probes, "probes")
-    block = BLOCK
 
-    def products():
-        scores = np.empty((block, len(units)), np.float32)
-        for start in range(0, len(distractors), block):
-            rows = distractors[start : start + block]
+    def products() -> None:
+        scores = np.empty((BLOCK, len(units)), np.float32)
+        for start in range(0, len(distractors), BLOCK):
+            rows = distractors[start : start + BLOCK]
             np.matmul(rows, units.T, out=scores[: len(rows)])
 
-    def search():
-        megaface(probes, labels, distractors)
-
-    held, _ = environment.held_memory()
-    cases = [functools.partial(timed, case) for case in (products, search)]
-    rounds = in_turns(cases, config.search_repeats, rng)
-    bar = progress_bar(rounds, total=config.search_repeats, unit="round", desc="search")
-    seconds = np.array(list(bar))
-    return seconds, environment.held_memory()[1] - held
-
-
-def describe_embedding(rates: pd.DataFrame, config: EvaluateBenchmarkConfig) -> str:
-    """The rates as Markdown."""
-    faces = "real" if config.images else "generated"
-    lines = [
-        f"{config.num_images} {faces} faces through {config.backbone}, width {config.width:g}, in "
-        f"batches of {config.batch_size}; {config.repeats} rounds in which both take turns; the "
-        "ratio is that of one round, median with quartiles.",
-        "",
-        *timing.comparison_lines(rates),
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def describe_protocols(
-    seconds: dict[str, np.ndarray], equal: dict[str, bool], config: EvaluateBenchmarkConfig
-) -> str:
-    """The protocols as Markdown."""
-    lines = [
-        f"{FOLDS} folds of {config.num_pairs:,} pairs from embeddings of 2 x {SIZE} numbers, "
-        f"medians of {config.repeats}; the goal is {GOAL_SECONDS:g} s:",
-        "",
-        "| protocol | seconds | quartiles | equal to brute force |",
-        "|---|---|---|---|",
-    ]
-    for name, of_protocol in seconds.items():
-        low, middle, high = timing.quartiles(of_protocol)
-        told = "to the last digit" if equal[name] else "NO"
-        lines.append(f"| {name} | {middle:.3f} | {low:.3f} to {high:.3f} | {told} |")
-    return "\n".join(lines) + "\n"
-
-
-def describe_search(seconds: Sequence, memory: int, config: EvaluateBenchmarkConfig) -> str:
-    """The search as Markdown."""
-    products, search = np.array(seconds).T
-    low, middle, high = timing.quartiles(search / products)
+    before, _ = held_memory()
+    cases = {
+        "products": functools.partial(seconds_of, products),
+        "search": functools.partial(seconds_of, megaface, probes, labels, distractors),
+    }
+    seconds = interleaved_seconds(cases, repeats, seed, warm_up=False, description="search")
+    memory = held_memory()[1] - before
+    low, middle, high = quartiles(seconds["search"] / seconds["products"])
     return (
-        f"{config.num_probes:,} probes among {config.num_distractors:,} distractors of {SIZE} "
-        f"numbers: {np.median(search):.1f} s, beside {np.median(products):.1f} s for the products "
-        f"of matrices alone; ratio {middle:.2f}, quartiles {low:.2f} to {high:.2f} "
+        f"{num_probes:,} probes among {num_distractors:,} distractors of {EMBEDDING_SIZE} "
+        f"numbers: {seconds['search'].median():.1f} s, beside {seconds['products'].median():.1f} s "
+        f"for the matrix products alone; ratio {middle:.2f}, quartiles {low:.2f} to {high:.2f} "
         f"(goal {GOAL_SEARCH:g}); {memory / 1e6:,.0f} MB beyond the embeddings "
         f"(goal {GOAL_MEMORY / 1e6:,.0f}).\n"
     )
+
+
+def draw_search(
+    num_probes: int, num_distractors: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Draw probes (P, D) of `NUM_PROBE_IDENTITIES` identities, labels (P,), distractors (N, D)."""
+    rng = np.random.default_rng(seed)
+    identities = rng.normal(size=(NUM_PROBE_IDENTITIES, EMBEDDING_SIZE)).astype(np.float32)
+    labels = np.arange(num_probes) % NUM_PROBE_IDENTITIES
+    noise = rng.normal(0, 1.2, (num_probes, EMBEDDING_SIZE)).astype(np.float32)
+    distractors = np.empty((num_distractors, EMBEDDING_SIZE), np.float32)
+    # A block at a time, without a copy of a million rows.
+    for rows in np.array_split(distractors, max(1, num_distractors // 10_000)):
+        rng.standard_normal(dtype=np.float32, out=rows)
+    return identities[labels] + noise, labels, distractors

@@ -7,9 +7,9 @@ from keras_sphereface.config.benchmarks import (
     HeadBenchmarkConfig,
     TrainBenchmarkConfig,
 )
-from keras_sphereface.config.choices import FORMATS
+from keras_sphereface.config.choices import FORMATS, PROTOCOLS
 from keras_sphereface.config.convert import ConvertConfig, FacesConfig
-from keras_sphereface.config.evaluate import PROTOCOLS, EvaluateConfig
+from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.experiments import (
     LOSSES,
     CompareConfig,

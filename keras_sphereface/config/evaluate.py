@@ -2,9 +2,8 @@
 
 import dataclasses
 
+from keras_sphereface.config.choices import PROTOCOLS
 from keras_sphereface.config.fields import setting
-
-PROTOCOLS = ("sphereface", "insightface", "plain")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,7 +27,12 @@ class EvaluateConfig:
     bin: tuple[str, ...] = setting((), "verification sets (.bin), which need nothing of the above")
     folds: tuple[int, ...] = setting((), "only these folds, counted from 1")
     num_folds: int = setting(10, "parts into which sets are cut that have no folds, as .bin")
-    protocol: str = setting("sphereface", "of the numbers; the others are told too", PROTOCOLS)
+    protocol: str = setting(
+        "sphereface",
+        "verification protocol; the accuracy by the others is reported too; "
+        + "; ".join(f"{name}: {choice.description}" for name, choice in PROTOCOLS.items()),
+        tuple(PROTOCOLS),
+    )
     train_labels: str = setting("", "labels.csv of the training records: is anyone in both?")
     bootstrap: int = setting(1000, "draws for the 95 per cent intervals; 0: none")
     save_embeddings: bool = setting(False, "write embeddings.npz too")

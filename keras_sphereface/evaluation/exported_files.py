@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 from keras_sphereface.config import FORMATS, EvaluateConfig, ExportConfig
-from keras_sphereface.evaluation import embeddings, face_pairs
-from keras_sphereface.evaluation.evaluate import evaluate, read_set
+from keras_sphereface.evaluation.evaluate import checked_dataset, evaluate
+from keras_sphereface.evaluation.face_pairs import PairSources
+from keras_sphereface.evaluation.faces import load_faces, open_faces
 from keras_sphereface.evaluation.identification import galleries
 from keras_sphereface.export import converters, runtime, saved_model
 from keras_sphereface.heads.base import Head
 from keras_sphereface.layers.face_preprocessing import FacePreprocessing
-from keras_sphereface.metrics.roc import normalize_rows
+from keras_sphereface.metrics.vectors import normalize_rows
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.progress import log
 
@@ -83,11 +84,11 @@ def _check(config):
             f"Received: formats={config.formats}"
         )
     if config.pairs:
-        read_set(_paths(config), config.folds)
+        checked_dataset(_paths(config), config.folds)
 
 
 def _paths(config):
-    return face_pairs.PairSources(
+    return PairSources(
         pairs=config.pairs, images=config.images, landmarks=config.landmarks
     )
 
@@ -176,15 +177,15 @@ def _faces(config, keys, size):
     if not keys:
         return None
     missing: dict[str, str] = {}
-    load = face_pairs.open_faces(_paths(config), keys, size).load
-    found = [face for _, face in embeddings.load_faces(keys, load, missing)]
+    load = open_faces(_paths(config).faces, keys, size).load
+    found = [face for _, face in load_faces(keys, load, missing)]
     if not found:
         raise ValueError(f"No face is to be had. Received: {next(iter(missing.items()))}")
     return np.stack(found)
 
 
 def _write(name, folder, out, calibration):
-    path = out / converters.FORMATS[name]
+    path = out / FORMATS[name].file
     if name == "onnx":
         return converters.to_onnx(folder, path)
     kind = name.removeprefix("tflite-") if "-" in name else "float32"

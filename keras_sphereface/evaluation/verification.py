@@ -1,57 +1,74 @@
-"""What embeddings say of pairs: the numbers of `metrics.json`."""
+"""Verification of pairs of faces by their embeddings."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
+from keras_sphereface.config.choices import PROTOCOLS
 from keras_sphereface.data.pairs import lfw
 from keras_sphereface.data.pairs.lfw import identity_of_key
 from keras_sphereface.evaluation.embeddings import Embeddings
+from keras_sphereface.evaluation.verification_metrics import (
+    AccuracySummary,
+    BootstrapIntervals,
+    Criterion,
+    FoldMetrics,
+    VerificationMetrics,
+)
 from keras_sphereface.metrics import bootstrap, protocols, roc, separability
 
 DEFAULT_PROTOCOL = "sphereface"
+Angles = separability.ClassAngles | separability.PairAngles
 
 
 class Verification(NamedTuple):
-    """What embeddings say of the P pairs that are complete."""
+    """The result on the P complete pairs, with what its numbers come from.
 
-    metrics: dict  # what stands in metrics.json
+    Example:
+        >>> Verification._fields
+        ('metrics', 'protocol', 'curve', 'result', 'pairs')
+    """
+
+    metrics: VerificationMetrics
     protocol: str
     curve: roc.Roc
-    verdict: protocols.Verdict
+    result: protocols.KFoldResult
     pairs: lfw.Pairs  # the complete ones
 
 
-def complete_pairs(pairs: lfw.Pairs, missing: dict[str, str], file: str = "") -> np.ndarray:
-    """Which pairs have both of their faces, (P,) bool.
+def complete_pairs(pairs: lfw.Pairs, missing: Mapping[str, str], file: str = "") -> np.ndarray:
+    """Return which pairs have both of their faces, (P,) bool.
+
+    Args:
+        pairs: All pairs.
+        missing: {key: reason} of the faces without an embedding.
+        file: Path of the pairs, for error messages.
 
     Raises:
-        ValueError: naming `file`, if none has, or none of a fold.
+        ValueError: If no pair is complete, or none of a fold.
     """
+    prefix = f"{file}: " if file else ""
     both = zip(pairs.first, pairs.second, strict=True)
     complete = np.array([a not in missing and b not in missing for a, b in both])
     if not complete.any():
-        told = f"{file}: " * bool(file)
-        first = next(iter(missing.items()), None)
-        such = f", the first {first[0]}: {first[1]}" if first else ""
+        example = "".join(f", the first {key}: {why}" for key, why in list(missing.items())[:1])
         raise ValueError(
-            f"{told}No pair has both of its faces. Received: {len(complete)} pairs, "
-            f"{len(missing)} of {len(pairs.keys())} faces missing{such}"
+            f"{prefix}No pair has both of its faces. Received: {len(complete)} pairs, "
+            f"{len(missing)} of {len(pairs.keys())} faces missing{example}"
         )
-    # A fold that is gone would make the mean one over fewer folds, which nothing tells.
+    # Without the fold the mean would be one over fewer folds, and nothing would show it.
     emptied = np.setdiff1d(pairs.folds, pairs.folds[complete])
     if len(emptied):
-        told = f"{file}: " * bool(file)
         raise ValueError(
-            f"{told}Every fold must keep pairs that have both of their faces. Received: none in "
+            f"{prefix}Every fold must keep pairs that have both of their faces. Received: none in "
             f"fold {emptied[0]}, with {len(missing)} faces missing"
         )
     return complete
 
 
-def verify(
+def verify_pairs(
     pairs: lfw.Pairs,
     embeddings: Embeddings,
     protocol: str = DEFAULT_PROTOCOL,
@@ -59,145 +76,161 @@ def verify(
     seed: int = 0,
     file: str = "",
 ) -> Verification:
-    """The protocol on the pairs that are complete.
+    """Judge the complete pairs by a protocol.
 
     Args:
-        pairs: all pairs.
-        embeddings: of the faces that are there, and why others are not.
-        protocol: a name of `protocols.PROTOCOLS`.
-        replicates: of the bootstrap; 0 leaves the intervals out.
-        seed: of the bootstrap.
-        file: where the pairs stand, for errors.
+        pairs: All pairs.
+        embeddings: Embeddings of their faces, with the reasons why others are missing.
+        protocol: String. Name of the protocol: "sphereface", "insightface" or "plain".
+        replicates: Int. Bootstrap draws for the intervals; 0 computes none.
+        seed: Int. Seed of the bootstrap.
+        file: Path of the pairs, for error messages.
 
     Raises:
-        ValueError: if no pair is complete or the others do not suit the protocol.
+        ValueError: If no pair is complete, or the protocol cannot judge the complete ones.
+
+    Example:
+        >>> from keras_sphereface.data.pairs.lfw import Pairs
+        >>> first, second = ["a", "a", "b", "b"], ["a2", "b", "b2", "a2"]
+        >>> pairs = Pairs(first, second, np.array([True, False] * 2), np.array([1, 1, 2, 2]))
+        >>> views = np.array([[[1.0, 0.0]], [[0.9, 0.1]], [[0.0, 1.0]], [[0.1, 0.9]]])
+        >>> embeddings = Embeddings(["a", "a2", "b", "b2"], views, {})
+        >>> verify_pairs(pairs, embeddings).metrics.accuracy_mean
+        1.0
     """
     complete = complete_pairs(pairs, embeddings.missing, file)
     used = pairs.select(complete)
-    rows = np.stack([embeddings.rows(side) for side in used[:2]], axis=1)
-    judge = functools.partial(
-        protocols.k_fold,
-        views=embeddings.views,
-        pairs=rows,
-        is_same=used.is_same,
-        folds=used.folds,
-    )
     try:
-        verdict = judge(protocol)
+        results = _k_fold_by_protocol(used, embeddings, protocol)
     except ValueError as error:
-        told = f"{file}: " * bool(file)
+        prefix = f"{file}: " if file else ""
         if embeddings.missing:
-            told += f"{len(embeddings.missing)} faces are missing. "
-        raise ValueError(f"{told}{error}") from error
-    curve = roc.roc(verdict.scores, used.is_same)
-    num_same, num_different = int(used.is_same.sum()), int(np.sum(~used.is_same))
-    measures = _measures(num_different)
-    metrics = {
-        **accuracy_metrics(verdict),
-        **{name: measure(curve) for name, measure in measures.items() if name in ("auc", "eer")},
-        "tar_at_far": by_far(lambda far: roc.tar_at_far(curve, far), num_different),
-        "threshold_at_far": by_far(lambda far: roc.threshold_at_far(curve, far), num_different),
-        "intervals": _intervals(verdict.scores, used.is_same, measures, replicates, seed),
-        "num_pairs": len(used.first),
-        "num_matched": num_same,
-        "num_mismatched": num_different,
-        "protocol": f"{protocol}: {protocols.PROTOCOLS[protocol].description}",
-        "score_unit": protocols.PROTOCOLS[protocol].unit,
-        "num_views": embeddings.views.shape[1],
-        "accuracy_by_protocol": {
-            name: _headline(verdict if name == protocol else judge(name))
-            for name in protocols.PROTOCOLS
-        },
-        **_missing_metrics(verdict, complete, embeddings.missing),
-    }
-    return Verification(metrics, protocol, curve, verdict, used)
+            prefix += f"{len(embeddings.missing)} faces are missing. "
+        raise ValueError(f"{prefix}{error}") from error
+    result = results[protocol]
+    curve = roc.roc_curve(result.scores, used.is_same)
+    num_mismatched = int(np.sum(~used.is_same))
+    num_correct, num_left_out = int(result.is_correct.sum()), int(np.sum(~complete))
+    metrics = VerificationMetrics(
+        **vars(_summarize(result)),
+        folds=_fold_metrics(result),
+        auc=roc.auc_score(curve),
+        eer=roc.equal_error_rate(curve),
+        tar_at_far=values_by_far(functools.partial(roc.tar_at_far, curve), num_mismatched),
+        threshold_at_far=values_by_far(
+            functools.partial(roc.threshold_at_far, curve), num_mismatched
+        ),
+        intervals=_intervals(result.scores, used.is_same, replicates, seed),
+        num_pairs=len(used.first),
+        num_matched=int(used.is_same.sum()),
+        num_mismatched=num_mismatched,
+        num_pairs_left_out=num_left_out,
+        accuracy_bounds=(
+            num_correct / len(complete),
+            (num_correct + num_left_out) / len(complete),
+        ),
+        missing=embeddings.missing,
+        protocol=f"{protocol}: {PROTOCOLS[protocol].description}",
+        score_unit=PROTOCOLS[protocol].unit,
+        num_views=embeddings.views.shape[1],
+        accuracy_by_protocol={name: _summarize(results[name]) for name in PROTOCOLS},
+    )
+    return Verification(metrics, protocol, curve, result, used)
 
 
-def accuracy_metrics(verdict: protocols.Verdict) -> dict:
-    """The accuracies of folds, their mean and spread, with the thresholds."""
+def _k_fold_by_protocol(
+    pairs: lfw.Pairs, embeddings: Embeddings, protocol: str
+) -> dict[str, protocols.KFoldResult]:
+    """Return {name: result} of `protocol`, which comes first and is checked, and of all others."""
+    rows = _rows_of_pairs(pairs, embeddings)
     return {
-        "accuracy_mean": float(np.mean(verdict.accuracies)),
-        "accuracy_std": float(np.std(verdict.accuracies)),
-        "accuracy_standard_error": protocols.standard_error(verdict.accuracies),
-        "accuracy_per_fold": verdict.accuracies.tolist(),
-        "folds": verdict.folds.tolist(),
-        "thresholds": verdict.thresholds.tolist(),
+        name: protocols.k_fold(name, embeddings.views, rows, pairs.is_same, pairs.folds)
+        for name in dict.fromkeys([protocol, *PROTOCOLS])
     }
 
 
-def _headline(verdict):
-    names = ("accuracy_mean", "accuracy_std", "accuracy_standard_error")
-    metrics = accuracy_metrics(verdict)
-    return {name: metrics[name] for name in names}
+def _rows_of_pairs(pairs: lfw.Pairs, embeddings: Embeddings) -> np.ndarray:
+    """Return the rows of both images of each pair, (P, 2)."""
+    return np.stack([embeddings.rows(side) for side in (pairs.first, pairs.second)], axis=1)
 
 
-def _measures(num_different) -> dict[str, Callable[[roc.Roc], float]]:
-    """{name: measure of a ROC}, of those that so many mismatched pairs carry."""
-    fars = [far for far in roc.FARS if roc.carries(far, num_different)]
-    return {
-        "auc": roc.auc_score,
-        "eer": roc.equal_error,
-        **{f"{far:g}": functools.partial(roc.tar_at_far, far=far) for far in fars},
-    }
-
-
-def by_far(value: Callable[[float], float | None], num_different: int) -> dict[str, float | None]:
-    """{FAR: value}; None where so many mismatched pairs are too few to tell."""
-    return {f"{far:g}": value(far) if roc.carries(far, num_different) else None for far in roc.FARS}
-
-
-def _intervals(scores, is_same, measures, replicates, seed):
-    rng = np.random.default_rng(seed)
-    found = bootstrap.intervals(scores, is_same, measures, replicates, rng)
-    of_far = {name: list(interval) for name, interval in found.items() if name[0].isdigit()}
-    others = {name: list(interval) for name, interval in found.items() if name not in of_far}
-    return {"replicates": replicates, "confidence": bootstrap.CONFIDENCE} | (
-        {**others, "tar_at_far": of_far} if found else {}
+def _summarize(result: protocols.KFoldResult) -> AccuracySummary:
+    return AccuracySummary(
+        float(np.mean(result.accuracies)),
+        float(np.std(result.accuracies)),
+        protocols.standard_error(result.accuracies),
     )
 
 
-def _missing_metrics(verdict, complete, missing):
-    right, left_out = int(verdict.is_right.sum()), int(np.sum(~complete))
-    return {
-        "num_pairs_left_out": left_out,
-        "missing": missing,
-        "accuracy_bounds": [right / len(complete), (right + left_out) / len(complete)],
-    }
+def _fold_metrics(result: protocols.KFoldResult) -> tuple[FoldMetrics, ...]:
+    columns = (result.folds, result.accuracies, result.thresholds)
+    return tuple(
+        FoldMetrics(*row) for row in zip(*(column.tolist() for column in columns), strict=True)
+    )
 
 
-def measure_angles(
-    pairs: lfw.Pairs, embeddings: Embeddings, has_names: bool
-) -> separability.ClassAngles | separability.PairAngles:
-    """The angles within and between people, or of matched and mismatched pairs.
+def values_by_far(
+    value: Callable[[float], float | None], num_mismatched: int
+) -> dict[str, float | None]:
+    """Return {FAR: value at it}; None where so many mismatched pairs do not support that FAR.
 
     Args:
-        pairs: complete ones, of both kinds.
-        embeddings: of their images.
-        has_names: whether keys tell who is on an image. If so, all images of the pairs are
+        value: Function from a false accept rate to a number.
+        num_mismatched: Int. Number of mismatched pairs; an FAR must allow one of them at least.
+    """
+    return {
+        f"{far:g}": value(far) if roc.is_measurable(far, num_mismatched) else None
+        for far in roc.FARS
+    }
+
+
+def _intervals(
+    scores: np.ndarray, is_same: np.ndarray, replicates: int, seed: int
+) -> BootstrapIntervals:
+    num_mismatched = int(np.sum(~is_same))
+    by_far = {
+        f"{far:g}": functools.partial(roc.tar_at_far, far=far)
+        for far in roc.FARS
+        if roc.is_measurable(far, num_mismatched)
+    }
+    measures: dict[str, Callable[[roc.Roc], float]] = {
+        "auc": roc.auc_score,
+        "eer": roc.equal_error_rate,
+        **by_far,
+    }
+    rng = np.random.default_rng(seed)
+    drawn = bootstrap.bootstrap_intervals(scores, is_same, measures, replicates, rng)
+    return BootstrapIntervals(
+        replicates,
+        bootstrap.CONFIDENCE,
+        drawn.get("auc"),
+        drawn.get("eer"),
+        {far: drawn[far] for far in by_far if far in drawn},
+    )
+
+
+def measure_angles(pairs: lfw.Pairs, embeddings: Embeddings, has_names: bool) -> Angles:
+    """Measure the angles within and between identities, or of matched and mismatched pairs.
+
+    Args:
+        pairs: Complete pairs of both kinds.
+        embeddings: Embeddings of their images.
+        has_names: Bool. Whether keys name the identity. If so, all images of the pairs are
             compared with each other.
     """
     keys = pairs.keys()
-    people = np.array([identity_of_key(key) for key in keys])
-    if has_names and len(np.unique(people)) < len(people):
-        return separability.class_angles(embeddings.features[embeddings.rows(keys)], people)
-    rows = np.stack([embeddings.rows(side) for side in pairs[:2]], axis=1)
+    identities = np.array([identity_of_key(key) for key in keys])
+    if has_names and len(np.unique(identities)) < len(identities):
+        return separability.class_angles(embeddings.features[embeddings.rows(keys)], identities)
+    rows = _rows_of_pairs(pairs, embeddings)
     return separability.pair_angles(embeddings.features, rows, pairs.is_same)
 
 
-def angle_metrics(angles: separability.ClassAngles | separability.PairAngles) -> dict:
-    """The criterion of the paper as it stands in metrics.json; angles in degrees."""
-    metrics = {
-        "compared": "pairs",
-        "largest_intra_class_angle": angles.largest_intra,
-        "smallest_inter_class_angle": angles.smallest_inter,
-        "holds": bool(angles.criterion_holds),
-    }
-    if isinstance(angles, separability.ClassAngles):
-        several = np.isfinite(angles.largest_intra_of)
-        metrics |= {
-            "compared": "all images of all people",
-            "num_identities": len(angles.classes),
-            "num_people_with_several_images": int(several.sum()),
-            "share_of_people": angles.share_of_classes,
-        }
-    return metrics
+def measure_criterion(angles: Angles) -> Criterion:
+    """Return the numbers of SphereFace's criterion, with angles in degrees."""
+    numbers = (angles.largest_intra, angles.smallest_inter, bool(angles.criterion_holds))
+    if not isinstance(angles, separability.ClassAngles):
+        return Criterion("pairs", *numbers)
+    num_several = int(np.isfinite(angles.largest_intra_by_class).sum())
+    num_identities = len(angles.classes)
+    return Criterion("identities", *numbers, num_identities, num_several, angles.share_of_classes)

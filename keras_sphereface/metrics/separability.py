@@ -1,157 +1,236 @@
-"""How tight the classes are on the sphere, and how far apart: the criterion of the paper.
+"""How tight classes are on the sphere, and how far apart: the criterion of the SphereFace paper.
 
-The aim of SphereFace is that the largest distance within a class is smaller than the
-smallest distance between classes (Liu et al., CVPR 2017, section 1). Distances are angles.
+SphereFace aims at a largest intra-class distance below the smallest inter-class distance (Liu et
+al., CVPR 2017, section 1). Distances here are angles.
 """
 
-from typing import NamedTuple
+import dataclasses
 
 import numpy as np
 
-from keras_sphereface.metrics.roc import normalize_rows
+from keras_sphereface.metrics.vectors import (
+    degrees_from_cosines,
+    normalize_rows,
+    pair_products,
+    row_products,
+)
 
 BLOCK = 256  # rows of the matrix of all angles that are held at once
+NUM_BINS = 180  # of histograms of angles: whole degrees
 
 
-class ClassAngles(NamedTuple):
-    """Angles in degrees between the samples of C classes."""
+@dataclasses.dataclass(frozen=True)
+class ClassAngles:
+    """Angles in degrees between the samples of C classes.
 
-    classes: np.ndarray  # (C,) their labels
-    mean_intra: float  # mean over samples of the angle to the class's mean direction
-    largest_intra_of: np.ndarray  # (C,) between two of its samples; nan where it has one only
-    smallest_inter_of: np.ndarray  # (C,) between one of its samples and another class's
-    intra_counts: np.ndarray  # (180,) pairs within classes, by whole degrees: 0 to 1, ...
-    inter_counts: np.ndarray  # (180,) pairs between classes
+    Attributes:
+        classes: (C,) labels of the classes.
+        mean_intra: Mean over samples of the angle to the mean direction of the class.
+        largest_intra_by_class: (C,) largest angle between two samples of the class; nan for a
+            class with a single sample.
+        smallest_inter_by_class: (C,) smallest angle between a sample of the class and one of
+            another class.
+        intra_counts: (180,) number of pairs within classes by whole degrees: 0 to 1, ...
+        inter_counts: (180,) number of pairs between classes.
+
+    Example:
+        >>> angles = class_angles(np.eye(3)[[0, 0, 1]], np.array([7, 7, 8]))
+        >>> angles.largest_intra, angles.smallest_inter, angles.criterion_holds
+        (0.0, 90.0, True)
+    """
+
+    classes: np.ndarray
+    mean_intra: float
+    largest_intra_by_class: np.ndarray
+    smallest_inter_by_class: np.ndarray
+    intra_counts: np.ndarray
+    inter_counts: np.ndarray
 
     @property
     def largest_intra(self) -> float:
-        """Between two samples of one class, of all classes."""
-        return float(np.nanmax(self.largest_intra_of))
+        """Largest angle between two samples of one class, over all classes."""
+        return float(np.nanmax(self.largest_intra_by_class))
 
     @property
     def smallest_inter(self) -> float:
-        """Between two samples of two classes."""
-        return float(self.smallest_inter_of.min())
+        """Smallest angle between two samples of different classes."""
+        return float(self.smallest_inter_by_class.min())
 
     @property
     def criterion_holds(self) -> bool:
-        """Whether the largest intra-class angle is below the smallest inter-class angle."""
+        """True if the largest intra-class angle is below the smallest inter-class angle."""
         return self.largest_intra < self.smallest_inter
 
     @property
     def share_of_classes(self) -> float:
-        """Of the classes with two samples or more, the part whose own two angles fulfil it."""
-        several = np.isfinite(self.largest_intra_of)
-        return float(np.mean(self.largest_intra_of[several] < self.smallest_inter_of[several]))
+        """Fraction, 0 to 1, of the classes with two samples or more that fulfill the criterion.
+
+        Such a class's largest intra-class angle is below its own smallest inter-class angle.
+        """
+        has_several = np.isfinite(self.largest_intra_by_class)
+        holds = self.largest_intra_by_class < self.smallest_inter_by_class
+        return float(np.mean(holds[has_several]))
 
 
-def class_angles(embeddings: np.ndarray, labels: np.ndarray) -> ClassAngles:
-    """Intra-class and inter-class angles of embeddings (N, D) with labels (N,).
+@dataclasses.dataclass(frozen=True)
+class PairAngles:
+    """Angles in degrees of pairs, for images without known identities.
 
-    Raises:
-        ValueError: if there is one class only, or no class with two samples.
+    Attributes:
+        largest_intra: Largest angle of a matched pair.
+        smallest_inter: Smallest angle of a mismatched pair.
+        intra_counts: (180,) number of matched pairs by whole degrees: 0 to 1, ...
+        inter_counts: (180,) number of mismatched pairs.
+
+    Example:
+        >>> pairs, is_same = np.array([(0, 1), (0, 2)]), np.array([True, False])
+        >>> angles = pair_angles(np.eye(3)[[0, 0, 1]], pairs, is_same)
+        >>> angles.largest_intra, angles.smallest_inter, angles.criterion_holds
+        (0.0, 90.0, True)
     """
-    unit = normalize_rows(np.asarray(embeddings, np.float64))
-    classes, index, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    if len(classes) < 2 or sizes.max() < 2:
-        raise ValueError(
-            "At least two classes, one of them with two samples, are needed. "
-            f"Received: {len(index)} samples of {len(classes)} classes"
-        )
-    own_mean = _class_means(unit, index)
-    nearest, farthest = np.empty(len(unit)), np.empty(len(unit))  # cosines
-    counts = np.zeros((2, 180), np.int64)
-    for start in range(0, len(unit), BLOCK):
-        rows = slice(start, start + BLOCK)
-        cosines = unit[rows] @ unit.T
-        same = index[rows, None] == index
-        nearest[rows] = np.where(same, -np.inf, cosines).max(axis=1)
-        # The angle of a sample to itself is no pair.
-        same[np.arange(len(same)), np.arange(start, start + len(same))] = False
-        farthest[rows] = np.where(same, cosines, np.inf).min(axis=1)
-        # Each pair once: from the sample that comes first.
-        later = np.arange(len(unit)) > np.arange(start, start + len(same))[:, None]
-        degrees = np.minimum(angles_of(cosines[later]).astype(np.int64), 179)
-        counts += [np.bincount(degrees[chosen], minlength=180) for chosen in _sides(same[later])]
-    smallest_inter, largest_intra = np.full(len(classes), -np.inf), np.full(len(classes), np.inf)
-    np.maximum.at(smallest_inter, index, nearest)
-    np.minimum.at(largest_intra, index, farthest)
-    return ClassAngles(
-        classes=classes,
-        mean_intra=float(angles_of(np.einsum("nd,nd->n", unit, own_mean)).mean()),
-        largest_intra_of=np.where(sizes > 1, angles_of(largest_intra), np.nan),
-        smallest_inter_of=angles_of(smallest_inter),
-        intra_counts=counts[0],
-        inter_counts=counts[1],
-    )
 
-
-class PairAngles(NamedTuple):
-    """Angles in degrees of pairs, where nothing is known of who is on the images beside that."""
-
-    largest_intra: float  # of a matched pair
-    smallest_inter: float  # of a mismatched one
-    intra_counts: np.ndarray  # (180,) by whole degrees
-    inter_counts: np.ndarray  # (180,)
+    largest_intra: float
+    smallest_inter: float
+    intra_counts: np.ndarray
+    inter_counts: np.ndarray
 
     @property
     def criterion_holds(self) -> bool:
+        """True if every matched pair has a smaller angle than every mismatched pair."""
         return self.largest_intra < self.smallest_inter
 
 
-def pair_angles(embeddings: np.ndarray, pairs: np.ndarray, is_same: np.ndarray) -> PairAngles:
-    """The angles of pairs (P, 2) of rows of embeddings (N, D); is_same (P,) has both kinds."""
-    unit = normalize_rows(np.asarray(embeddings, np.float64))
-    degrees = np.empty(len(pairs))
-    for start in range(0, len(pairs), BLOCK):
-        rows = slice(start, start + BLOCK)
-        first, second = unit[pairs[rows, 0]], unit[pairs[rows, 1]]
-        degrees[rows] = angles_of(np.einsum("pd,pd->p", first, second))
-    bins = np.minimum(degrees.astype(np.int64), 179)
-    intra, inter = (np.bincount(bins[side], minlength=180) for side in _sides(is_same))
-    return PairAngles(float(degrees[is_same].max()), float(degrees[~is_same].min()), intra, inter)
+@dataclasses.dataclass(frozen=True)
+class ClassNeighbors:
+    """P pairs of classes of which one is the nearest class of the other.
+
+    Attributes:
+        pairs: (P, 2) labels, the lower first.
+        angles: (P,) angle between the two class weights, degrees.
+
+    Example:
+        >>> nearest_classes(np.eye(2)).angles
+        array([90.])
+    """
+
+    pairs: np.ndarray
+    angles: np.ndarray
 
 
-def angular_fisher_score(embeddings: np.ndarray, labels: np.ndarray) -> float:
-    """How wide the classes are, beside how far apart: S_w / S_b; the lower, the better.
-
-    S_w is the sum of 1 - cos(x, m_i) over the samples, S_b that of 1 - cos(m_i, m), with m_i the
-    mean direction of the sample's class and m that of all samples. It grows without bound as the
-    classes come to have one mean direction.
+def class_angles(embeddings: np.ndarray, labels: np.ndarray) -> ClassAngles:
+    """Return intra-class and inter-class angles of all pairs of samples.
 
     Args:
         embeddings: (N, D).
         labels: (N,).
 
-    Reference: Liu et al., "SphereFace", CVPR 2017, the angular Fisher score of its appendix;
-    there of features as they are, here of their directions.
+    Raises:
+        ValueError: if there is one class only, or no class with two samples.
+
+    Example:
+        >>> embeddings = np.array([[1.0, 0.0], [1.0, 1.0], [-1.0, 0.0]])
+        >>> angles = class_angles(embeddings, np.array(["a", "a", "b"]))
+        >>> round(angles.largest_intra, 3), round(angles.smallest_inter, 3)
+        (45.0, 135.0)
     """
     unit = normalize_rows(np.asarray(embeddings, np.float64))
-    own_mean = _class_means(unit, np.unique(labels, return_inverse=True)[1])
-    within = np.sum(1.0 - np.einsum("nd,nd->n", unit, own_mean))
-    between = np.sum(1.0 - own_mean @ normalize_rows(unit.sum(axis=0, keepdims=True))[0])
+    classes, codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    if len(classes) < 2 or sizes.max() < 2:
+        raise ValueError(
+            "At least two classes, one of them with two samples, are needed. "
+            f"Received: {len(codes)} samples of {len(classes)} classes"
+        )
+    highest_inter, lowest_intra = np.empty(len(unit)), np.empty(len(unit))  # cosines
+    counts = np.zeros((2, NUM_BINS), np.int64)
+    for start in range(0, len(unit), BLOCK):
+        rows = slice(start, start + BLOCK)
+        cosines = unit[rows] @ unit.T
+        is_same = codes[rows, None] == codes
+        highest_inter[rows] = np.where(is_same, -np.inf, cosines).max(axis=1)
+        # The angle of a sample to itself is no pair.
+        is_same[np.arange(len(is_same)), np.arange(start, start + len(is_same))] = False
+        lowest_intra[rows] = np.where(is_same, cosines, np.inf).min(axis=1)
+        # Each pair once: from the sample that comes first.
+        later = np.arange(len(unit)) > np.arange(start, start + len(is_same))[:, None]
+        counts += _histograms(degrees_from_cosines(cosines[later]), is_same[later])
+    to_mean = row_products(unit, _class_means(unit, codes))
+    inter_by_class, intra_by_class = np.full(len(classes), -np.inf), np.full(len(classes), np.inf)
+    np.maximum.at(inter_by_class, codes, highest_inter)
+    np.minimum.at(intra_by_class, codes, lowest_intra)
+    return ClassAngles(
+        classes=classes,
+        mean_intra=float(degrees_from_cosines(to_mean).mean()),
+        largest_intra_by_class=np.where(sizes > 1, degrees_from_cosines(intra_by_class), np.nan),
+        smallest_inter_by_class=degrees_from_cosines(inter_by_class),
+        intra_counts=counts[0],
+        inter_counts=counts[1],
+    )
+
+
+def pair_angles(embeddings: np.ndarray, pairs: np.ndarray, is_same: np.ndarray) -> PairAngles:
+    """Return the angles of pairs of embeddings.
+
+    Args:
+        embeddings: (N, D).
+        pairs: (P, 2) int, rows of the two embeddings of each pair.
+        is_same: (P,) bool, True for matched pairs; both kinds among them.
+
+    Example:
+        >>> embeddings = np.array([[1.0, 0.0], [1.0, 1.0], [-1.0, 0.0]])
+        >>> angles = pair_angles(embeddings, np.array([(0, 1), (0, 2)]), np.array([True, False]))
+        >>> round(angles.largest_intra, 3), round(angles.smallest_inter, 3)
+        (45.0, 180.0)
+    """
+    unit = normalize_rows(np.asarray(embeddings, np.float64))
+    degrees = degrees_from_cosines(pair_products(unit, pairs))
+    intra_counts, inter_counts = _histograms(degrees, is_same)
+    largest_intra, smallest_inter = degrees[is_same].max(), degrees[~is_same].min()
+    return PairAngles(float(largest_intra), float(smallest_inter), intra_counts, inter_counts)
+
+
+def angular_fisher_score(embeddings: np.ndarray, labels: np.ndarray) -> float:
+    """Return the angular Fisher score S_w / S_b, >= 0; lower means better separated classes.
+
+    S_w is the sum of 1 - cos(x, m_i) over the samples, S_b that of 1 - cos(m_i, m), with m_i the
+    mean direction of the sample's class and m that of all samples. The score grows without bound
+    as the mean directions of the classes become equal.
+
+    Args:
+        embeddings: (N, D).
+        labels: (N,).
+
+    Reference: Liu et al., "SphereFace", CVPR 2017, angular Fisher score of the appendix; there
+    of the features themselves, here of their directions.
+
+    Example:
+        >>> angular_fisher_score(np.eye(3)[[0, 0, 1]], np.array([7, 7, 8]))
+        0.0
+    """
+    unit = normalize_rows(np.asarray(embeddings, np.float64))
+    class_means = _class_means(unit, np.unique(labels, return_inverse=True)[1])
+    within = np.sum(1.0 - row_products(unit, class_means))
+    between = np.sum(1.0 - class_means @ normalize_rows(unit.sum(axis=0, keepdims=True))[0])
     return float(within / between) if between > 0 else float("inf")
 
 
-class Neighbors(NamedTuple):
-    """The P pairs of classes of which one is the other's nearest."""
+def nearest_classes(kernel: np.ndarray) -> ClassNeighbors:
+    """Return each class with its nearest one, by the directions of the class weights (D, C).
 
-    pairs: np.ndarray  # (P, 2) labels, the lower first
-    angles: np.ndarray  # (P,) between the two class weights, degrees
-
-
-def neighbors(kernel: np.ndarray) -> Neighbors:
-    """The classes beside each other, by the directions of the class weights (D, C)."""
+    Example:
+        >>> nearest_classes(np.array([[1.0, 1.0, -1.0], [0.0, 0.1, 0.0]])).pairs
+        array([[0, 1],
+               [1, 2]])
+    """
     unit = normalize_rows(np.asarray(kernel, np.float64).T)
     cosines = unit @ unit.T
     np.fill_diagonal(cosines, -np.inf)
     nearest = np.stack([np.arange(len(unit)), cosines.argmax(axis=1)], axis=1)
     pairs = np.unique(np.sort(nearest, axis=1), axis=0)
-    return Neighbors(pairs, angles_of(cosines[pairs[:, 0], pairs[:, 1]]))
+    return ClassNeighbors(pairs, degrees_from_cosines(cosines[pairs[:, 0], pairs[:, 1]]))
 
 
-def gaps(embeddings: np.ndarray, labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """The smallest angle between a sample of one class and a sample of the other, in degrees.
+def angular_gaps(embeddings: np.ndarray, labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
+    """Return the smallest angle between the samples of two classes, for pairs of classes.
 
     Args:
         embeddings: (N, D).
@@ -159,25 +238,28 @@ def gaps(embeddings: np.ndarray, labels: np.ndarray, pairs: np.ndarray) -> np.nd
         pairs: (P, 2) labels of two classes each.
 
     Returns:
-        (P,); nan where one of the two has no sample.
+        (P,) degrees; nan where one of the two classes has no sample.
+
+    Example:
+        >>> angular_gaps(np.eye(3)[[0, 0, 1]], np.array([7, 7, 8]), np.array([(7, 8)]))
+        array([90.])
     """
     unit = normalize_rows(np.asarray(embeddings, np.float64))
     samples = {label: unit[labels == label] for label in np.unique(pairs)}
     between = (samples[first] @ samples[second].T for first, second in pairs)
-    return np.array([angles_of(cosines.max()) if cosines.size else np.nan for cosines in between])
+    return np.array(
+        [degrees_from_cosines(cosines.max()) if cosines.size else np.nan for cosines in between]
+    )
 
 
-def _class_means(unit, index):
-    """The mean direction (N, D) of the class of each of the unit vectors (N, D)."""
-    means = np.zeros((index.max() + 1, unit.shape[1]))
-    np.add.at(means, index, unit)
-    return normalize_rows(means)[index]
+def _class_means(unit: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Return the mean direction (N, D) of the class of each unit vector (N, D)."""
+    means = np.zeros((codes.max() + 1, unit.shape[1]))
+    np.add.at(means, codes, unit)
+    return normalize_rows(means)[codes]
 
 
-def _sides(chosen):
-    return chosen, ~chosen
-
-
-def angles_of(cosines: np.ndarray) -> np.ndarray:
-    """Degrees of cosines, which rounding may have carried beyond -1 or 1."""
-    return np.degrees(np.arccos(np.clip(cosines, -1.0, 1.0)))
+def _histograms(degrees: np.ndarray, is_same: np.ndarray) -> np.ndarray:
+    """Count angles (P,) by whole degrees: (2, 180), of matched and of mismatched pairs."""
+    bins = np.minimum(degrees.astype(np.int64), NUM_BINS - 1)
+    return np.stack([np.bincount(bins[side], minlength=NUM_BINS) for side in (is_same, ~is_same)])

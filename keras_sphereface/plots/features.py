@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
 from matplotlib.patches import Circle
 
-from keras_sphereface.metrics.roc import normalize_rows
+from keras_sphereface.metrics.vectors import normalize_rows
 from keras_sphereface.plots.style import color_of
 
 BIN_DEGREES = 5  # of the histogram around the circle

@@ -101,12 +101,12 @@ def test_metrics_are_those_of_the_protocol(settings, network, faces, pairs, tmp_
         assert images.decode(path.read_bytes()).std() > 10, path
 
 
-@pytest.mark.parametrize("protocol", PROTOCOLS)
+@pytest.mark.parametrize("protocol", list(PROTOCOLS))
 def test_the_protocol_can_be_chosen_and_the_others_are_told(
     settings, network, faces, pairs, protocol
 ):
     (metrics,) = evaluate(settings, protocol=protocol, bootstrap=0)
-    assert tuple(protocols.PROTOCOLS) == PROTOCOLS
+    assert protocols.PROTOCOLS is PROTOCOLS
     for name in PROTOCOLS:
         expected = verdict_by_hand(network, faces, pairs, name).accuracies.mean()
         assert metrics["accuracy_by_protocol"][name]["accuracy_mean"] == pytest.approx(expected)

@@ -119,7 +119,7 @@ def test_left_out_pairs_count_in_the_bounds_and_nowhere_else(protocol):
     count = sum(touched)
     assert found.metrics["num_pairs_left_out"] == count
     assert found.metrics["missing"] == missing.missing
-    right = int(found.verdict.is_right.sum())
+    right = int(found.verdict.is_correct.sum())
     assert found.metrics["accuracy_bounds"] == [right / 36, (right + count) / 36]
     assert without.metrics["accuracy_bounds"][0] == without.metrics["accuracy_bounds"][1]
 

@@ -30,7 +30,6 @@ from keras_sphereface.experiments.compare_losses.run import (
     training_config,
 )
 from keras_sphereface.functional.annealing import Annealing, annealing_lambda
-from keras_sphereface.metrics.bootstrap import mean_interval
 from keras_sphereface.training.build_head import head_of
 
 TINY = (
@@ -348,20 +347,6 @@ def test_times_are_those_of_softmax_with_the_same_seed():
     np.testing.assert_allclose(report.times_of_reference(table, "cosface"), [20 / 10, 21 / 11])
     alone = table_with({"cosface": (0.8, 2.0)})
     assert report.times_of_reference(alone, "cosface").isna().all()
-
-
-def test_the_interval_of_a_mean_is_about_two_standard_errors_on_each_side():
-    rng = np.random.default_rng(1)
-    is_same = rng.random(1000) < 0.5
-    values = np.where(is_same, 0.2, 0.6) + rng.normal(size=(1, 1000))
-    low, high = mean_interval(values, is_same, 2000, rng)
-    # Kinds are drawn apart: the distance of their means is no spread.
-    assert (high - low) / 2 == pytest.approx(1.96 / np.sqrt(1000), rel=0.1)
-    assert (low + high) / 2 == pytest.approx(values.mean(), abs=0.01)
-    assert mean_interval(np.ones((3, 10)), np.arange(10) < 5, 5, rng) == (1.0, 1.0)
-    # Runs that differ in the mean, and in nothing else.
-    low, high = mean_interval(np.outer([0, 1, 2, 3], np.ones(10)), np.arange(10) < 5, 2000, rng)
-    assert (high - low) / 2 == pytest.approx(1.96 * np.std([0, 1, 2, 3]) / 2, rel=0.15)
 
 
 def test_runs_are_drawn_with_their_middle():

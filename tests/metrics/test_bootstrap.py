@@ -4,10 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_sphereface.metrics import bootstrap, roc
+from keras_sphereface.metrics.bootstrap import (
+    Interval,
+    bootstrap_intervals,
+    bootstrap_mean_interval,
+)
 
 MEASURES = {
     "auc": roc.auc_score,
-    "eer": roc.equal_error,
+    "eer": roc.equal_error_rate,
     "0.1": lambda curve: roc.tar_at_far(curve, 0.1),
 }
 
@@ -30,7 +35,7 @@ def between(values, part):
 def test_intervals_are_those_of_pairs_drawn_and_written_out(decimals):
     scores, is_same = drawn_scores(0, 30, 50)
     scores = np.round(scores, decimals)
-    found = bootstrap.intervals(scores, is_same, MEASURES, 40, np.random.default_rng(5))
+    found = bootstrap_intervals(scores, is_same, MEASURES, 40, np.random.default_rng(5))
     rng = np.random.default_rng(5)
     falling = np.argsort(-scores, kind="stable")
     sides = [[scores[i] for i in falling if is_same[i] == kind] for kind in (True, False)]
@@ -41,22 +46,22 @@ def test_intervals_are_those_of_pairs_drawn_and_written_out(decimals):
         )
         wins = [1.0 if s > d else 0.5 if s == d else 0.0 for s in same for d in different]
         drawn["auc"].append(np.mean(wins))
-        curve = roc.roc(np.array(same + different), np.arange(80) < 30)
-        drawn["eer"].append(roc.equal_error(curve))
+        curve = roc.roc_curve(np.array(same + different), np.arange(80) < 30)
+        drawn["eer"].append(roc.equal_error_rate(curve))
         # 5 of 50 may be accepted.
         cuts = [c for c in [*same, *different] if sum(d >= c for d in different) <= 5]
         drawn["0.1"].append(max((sum(s >= c for s in same) / 30 for c in cuts), default=0.0))
     for name, values in drawn.items():
         expected = between(values, 0.025), between(values, 0.975)
-        np.testing.assert_allclose(found[name], expected, atol=1e-12)
+        np.testing.assert_allclose((found[name].low, found[name].high), expected, atol=1e-12)
 
 
 def test_an_interval_holds_the_value_and_narrows_with_more_pairs():
     widths = []
     for count in (50, 5000):
         scores, is_same = drawn_scores(1, count, count)
-        found = bootstrap.intervals(scores, is_same, MEASURES, 200, np.random.default_rng(0))
-        curve = roc.roc(scores, is_same)
+        found = bootstrap_intervals(scores, is_same, MEASURES, 200, np.random.default_rng(0))
+        curve = roc.roc_curve(scores, is_same)
         for name, measure in MEASURES.items():
             assert found[name].low < measure(curve) < found[name].high
         widths.append(found["auc"].high - found["auc"].low)
@@ -66,48 +71,56 @@ def test_an_interval_holds_the_value_and_narrows_with_more_pairs():
 
 def test_perfect_scores_stay_perfect_whatever_is_drawn():
     scores, is_same = np.array([4.0, 3, 2, 1]), np.array([True, True, False, False])
-    found = bootstrap.intervals(scores, is_same, MEASURES, 50, np.random.default_rng(0))
-    assert found == {"auc": (1.0, 1.0), "eer": (0.0, 0.0), "0.1": (1.0, 1.0)}
+    found = bootstrap_intervals(scores, is_same, MEASURES, 50, np.random.default_rng(0))
+    assert found == {
+        "auc": Interval(1.0, 1.0),
+        "eer": Interval(0.0, 0.0),
+        "0.1": Interval(1.0, 1.0),
+    }
 
 
 def test_equal_scores_stay_useless():
     is_same = np.arange(10) < 5
-    found = bootstrap.intervals(np.ones(10), is_same, MEASURES, 50, np.random.default_rng(0))
-    assert found == {"auc": (0.5, 0.5), "eer": (0.5, 0.5), "0.1": (0.0, 0.0)}
+    found = bootstrap_intervals(np.ones(10), is_same, MEASURES, 50, np.random.default_rng(0))
+    assert found == {
+        "auc": Interval(0.5, 0.5),
+        "eer": Interval(0.5, 0.5),
+        "0.1": Interval(0.0, 0.0),
+    }
 
 
 def test_one_pair_of_each_kind_is_enough():
-    found = bootstrap.intervals(
+    found = bootstrap_intervals(
         np.array([0.0, 1.0]), np.array([True, False]), MEASURES, 3, np.random.default_rng(0)
     )
-    assert found["auc"] == (0.0, 0.0)
+    assert found["auc"] == Interval(0.0, 0.0)
 
 
 def test_one_replicate_is_an_interval_without_width():
-    found = bootstrap.intervals(*drawn_scores(0, 9, 9), MEASURES, 1, np.random.default_rng(0))
+    found = bootstrap_intervals(*drawn_scores(0, 9, 9), MEASURES, 1, np.random.default_rng(0))
     assert found["auc"].low == found["auc"].high
 
 
 def test_without_replicates_there_is_nothing():
     rng = np.random.default_rng(0)
-    assert bootstrap.intervals(*drawn_scores(0, 5, 5), MEASURES, 0, rng) == {}
+    assert bootstrap_intervals(*drawn_scores(0, 5, 5), MEASURES, 0, rng) == {}
     assert rng.random() == np.random.default_rng(0).random()
 
 
 def test_the_same_seed_gives_the_same_intervals():
     data = drawn_scores(2, 40, 60)
     one, again, other = (
-        bootstrap.intervals(*data, MEASURES, 20, np.random.default_rng(seed)) for seed in (3, 3, 4)
+        bootstrap_intervals(*data, MEASURES, 20, np.random.default_rng(seed)) for seed in (3, 3, 4)
     )
     assert one == again != other
 
 
 def test_the_order_of_pairs_and_what_else_is_measured_changes_nothing():
     scores, is_same = drawn_scores(3, 40, 60)
-    before = bootstrap.intervals(scores, is_same, MEASURES, 20, np.random.default_rng(0))
+    before = bootstrap_intervals(scores, is_same, MEASURES, 20, np.random.default_rng(0))
     order = np.random.default_rng(1).permutation(100)
     only = {"auc": roc.auc_score}
-    after = bootstrap.intervals(scores[order], is_same[order], only, 20, np.random.default_rng(0))
+    after = bootstrap_intervals(scores[order], is_same[order], only, 20, np.random.default_rng(0))
     assert after == {"auc": before["auc"]}
 
 
@@ -117,7 +130,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     truth, covered = 0.7602499389, 0
     for seed in range(100):
         data = drawn_scores(seed, 80, 120)
-        found = bootstrap.intervals(*data, {"auc": roc.auc_score}, 300, np.random.default_rng(seed))
+        found = bootstrap_intervals(*data, {"auc": roc.auc_score}, 300, np.random.default_rng(seed))
         covered += found["auc"].low <= truth <= found["auc"].high
     assert 85 <= covered <= 100
 
@@ -133,21 +146,42 @@ def test_runs_of_mismatched_pairs_change_no_measure(pairs, far):
     order = np.argsort(-scores, kind="stable")
     ranked = scores[order].astype(float)
     sides = [np.where(chosen, times, 0)[order] for chosen in (is_same, ~is_same)]
-    whole = roc.roc_of_counts(ranked, *sides)
-    joined = bootstrap.runs(ranked, *sides)
+    whole = roc.weighted_roc_curve(ranked, *sides)
+    joined = bootstrap.join_mismatched_runs(ranked, *sides)
     assert [side.sum() for side in joined[1]] == [side.sum() for side in sides]
-    short = roc.roc_of_counts(joined[0], *joined[1])
+    short = roc.weighted_roc_curve(joined[0], *joined[1])
     assert len(short.far) <= len(whole.far)
-    for measure in (roc.auc_score, roc.equal_error):
+    for measure in (roc.auc_score, roc.equal_error_rate):
         assert measure(short) == pytest.approx(measure(whole))
     assert roc.tar_at_far(short, far) == roc.tar_at_far(whole, far)
 
 
 def test_many_pairs_are_drawn_in_runs_with_the_same_spread(monkeypatch):
     scores, is_same = drawn_scores(3, 200, 3000)
-    found = bootstrap.intervals(scores, is_same, MEASURES, 800, np.random.default_rng(0))
-    monkeypatch.setattr(bootstrap, "MANY", 1000)
-    in_runs = bootstrap.intervals(scores, is_same, MEASURES, 800, np.random.default_rng(0))
-    for name, (low, high) in found.items():
-        assert in_runs[name] != found[name]  # drawn in another way
-        np.testing.assert_allclose(in_runs[name], (low, high), atol=0.25 * (high - low))
+    found = bootstrap_intervals(scores, is_same, MEASURES, 800, np.random.default_rng(0))
+    monkeypatch.setattr(bootstrap, "MAX_SINGLE_PAIRS", 1000)
+    in_runs = bootstrap_intervals(scores, is_same, MEASURES, 800, np.random.default_rng(0))
+    for name, single in found.items():
+        assert in_runs[name] != single  # drawn in another way
+        slack = 0.25 * (single.high - single.low)
+        assert in_runs[name].low == pytest.approx(single.low, abs=slack)
+        assert in_runs[name].high == pytest.approx(single.high, abs=slack)
+
+
+def test_the_interval_of_a_mean_is_about_two_standard_errors_on_each_side():
+    rng = np.random.default_rng(1)
+    is_same = rng.random(1000) < 0.5
+    values = np.where(is_same, 0.2, 0.6) + rng.normal(size=(1, 1000))
+    interval = bootstrap_mean_interval(values, is_same, 2000, rng)
+    # Kinds are drawn apart: the distance of their means is no spread.
+    assert (interval.high - interval.low) / 2 == pytest.approx(1.96 / np.sqrt(1000), rel=0.1)
+    assert (interval.low + interval.high) / 2 == pytest.approx(values.mean(), abs=0.01)
+
+
+def test_the_interval_of_a_mean_has_the_spread_of_runs_that_differ_in_nothing_else():
+    rng, is_same = np.random.default_rng(1), np.arange(10) < 5
+    assert bootstrap_mean_interval(np.ones((3, 10)), is_same, 5, rng) == Interval(1.0, 1.0)
+    values = np.outer([0, 1, 2, 3], np.ones(10))
+    interval = bootstrap_mean_interval(values, is_same, 2000, rng)
+    expected = 1.96 * np.std([0, 1, 2, 3]) / 2
+    assert (interval.high - interval.low) / 2 == pytest.approx(expected, rel=0.15)

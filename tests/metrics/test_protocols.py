@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import math
 
@@ -6,7 +7,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from keras_sphereface.metrics import protocols
+from keras_sphereface.metrics import protocols, vectors
 
 NAMES = list(protocols.PROTOCOLS)
 # Rows of length 1 or 2, each with its opposite: cosines and distances are exact and tie often, and
@@ -17,7 +18,7 @@ EXACT = np.array(
 COSINES = np.array([(step - 10_000) / 10_000 for step in range(20_001)])
 
 
-def right_at_each(scores, is_same, thresholds, says_same, says_different):
+def correct_at_each(scores, is_same, thresholds, says_same, says_different):
     """How many pairs each threshold tells rightly, one pair at a time."""
     right = np.zeros(len(thresholds), int)
     for score, same in zip(scores, is_same, strict=True):
@@ -54,7 +55,7 @@ def sphereface_by_loops(views, pairs, is_same, folds):
         return scores
 
     def choose(scores, is_same):
-        right = right_at_each(scores, is_same, COSINES, np.greater, np.less)
+        right = correct_at_each(scores, is_same, COSINES, np.greater, np.less)
         return np.mean(COSINES[right == max(right)])
 
     return fold_by_fold(is_same, folds, scores_for, choose, np.greater, np.less)
@@ -69,7 +70,7 @@ def insightface_by_loops(views, pairs, is_same, folds):
 
     def choose(distances, is_same):
         tried = np.arange(0, 4, 0.01)
-        right = right_at_each(distances, is_same, tried, np.less, np.greater_equal)
+        right = correct_at_each(distances, is_same, tried, np.less, np.greater_equal)
         return tried[np.argmax(right)]
 
     accuracies, thresholds = fold_by_fold(
@@ -88,7 +89,7 @@ def plain_by_loops(views, pairs, is_same, folds):
     def choose(scores, is_same):
         # Just above all of them everything is different.
         tried = np.array([*scores, np.nextafter(max(scores), np.inf)])
-        right = right_at_each(scores, is_same, tried, np.greater_equal, np.less)
+        right = correct_at_each(scores, is_same, tried, np.greater_equal, np.less)
         return max(tried[right == max(right)])
 
     return fold_by_fold(is_same, folds, lambda _: scores, choose, np.greater_equal, np.less)
@@ -124,6 +125,11 @@ def agrees(name, data):
     assert verdict.accuracies.tolist() == accuracies
     np.testing.assert_allclose(verdict.thresholds, thresholds, rtol=0, atol=1e-12)
     return verdict
+
+
+def assert_equal_results(one, other):
+    for field in dataclasses.fields(one):
+        np.testing.assert_array_equal(getattr(one, field.name), getattr(other, field.name))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -192,7 +198,7 @@ def test_a_cosine_on_the_threshold_is_wrong_either_way():
     verdict = protocols.k_fold("sphereface", views[:, None], *data)
     assert verdict.thresholds.tolist() == [0.6, 0.6]
     assert verdict.scores[[2, 5]].tolist() == [0.6, 0.6]
-    assert verdict.is_right[:6].tolist() == [True, True, False] * 2
+    assert verdict.is_correct[:6].tolist() == [True, True, False] * 2
 
 
 def test_a_distance_on_the_threshold_is_different():
@@ -200,14 +206,14 @@ def test_a_distance_on_the_threshold_is_different():
     verdict = protocols.k_fold("insightface", views, *two_folds([(0, 2)], [(0, 1)]))
     assert verdict.thresholds.tolist() == [-2.0, -2.0]
     assert verdict.scores[1] == -2.0
-    assert verdict.is_right.all()
+    assert verdict.is_correct.all()
 
 
 def test_a_cosine_on_the_plain_threshold_is_the_same():
     views = np.array([[1, 0], [0, 1], [-1, 0]], float)[:, None]
     verdict = protocols.k_fold("plain", views, *two_folds([(0, 1)], [(0, 2)]))
     assert verdict.thresholds.tolist() == [0.0, 0.0]
-    assert verdict.is_right.all()
+    assert verdict.is_correct.all()
 
 
 def test_a_image_that_is_the_mean_of_the_others_scores_0():
@@ -242,7 +248,7 @@ def test_equal_images_give_a_verdict():
         np.testing.assert_allclose(verdict.scores, score, atol=1e-15)
         # Two of three are matched, so all are taken for the same.
         np.testing.assert_allclose(verdict.accuracies, 2 / 3)
-        assert verdict.is_right.tolist() == [True, True, False] * 2
+        assert verdict.is_correct.tolist() == [True, True, False] * 2
 
 
 def test_where_more_differ_all_are_different():
@@ -250,7 +256,7 @@ def test_where_more_differ_all_are_different():
     data = two_folds([(0, 1)], [(2, 3), (4, 5)])
     for name in NAMES:
         verdict = protocols.k_fold(name, views, *data)
-        assert verdict.is_right.tolist() == [False, True, True] * 2
+        assert verdict.is_correct.tolist() == [False, True, True] * 2
 
 
 def test_mirror_images_that_cancel_have_no_direction():
@@ -265,12 +271,14 @@ def test_a_verdict_agrees_with_itself(name):
     folds = data[3]
     verdict = protocols.k_fold(name, *data)
     np.testing.assert_array_equal(verdict.folds, [-2, 1, 4])
-    for fold, threshold, accuracy in zip(*verdict[:3], strict=True):
-        assert np.mean(verdict.is_right[folds == fold]) == accuracy
-        np.testing.assert_array_equal(verdict.threshold_of(folds)[folds == fold], threshold)
-    above = verdict.scores > verdict.threshold_of(folds)
-    off = verdict.scores != verdict.threshold_of(folds)
-    np.testing.assert_array_equal(verdict.is_right[off], (above == data[2])[off])
+    for fold, threshold, accuracy in zip(
+        verdict.folds, verdict.thresholds, verdict.accuracies, strict=True
+    ):
+        assert np.mean(verdict.is_correct[folds == fold]) == accuracy
+        np.testing.assert_array_equal(verdict.thresholds_of_pairs(folds)[folds == fold], threshold)
+    above = verdict.scores > verdict.thresholds_of_pairs(folds)
+    off = verdict.scores != verdict.thresholds_of_pairs(folds)
+    np.testing.assert_array_equal(verdict.is_correct[off], (above == data[2])[off])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -294,8 +302,7 @@ def test_the_length_of_all_embeddings_changes_nothing(name, scale):
     views, *rest = drawn_set(5, 60, 3)
     verdict = protocols.k_fold(name, views, *rest)
     scaled = protocols.k_fold(name, views * np.float32(scale), *rest)
-    for one, other in zip(verdict, scaled, strict=True):
-        np.testing.assert_array_equal(one, other)
+    assert_equal_results(verdict, scaled)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -341,7 +348,7 @@ def test_neither_the_order_of_pairs_nor_of_their_sides_matters(name):
     after = protocols.k_fold(name, views, pairs[order, ::-1], is_same[order], folds[order])
     np.testing.assert_allclose(after.scores, before.scores[order], atol=1e-12)
     np.testing.assert_allclose(after.thresholds, before.thresholds, atol=1e-12)
-    np.testing.assert_array_equal(after.is_right, before.is_right[order])
+    np.testing.assert_array_equal(after.is_correct, before.is_correct[order])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -349,9 +356,8 @@ def test_neither_the_order_of_pairs_nor_of_their_sides_matters(name):
 def test_the_size_of_blocks_changes_nothing(name, block, monkeypatch):
     data = drawn_set(11, 60, 3)
     before = protocols.k_fold(name, *data)
-    monkeypatch.setattr(protocols, "BLOCK", block)
-    for one, other in zip(before, protocols.k_fold(name, *data), strict=True):
-        np.testing.assert_array_equal(one, other)
+    monkeypatch.setattr(vectors, "BLOCK", block)
+    assert_equal_results(before, protocols.k_fold(name, *data))
 
 
 def test_the_arrays_of_the_caller_stay_as_they_are():

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_sphereface.metrics import separability
+from keras_sphereface.metrics import separability, vectors
 
 
 def at(*degrees):
@@ -44,8 +44,8 @@ def assert_like_loops(found, embeddings, labels):
     assert found.classes.tolist() == sorted(intra)
     largest = [max(intra[label], default=np.nan) for label in found.classes]
     smallest = [min(inter[label]) for label in found.classes]
-    np.testing.assert_allclose(found.largest_intra_of, largest, atol=1e-5)
-    np.testing.assert_allclose(found.smallest_inter_of, smallest, atol=1e-5)
+    np.testing.assert_allclose(found.largest_intra_by_class, largest, atol=1e-5)
+    np.testing.assert_allclose(found.smallest_inter_by_class, smallest, atol=1e-5)
     assert found.intra_counts.tolist() == counts[True]
     assert found.inter_counts.tolist() == counts[False]
     assert found.largest_intra == pytest.approx(np.nanmax(largest), abs=1e-5)
@@ -89,8 +89,8 @@ def test_angles_of_known_directions():
     lengths = np.array([[1.0], [5.0], [0.1], [2.0]])
     angles = separability.class_angles(lengths * at(0, 10.5, 50, 71), np.array([7, 7, 3, 3]))
     assert angles.classes.tolist() == [3, 7]
-    np.testing.assert_allclose(angles.largest_intra_of, [21, 10.5], atol=1e-6)
-    np.testing.assert_allclose(angles.smallest_inter_of, [39.5, 39.5], atol=1e-6)
+    np.testing.assert_allclose(angles.largest_intra_by_class, [21, 10.5], atol=1e-6)
+    np.testing.assert_allclose(angles.smallest_inter_by_class, [39.5, 39.5], atol=1e-6)
     assert angles.mean_intra == pytest.approx((5.25 + 10.5) / 2)
     assert (angles.largest_intra, angles.smallest_inter) == pytest.approx((21, 39.5))
     assert angles.criterion_holds
@@ -110,8 +110,8 @@ def test_a_class_may_hold_where_the_set_does_not():
 def test_a_single_sample_has_no_angle_within_and_no_part_in_the_share():
     found = separability.class_angles(at(0, 10, 50), np.array(["b", "b", "a"]))
     assert found.classes.tolist() == ["a", "b"]
-    np.testing.assert_allclose(found.largest_intra_of, [np.nan, 10], atol=1e-6)
-    np.testing.assert_allclose(found.smallest_inter_of, [40, 40], atol=1e-6)
+    np.testing.assert_allclose(found.largest_intra_by_class, [np.nan, 10], atol=1e-6)
+    np.testing.assert_allclose(found.smallest_inter_by_class, [40, 40], atol=1e-6)
     assert found.largest_intra == pytest.approx(10)
     assert found.share_of_classes == 1.0
 
@@ -139,7 +139,7 @@ def test_one_class_or_single_samples_are_refused(labels, received):
 
 @pytest.mark.parametrize("block", [1, 4, 30, 31, 256])
 def test_pair_angles_are_those_of_each_pair(block, monkeypatch):
-    monkeypatch.setattr(separability, "BLOCK", block)
+    monkeypatch.setattr(vectors, "BLOCK", block)
     rng = np.random.default_rng(2)
     embeddings, pairs = rng.normal(size=(12, 5)), rng.integers(12, size=(30, 2))
     pairs[:, 1] = (pairs[:, 0] + 1 + pairs[:, 1] % 11) % 12
@@ -193,7 +193,7 @@ def test_the_fisher_score_of_one_mean_direction_is_infinite():
 
 def test_neighbors_are_pairs_with_a_nearest_class():
     # 0 and 20 are each other's nearest; 50 is nearest to 20; 200 is nearest to 50.
-    found = separability.neighbors(at(0, 20, 50, 200).T * [1.0, 3.0, 2.0, 5.0])
+    found = separability.nearest_classes(at(0, 20, 50, 200).T * [1.0, 3.0, 2.0, 5.0])
     assert found.pairs.tolist() == [[0, 1], [1, 2], [2, 3]]
     np.testing.assert_allclose(found.angles, [20, 30, 150])
 
@@ -201,5 +201,5 @@ def test_neighbors_are_pairs_with_a_nearest_class():
 def test_gaps_are_between_the_nearest_samples_of_two_classes():
     labels = np.array([0, 1, 0, 1, 2])
     pairs = np.array([[0, 1], [1, 2], [0, 3]])
-    found = separability.gaps(at(0, 40, 10, 35, 90) * 7, labels, pairs)
+    found = separability.angular_gaps(at(0, 40, 10, 35, 90) * 7, labels, pairs)
     np.testing.assert_allclose(found, [25, 50, np.nan])

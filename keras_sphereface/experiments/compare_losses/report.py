@@ -66,7 +66,7 @@ def difference(
     )  # (seeds, P)
     is_same = better[0]["is_same"].to_numpy() == 1
     rng = np.random.default_rng(seed)
-    return gains.mean(axis=1), bootstrap.mean_interval(gains, is_same, REPLICATES, rng)
+    return gains.mean(axis=1), bootstrap.bootstrap_mean_interval(gains, is_same, REPLICATES, rng)
 
 
 def verdict(by_seed: np.ndarray, interval: bootstrap.Interval) -> str:
@@ -178,7 +178,7 @@ def _gain(pairs, loss, other, seed):
 
 
 def _points(by_seed, interval):
-    low, high = interval
+    low, high = interval.low, interval.high
     return f"{100 * by_seed.mean():+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 from keras_sphereface import plots
 from keras_sphereface.experiments.feature_spheres.statistics import LINES, RUN, numbers_of
 from keras_sphereface.experiments.feature_spheres.train import Cloud, Sphere, loss_name
-from keras_sphereface.metrics.roc import normalize_rows
+from keras_sphereface.metrics.vectors import normalize_rows
 from keras_sphereface.utils.progress import progress_bar
 
 WIDTH = 1.95  # of a column, inches

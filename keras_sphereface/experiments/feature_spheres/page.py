@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_sphereface.metrics import roc, separability
+from keras_sphereface.metrics import vectors
 from keras_sphereface.plots.features import graticule
 from keras_sphereface.plots.style import color_of
 from keras_sphereface.reporting.html import FORBIDDEN, escape, opening
@@ -209,9 +209,9 @@ def _check(sphere, num_classes):
 
 def _angles(sphere):
     """Degrees (N, C) from each embedding to each class weight."""
-    unit = roc.normalize_rows(np.asarray(sphere.embeddings, float))
-    weights = roc.normalize_rows(np.asarray(sphere.kernel, float).T)
-    return separability.angles_of(unit @ weights.T)
+    unit = vectors.normalize_rows(np.asarray(sphere.embeddings, float))
+    weights = vectors.normalize_rows(np.asarray(sphere.kernel, float).T)
+    return vectors.degrees_from_cosines(unit @ weights.T)
 
 
 def _figure(sphere, angles, names):
@@ -219,8 +219,8 @@ def _figure(sphere, angles, names):
     import plotly.graph_objects as go
 
     labels = np.asarray(sphere.labels)
-    points = roc.normalize_rows(np.asarray(sphere.embeddings, np.float32))
-    weights = roc.normalize_rows(np.asarray(sphere.kernel, np.float32).T)
+    points = vectors.normalize_rows(np.asarray(sphere.embeddings, np.float32))
+    weights = vectors.normalize_rows(np.asarray(sphere.kernel, np.float32).T)
     figure = go.Figure([_globe(), _graticule()])
     for label, (name, weight) in enumerate(zip(names, weights, strict=True)):
         color, own = color_of(label), labels == label

@@ -38,10 +38,10 @@ def numbers_of(sphere: Sphere) -> dict[str, float | str | None]:
     embeddings, labels = sphere.test.embeddings, sphere.test.labels
     angles = separability.class_angles(embeddings, labels)
     train = separability.class_angles(sphere.train.embeddings, sphere.train.labels)
-    beside = separability.neighbors(sphere.test.kernel)
+    beside = separability.nearest_classes(sphere.test.kernel)
 
     def gap(cloud):
-        return float(separability.gaps(cloud.embeddings, cloud.labels, beside.pairs).mean())
+        return float(separability.angular_gaps(cloud.embeddings, cloud.labels, beside.pairs).mean())
 
     return {
         "dim": sphere.dim,

@@ -1,3 +1,18 @@
-"""Search in galleries, CMC, DIR, and identification among distractors."""
+"""Identification: search in a gallery, CMC, DIR, and rates among distractors."""
 
-__all__: list[str] = []
+from keras_sphereface.metrics.identification.closed_set import cmc, rank_k
+from keras_sphereface.metrics.identification.megaface import MegaFaceResult, evaluate_megaface
+from keras_sphereface.metrics.identification.open_set import DirCurve, dir_at_far, dir_curve
+from keras_sphereface.metrics.identification.search import SearchResult, search_gallery
+
+__all__ = [
+    "DirCurve",
+    "MegaFaceResult",
+    "SearchResult",
+    "cmc",
+    "dir_at_far",
+    "dir_curve",
+    "evaluate_megaface",
+    "rank_k",
+    "search_gallery",
+]
