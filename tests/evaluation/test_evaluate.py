@@ -416,7 +416,7 @@ def test_two_people_of_one_name_in_a_mismatched_pair_are_an_error(settings, face
     name, *_ = lines[5].split("\t")
     lines[5] = f"{name}\t1\t{name}\t2"
     (tmp_path / "pairs.txt").write_text("\n".join(lines))
-    with pytest.raises(ValueError, match="line 6: expected two people in a mismatched pair"):
+    with pytest.raises(ValueError, match="line 6: expected two identities in a mismatched pair"):
         evaluate(settings, pairs=(str(tmp_path / "pairs.txt"),))
 
 

@@ -1,13 +1,14 @@
-"""Verification sets in the `.bin` form: a pickle of encoded images and of which pairs match.
+"""Verification sets of InsightFace (`lfw.bin`): a pickle of encoded images and pair labels.
 
-A pickle can run code. The reader here admits only what the format needs, bytes and NumPy
-arrays of bytes, and refuses everything else.
+A pickle can run code. The reader admits only bytes and NumPy arrays of bytes, and refuses
+everything else.
 """
 
 import io
 import os
 import pickle
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -28,7 +29,7 @@ _ALLOWED = {
 
 
 class _BytesOnlyUnpickler(pickle.Unpickler):
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ALLOWED:
             raise pickle.UnpicklingError(f"{module}.{name} is not part of a verification set")
         # NumPy 2 moved these; old files name the old place and new files the new one.
@@ -43,20 +44,26 @@ def read_bin(path: str | os.PathLike) -> tuple[list[bytes], np.ndarray]:
     """Read a verification set such as `lfw.bin`.
 
     Returns:
-        2 P encoded images, pair i being number 2 i and 2 i + 1, and is_same (P,) bool.
+        2 P encoded images, of which 2 i and 2 i + 1 are pair i, and is_same (P,) bool.
 
     Raises:
-        ValueError: if the file is damaged, holds anything beside images and truth values,
-            or if their numbers do not fit.
+        ValueError: if the file is damaged, holds anything beside images and truth values, or has
+            not two images a pair.
+
+    Example:
+
+    >>> write_bin("two.bin", [b"a", b"b", b"c", b"d"], [True, False])
+    >>> images, is_same = read_bin("two.bin")
+    >>> len(images), is_same
+    (4, array([ True, False]))
     """
     with open(path, "rb") as file:
         content = file.read()
     try:
-        loaded = _BytesOnlyUnpickler(io.BytesIO(content), encoding="bytes").load()
-        bins, is_same = loaded
+        bins, is_same = _BytesOnlyUnpickler(io.BytesIO(content), encoding="bytes").load()
         images = [entry if isinstance(entry, bytes) else _array_bytes(entry) for entry in bins]
         matched = np.array([bool(value) for value in is_same], dtype=bool)
-    # A damaged pickle raises almost anything; none of it tells a user more than this.
+    # A damaged pickle may raise any exception.
     except Exception as error:
         raise ValueError(
             f"{path} is not a verification set (a pickle of encoded images and truth values). "
@@ -76,41 +83,57 @@ def pairs_from_bin(
     path: str | os.PathLike,
     num_folds: int = 10,
 ) -> lfw.Pairs:
-    """The pairs of a verification set; the key of an image is the first place of its bytes.
+    """Return the pairs of a verification set; the key of an image is its first number in the set.
 
-    A `.bin` holds an image once for each of its pairs, and has no folds: the pairs are cut into
-    equal parts in their order, usually ten; if they do not come out even, the first have one more.
+    A `.bin` repeats an image in each of its pairs, and has no folds: the pairs are cut into equal
+    folds in their order; if the division leaves a remainder, the first folds have one more.
+
+    Args:
+        images: 2 P encoded images, as of `read_bin`.
+        is_same: (P,) bool.
+        path: File that is named in messages.
+        num_folds: Int. Number of folds.
 
     Raises:
-        ValueError: naming the file, if a part has pairs of one kind only.
+        ValueError: naming the file, if a fold has pairs of one kind only.
+
+    Example:
+
+    >>> pairs = pairs_from_bin([b"a", b"b", b"a", b"c"], np.array([True, False]), "set.bin", 1)
+    >>> pairs.first, pairs.second
+    (['000000', '000000'], ['000001', '000003'])
     """
-    count = len(is_same)
-    parts = np.array_split(np.arange(count), num_folds)
-    folds = np.repeat(np.arange(1, num_folds + 1), [len(part) for part in parts])
-    for fold in range(1, num_folds + 1):
-        inside = np.flatnonzero(folds == fold)
+    pairs_of_folds = np.array_split(np.arange(len(is_same)), num_folds)
+    folds = np.repeat(np.arange(1, num_folds + 1), [len(fold) for fold in pairs_of_folds])
+    for fold, inside in enumerate(pairs_of_folds, start=1):
         if len(np.unique(is_same[inside])) < 2:
-            where = f"pairs {inside[0]} to {inside[-1]}" if len(inside) else "no pair"
+            received = f"pairs {inside[0]} to {inside[-1]}" if len(inside) else "no pair"
             raise ValueError(
-                f"{path}: each of its {num_folds} parts must hold matched and mismatched pairs. "
-                f"Received: {where} in part {fold}, of one kind only"
+                f"{path}: each of its {num_folds} folds must hold matched and mismatched pairs. "
+                f"Received: {received} in fold {fold}, of one kind only"
             )
-    first_place: dict[bytes, int] = {}
-    places = (first_place.setdefault(image, i) for i, image in enumerate(images))
-    keys = [f"{place:06d}" for place in places]
+    first_number: dict[bytes, int] = {}
+    keys = [f"{first_number.setdefault(image, i):06d}" for i, image in enumerate(images)]
     return lfw.Pairs(keys[::2], keys[1::2], is_same, folds)
 
 
 def write_bin(
     path: str | os.PathLike, images: Sequence[bytes], is_same: Sequence[bool] | np.ndarray
 ) -> None:
-    """Write encoded images and whether pairs match; the inverse of `read_bin`."""
+    """Write 2 P encoded images and P pair labels; the inverse of `read_bin`.
+
+    Example:
+
+    >>> write_bin("one.bin", [b"a", b"b"], [True])
+    >>> read_bin("one.bin")[0]
+    [b'a', b'b']
+    """
     content = pickle.dumps((list(images), [bool(same) for same in is_same]), protocol=4)
     with open(path, "wb") as file:
         file.write(content)
 
 
-def _array_bytes(entry):
+def _array_bytes(entry: Any) -> bytes:
     if not (isinstance(entry, np.ndarray) and entry.dtype == np.uint8):
         raise TypeError(f"an image of type {type(entry).__name__}")
     return entry.tobytes()

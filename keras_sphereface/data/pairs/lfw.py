@@ -4,74 +4,103 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
 
 def identity_of_key(key: str) -> str:
-    """The first folder of a key `name/name_0001.jpg`."""
+    """Return the identity in a key `name/name_0001.jpg`: its first folder.
+
+    Example:
+
+    >>> identity_of_key("Ann/Ann_0001.jpg")
+    'Ann'
+    """
     return key.split("/", 1)[0]
 
 
 class Pairs(NamedTuple):
-    """P pairs of images, by key `name/name_0001.jpg`."""
+    """P pairs of images, by key `name/name_0001.jpg`.
+
+    Attributes:
+        first, second: Keys of the images of each pair.
+        is_same: (P,) bool. Whether both images are of one identity.
+        folds: (P,) int. Fold of each pair, from 1 as in LFW.
+        lines: (P,) int. Line of each pair in its file, from 1; None without a file.
+
+    Example:
+
+    >>> pairs = read_pairs("faces/pairs.txt")
+    >>> len(pairs.first), len(pairs.in_folds([1, 2]).first), sorted(pairs.identities())[0]
+    (56, 16, 'person_0006')
+    """
 
     first: list[str]
     second: list[str]
-    is_same: np.ndarray  # (P,) bool
-    folds: np.ndarray  # (P,) int, counted from 1 as LFW does
-    lines: np.ndarray | None = None  # (P,) int, where each stands in its file, from 1
+    is_same: np.ndarray
+    folds: np.ndarray
+    lines: np.ndarray | None = None
 
-    def select(self, chosen: np.ndarray) -> "Pairs":
-        """The pairs where the boolean array `chosen` (P,) is true."""
+    def select(self, mask: np.ndarray) -> "Pairs":
+        """Return the pairs where the boolean `mask` (P,) is true."""
         return Pairs(
-            [key for key, keep in zip(self.first, chosen, strict=True) if keep],
-            [key for key, keep in zip(self.second, chosen, strict=True) if keep],
-            self.is_same[chosen],
-            self.folds[chosen],
-            None if self.lines is None else self.lines[chosen],
+            [key for key, keep in zip(self.first, mask, strict=True) if keep],
+            [key for key, keep in zip(self.second, mask, strict=True) if keep],
+            self.is_same[mask],
+            self.folds[mask],
+            None if self.lines is None else self.lines[mask],
         )
 
     def in_folds(self, folds: Iterable[int]) -> "Pairs":
-        """The pairs of these folds, counted from 1; of all folds if none is named.
+        """Return the pairs of these folds, counted from 1; of all folds if none is named.
 
         Raises:
-            ValueError: if there is no such fold.
+            ValueError: if a fold does not exist.
         """
-        there, wanted = set(self.folds.tolist()), set(folds)
-        if not wanted <= there:
+        existing, wanted = set(self.folds.tolist()), set(folds)
+        if not wanted <= existing:
             raise ValueError(
-                f"Folds must be among {sorted(there)}. Received: {sorted(wanted - there)}"
+                f"Folds must be among {sorted(existing)}. Received: {sorted(wanted - existing)}"
             )
-        return self.select(np.isin(self.folds, sorted(wanted or there)))
+        return self.select(np.isin(self.folds, sorted(wanted or existing)))
 
     def keys(self) -> list[str]:
-        """The keys of all images, each once, sorted."""
+        """Return the keys of all images, each once, sorted."""
         return sorted({*self.first, *self.second})
 
     def identities(self) -> set[str]:
-        """The names of everyone in a pair."""
+        """Return the names of all identities in the pairs."""
         return {identity_of_key(key) for key in (*self.first, *self.second)}
 
 
 def read_pairs(path: str | os.PathLike) -> Pairs:
-    """Read LFW's pairs.txt: a header `folds<TAB>n`, then per fold n matched pairs
-    `name i j` and n mismatched pairs `name1 i name2 j`, numbered from 1, tab separated.
+    """Read LFW's pairs.txt.
+
+    The header is `folds<TAB>n`. Each fold has n matched pairs `name i j`, then n mismatched pairs
+    `name1 i name2 j`, with image numbers from 1, separated by tabs.
 
     Raises:
         ValueError: naming file and line, if the file has another form.
+
+    Reference: Huang et al., "Labeled Faces in the Wild", 2007.
+
+    Example:
+
+    >>> pairs = read_pairs("faces/pairs.txt")
+    >>> int(pairs.is_same.sum()), int(pairs.folds.max())
+    (28, 7)
     """
     try:
         lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
     except UnicodeDecodeError as error:
         raise ValueError(f"{path} is not UTF-8 text. Received: {error}") from error
 
-    def fail(number, expected):
+    def fail(number: int, expected: str) -> NoReturn:
         received = repr(lines[number - 1]) if number <= len(lines) else "the end of the file"
         raise ValueError(f"{path}, line {number}: expected {expected}. Received: {received}")
 
-    def key(number, name, index):
+    def key(number: int, name: str, index: str) -> str:
         if not (name and _is_count(index)):
             fail(number, "names and image numbers from 1, separated by tabs")
         return f"{name}/{name}_{int(index):04d}.jpg"
@@ -84,30 +113,36 @@ def read_pairs(path: str | os.PathLike) -> Pairs:
     for number in range(2, 2 + 2 * num_folds * per_class):
         if number > len(lines):
             fail(number, f"{2 * num_folds * per_class} lines of pairs")
-        fold, place = divmod(number - 2, 2 * per_class)
-        matched = place < per_class
+        fold, position = divmod(number - 2, 2 * per_class)
+        matched = position < per_class
         fields = lines[number - 1].strip().split("\t")
         if len(fields) != (3 if matched else 4):
             fail(number, "`name i j`" if matched else "`name1 i name2 j`")
         if not matched and fields[0] == fields[2]:
-            fail(number, "two people in a mismatched pair")
+            fail(number, "two identities in a mismatched pair")
         first.append(key(number, *fields[:2]))
         second.append(key(number, *((fields[0], fields[2]) if matched else fields[2:])))
         is_same.append(matched)
         folds.append(fold + 1)
     if any(line.strip() for line in lines[1 + len(first) :]):
         fail(2 + len(first), f"the end of the file after {len(first)} pairs")
-    lines_of = np.arange(2, 2 + len(first))
-    return Pairs(first, second, np.array(is_same), np.array(folds), lines_of)
+    return Pairs(first, second, np.array(is_same), np.array(folds), np.arange(2, 2 + len(first)))
 
 
-def _is_count(word):
+def _is_count(word: str) -> bool:
     # `isdigit` takes digits that `int` does not, and `int` no more than 4,300 of them.
     return re.fullmatch("[0-9]{1,9}", word) is not None and int(word) >= 1
 
 
 def write_pairs(path: str | os.PathLike, pairs: Pairs) -> None:
-    """Write `pairs` as LFW's pairs.txt; every fold holds as many matched as mismatched."""
+    """Write `pairs` as LFW's pairs.txt; every fold must hold as many matched as mismatched.
+
+    Example:
+
+    >>> write_pairs("two_folds.txt", read_pairs("faces/pairs.txt").in_folds([1, 2]))
+    >>> open("two_folds.txt").readline()
+    '2\\t4\\n'
+    """
     folds = np.unique(pairs.folds)
     per_class = len(pairs.first) // (2 * len(folds))
     lines = [f"{len(folds)}\t{per_class}"]
@@ -117,6 +152,6 @@ def write_pairs(path: str | os.PathLike, pairs: Pairs) -> None:
     Path(path).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def _name_and_index(key):
+def _name_and_index(key: str) -> tuple[str, int]:
     name, file = key.split("/")
     return name, int(file.removeprefix(f"{name}_").split(".")[0])

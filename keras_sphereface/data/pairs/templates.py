@@ -1,4 +1,4 @@
-"""Lists of templates: the images of which each template is made."""
+"""Lists of templates: sets of images of one identity that are compared as a whole."""
 
 import os
 
@@ -6,16 +6,26 @@ from keras_sphereface.utils.text import numbered_lines
 
 
 def read_templates(path: str | os.PathLike) -> dict[str, list[tuple[str, str]]]:
-    """A list of templates, a line `path template [medium]` for each image, as IJB has.
+    """Read a list of templates, a line `path template [medium]` for each image, as IJB has.
 
-    Tabs or spaces separate; a path with spaces needs tabs. Images with the same medium of a
-    template are frames of one video; without the column each image is a medium of its own.
+    Tabs or spaces separate; a path with spaces needs tabs. Images of a template with the same
+    medium are frames of one video; without the column each image is a medium of its own.
 
     Returns:
         {template: [(path, medium)]}.
 
     Raises:
         ValueError: naming file and line, if a line has another form.
+
+    Reference: Klare et al., "Pushing the frontiers of unconstrained face detection and
+    recognition: IARPA Janus Benchmark A", CVPR 2015.
+
+    Example:
+
+    >>> with open("templates.txt", "w") as file:
+    ...     _ = file.write("ada/1.jpg t1\\nada/2.jpg t1\\n")
+    >>> read_templates("templates.txt")
+    {'t1': [('ada/1.jpg', 'ada/1.jpg'), ('ada/2.jpg', 'ada/2.jpg')]}
     """
     templates: dict[str, list[tuple[str, str]]] = {}
     for number, line in numbered_lines(path):

@@ -88,7 +88,7 @@ def test_what_is_written_is_read(tmp_path):
 
 
 @pytest.mark.parametrize("count", [20, 27, 6000])
-def test_pairs_of_a_set_are_neighbors_in_ten_parts(count):
+def test_pairs_of_a_set_are_neighbors_in_ten_folds(count):
     is_same = np.arange(count) % 2 == 0
     images = [str(number).encode() for number in range(2 * count)]
     pairs = insightface_bin.pairs_from_bin(images, is_same, "set.bin")
@@ -106,21 +106,23 @@ def test_pairs_of_a_set_are_neighbors_in_ten_parts(count):
 @pytest.mark.parametrize(
     ("is_same", "received"),
     [
-        ([], "no pair in part 1"),
-        ([True, False] * 4, "pairs 0 to 0 in part 1"),
-        ([True, False] * 9 + [True, True], "pairs 18 to 19 in part 10"),
-        ([True, False] * 2 + [False] * 2 + [True, False] * 7, "pairs 4 to 5 in part 3"),
+        ([], "no pair in fold 1"),
+        ([True, False] * 4, "pairs 0 to 0 in fold 1"),
+        ([True, False] * 9 + [True, True], "pairs 18 to 19 in fold 10"),
+        ([True, False] * 2 + [False] * 2 + [True, False] * 7, "pairs 4 to 5 in fold 3"),
     ],
 )
-def test_a_part_with_one_kind_of_pairs_is_refused(is_same, received):
-    expected = f"^lfw.bin: each of its 10 parts must hold .* Received: {received}, of one kind"
+def test_a_fold_with_one_kind_of_pairs_is_refused(is_same, received):
+    expected = f"^lfw.bin: each of its 10 folds must hold .* Received: {received}, of one kind"
     with pytest.raises(ValueError, match=expected):
         insightface_bin.pairs_from_bin([b""] * 2 * len(is_same), np.array(is_same, bool), "lfw.bin")
 
 
-def test_a_image_of_several_pairs_has_one_key():
+def test_an_image_of_several_pairs_has_one_key():
     images = [b"a", b"b", b"b", b"a", b"c", b"c"]
-    pairs = insightface_bin.pairs_from_bin(images * 2, np.array([True, False, True] * 2), "set.bin", 2)
+    pairs = insightface_bin.pairs_from_bin(
+        images * 2, np.array([True, False, True] * 2), "set.bin", 2
+    )
     assert pairs.first == ["000000", "000001", "000004"] * 2
     assert pairs.second == ["000001", "000000", "000004"] * 2
     np.testing.assert_array_equal(pairs.folds, [1, 1, 1, 2, 2, 2])

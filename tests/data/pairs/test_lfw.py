@@ -30,13 +30,13 @@ def test_selected_pairs_keep_their_lines(tmp_path):
     chosen = pairs.select(np.array([True, False, False, True]))
     assert chosen.first == ["Ann/Ann_0001.jpg", "Cy/Cy_0001.jpg"]
     assert chosen.second == ["Ann/Ann_0003.jpg", "Dee/Dee_0004.jpg"]
-    for found, expected in zip(chosen[2:], ([True, False], [1, 2], [2, 5]), strict=True):
-        np.testing.assert_array_equal(found, expected)
+    for values, expected in zip(chosen[2:], ([True, False], [1, 2], [2, 5]), strict=True):
+        np.testing.assert_array_equal(values, expected)
     np.testing.assert_array_equal(pairs.in_folds([2]).lines, [4, 5])
     assert pairs._replace(lines=None).select(pairs.is_same).lines is None
 
 
-def test_every_key_is_there_once_in_order(tmp_path):
+def test_every_key_comes_once_in_order(tmp_path):
     keys = lfw.read_pairs(write(tmp_path, TEXT)).keys()
     assert keys == [
         "Ann/Ann_0001.jpg",
@@ -85,15 +85,16 @@ def test_a_bad_file_is_refused_with_its_line(tmp_path, text, line):
 def test_any_bytes_give_pairs_or_a_value_error(tmp_path_factory, text):
     file = write(tmp_path_factory.mktemp("fuzz"), text)
     try:
-        pairs, told = lfw.read_pairs(file), str(file)
+        pairs = lfw.read_pairs(file)
     except ValueError as error:
-        pairs, told = lfw.Pairs([], [], np.array([]), np.array([])), str(error)
-    assert str(file) in told
+        if str(file) not in str(error):
+            raise
+        return
     assert len(pairs.first) == len(pairs.second) == len(pairs.is_same) == len(pairs.folds)
 
 
 def test_the_real_file_has_disjoint_folds_of_300(real_faces):
     pairs = lfw.read_pairs(real_faces / "lfw_dev" / "pairs.txt")
     assert len(pairs.first) == 4200
-    people = [pairs.in_folds([fold]).identities() for fold in range(1, 8)]
-    assert sum(map(len, people)) == len(set().union(*people))
+    identities = [pairs.in_folds([fold]).identities() for fold in range(1, 8)]
+    assert sum(map(len, identities)) == len(set().union(*identities))

@@ -60,7 +60,7 @@ def test_numbers_of_templates_are_read_as_names(tmp_path):
     assert len(pairs.first) == 20
 
 
-def test_blank_lines_a_mark_and_ends_of_windows_are_passed_over(tmp_path):
+def test_blank_lines_a_mark_and_windows_line_ends_are_ignored(tmp_path):
     text = "\ufefffirst,second,is_same,fold\r\n\r\na,b,1,1\r\n  \r\na,c,0,1\r\n\r\n"
     pairs = pair_list.read_pair_list(write(tmp_path, text))
     assert (pairs.first, pairs.second) == (["a", "a"], ["b", "c"])
@@ -74,7 +74,7 @@ def test_a_header_of_three_columns_has_no_folds(tmp_path):
     assert pairs.lines.tolist() == list(range(2, 22))
 
 
-def test_few_pairs_without_folds_are_cut_into_as_many_parts_as_each_kind_fills(tmp_path):
+def test_few_pairs_without_folds_are_cut_into_as_many_folds_as_each_kind_fills(tmp_path):
     lines = [f"a b{i} 1" for i in range(5)] + [f"a c{i} 0" for i in range(3)]
     (tmp_path / "list.txt").write_text("\n".join(lines))
     pairs = pair_list.read_pair_list(tmp_path / "list.txt")
@@ -82,7 +82,7 @@ def test_few_pairs_without_folds_are_cut_into_as_many_parts_as_each_kind_fills(t
 
 
 @pytest.mark.parametrize(("num_same", "num_different"), [(10, 10), (37, 12), (100, 1003)])
-def test_without_folds_either_kind_is_cut_into_ten_parts_in_its_order(
+def test_without_folds_either_kind_is_cut_into_ten_folds_in_its_order(
     tmp_path, num_same, num_different
 ):
     is_same = np.random.default_rng(0).permutation(num_same + num_different) < num_same
@@ -101,7 +101,14 @@ def test_without_folds_either_kind_is_cut_into_ten_parts_in_its_order(
 def test_folds_may_stand_in_any_order(tmp_path):
     rows = [("a", "b", 1, 3), ("a", "c", 0, 1), ("a", "d", 0, 3), ("a", "e", 0, 2)]
     rows += [("a", "f", 1, 2), ("a", "g", 1, 1)]
-    assert pair_list.read_pair_list(write(tmp_path, listed(rows))).folds.tolist() == [3, 1, 3, 2, 2, 1]
+    assert pair_list.read_pair_list(write(tmp_path, listed(rows))).folds.tolist() == [
+        3,
+        1,
+        3,
+        2,
+        2,
+        1,
+    ]
 
 
 @pytest.mark.parametrize("text", [LFW_TEXT, "\ufeff" + LFW_TEXT, LFW_TEXT.replace("\n", "\r\n")])
@@ -203,12 +210,12 @@ ROWS = st.tuples(
 def test_any_bytes_give_pairs_or_a_value_error_with_file_and_line(tmp_path_factory, content):
     file = write(tmp_path_factory.mktemp("fuzz"), content)
     try:
-        pairs, told = pair_list.read_pair_list(file), None
+        pairs, message = pair_list.read_pair_list(file), None
     except ValueError as error:
-        pairs, told = None, str(error)
-    if told is not None:
+        pairs, message = None, str(error)
+    if message is not None:
         place = r"(, line [1-9][0-9]*: expected .*| is not UTF-8 text\. )Received: "
-        assert re.match(re.escape(str(file)) + place, told), told
+        assert re.match(re.escape(str(file)) + place, message), message
         return
     assert len({len(side) for side in pairs}) == 1
     for fold in range(1, pairs.folds.max() + 1):
