@@ -17,7 +17,7 @@ from keras_sphereface.evaluation.face_pairs import Templates
 from keras_sphereface.evaluation.faces import Faces, MissingFaceError
 from keras_sphereface.evaluation.verification import Angles, Verification
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics
-from keras_sphereface.reporting import html
+from keras_sphereface.reporting import figures
 from keras_sphereface.reporting.metrics_file import write_metrics
 from keras_sphereface.utils import names
 from keras_sphereface.utils.atomic import atomic_file
@@ -141,7 +141,7 @@ def _figures(result: EvaluationResult) -> dict[str, bytes]:
     for name, plot in draw.items():
         figure = Figure(figsize=(6.4, 4.8), layout="constrained")
         plot(figure.subplots())
-        pngs[name] = html.figure_png(figure)
+        pngs[name] = figures.figure_png(figure)
     return pngs
 
 
@@ -219,6 +219,6 @@ def write_overview(out: Path, results: Sequence[EvaluationResult]) -> None:
         left, right = figure.subplots(1, 2)
         plots.plot_roc(left, curves)
         plots.plot_det(right, curves)
-        pngs[name] = html.figure_png(figure)
+        pngs[name] = figures.figure_png(figure)
     with atomic_file(out / REPORT_FILE) as partial:
         partial.write_text(report.comparison_report(metrics, pngs), encoding="utf-8")

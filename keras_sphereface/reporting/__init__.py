@@ -1,9 +1,37 @@
-"""Files that people read: HTML pages, figures, projector files."""
+"""Files that people read: HTML reports, figures, Markdown tables, metrics, projector files."""
 
-from keras_sphereface.reporting.figures import save_figure
+from keras_sphereface.reporting.figures import figure_png, save_figure
+from keras_sphereface.reporting.html import (
+    Details,
+    Heading,
+    ImageBlock,
+    KeyNumbers,
+    Paragraph,
+    Table,
+    Warnings,
+    render_page,
+    security_policy,
+    template_environment,
+)
+from keras_sphereface.reporting.markdown import markdown_table
+from keras_sphereface.reporting.metrics_file import as_json, write_metrics
 from keras_sphereface.reporting.projector import write_projector
 
 __all__ = [
+    "Details",
+    "Heading",
+    "ImageBlock",
+    "KeyNumbers",
+    "Paragraph",
+    "Table",
+    "Warnings",
+    "as_json",
+    "figure_png",
+    "markdown_table",
+    "render_page",
     "save_figure",
+    "security_policy",
+    "template_environment",
+    "write_metrics",
     "write_projector",
 ]

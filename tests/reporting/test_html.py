@@ -8,8 +8,8 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from keras_sphereface.reporting.figures import figure_png
 from keras_sphereface.reporting.html import (
-    STYLE,
     Details,
     Heading,
     ImageBlock,
@@ -17,8 +17,7 @@ from keras_sphereface.reporting.html import (
     Paragraph,
     Table,
     Warnings,
-    figure_png,
-    render,
+    render_page,
 )
 from tests.helpers import browser
 
@@ -85,7 +84,7 @@ def everything(text):
         ImageBlock(png(80, 60), text, text),
         Details(text, [table, Paragraph(text), ImageBlock(png(900, 600), text)]),
     ]
-    return render(text, blocks)
+    return render_page(text, blocks)
 
 
 @pytest.mark.parametrize("text", HOSTILE)
@@ -101,7 +100,7 @@ def test_every_text_is_shown_as_it_is(text):
 
 @pytest.mark.parametrize("character", ["\x00", "\x1b", "\x85", "\udc80", "\ufffe"])
 def test_what_html_cannot_hold_is_replaced(character):
-    page = render("title", [Paragraph(f"a{character}b\tc")])
+    page = render_page("title", [Paragraph(f"a{character}b\tc")])
     page.encode("utf-8")
     assert Document(page).texts("p") == ["a\ufffdb\tc"]
 
@@ -130,13 +129,15 @@ def test_nothing_is_taken_from_elsewhere():
         assert {"srcset", "style", "action", "background"}.isdisjoint(attrs)
         for name in {"src", "href"} & set(attrs):
             assert attrs[name].startswith("data:") or attrs[name].removeprefix("#") in ids
-    assert not re.search(r"url\(|@import", STYLE)
+    (style,) = Document(page).texts("style")
+    assert "color-scheme: light dark" in style
+    assert not re.search(r"url\(|@import", style)
 
 
 def test_contents_are_listed_from_five_sections_on():
     for number, listed in ((4, 0), (5, 5)):
         blocks = [Heading("first", 3)] + [Heading(f"part {i}") for i in range(number)]
-        document = Document(render("title", blocks))
+        document = Document(render_page("title", blocks))
         targets = {attrs["id"]: text for attrs, text in document.all("h2")}
         links = document.all("a")
         assert [text for _, text in links] == [f"part {i}" for i in range(listed)]
@@ -145,7 +146,7 @@ def test_contents_are_listed_from_five_sections_on():
 
 def test_headings_in_details_do_not_shift_the_contents():
     blocks = [Details("more", [Heading("inner")])] + [Heading(f"part {i}") for i in range(5)]
-    document = Document(render("title", blocks))
+    document = Document(render_page("title", blocks))
     targets = {attrs["id"]: text for attrs, text in document.all("h2") if attrs}
     assert all(targets[attrs["href"][1:]] == text for attrs, text in document.all("a"))
 
@@ -164,7 +165,7 @@ def test_headings_in_details_do_not_shift_the_contents():
     ],
 )
 def test_columns_of_numbers_stand_to_the_right(cells):
-    document = Document(render("t", [Table(["name", "number"], [["a1", cell] for cell in cells])]))
+    document = Document(render_page("t", [Table(["name", "number"], [["a1", cell] for cell in cells])]))
     heads = document.all("th")
     assert heads[0][0] == {"scope": "col"}
     assert heads[1][0] == {"scope": "col", "class": "number"}
@@ -174,24 +175,24 @@ def test_columns_of_numbers_stand_to_the_right(cells):
 
 @pytest.mark.parametrize("cells", [["a", "1", "b"], ["", "-"], ["m4", "20 layers"], ["2024-01-02"]])
 def test_columns_of_words_stand_to_the_left(cells):
-    document = Document(render("t", [Table(["x", "y"], [["a", c] for c in cells])]))
+    document = Document(render_page("t", [Table(["x", "y"], [["a", c] for c in cells])]))
     assert document.all("td") == [({}, cell) for cell in cells]
 
 
 def test_a_table_without_rows_has_its_header():
-    document = Document(render("t", [Table(["x", "y"], [])]))
+    document = Document(render_page("t", [Table(["x", "y"], [])]))
     assert document.texts("th") == ["x", "y"]
     assert document.all("td") == []
 
 
 def test_no_warning_makes_no_box():
-    assert Document(render("t", [Warnings([])])).all("aside") == []
-    assert len(Document(render("t", [Warnings(["w"])])).all("aside")) == 1
+    assert Document(render_page("t", [Warnings([])])).all("aside") == []
+    assert len(Document(render_page("t", [Warnings(["w"])])).all("aside")) == 1
 
 
 def test_images_are_kept_to_the_byte_and_know_their_size():
     images = [png(70, 50), png(10, 90)]
-    document = Document(render("t", [ImageBlock(data, "alt") for data in images]))
+    document = Document(render_page("t", [ImageBlock(data, "alt") for data in images]))
     for (attrs, _), data, size in zip(
         document.all("img"), images, [("70", "50"), ("10", "90")], strict=True
     ):
@@ -203,7 +204,7 @@ def test_images_are_kept_to_the_byte_and_know_their_size():
 
 def test_neighboring_images_share_a_row_unless_wide():
     blocks = [ImageBlock(png(60, 50), "a"), ImageBlock(png(200, 50), "b"), Paragraph("p")]
-    document = Document(render("t", [*blocks, ImageBlock(png(60, 50), "c")]))
+    document = Document(render_page("t", [*blocks, ImageBlock(png(60, 50), "c")]))
     assert [attrs["class"] for attrs, _ in document.all("figure")] == ["", "wide", "alone"]
     assert len([1 for attrs, _ in document.all("div") if attrs == {"class": "images"}]) == 1
 
@@ -220,18 +221,18 @@ def test_a_figure_becomes_a_png_of_its_size():
         (Table(["a", "b"], [["1", "2"], ["3"]]), r"as long as `header`.*lengths \[1, 2\]"),
         (Table([], []), r"at least one cell. Received: lengths \[0\]"),
         (ImageBlock(b"GIF89a..", "x"), "must be a PNG file. Received: png=b'GIF89a"),
-        (ImageBlock(png(1, 1), " "), "`alt` must say what the image shows. Received: alt=' '"),
+        (ImageBlock(png(1, 1), " "), "`alt` must describe the image. Received: alt=' '"),
         (Details("x", [Heading("x", 5)]), "Received: level=5"),
     ],
 )
 def test_bad_blocks_are_refused(block, message):
     with pytest.raises(ValueError, match=message):
-        render("title", [block])
+        render_page("title", [block])
 
 
 def test_what_is_no_block_is_refused():
     with pytest.raises(TypeError, match=r"blocks of this module. Received: 'text'"):
-        render("title", ["text"])
+        render_page("title", ["text"])
 
 
 @pytest.fixture(scope="module")
@@ -255,7 +256,7 @@ MEASURE = """{
 }"""
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize(("width", "columns"), [(375, 1), (1280, 2)])
 def test_a_browser_shows_all_of_it_and_the_page_never_scrolls_sideways(page, width, columns):
     seen = browser.evaluate(page, MEASURE, width)
@@ -273,7 +274,7 @@ def test_a_browser_shows_all_of_it_and_the_page_never_scrolls_sideways(page, wid
     assert len(seen["columns"]) == columns
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_browser_runs_no_script_that_gets_into_the_page(page, tmp_path):
     script = "<script>document.documentElement.dataset.ran = 1</script>"
     text = page.read_text(encoding="utf-8").replace("</main>", script + "</main>")
@@ -283,7 +284,7 @@ def test_a_browser_runs_no_script_that_gets_into_the_page(page, tmp_path):
         assert ("data-ran" in browser.dump_dom(tmp_path / name)) is ran
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("width", [375, 1280])
 def test_the_page_is_light_or_dark_as_one_likes(page, tmp_path, width):
     for dark in (False, True):

@@ -1,136 +1,179 @@
-"""The numbers of an identification in words: a summary for the terminal, and report.html."""
+"""Results of identification as files: metrics.json, probes.csv, a curve, and report.html."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
+import pandas as pd
+from matplotlib.figure import Figure
+
+from keras_sphereface import plots
+from keras_sphereface.evaluation.identification.distractors import DistractorsMetrics
+from keras_sphereface.evaluation.identification.open_set import OpenSetMetrics
+from keras_sphereface.evaluation.identification.result import (
+    IdentificationMetrics,
+    IdentificationResult,
+)
 from keras_sphereface.evaluation.report import TOO_FEW, percent
-from keras_sphereface.reporting import html
+from keras_sphereface.reporting import figures, html
 from keras_sphereface.reporting.html import Block, Heading, ImageBlock, Paragraph, Table, Warnings
+from keras_sphereface.reporting.metrics_file import write_metrics
+from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.version import __version__
 
+METRICS_FILE, PROBES_FILE, REPORT_FILE = "metrics.json", "probes.csv", "report.html"
+CURVES: dict[str, Callable[..., Any]] = {
+    "closed-set": plots.plot_cmc,
+    "open-set": plots.plot_dir,
+    "distractors": plots.plot_distractors,
+}
+CURVE_FILES = {"closed-set": "cmc.png", "open-set": "dir.png", "distractors": "distractors.png"}
 TITLES = {
     "closed-set": "Closed-set identification",
     "open-set": "Open-set identification",
     "distractors": "Identification among distractors",
 }
 EXPLANATIONS = {
-    "closed-set": "Everyone who is looked up is in the gallery. Rank k: the share of images "
-    "whose person is among the k likest people of the gallery; a tie counts against the image.",
-    "open-set": "Strangers are looked up too. DIR at FAR: the share of images of known people "
-    "whose person comes first, at or above the threshold where that share of the strangers "
-    "raises an alarm. TPIR at FPIR asks that the person is in a list of candidates instead.",
-    "distractors": "For each two images of a person one is put among the distractors and looked "
-    "for with the other. TAR at FAR: all images against all distractors.",
+    "closed-set": "The identity of every probe is in the gallery. Rank k: share of probes whose "
+    "identity is among the k most similar identities of the gallery; a tie counts against the "
+    "probe.",
+    "open-set": "Some probes are of unknown identities. DIR at FAR: share of mated probes whose "
+    "identity is the most similar one, at or above the threshold where that share of the "
+    "non-mated probes raises a false alarm. TPIR at FPIR asks for the identity anywhere in the "
+    "list of candidates instead.",
+    "distractors": "For each two images of an identity one joins the distractors, and the other "
+    "is the probe that searches for it. TAR at FAR: all probes against all distractors.",
 }
 
 
-def summary(command: str, metrics: dict) -> str:
-    """The numbers of one system as lines of text, with what looks wrong said first."""
-    lines = [f"WARNING: {doubt}" for doubt in metrics["doubts"]]
-    header, rows = _rows(command, metrics)
-    lines.append(f"{metrics['model']}: {_sizes(command, metrics)}")
-    # A line for each measure, or, where there are several rows, for each number of distractors.
-    table = [header, *rows] if command == "distractors" else zip(header, *rows, strict=True)
-    return "\n".join([*lines, *_aligned(table)])
+def write_results(out: Path, protocol: str, results: Sequence[IdentificationResult]) -> None:
+    """Write all files of the results; metrics.json is the last, so it stands for a whole result.
+
+    Args:
+        out: Folder, which may hold another result.
+        protocol: "closed-set", "open-set" or "distractors".
+        results: One for each system.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    for name in (METRICS_FILE, *CURVE_FILES.values()):  # of an earlier evaluation
+        (out / name).unlink(missing_ok=True)
+    with atomic_file(out / PROBES_FILE) as partial:
+        pd.concat([result.probes for result in results]).to_csv(partial, index=False)
+    curve = _curve_png(protocol, {result.metrics.model: result.curve for result in results})
+    with atomic_file(out / CURVE_FILES[protocol]) as partial:
+        partial.write_bytes(curve)
+    metrics = [result.metrics for result in results]
+    with atomic_file(out / REPORT_FILE) as partial:
+        partial.write_text(identification_report(protocol, metrics, curve), encoding="utf-8")
+    write_metrics(out / METRICS_FILE, {"protocol": protocol, "systems": metrics})
 
 
-def _aligned(table):
-    """Rows of cells as lines, the columns below each other."""
-    table = list(table)
-    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
-    for row in table:
+def _curve_png(protocol: str, curves: Mapping[str, Any]) -> bytes:
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    CURVES[protocol](figure.subplots(), curves)
+    return figures.figure_png(figure)
+
+
+def summarize(metrics: IdentificationMetrics) -> str:
+    """Return the numbers of one system as lines of text, warnings first.
+
+    Example:
+        >>> from keras_sphereface.evaluation.identification import ClosedSetMetrics
+        >>> metrics = ClosedSetMetrics("casia", {}, [], 4, 2, 2, 0.5, 1.0, 1.0, [0.5, 1.0])
+        >>> print(summarize(metrics))
+        casia: 4 probes, a gallery of 2 identities with 2 images
+          rank 1   50.00 %
+          rank 5   100.00 %
+          rank 10  100.00 %
+    """
+    warnings = [f"WARNING: {warning}" for warning in metrics.warnings]
+    lines = [*warnings, f"{metrics.model}: {metrics.sizes}"]
+    if isinstance(metrics, DistractorsMetrics):
+        return "\n".join([*lines, *_aligned([_distractors_header(metrics), *_rows(metrics)])])
+    rows = [(name, _percent_or_too_few(rate)) for name, rate in metrics.measures().items()]
+    return "\n".join([*lines, *_aligned(rows)])
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield rows of cells as lines with aligned columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
         cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
         yield "  " + "  ".join(cells).rstrip()
 
 
-def report(command: str, results: Sequence[dict], png: bytes) -> str:
-    """The report on all systems, as HTML; `png` shows their curves."""
-    doubts = [f"{metrics['model']}: {doubt}" for metrics in results for doubt in metrics["doubts"]]
-    sizes = {metrics["model"]: _sizes(command, metrics) for metrics in results}
+def identification_report(
+    protocol: str, results: Sequence[IdentificationMetrics], curve: bytes
+) -> str:
+    """Return the report on all systems as HTML.
+
+    Args:
+        protocol: "closed-set", "open-set" or "distractors".
+        results: Numbers of each system.
+        curve: PNG of their curves.
+    """
+    warnings = [f"{m.model}: {warning}" for m in results for warning in m.warnings]
+    sizes = {metrics.model: metrics.sizes for metrics in results}
     if len(set(sizes.values())) == 1:
-        told = list(sizes.values())[:1]
+        paragraphs = [next(iter(sizes.values()))]
     else:  # some images are missing for some of the systems
-        told = [f"{model}: {text}" for model, text in sizes.items()]
-    blocks: list[Block] = [Warnings(doubts), *map(Paragraph, told)]
-    blocks += [
-        _table(command, results),
-        ImageBlock(png, f"{TITLES[command]}: the curves of all systems"),
+        paragraphs = [f"{model}: {text}" for model, text in sizes.items()]
+    blocks: list[Block] = [
+        Warnings(warnings),
+        *map(Paragraph, paragraphs),
+        _report_table(results, EXPLANATIONS[protocol]),
+        ImageBlock(curve, f"{TITLES[protocol]}: the curves of all systems"),
+        *_verification([m for m in results if isinstance(m, OpenSetMetrics)]),
+        Paragraph(f"Made with keras_sphereface {__version__}."),
     ]
-    if command == "open-set":
-        blocks += _verification(results)
-    blocks.append(Paragraph(f"Made with keras_sphereface {__version__}."))
-    return html.render(TITLES[command], blocks)
+    return html.render_page(TITLES[protocol], blocks)
 
 
-def _table(command, results):
-    """A row for each measure, a column for each system; of distractors a row for each number."""
-    header, _ = _rows(command, results[0])
-    if command == "distractors":
-        rows = [[m["model"], *row] for m in results for row in _rows(command, m)[1]]
-        return Table(["model", *header], rows, note=EXPLANATIONS[command])
-    cells = [_rows(command, metrics)[1][0] for metrics in results]
-    rows = [list(row) for row in zip(header, *cells, strict=True)]
-    models = [metrics["model"] for metrics in results]
-    return Table(["measure", *models], rows, note=EXPLANATIONS[command])
+def _report_table(results: Sequence[IdentificationMetrics], note: str) -> Table:
+    among_distractors = [m for m in results if isinstance(m, DistractorsMetrics)]
+    if among_distractors:  # a row for each number of distractors
+        header = ["model", *_distractors_header(among_distractors[0])]
+        return Table(header, [[m.model, *row] for m in among_distractors for row in _rows(m)], note)
+    measures = [metrics.measures() for metrics in results]
+    rows = [[name, *(_percent_or_too_few(m[name]) for m in measures)] for name in measures[0]]
+    return Table(["measure", *(metrics.model for metrics in results)], rows, note)
 
 
-def _sizes(command, metrics):
-    if command == "distractors":
-        return f"{metrics['num_probes']:,} images of {metrics['num_identities']:,} people"
-    sizes = (
-        f"{metrics['num_probes']:,} images looked up among {metrics['num_gallery_people']:,} "
-        f"people with {metrics['num_gallery']:,} images"
-    )
-    if command == "open-set":
-        sizes += f"; {metrics['num_strangers']:,} of the images are of strangers"
-    return sizes
+def _distractors_header(metrics: DistractorsMetrics) -> list[str]:
+    return ["distractors", *metrics.distractors[0].measures()]
 
 
-def _rows(command, metrics):
-    """Header, and the rows of one system."""
-    if command == "closed-set":
-        ranks = [name for name in metrics if name.startswith("rank_")]
-        return [name.replace("_", " ") for name in ranks], [[percent(metrics[n]) for n in ranks]]
-    if command == "open-set":
-        header, row = ["rank 1 of known people"], [percent(metrics["rank_1"])]
-        for far, rate in metrics["dir_at_far"].items():
-            header.append(f"DIR at FAR {far}")
-            row.append(_rate(rate))
-        for far, rate in metrics["tpir_at_fpir"].items():
-            header.append(f"TPIR at FPIR {far}, {metrics['candidates']} candidates")
-            row.append(_rate(rate))
-        return header, [row]
-    header = ["distractors", "rank 1"]
-    header += [f"TAR at FAR {far}" for far in metrics["distractors"][0]["tar_at_far"]]
-    return header, [
-        [
-            f"{size['num_distractors']:,}",
-            percent(size["rank_1"]),
-            *(_rate(tar) for tar in size["tar_at_far"].values()),
-        ]
-        for size in metrics["distractors"]
+def _rows(metrics: DistractorsMetrics) -> list[list[str]]:
+    return [
+        [f"{count.num_distractors:,}", *map(_percent_or_too_few, count.measures().values())]
+        for count in metrics.distractors
     ]
 
 
-def _rate(rate):
+def _percent_or_too_few(rate: float | None) -> str:
     return "too few" if rate is None else percent(rate)
 
 
-def _verification(results):
-    """All images that are looked up against all of the gallery."""
-    known = [metrics for metrics in results if metrics["verification"]]
-    if not known:
-        text = "Each image against each of the gallery would be too many comparisons to verify."
+def _verification(results: Sequence[OpenSetMetrics]) -> list[Block]:
+    """Return the blocks on the verification of every probe against every gallery entry."""
+    if not results:
+        return []
+    columns = {m.model: m.verification for m in results if m.verification is not None}
+    if not columns:
+        text = "Each probe against each gallery image would be too many comparisons to verify."
         return [Paragraph(text)]
-    columns = [metrics["verification"] for metrics in known]
+    values = list(columns.values())
     rows = [
-        ["mismatched pairs", *(f"{of['num_mismatched']:,}" for of in columns)],
-        ["AUC", *(f"{of['auc']:.4f}" for of in columns)],
-        ["EER", *(percent(of["eer"]) for of in columns)],
+        ["mismatched pairs", *(f"{value.num_mismatched:,}" for value in values)],
+        ["AUC", *(f"{value.auc:.4f}" for value in values)],
+        ["EER", *(percent(value.eer) for value in values)],
     ]
-    carried = [f for f, tar in columns[0]["tar_at_far"].items() if tar is not None]
-    for far in carried:
-        rates = (of["tar_at_far"][far] for of in columns)
-        rows.append([f"TAR at FAR {far}", *map(_rate, rates)])
-    title = "Verification: each image against each of the gallery"
-    header = ["measure", *(metrics["model"] for metrics in known)]
-    return [Heading(title), Table(header, rows, f"Smaller false accept rates have {TOO_FEW}.")]
+    for far, tar in values[0].tar_at_far.items():
+        if tar is not None:
+            rates = (value.tar_at_far[far] for value in values)
+            rows.append([f"TAR at FAR {far}", *map(_percent_or_too_few, rates)])
+    note = f"Smaller false accept rates have {TOO_FEW}."
+    return [
+        Heading("Verification: each probe against each gallery image"),
+        Table(["measure", *columns], rows, note),
+    ]
