@@ -10,5 +10,5 @@ def main(config: EvaluateConfig) -> None:
     """Evaluate, and print what came of it; what users can mend ends in one sentence."""
     with errors_in_one_sentence():
         results = evaluate(config)
-    print("\n\n".join(map(report.summary, results)))
+    print("\n\n".join(map(report.verification_summary, results)))
     print(f"written to {config.out}")

@@ -1,12 +1,59 @@
-"""Protocols on models and files: verification, identification, reports."""
+"""Protocols on models and files: verification, identification, reports.
 
-from keras_sphereface.evaluation.embeddings import Embeddings
+`keras_sphereface.evaluation.evaluate.evaluate` verifies pairs of faces as `tools/evaluate.py` does.
+"""
+
+from keras_sphereface.evaluation.embedders import Embedder, open_embedders
+from keras_sphereface.evaluation.embeddings import (
+    Embeddings,
+    embed_faces,
+    load_embeddings,
+    save_embeddings,
+    template_embeddings,
+)
 from keras_sphereface.evaluation.evaluate import evaluate
-from keras_sphereface.evaluation.face_pairs import PairDataset, PairSources
+from keras_sphereface.evaluation.face_pairs import (
+    PairDataset,
+    PairSources,
+    load_pair_dataset,
+    read_pair_dataset,
+)
+from keras_sphereface.evaluation.faces import Faces, FaceSources, MissingFaceError, open_faces
+from keras_sphereface.evaluation.verification import Verification, verify_pairs
+from keras_sphereface.evaluation.verification_metrics import (
+    AccuracySummary,
+    AccuracyVariant,
+    BootstrapIntervals,
+    Criterion,
+    EvaluationMetrics,
+    FoldMetrics,
+    VerificationMetrics,
+)
 
 __all__ = [
+    "AccuracySummary",
+    "AccuracyVariant",
+    "BootstrapIntervals",
+    "Criterion",
+    "Embedder",
     "Embeddings",
+    "EvaluationMetrics",
+    "FaceSources",
+    "Faces",
+    "FoldMetrics",
+    "MissingFaceError",
     "PairDataset",
     "PairSources",
+    "Verification",
+    "VerificationMetrics",
+    "embed_faces",
     "evaluate",
+    "load_embeddings",
+    "load_pair_dataset",
+    "open_embedders",
+    "open_faces",
+    "read_pair_dataset",
+    "save_embeddings",
+    "template_embeddings",
+    "verify_pairs",
 ]

@@ -1,72 +1,91 @@
-"""What is evaluated: exported networks, and embeddings that any other system has saved."""
+"""Systems under evaluation: exported networks, and saved embeddings of any other system."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_sphereface.evaluation import embeddings
-from keras_sphereface.evaluation.embeddings import Embeddings
-from keras_sphereface.evaluation.face_pairs import Load
+from keras_sphereface.evaluation.embeddings import Embeddings, embed_faces, load_embeddings
+from keras_sphereface.evaluation.faces import Load
 from keras_sphereface.export import runtime
 from keras_sphereface.utils import names
 
 
 class Embedder(NamedTuple):
-    """What gives embeddings: a network, or a file that has them."""
+    """A source of embeddings: a network, or a file of saved embeddings.
+
+    Attributes:
+        name: Name for tables, curves and folders.
+        image_size: (height, width) of the faces that a network takes; None for saved embeddings.
+        embed: Function from keys, and a loader of faces if a network needs it, to embeddings.
+
+    Example:
+        >>> (embedder,) = open_embedders("model")
+        >>> embedder.image_size
+        (112, 96)
+    """
 
     name: str
-    image_size: tuple[int, int] | None  # of the faces that it needs; None if it needs none
+    image_size: tuple[int, int] | None
     embed: Callable[[Sequence[str], Load | None], Embeddings]
 
+    def require_images(self, has_images: bool) -> None:
+        """Raise ValueError, with the flags to give, if this is a network without images."""
+        if self.image_size is not None and not has_images:
+            raise _no_images(self.name)
 
-def open_systems(
-    models: str | Sequence[str], saved: str | Sequence[str], batch_size: int
+
+def open_embedders(
+    models: str | Sequence[str] = (), embeddings: str | Sequence[str] = (), batch_size: int = 64
 ) -> list[Embedder]:
-    """The systems that the files of networks and of saved embeddings are, each with its own name.
+    """Open networks and files of saved embeddings, each under a name of its own.
 
     Args:
-        models: SavedModel folders, .tflite or .onnx files.
-        saved: .npz files of embeddings.
-        batch_size: images embedded at once.
+        models: Paths of SavedModel folders, .tflite or .onnx files.
+        embeddings: Paths of .npz files of embeddings.
+        batch_size: Int. Images embedded at once.
 
     Raises:
-        FileNotFoundError, ValueError: if there is none, or a file cannot be used.
+        FileNotFoundError, ValueError: If there is none, or a file cannot be used.
+
+    Example:
+        >>> (embedder,) = open_embedders("model", batch_size=2)
+        >>> face = np.zeros((112, 96, 3), np.uint8)
+        >>> embedder.embed(["a", "b", "c"], lambda key: face).features.shape
+        (3, 16)
     """
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be >= 1. Received: batch_size={batch_size}")
-    systems = [_network(path, batch_size) for path in several(models)]
-    systems += [_saved(path) for path in several(saved)]
-    if not systems:
+    embedders = [_open_network(path, batch_size) for path in as_list(models)]
+    embedders += [_open_saved(path) for path in as_list(embeddings)]
+    if not embedders:
         raise ValueError("`model` or `embeddings` must name what to evaluate. Received: neither")
     # Rows, curves and folders go by the name.
-    named = zip(systems, names.distinct(system.name for system in systems), strict=True)
-    return [system._replace(name=name) for system, name in named]
+    distinct = names.distinct(embedder.name for embedder in embedders)
+    return [
+        embedder._replace(name=name) for embedder, name in zip(embedders, distinct, strict=True)
+    ]
 
 
-def check_images(system: Embedder, are_given: bool) -> None:
-    """Refuse a network without images.
-
-    Raises:
-        ValueError: naming it.
-    """
-    if system.image_size is not None and not are_given:
-        raise ValueError(f"{system.name} needs images: give `images` or `records`.")
-
-
-def several(value: str | Sequence[str]) -> list[str]:
-    """One path, or several, or none."""
+def as_list(value: str | Sequence[str]) -> list[str]:
+    """Return a list of one path, several or none; an empty string is none."""
     return [value] * bool(value) if isinstance(value, str) else list(value)
 
 
-def _network(path, batch_size):
+def _no_images(name: str) -> ValueError:
+    return ValueError(f"{name} needs images: give `images` or `records`.")
+
+
+def _open_network(path: str, batch_size: int) -> Embedder:
     network = runtime.open_network(path)
 
-    def embed(keys, load):
-        return embeddings.embed(keys, load, network.both_views, batch_size)
+    def embed(keys: Sequence[str], load: Load | None) -> Embeddings:
+        if load is None:
+            raise _no_images(network.name)
+        return embed_faces(keys, load, network.both_views, batch_size)
 
     return Embedder(network.name, network.image_size, embed)
 
 
-def _saved(path):
-    loaded = embeddings.load(path)
-    return Embedder(Path(path).stem, None, lambda keys, load: embeddings.select(loaded, keys))
+def _open_saved(path: str) -> Embedder:
+    saved = load_embeddings(path)
+    return Embedder(Path(path).stem, None, lambda keys, load: saved.select(keys))

@@ -1,17 +1,15 @@
-"""Embeddings by key: computed once an image, kept in `.npz` files, averaged to templates."""
+"""Embeddings by key: computed once for each image, kept in `.npz` files, averaged to templates."""
 
-import collections
 import itertools
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_sphereface.evaluation.face_pairs import Load, MissingFaceError
+from keras_sphereface.evaluation.faces import Load, load_faces
 from keras_sphereface.metrics import protocols, templates
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.progress import progress_bar
@@ -24,9 +22,14 @@ class Embeddings(NamedTuple):
     """Embeddings of N images or templates.
 
     Attributes:
-        keys: N of them.
+        keys: The N keys.
         views: (N, V, D): of the image and, V = 2, of its mirror image.
-        missing: {key: reason} of others.
+        missing: {key: reason} of images or templates without an embedding.
+
+    Example:
+        >>> embeddings = Embeddings(["a", "b"], np.ones((2, 2, 8)), {"c": "no such image"})
+        >>> embeddings.features.shape, embeddings.rows(["b"]).tolist()
+        ((2, 16), [1])
     """
 
     keys: list[str]
@@ -34,49 +37,34 @@ class Embeddings(NamedTuple):
     missing: dict[str, str]
 
     def rows(self, keys: Iterable[str]) -> np.ndarray:
-        """The rows of these keys, which must be among those that are there."""
+        """Return the rows of keys, all of which must have an embedding."""
         row_of = {key: row for row, key in enumerate(self.keys)}
         return np.array([row_of[key] for key in keys], np.int64)
 
     @property
     def features(self) -> np.ndarray:
-        """(N, V D): the views joined."""
+        """The views joined, (N, V D)."""
         return self.views.reshape(len(self.views), -1)
 
+    def select(self, keys: Sequence[str]) -> "Embeddings":
+        """Return the embeddings of `keys`, in this order; keys without an embedding are missing."""
+        present = set(self.keys)
+        kept = [key for key in keys if key in present]
+        missing = {key: self.missing.get(key, NO_EMBEDDING) for key in keys if key not in present}
+        return Embeddings(kept, self.views[self.rows(kept)], missing)
 
-def load_faces(
-    keys: Iterable[str], load: Load, missing: dict[str, str], ahead: int = 64
-) -> Iterator[tuple[str, np.ndarray]]:
-    """Keys and their faces, in order; those that are not to be had go to `missing` with the reason.
-
-    As many threads as there are cores work `ahead` of what is asked for.
-    """
-    remaining = iter(keys)
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-
-        def submit(count):
-            for key in itertools.islice(remaining, count):
-                waiting.append((key, threads.submit(load, key)))
-
-        waiting: collections.deque = collections.deque()
-        submit(ahead)
-        try:
-            while waiting:
-                key, face = waiting.popleft()
-                try:
-                    found = face.result()
-                except MissingFaceError as error:
-                    missing[key] = str(error)
-                    continue
-                finally:
-                    submit(1)
-                yield key, found
-        finally:
-            for _, face in waiting:
-                face.cancel()
+    def merge(self, other: "Embeddings") -> "Embeddings":
+        """Return the embeddings of both; a key is missing if neither has it."""
+        keys = [*self.keys, *other.keys]
+        views = [part.views for part in (self, other) if part.keys] or [self.views]
+        present = set(keys)
+        missing = {**self.missing, **other.missing}
+        return Embeddings(
+            keys, np.concatenate(views), {k: why for k, why in missing.items() if k not in present}
+        )
 
 
-def embed(
+def embed_faces(
     keys: Sequence[str],
     load: Load,
     both_views: Callable[[np.ndarray], np.ndarray],
@@ -85,119 +73,139 @@ def embed(
     """Embed each face once, whatever the number of its pairs, while the next are decoded.
 
     Args:
-        keys: of the images.
-        load: key -> uint8 (H, W, 3).
-        both_views: uint8 (n, H, W, 3) -> (n, 2 D), the embeddings joined with those of the
-            mirror images.
-        batch_size: images embedded at once.
+        keys: Keys of the images.
+        load: Function from a key to a face, uint8 (H, W, 3).
+        both_views: Function from uint8 (n, H, W, 3) to (n, 2 D), the embeddings joined with
+            those of the mirror images.
+        batch_size: Int. Images embedded at once.
 
     Raises:
-        ValueError: naming the image, if an embedding is not finite, or zero.
+        ValueError: If an embedding is zero or not finite, with the key of the image.
+
+    Example:
+        >>> from keras_sphereface.export.runtime import open_network
+        >>> network = open_network("model")
+        >>> face = np.zeros((*network.image_size, 3), np.uint8)
+        >>> embed_faces(["a", "b"], lambda key: face, network.both_views, 2).views.shape
+        (2, 2, 8)
     """
     missing: dict[str, str] = {}
-    found: list[str] = []
+    embedded: list[str] = []
     views = np.zeros((0, 2, 0), np.float32)
     with progress_bar(total=len(keys), unit="image", desc="embedding") as bar:
         faces = load_faces(keys, load, missing, _BATCHES_AHEAD * batch_size)
         while batch := list(itertools.islice(faces, batch_size)):
-            names, images = zip(*batch, strict=True)
-            of_batch = both_views(np.stack(images)).reshape(len(images), 2, -1)
-            protocols.check_embeddings(of_batch, names)
-            if not found:  # in one piece: a million take gigabytes, and twice that to join
-                views = np.empty((len(keys), *of_batch.shape[1:]), of_batch.dtype)
-            views[len(found) : len(found) + len(names)] = of_batch
-            found += names
-            bar.update(len(found) + len(missing) - bar.n)
-        bar.update(len(keys) - bar.n)  # those missing at the end
-    return Embeddings(found, views[: len(found)], missing)
+            batch_keys, images = zip(*batch, strict=True)
+            batch_views = both_views(np.stack(images)).reshape(len(images), 2, -1)
+            protocols.check_embeddings(batch_views, batch_keys)
+            if not embedded:  # in one piece: a million take gigabytes, and twice that to join
+                views = np.empty((len(keys), *batch_views.shape[1:]), batch_views.dtype)
+            views[len(embedded) : len(embedded) + len(batch_keys)] = batch_views
+            embedded += batch_keys
+            bar.update(len(embedded) + len(missing) - bar.n)
+        bar.update(len(keys) - bar.n)  # faces missing at the end
+    return Embeddings(embedded, views[: len(embedded)], missing)
 
 
-def select(embeddings: Embeddings, keys: Sequence[str]) -> Embeddings:
-    """Those of `keys`; the keys that are not there are missing."""
-    there = set(embeddings.keys)
-    kept = [key for key in keys if key in there]
-    missing = {key: embeddings.missing.get(key, NO_EMBEDDING) for key in keys if key not in there}
-    return Embeddings(kept, embeddings.views[embeddings.rows(kept)], missing)
-
-
-def joined(first: Embeddings, second: Embeddings) -> Embeddings:
-    """All of both; what neither has is missing."""
-    keys = [*first.keys, *second.keys]
-    views = np.concatenate([part.views for part in (first, second) if part.keys] or [first.views])
-    there = set(keys)
-    missing = {**first.missing, **second.missing}
-    return Embeddings(keys, views, {k: why for k, why in missing.items() if k not in there})
-
-
-def of_templates(
-    embeddings: Embeddings, images: Mapping[str, Sequence[tuple[str, str]]]
+def template_embeddings(
+    image_embeddings: Embeddings, images: Mapping[str, Sequence[tuple[str, str]]]
 ) -> Embeddings:
-    """The mean embeddings of templates.
+    """Average embeddings of images to templates: over the images of each medium, then over media.
 
     Args:
-        embeddings: of images.
-        images: {template: [(key, medium)]}; images that are missing are left out, and a
-            template without any is missing.
+        image_embeddings: Embeddings of the images.
+        images: {template: [(key, medium)]}. Missing images are left out, and a template
+            without any image is missing.
+
+    Example:
+        >>> views = np.array([[[1.0, 0.0]], [[0.0, 1.0]], [[0.0, 2.0]]])
+        >>> video = [("1.jpg", "video"), ("2.jpg", "video"), ("3.jpg", "photo")]
+        >>> template_embeddings(
+        ...     Embeddings(["1.jpg", "2.jpg", "3.jpg"], views, {}), {"T": video}
+        ... ).features.tolist()
+        [[0.5, 2.5]]
     """
-    there = set(embeddings.keys)
-    entries = [(name, key, m) for name, of in images.items() for key, m in of if key in there]
+    present = set(image_embeddings.keys)
+    entries = [(name, key, m) for name, of in images.items() for key, m in of if key in present]
     kept = {name for name, _, _ in entries}
     missing = {name: "none of its images" for name in images if name not in kept}
     if not entries:
-        return Embeddings([], embeddings.views[:0], missing)
+        return Embeddings([], image_embeddings.views[:0], missing)
     names, keys, media = (np.array(column) for column in zip(*entries, strict=True))
-    features = embeddings.features[embeddings.rows(keys)]
-    found, means = templates.template_means(features, names, media)
-    views = means.reshape(len(means), *embeddings.views.shape[1:])
-    return Embeddings([str(name) for name in found], views, missing)
+    features = image_embeddings.features[image_embeddings.rows(keys)]
+    means_of, means = templates.template_means(features, names, media)
+    views = means.reshape(len(means), *image_embeddings.views.shape[1:])
+    return Embeddings([str(name) for name in means_of], views, missing)
 
 
-def save(embeddings: Embeddings, path: str | os.PathLike) -> None:
-    """Write an `.npz` file: `keys` (N,), `embeddings` (N, D) and, if known, `mirrored` (N, D)."""
-    arrays = dict(
+def save_embeddings(embeddings: Embeddings, path: str | os.PathLike) -> None:
+    """Write `keys` (N,), `embeddings` (N, D) and, with V = 2, `mirrored` (N, D) as `.npz`.
+
+    Args:
+        embeddings: N embeddings of images or templates.
+        path: Path of the file, ending in .npz.
+
+    Example:
+        >>> save_embeddings(Embeddings(["a"], np.ones((1, 2, 8)), {}), "embeddings.npz")
+        >>> np.load("embeddings.npz").files
+        ['keys', 'embeddings', 'mirrored']
+    """
+    arrays: dict[str, Any] = dict(
         zip(("embeddings", "mirrored"), np.moveaxis(embeddings.views, 1, 0), strict=False)
     )
     with atomic_file(Path(path)) as partial, open(partial, "wb") as file:
         np.savez(file, keys=np.array(embeddings.keys, dtype=str), **arrays)
 
 
-def load(path: str | os.PathLike) -> Embeddings:
-    """Read what `save` wrote, or another system in the same form.
+def load_embeddings(path: str | os.PathLike) -> Embeddings:
+    """Read embeddings that `save_embeddings`, or another system in the same form, wrote.
+
+    Args:
+        path: Path of an .npz file.
 
     Raises:
-        ValueError: naming the file, if it has another form, a key twice, or an embedding that is
-            zero or not finite.
+        ValueError: If the file has another form, a key twice, or an embedding that is zero or
+            not finite.
+
+    Example:
+        >>> np.savez("other.npz", keys=["a", "b"], embeddings=np.eye(2, 8))
+        >>> load_embeddings("other.npz").views.shape
+        (2, 1, 8)
     """
-
-    def fail(received):
-        raise ValueError(
-            f"{path} must be an .npz file with `keys` (N,) of text, `embeddings` (N, D) of floats "
-            f"and maybe `mirrored` (N, D). Received: {received}"
-        )
-
-    with open(path, "rb") as stream:
-        if not zipfile.is_zipfile(stream):
-            fail("a file of another kind")
-        stream.seek(0)
-        try:
-            with np.load(stream, allow_pickle=False) as file:
-                arrays = {name: np.asanyarray(file[name]) for name in file.files}
-        # A damaged archive raises almost anything; none of it tells a user more than this.
-        except Exception as error:
-            fail(error)
+    arrays = _read_arrays(path)
     shapes = {name: f"{array.dtype} {array.shape}" for name, array in arrays.items()}
     if not {"keys", "embeddings"} <= set(arrays):
-        fail(shapes)
+        raise _form_error(path, shapes)
     keys, views = arrays["keys"], [arrays["embeddings"]]
     views += [arrays["mirrored"]] if "mirrored" in arrays else []
-    of_numbers = all(view.dtype.kind == "f" and view.shape == views[0].shape for view in views)
-    if keys.dtype.kind != "U" or not of_numbers or views[0].ndim != 2 or keys.ndim != 1:
-        fail(shapes)
+    are_floats = all(view.dtype.kind == "f" and view.shape == views[0].shape for view in views)
+    if keys.dtype.kind != "U" or not are_floats or views[0].ndim != 2 or keys.ndim != 1:
+        raise _form_error(path, shapes)
     if len(keys) != len(views[0]) or len(np.unique(keys)) != len(keys):
-        fail(f"{shapes}, {len(np.unique(keys))} different keys")
+        raise _form_error(path, f"{shapes}, {len(np.unique(keys))} different keys")
     embeddings = Embeddings(keys.tolist(), np.stack(views, axis=1), {})
     try:
         protocols.check_embeddings(embeddings.views, embeddings.keys)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return embeddings
+
+
+def _read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    with open(path, "rb") as stream:
+        if not zipfile.is_zipfile(stream):
+            raise _form_error(path, "a file of another kind")
+        stream.seek(0)
+        try:
+            with np.load(stream, allow_pickle=False) as file:
+                return {name: np.asanyarray(file[name]) for name in file.files}
+        # A damaged archive raises almost anything; none of it helps a user more than this.
+        except Exception as error:
+            raise _form_error(path, error) from error
+
+
+def _form_error(path: str | os.PathLike, received: Any) -> ValueError:
+    return ValueError(
+        f"{path} must be an .npz file with `keys` (N,) of text, `embeddings` (N, D) of floats "
+        f"and maybe `mirrored` (N, D). Received: {received}"
+    )

@@ -1,202 +1,318 @@
-"""Evaluation: networks and sets of pairs in, `metrics.json`, images and a report out."""
+"""Verification of pairs by several models: metrics.json, images and a report of each."""
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from keras_sphereface.config import PROTOCOLS, EvaluateConfig
-from keras_sphereface.data import images
-from keras_sphereface.evaluation import artifacts, embeddings, face_pairs, quality_checks
-from keras_sphereface.evaluation.artifacts import Evaluated
-from keras_sphereface.evaluation.embedders import check_images, open_systems, several
+from keras_sphereface.config import EvaluateConfig
+from keras_sphereface.config.choices import PROTOCOLS
+from keras_sphereface.data.images import IMAGE_SIZE
+from keras_sphereface.data.pairs import lfw
+from keras_sphereface.evaluation import artifacts, face_pairs, faces, quality_checks
+from keras_sphereface.evaluation.artifacts import EvaluationResult
+from keras_sphereface.evaluation.embedders import Embedder, as_list, open_embedders
+from keras_sphereface.evaluation.embeddings import (
+    Embeddings,
+    save_embeddings,
+    template_embeddings,
+)
 from keras_sphereface.evaluation.face_pairs import PairDataset, PairSources
-from keras_sphereface.evaluation.verification import angle_metrics, measure_angles, verify
+from keras_sphereface.evaluation.verification import (
+    Verification,
+    measure_angles,
+    measure_criterion,
+    verify_pairs,
+)
+from keras_sphereface.evaluation.verification_metrics import (
+    AccuracyVariant,
+    EvaluationMetrics,
+    VerificationMetrics,
+)
 from keras_sphereface.metrics import protocols
 from keras_sphereface.utils import names
 from keras_sphereface.utils.progress import log
 
 
-def evaluate(config: EvaluateConfig) -> list[dict]:
-    """Evaluate each network on each set of pairs, and write what came of it.
+class _Settings(NamedTuple):
+    """What the result of a model on a set depends on, beside both."""
 
-    Of one network and one set the files are in `config.out`; of several each has a folder
-    there, and `config.out` the table of all. A pair with a face that is not to be had is left
-    out of every number; how many there are, why, and what they could change stands in the result.
+    protocol: str
+    replicates: int  # of the bootstrap
+    seed: int
+    training_identities: set[str]
+
+
+def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
+    """Evaluate each model on each set of pairs, and write the results.
+
+    With one model and one set all files are in `config.out`. With several each combination has
+    a folder there, and `config.out` the table of all and a report that compares them. Pairs
+    with a missing face are left out of every number; their count, the reasons and the bounds of
+    the accuracy are in the result.
+
+    Args:
+        config: Models, pairs, sources of the faces, protocol and output folder.
 
     Returns:
-        What stands in each metrics.json, set by set.
+        The contents of each metrics.json, set by set.
 
     Raises:
-        FileNotFoundError, ValueError: if a network or a set of pairs cannot be used.
+        FileNotFoundError, ValueError: If a model or a set of pairs cannot be used.
+
+    Example:
+        >>> (metrics,) = evaluate(EvaluateConfig(
+        ...     out="evaluation", model=("model",), images=("faces/images",),
+        ...     pairs=("faces/pairs.txt",), landmarks=("faces/landmarks.txt",), bootstrap=0))
+        >>> metrics.verification.num_pairs
+        56
     """
-    _check(config)
+    _check(config.protocol, config.bootstrap, config.num_folds)
     # All that is quickly read comes first: few mistakes show only after the long work.
-    paths_of_sets = paths_of(config)
-    sets = list(
-        zip(
-            names.distinct(paths.name for paths in paths_of_sets),
-            paths_of_sets,
-            [read_set(paths, config.folds, config.num_folds) for paths in paths_of_sets],
-            strict=True,
+    sources = pair_sources(
+        config.pairs,
+        config.bin,
+        images=config.images,
+        landmarks=config.landmarks,
+        records=config.records,
+        templates=config.templates,
+    )
+    datasets = [checked_dataset(one, config.folds, config.num_folds) for one in sources]
+    labels = config.train_labels
+    settings = _Settings(
+        config.protocol,
+        config.bootstrap,
+        config.seed,
+        quality_checks.read_training_identities(labels) if labels else set(),
+    )
+    embedders = open_embedders(config.model, config.embeddings, config.batch_size)
+    for one in sources:
+        for embedder in embedders:
+            embedder.require_images(one.has_faces)
+    return _evaluate_all(
+        embedders, sources, datasets, settings, Path(config.out), config.save_embeddings
+    )
+
+
+def _check(protocol: str, replicates: int, num_folds: int) -> None:
+    for name, value, smallest in (("bootstrap", replicates, 0), ("num_folds", num_folds, 2)):
+        if value < smallest:
+            raise ValueError(f"`{name}` must be >= {smallest}. Received: {name}={value}")
+    if protocol not in PROTOCOLS:
+        raise ValueError(
+            f"`protocol` must be one of {', '.join(PROTOCOLS)}. Received: protocol={protocol!r}"
         )
-    )
-    people = quality_checks.read_people(config.train_labels) if config.train_labels else set()
-    systems = open_systems(config.model, config.embeddings, config.batch_size)
-    for _, paths, _ in sets:
-        for system in systems:
-            check_images(system, bool(paths.images or paths.records or paths.bin))
-    folders = artifacts.folders_of(
-        Path(config.out), [name for name, *_ in sets], [system.name for system in systems]
-    )
-    results: list[Evaluated] = []
-    for name, paths, face_set in sets:
-        for system in systems:
-            log(f"{system.name} on {name}")
-            size = system.image_size or images.IMAGE_SIZE
-            faces = face_pairs.faces_of_set(paths, face_set.keys(), size)
-            known = system.embed(face_set.keys(), faces and faces.load)
-            found = _judge(system, name, face_set._replace(faces=faces), known, people, config)
-            if not results:
-                artifacts.clear(Path(config.out))
-            folder = folders[len(results)]
-            artifacts.write_result(folder, found)
-            if config.save_embeddings:
-                embeddings.save(known, folder / artifacts.EMBEDDINGS_FILE)
-            results.append(found._replace(faces=None))
-    artifacts.write_overview(Path(config.out), results)
-    return [result.metrics for result in results]
 
 
-def paths_of(config: EvaluateConfig) -> list[PairSources]:
-    """The files of each set of pairs.
+def pair_sources(
+    pairs: str | Sequence[str] = (),
+    bin: str | Sequence[str] = (),
+    *,
+    images: str | Sequence[str] = (),
+    landmarks: str | Sequence[str] = (),
+    records: str | Sequence[str] = (),
+    templates: str | Sequence[str] = (),
+) -> list[PairSources]:
+    """Return the sources of each set of pairs.
+
+    Args:
+        pairs: Lists of pairs.
+        bin: Verification sets in InsightFace's form.
+        images: Folders of images, one for all of `pairs` or one for each; so are the others.
+        landmarks: Landmark files.
+        records: Folders of records.
+        templates: Lists of templates.
 
     Raises:
-        ValueError: if there is no set, or the numbers of files do not fit together.
+        ValueError: If there is no set, or the numbers of paths do not fit together.
     """
-    pairs, columns = several(config.pairs), {}
-    for name in ("images", "landmarks", "records", "templates"):
-        values = several(getattr(config, name))
-        if len(values) not in (0, 1, len(pairs)) or (values and not pairs):
+    beside = {"images": images, "landmarks": landmarks, "records": records, "templates": templates}
+    lists, columns = as_list(pairs), {}
+    for name, paths in beside.items():
+        values = as_list(paths)
+        if len(values) not in (0, 1, len(lists)) or (values and not lists):
             raise ValueError(
                 f"`{name}` must be one for all of `pairs`, or one for each. "
-                f"Received: {name}={values}, pairs={pairs}"
+                f"Received: {name}={values}, pairs={lists}"
             )
-        columns[name] = values if len(values) > 1 else (values or [""]) * len(pairs)
+        columns[name] = values if len(values) > 1 else (values or [""]) * len(lists)
     sets = [
         PairSources(path, **{name: column[i] for name, column in columns.items()})
-        for i, path in enumerate(pairs)
+        for i, path in enumerate(lists)
     ]
-    sets += [PairSources(bin=path) for path in several(config.bin)]
+    sets += [PairSources(bin=path) for path in as_list(bin)]
     if not sets:
         raise ValueError("`pairs` or `bin` must name what to verify. Received: neither")
     return sets
 
 
-def _check(config):
-    for name, least in (("bootstrap", 0), ("num_folds", 2)):
-        if (value := getattr(config, name)) < least:
-            raise ValueError(f"`{name}` must be >= {least}. Received: {name}={value}")
-    if config.protocol not in PROTOCOLS:
-        raise ValueError(
-            f"`protocol` must be one of {', '.join(PROTOCOLS)}. "
-            f"Received: protocol={config.protocol!r}"
-        )
+def checked_dataset(
+    sources: PairSources, folds: Sequence[int] = (), num_folds: int = 10
+) -> PairDataset:
+    """Read pairs without their faces, and check that the faces can be opened and the folds used.
 
-
-def read_set(paths: PairSources, folds: Sequence[int] = (), num_folds: int = 10) -> PairDataset:
-    """The pairs of a set, without their faces.
+    Args:
+        sources: Paths of the pairs and of their faces.
+        folds: Numbers of the folds to read, from 1; all if empty.
+        num_folds: Int. Number of folds of pairs that name none, as in a .bin.
 
     Raises:
-        FileNotFoundError, ValueError: naming the file, if pairs or faces cannot be used.
+        FileNotFoundError, ValueError: If pairs or faces cannot be used, with the file.
     """
-    found = face_pairs.read_set(paths, folds, num_folds)
-    face_pairs.check_files(paths)
-    quality_checks.check_contradictions(found.pairs, found.file)
+    dataset = face_pairs.read_pair_dataset(sources, folds, num_folds)
+    faces.check_face_files(sources.faces)
+    quality_checks.check_contradictions(dataset.pairs, dataset.file)
     try:
-        protocols.check_folds(found.pairs.is_same, found.pairs.folds)
+        protocols.check_folds(dataset.pairs.is_same, dataset.pairs.folds)
     except ValueError as error:
-        raise ValueError(f"{found.file}: {error}") from None
-    return found
+        raise ValueError(f"{dataset.file}: {error}") from None
+    return dataset
 
 
-def _judge(system, name, face_set, of_images, people, config):
-    """What the embeddings of its images say of a set of pairs."""
-    known = _as_named(of_images, face_set)
-    verification = verify(
-        face_set.pairs,
-        known,
-        config.protocol,
-        replicates=config.bootstrap,
-        seed=config.seed,
-        file=face_set.file,
+def _evaluate_all(
+    embedders: Sequence[Embedder],
+    sources: Sequence[PairSources],
+    datasets: Sequence[PairDataset],
+    settings: _Settings,
+    out: Path,
+    save: bool,
+) -> list[EvaluationMetrics]:
+    """Evaluate each embedder on each dataset, and write the results as they come."""
+    set_names = names.distinct(one.name for one in sources)
+    folders = iter(
+        artifacts.result_folders(out, set_names, [embedder.name for embedder in embedders])
     )
-    angles = measure_angles(verification.pairs, known, face_set.has_names)
-    num_left_out = verification.metrics["num_pairs_left_out"]
-    doubts = quality_checks.missing_doubts(
-        of_images.missing,
-        known.missing if face_set.templates else {},
-        num_left_out,
-        len(face_set.pairs.first),
+    results: list[EvaluationResult] = []
+    for set_name, one, dataset in zip(set_names, sources, datasets, strict=True):
+        keys = dataset.keys()
+        for embedder in embedders:
+            log(f"{embedder.name} on {set_name}")
+            size = embedder.image_size or IMAGE_SIZE
+            opened = face_pairs.open_dataset_faces(one, keys, size)
+            embedded = embedder.embed(keys, opened and opened.load)
+            with_faces = dataset._replace(faces=opened)
+            result = _evaluate_one(embedder, set_name, with_faces, embedded, settings)
+            if not results:
+                artifacts.clear_folder(out)
+            folder = next(folders)
+            artifacts.write_result(folder, result)
+            if save:
+                save_embeddings(embedded, folder / artifacts.EMBEDDINGS_FILE)
+            results.append(result._replace(faces=None))
+    artifacts.write_overview(out, results)
+    return [result.metrics for result in results]
+
+
+def _evaluate_one(
+    embedder: Embedder,
+    set_name: str,
+    dataset: PairDataset,
+    image_embeddings: Embeddings,
+    settings: _Settings,
+) -> EvaluationResult:
+    """Return the result of an embedder on a set of pairs, from the embeddings of its images."""
+    embeddings = _of_pairs(image_embeddings, dataset)
+    verification = verify_pairs(
+        dataset.pairs,
+        embeddings,
+        settings.protocol,
+        replicates=settings.replicates,
+        seed=settings.seed,
+        file=dataset.file,
     )
-    doubts += quality_checks.pair_doubts(face_set.pairs)
-    doubts += quality_checks.name_doubts(face_set.pairs, bool(face_set.templates))
-    if people and not face_set.has_names:
-        doubts.append(
-            "Nothing tells whether people of the training set are in these pairs, whose images "
-            "have no names of people."
+    numbers = dataclasses.replace(
+        verification.metrics, missing={**image_embeddings.missing, **embeddings.missing}
+    )
+    angles = measure_angles(verification.pairs, embeddings, dataset.has_names)
+    # Without names, nothing shows which identities the pairs share with the training set.
+    shared = settings.training_identities if dataset.has_names else set()
+    metrics = EvaluationMetrics(
+        model=embedder.name,
+        set=set_name,
+        warnings=tuple(_warnings(dataset, image_embeddings, embeddings, numbers, settings)),
+        verification=numbers,
+        criterion=measure_criterion(angles),
+        variants=tuple(_variants(embedder, dataset, image_embeddings, verification, shared)),
+    )
+    return EvaluationResult(metrics, verification, angles, dataset.faces, dataset.templates)
+
+
+def _of_pairs(image_embeddings: Embeddings, dataset: PairDataset) -> Embeddings:
+    """Return the embeddings of what the pairs name: images, or templates of them."""
+    if not dataset.templates:
+        return image_embeddings
+    return template_embeddings(image_embeddings, dataset.templates)
+
+
+def _warnings(
+    dataset: PairDataset,
+    image_embeddings: Embeddings,
+    embeddings: Embeddings,
+    numbers: VerificationMetrics,
+    settings: _Settings,
+) -> list[str]:
+    """Return the findings of the quality checks."""
+    pairs = dataset.pairs
+    warnings = quality_checks.missing_face_warnings(
+        image_embeddings.missing,
+        embeddings.missing if dataset.templates else {},
+        numbers.num_pairs_left_out,
+        len(pairs.first),
+    )
+    warnings += quality_checks.repeated_pair_warnings(pairs)
+    warnings += quality_checks.folder_warnings(pairs, bool(dataset.templates))
+    if dataset.has_names:
+        warnings += quality_checks.identity_overlap_warnings(pairs, settings.training_identities)
+    elif settings.training_identities:
+        warnings.append(
+            "The identity overlap with the training set is unknown: the keys of these pairs do "
+            "not name identities."
         )
-        people = set()
-    doubts += quality_checks.shared_doubts(face_set.pairs, people)
-    if face_set.faces is not None:
-        rng = np.random.default_rng(config.seed)
-        doubts += quality_checks.image_doubts(face_set.faces, of_images.keys, rng)
-    metrics = {
-        "model": system.name,
-        "set": name,
-        **verification.metrics,
-        "missing": {**of_images.missing, **known.missing},
-        "criterion": angle_metrics(angles),
-        "variants": _variants(system, face_set, of_images, known, verification, people),
-        "doubts": doubts,
-    }
-    return Evaluated(metrics, verification, angles, face_set.faces, face_set.templates)
+    if dataset.faces is not None:
+        rng = np.random.default_rng(settings.seed)
+        warnings += quality_checks.image_warnings(dataset.faces, image_embeddings.keys, rng)
+    return warnings
 
 
-def _as_named(of_images, face_set):
-    """The embeddings of what the pairs name: images, or templates of them."""
-    if not face_set.templates:
-        return of_images
-    return embeddings.of_templates(of_images, face_set.templates)
-
-
-def _variants(system, face_set, of_images, known, verification, people):
-    """The accuracy with other pairs; see `_variant`."""
-    pairs, metrics, protocol = face_set.pairs, verification.metrics, verification.protocol
-    found = []
-    if metrics["num_pairs_left_out"]:
-        for which, bound in zip(("wrong", "right"), metrics["accuracy_bounds"], strict=True):
-            which = f"all, those left out counted as {which}"
-            found.append({"pairs": which, "num_pairs": len(pairs.first), "accuracy_mean": bound})
-    unaligned = quality_checks.without_landmarks(of_images.missing)
-    if unaligned and face_set.faces.crop is not None:
-        more = system.embed(unaligned, face_set.faces.crop)
-        with_them = _as_named(embeddings.joined(of_images, more), face_set)
-        which = "with images without landmarks, cropped at their center"
-        found.append(_variant(which, pairs, with_them, protocol))
-    for which, out in (
+def _variants(
+    embedder: Embedder,
+    dataset: PairDataset,
+    image_embeddings: Embeddings,
+    verification: Verification,
+    shared: set[str],
+) -> Iterator[AccuracyVariant]:
+    """Yield the accuracy with other pairs, where something is missing, repeated or shared."""
+    pairs, numbers, protocol = dataset.pairs, verification.metrics, verification.protocol
+    if numbers.num_pairs_left_out:
+        for decision, bound in zip(("wrong", "correct"), numbers.accuracy_bounds, strict=True):
+            description = f"all, those left out counted as {decision}"
+            yield AccuracyVariant(description, len(pairs.first), bound)
+    unaligned = quality_checks.without_landmarks(image_embeddings.missing)
+    if unaligned and dataset.faces is not None and dataset.faces.crop is not None:
+        cropped = embedder.embed(unaligned, dataset.faces.crop)
+        embeddings = _of_pairs(image_embeddings.merge(cropped), dataset)
+        description = "with images without landmarks, cropped at their center"
+        yield _variant(description, pairs, embeddings, protocol)
+    for description, excluded in (
         ("without repeated pairs", quality_checks.repeated_pairs(pairs)),
-        ("without people of the training set", quality_checks.with_people(pairs, people)),
+        (
+            "without identities of the training set",
+            quality_checks.contains_identity(pairs, shared),
+        ),
     ):
-        if out.any():
-            found.append(_variant(which, pairs.select(~out), known, protocol))
-    return found
+        if excluded.any():
+            embeddings = _of_pairs(image_embeddings, dataset)
+            yield _variant(description, pairs.select(~excluded), embeddings, protocol)
 
 
-def _variant(which, pairs, known, protocol):
-    """The accuracy of other pairs, None if they do not suit the protocol, and which they are."""
+def _variant(
+    description: str, pairs: lfw.Pairs, embeddings: Embeddings, protocol: str
+) -> AccuracyVariant:
+    """Return the accuracy with other pairs; None if the protocol cannot judge them."""
     try:
-        metrics = verify(pairs, known, protocol).metrics
+        metrics = verify_pairs(pairs, embeddings, protocol).metrics
     except ValueError:
-        return {"pairs": which, "num_pairs": len(pairs.first), "accuracy_mean": None}
-    return {"pairs": which} | {name: metrics[name] for name in ("num_pairs", "accuracy_mean")}
+        return AccuracyVariant(description, len(pairs.first), None)
+    return AccuracyVariant(description, metrics.num_pairs, metrics.accuracy_mean)

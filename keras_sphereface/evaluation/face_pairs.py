@@ -1,40 +1,33 @@
-"""Pairs of faces to verify, and where the faces come from: images, records or a `.bin`."""
+"""Sets of pairs to verify: which files they come from, and reading them."""
 
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from keras_sphereface.data import alignment, images, records
-from keras_sphereface.data.landmarks import line_of, read_landmarks
 from keras_sphereface.data.pairs import insightface_bin, lfw, pair_list
 from keras_sphereface.data.pairs.templates import read_templates
 from keras_sphereface.data.readers import filenames
+from keras_sphereface.evaluation.faces import Faces, FaceSources, encoded_faces, open_faces
 
-NO_IMAGE, NO_LANDMARKS = "no such image", "no landmarks"
-Load = Callable[[str], np.ndarray]  # key -> uint8 (H, W, 3)
-
-
-class MissingFaceError(ValueError):
-    """A face is not to be had; the message says why."""
-
-
-class Faces(NamedTuple):
-    """How to get a face by its key.
-
-    Attributes:
-        load: as the network should see it.
-        crop: without alignment, where `load` aligns by landmarks; else None.
-    """
-
-    load: Load
-    crop: Load | None = None
+Templates = Mapping[str, Sequence[tuple[str, str]]]
 
 
 class PairSources(NamedTuple):
-    """The files of a set of pairs; either `bin`, or `pairs` with what holds their faces."""
+    """Paths of a set of pairs: either `bin`, or `pairs` with the source of their faces.
+
+    Attributes:
+        pairs: LFW's pairs.txt, or lines `first second 0|1 [fold]`.
+        images: Folder of the images.
+        landmarks: Lines of a key and five points; with it every face is aligned.
+        records: Folder of records with the images, instead of `images`.
+        templates: Lines `path template [medium]`; the pairs are of templates.
+        bin: Verification set in InsightFace's form (.bin).
+
+    Example:
+        >>> PairSources(pairs="lfw/pairs.txt", images="lfw/images").name
+        'lfw'
+    """
 
     pairs: str = ""
     images: str = ""
@@ -44,32 +37,53 @@ class PairSources(NamedTuple):
     bin: str = ""
 
     @property
+    def file(self) -> str:
+        """Path of the pairs."""
+        return self.bin or self.pairs
+
+    @property
     def name(self) -> str:
-        """A short name, for tables and folders."""
-        path = Path(self.bin or self.pairs)
-        # LFW's list is called pairs.txt by everyone: the folder tells more.
+        """Short name for tables and folders."""
+        path = Path(self.file)
+        # Every copy of LFW's list is called pairs.txt: its folder is the better name.
         return path.stem if self.bin or path.stem != "pairs" else path.resolve().parent.name
+
+    @property
+    def faces(self) -> FaceSources:
+        """Paths of the faces; all empty for a `bin`."""
+        return FaceSources(self.images, self.landmarks, self.records)
+
+    @property
+    def has_faces(self) -> bool:
+        """Return whether there are faces, not only pairs of keys."""
+        return bool(self.images or self.records or self.bin)
 
 
 class PairDataset(NamedTuple):
-    """Pairs of faces, and how to get a face by its key.
+    """Pairs of faces, and how to load a face by its key.
 
     Attributes:
-        pairs: of keys of images or of names of templates.
-        faces: None where there is nothing but saved embeddings.
+        pairs: Pairs of keys of images, or of names of templates.
+        faces: Loaders of the faces; None without faces or before they are opened.
         templates: {name: [(key of an image, its medium)]} of names that are not keys.
-        file: where the pairs stand, for errors.
-        has_names: whether the first folder of a key, or of a template's name, is a person's name.
+        file: Path of the pairs, for error messages.
+        has_names: Whether the first folder of a key names the identity.
+
+    Example:
+        >>> sources = PairSources("faces/pairs.txt", "faces/images", "faces/landmarks.txt")
+        >>> dataset = load_pair_dataset(sources, (112, 96), folds=(1, 2))
+        >>> len(dataset.pairs.first), dataset.has_names
+        (16, True)
     """
 
     pairs: lfw.Pairs
     faces: Faces | None
-    templates: Mapping[str, Sequence[tuple[str, str]]]
+    templates: Templates
     file: str
     has_names: bool
 
     def keys(self) -> list[str]:
-        """The keys of all images that the pairs need, each once, sorted."""
+        """Return the keys of all images that the pairs need, each once, sorted."""
         names_or_keys = self.pairs.keys()
         if not self.templates:
             return names_or_keys
@@ -78,172 +92,112 @@ class PairDataset(NamedTuple):
         return sorted(needed)
 
 
-def face_set(
-    paths: PairSources, image_size: tuple[int, int], folds: Iterable[int] = ()
+def load_pair_dataset(
+    sources: PairSources, image_size: tuple[int, int], folds: Iterable[int] = ()
 ) -> PairDataset:
-    """Read the pairs, and prepare for their faces of `image_size`, (height, width).
+    """Read pairs and open their faces.
 
     Args:
-        paths: the files.
-        image_size: of the faces.
-        folds: only these; all if empty.
+        sources: Paths of the pairs and of their faces.
+        image_size: (height, width) of the faces in pixels.
+        folds: Numbers of the folds to read, from 1; all if empty.
 
     Raises:
-        FileNotFoundError, ValueError: if the files do not fit together or one is not as it
-            should be.
+        FileNotFoundError, ValueError: If the files do not fit together, or one has another form.
+
+    Example:
+        >>> sources = PairSources("faces/pairs.txt", "faces/images", "faces/landmarks.txt")
+        >>> dataset = load_pair_dataset(sources, (112, 96))
+        >>> dataset.faces.load(dataset.keys()[0]).shape
+        (112, 96, 3)
     """
-    found = read_set(paths, folds)
-    return found._replace(faces=faces_of_set(paths, found.keys(), image_size))
+    dataset = read_pair_dataset(sources, folds)
+    return dataset._replace(faces=open_dataset_faces(sources, dataset.keys(), image_size))
 
 
-def read_set(paths: PairSources, folds: Iterable[int] = (), num_folds: int = 10) -> PairDataset:
-    """As `face_set`, but without the faces; a set that names no folds is cut into `num_folds`."""
-    _check_paths(paths)
-    if paths.bin:
-        pairs = _in_folds(
-            insightface_bin.pairs_from_bin(*insightface_bin.read_bin(paths.bin), paths.bin, num_folds),
-            folds,
-            paths.bin,
-        )
-        return PairDataset(pairs, None, {}, paths.bin, has_names=False)
-    pairs = _in_folds(pair_list.read_pair_list(paths.pairs, num_folds), folds, paths.pairs)
-    named = not paths.templates and _are_named(pairs)
-    return PairDataset(pairs, None, _templates(paths, pairs), paths.pairs, named)
+def read_pair_dataset(
+    sources: PairSources, folds: Iterable[int] = (), num_folds: int = 10
+) -> PairDataset:
+    """Read pairs without their faces; pairs that name no folds are cut into `num_folds`.
 
+    Args:
+        sources: Paths of the pairs and of their faces.
+        folds: Numbers of the folds to read, from 1; all if empty.
+        num_folds: Int. Number of folds of pairs that name none, as in a .bin.
 
-def _in_folds(pairs, folds, file):
+    Raises:
+        FileNotFoundError, ValueError: If the files do not fit together, or one has another form.
+
+    Example:
+        >>> dataset = read_pair_dataset(PairSources("faces/pairs.txt"), folds=(1, 2))
+        >>> len(dataset.pairs.first), dataset.faces is None
+        (16, True)
+    """
+    _check_sources(sources)
+    if sources.bin:
+        encoded, is_same = insightface_bin.read_bin(sources.bin)
+        pairs = insightface_bin.pairs_from_bin(encoded, is_same, sources.bin, num_folds)
+    else:
+        pairs = pair_list.read_pair_list(sources.pairs, num_folds)
     try:
-        return pairs.in_folds(folds)
+        pairs = pairs.in_folds(folds)
     except ValueError as error:
-        raise ValueError(f"{file}: {error}") from None
+        raise ValueError(f"{sources.file}: {error}") from None
+    if sources.bin:
+        return PairDataset(pairs, None, {}, sources.bin, has_names=False)
+    has_names = not sources.templates and _folders_are_identities(pairs)
+    return PairDataset(pairs, None, _templates(sources, pairs), sources.pairs, has_names)
 
 
-def check_files(paths: PairSources) -> None:
-    """Read what tells that faces can be opened, so that a mistake shows before long work.
-
-    Raises:
-        FileNotFoundError, ValueError: if folder, landmarks or records cannot be used.
-    """
-    if paths.records:
-        records.read_info(paths.records)
-    if paths.images and not Path(paths.images).is_dir():
-        raise FileNotFoundError(f"`images` must be a folder. Received: {paths.images}")
-    if paths.landmarks:
-        read_landmarks(paths.landmarks)
-
-
-def faces_of_set(
-    paths: PairSources, keys: Sequence[str], image_size: tuple[int, int]
+def open_dataset_faces(
+    sources: PairSources, keys: Sequence[str], image_size: tuple[int, int]
 ) -> Faces | None:
-    """The faces of the images of a set; None where there is nothing but pairs."""
-    if paths.bin:
-        encoded, _ = insightface_bin.read_bin(paths.bin)
-        return _encoded_faces(lambda key: encoded[int(key)], image_size)
-    if not (paths.images or paths.records):
-        return None
-    return open_faces(paths, keys, image_size)
+    """Open the faces of pairs, in `image_size`; None where the sources are pairs alone."""
+    if sources.bin:
+        encoded, _ = insightface_bin.read_bin(sources.bin)
+        return encoded_faces(lambda key: encoded[int(key)], image_size)
+    return open_faces(sources.faces, keys, image_size) if sources.has_faces else None
 
 
-def open_faces(paths: PairSources, keys: Sequence[str], image_size: tuple[int, int]) -> Faces:
-    """The faces of images in a folder or in records, in `image_size`.
-
-    Raises:
-        FileNotFoundError, ValueError: if folder, landmarks or records cannot be used.
-    """
-    if paths.records:
-        wanted = set(keys)
-        kept = {r.key: r.image for r in records.read_folder(paths.records) if r.key in wanted}
-        return _encoded_faces(kept.__getitem__, image_size)
-    check_files(paths._replace(landmarks=""))
-    root = Path(paths.images)
-    cropped = _encoded_faces(lambda key: (root / key).read_bytes(), image_size)
-    if not paths.landmarks:
-        return cropped
-    landmarks = read_landmarks(paths.landmarks)
-
-    def align(key):
-        if key not in landmarks:
-            raise MissingFaceError(NO_LANDMARKS if (root / key).is_file() else NO_IMAGE)
-        image = _decoded(lambda key: (root / key).read_bytes(), key)
-        try:
-            return _aligned(image, landmarks[key], image_size)
-        except ValueError as error:
-            line = line_of(paths.landmarks, key)
-            raise ValueError(f"{paths.landmarks}, line {line}, {key}: {error}") from None
-
-    return Faces(align, cropped.load)
-
-
-def _are_named(pairs):
-    """Whether the folders of all pairs agree with whether they match."""
+def _folders_are_identities(pairs: lfw.Pairs) -> bool:
+    """Return whether the folders of all pairs agree with whether they match."""
     both = zip(pairs.first, pairs.second, pairs.is_same, strict=True)
     return all((lfw.identity_of_key(a) == lfw.identity_of_key(b)) == same for a, b, same in both)
 
 
-def _aligned(image, points, size):
-    height, width = image.shape[:2]
-    middle = points.mean(axis=0)
-    # Single points may lie outside: faces are cut by the border.
-    if not (0 <= middle[0] <= width and 0 <= middle[1] <= height):
-        raise ValueError(
-            f"the face must lie in the image of {width} x {height} pixels. "
-            f"Received: points around ({middle[0]:.0f}, {middle[1]:.0f})"
-        )
-    return alignment.align(image, points, size)
-
-
-def _encoded_faces(read: Callable[[str], bytes], size: tuple[int, int]) -> Faces:
-    def load(key):
-        image = _decoded(read, key)
-        return image if image.shape[:2] == size else images.crop_to(image, size)
-
-    return Faces(load)
-
-
-def _decoded(read, key):
-    try:
-        return images.decode(read(key))
-    except (FileNotFoundError, NotADirectoryError, KeyError):
-        raise MissingFaceError(NO_IMAGE) from None
-    except OSError as error:
-        raise MissingFaceError(f"cannot be read: {error.strerror}") from None
-    except images.UnreadableImageError as error:
-        raise MissingFaceError(f"cannot be read: {error}") from None
-
-
-def _check_paths(paths):
-    one_source = not (paths.images and paths.records)
-    landmarks_fit = bool(paths.images) or not paths.landmarks
-    from_pairs = bool(paths.pairs) and one_source and landmarks_fit and not paths.bin
-    from_bin = bool(paths.bin) and not any(paths._replace(bin=""))
+def _check_sources(sources: PairSources) -> None:
+    one_source = not (sources.images and sources.records)
+    landmarks_fit = bool(sources.images) or not sources.landmarks
+    from_pairs = bool(sources.pairs) and one_source and landmarks_fit and not sources.bin
+    from_bin = bool(sources.bin) and not any(sources._replace(bin=""))
     if not (from_bin or from_pairs):
         raise ValueError(
             "A set is either `bin` alone, or `pairs` with one of `images` (and their `landmarks`) "
-            f"and `records`. Received: { ({k: v for k, v in paths._asdict().items() if v}) }"
+            f"and `records`. Received: { ({k: v for k, v in sources._asdict().items() if v}) }"
         )
 
 
-def _templates(paths, pairs):
-    """{name: [(key, medium)]}: of the list of templates, and of folders that pairs name."""
+def _templates(sources: PairSources, pairs: lfw.Pairs) -> Templates:
+    """Return the entries of the list of templates, and of folders that pairs name."""
     wanted = pairs.keys()
-    if paths.templates:
-        known = read_templates(paths.templates)
-        if unknown := [name for name in wanted if name not in known]:
+    if sources.templates:
+        templates = read_templates(sources.templates)
+        if unknown := [name for name in wanted if name not in templates]:
             raise ValueError(
-                f"{paths.pairs}: every name must be a template of {paths.templates}. Received: "
-                f"{unknown[0]!r}, the first of {len(unknown)}"
+                f"{sources.pairs}: every name must be a template of {sources.templates}. "
+                f"Received: {unknown[0]!r}, the first of {len(unknown)}"
             )
-        return {name: known[name] for name in wanted}
-    root = Path(paths.images)
+        return {name: templates[name] for name in wanted}
+    root = Path(sources.images)
     others = [name for name in wanted if not filenames.is_image_name(name)]
-    folders = [name for name in others if paths.images and (root / name).is_dir()]
+    folders = [name for name in others if sources.images and (root / name).is_dir()]
     if not folders:
         return {}
-    found = {name: _images_of(root, name) for name in folders}
-    return {**{name: [(name, "")] for name in wanted}, **found}
+    of_folders = {name: _images_of(root, name) for name in folders}
+    return {**{name: [(name, "")] for name in wanted}, **of_folders}
 
 
-def _images_of(root, folder):
-    """All images of a folder are one template, and one medium: a video."""
+def _images_of(root: Path, folder: str) -> list[tuple[str, str]]:
+    """Return all images of a folder as one template of one medium: a video."""
     files = sorted(os.listdir(root / folder))
     return [(f"{folder}/{file}", "") for file in files if filenames.is_image_name(file)]

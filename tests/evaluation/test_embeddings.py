@@ -13,37 +13,7 @@ from hypothesis import strategies as st
 
 from keras_sphereface.evaluation import embeddings
 from keras_sphereface.evaluation.embeddings import Embeddings
-from keras_sphereface.evaluation.face_pairs import MissingFaceError
-
-
-def face_of(key):
-    """A face that says which it is, and has a left and a right."""
-    number = int(key[1:])
-    return np.array([[[number, 1, 0], [number, 2, 0]]], np.uint8)
-
-
-class Loader:
-    """Faces, of which some are missing, and what was going on while they were loaded."""
-
-    def __init__(self, missing=(), pause=0.0):
-        self.missing = missing
-        self.pause = pause
-        self.lock = threading.Lock()
-        self.loaded = []
-        self.at_once = self.max_classes_per_block = 0
-
-    def __call__(self, key):
-        with self.lock:
-            self.loaded.append(key)
-            self.at_once += 1
-            self.max_classes_per_block = max(self.max_classes_per_block, self.at_once)
-        # The first take longest, so that the threads end in another order.
-        time.sleep(self.pause * (5 - int(key[1:]) % 5))
-        with self.lock:
-            self.at_once -= 1
-        if key in self.missing:
-            raise MissingFaceError(f"no {key}")
-        return face_of(key)
+from tests.helpers.numbered_faces import FaceLoader, keys_to
 
 
 def both_views(images):
@@ -51,108 +21,15 @@ def both_views(images):
     return np.concatenate([images[:, 0, 0, :2], images[:, 0, 1, :2]], axis=1).astype(np.float32)
 
 
-def keys_to(count):
-    return [f"k{number}" for number in range(1, count + 1)]
-
-
-@pytest.mark.parametrize("ahead", [1, 2, 64])
-def test_faces_come_in_the_order_of_their_keys(ahead):
-    missing = {}
-    load = Loader({"k3", "k4", "k20"}, pause=0.001)
-    found = list(embeddings.load_faces(keys_to(20), load, missing, ahead))
-    expected = [key for key in keys_to(20) if key not in load.missing]
-    assert [key for key, _ in found] == expected
-    for key, face in found:
-        np.testing.assert_array_equal(face, face_of(key))
-    assert missing == {"k3": "no k3", "k4": "no k4", "k20": "no k20"}
-    assert sorted(load.loaded) == sorted(keys_to(20))
-
-
-def test_no_keys_are_no_faces():
-    assert list(embeddings.load_faces([], Loader(), {})) == []
-
-
-def test_faces_are_loaded_at_the_same_time(monkeypatch):
-    monkeypatch.setattr(embeddings.os, "cpu_count", lambda: 3)
-    together = threading.Barrier(3, timeout=10)
-
-    def load(key):
-        together.wait()  # until three threads are here
-        return face_of(key)
-
-    assert len(list(embeddings.load_faces(keys_to(6), load, {}))) == 6
-
-
-@pytest.mark.parametrize("ahead", [1, 3, 7])
-def test_no_more_faces_are_loaded_than_may_be_ahead(ahead):
-    load, most = Loader({"k2", "k5"}), 0
-    for taken, _ in enumerate(embeddings.load_faces(keys_to(30), load, missing := {}, ahead)):
-        time.sleep(0.005)  # the threads have all the time to go further
-        most = max(most, len(load.loaded) - taken - len(missing) - 1)
-    assert most == ahead
-
-
-def test_keys_are_asked_for_only_as_far_as_they_are_needed():
-    asked = []
-
-    def keys():
-        for key in keys_to(100):
-            asked.append(key)
-            yield key
-
-    faces = embeddings.load_faces(keys(), Loader(), {}, 4)
-    next(faces)
-    assert len(asked) == 5
-    faces.close()
-
-
-def test_another_error_comes_through_and_ends_the_loading():
-    loaded = []
-
-    def load(key):
-        loaded.append(key)
-        if key == "k3":
-            raise ZeroDivisionError("no face of k3")
-        return face_of(key)
-
-    before, missing, found = threading.active_count(), {}, []
-    with pytest.raises(ZeroDivisionError, match="no face of k3"):
-        found.extend(embeddings.load_faces(keys_to(50), load, missing, 4))
-    assert missing == {}
-    assert len(loaded) <= 3 + 4
-    assert threading.active_count() == before
-
-
-@pytest.mark.parametrize("taken", [0, 1, 5])
-def test_whoever_stops_early_leaves_no_thread(taken):
-    before, load = threading.active_count(), Loader(pause=0.002)
-    faces = embeddings.load_faces(keys_to(50), load, {}, 8)
-    for _ in range(taken):
-        next(faces)
-    faces.close()
-    assert threading.active_count() == before
-    loaded = len(load.loaded)
-    time.sleep(0.02)
-    assert len(load.loaded) == loaded <= taken + 8
-
-
-def test_what_waits_to_be_loaded_is_given_up_with_the_rest():
-    load = Loader(pause=0.002)
-    faces = embeddings.load_faces(keys_to(200), load, {}, 200)
-    next(faces)
-    faces.close()
-    assert len(load.loaded) < 200
-
-
 @pytest.mark.parametrize("batch_size", [1, 3, 5, 99])
 def test_every_image_is_embedded_once_in_batches(batch_size):
-    sizes, load = [], Loader({"k2", "k9"})
+    sizes, load = [], FaceLoader({"k2", "k9"})
 
     def counted(images):
         sizes.append(len(images))
         return both_views(images)
 
-    found = embeddings.embed(keys_to(12), load, counted, batch_size)
+    found = embeddings.embed_faces(keys_to(12), load, counted, batch_size)
     kept = [key for key in keys_to(12) if key not in load.missing]
     assert found.keys == kept
     numbers = [int(key[1:]) for key in kept]
@@ -167,10 +44,10 @@ def test_every_image_is_embedded_once_in_batches(batch_size):
 
 
 def test_all_faces_missing_is_no_embedding():
-    found = embeddings.embed(keys_to(3), Loader(keys_to(3)), both_views, 2)
+    found = embeddings.embed_faces(keys_to(3), FaceLoader(keys_to(3)), both_views, 2)
     assert (found.keys, len(found.views)) == ([], 0)
     assert list(found.missing) == keys_to(3)
-    assert embeddings.of_templates(found, {"T": [("k1", "")]}).missing == {
+    assert embeddings.template_embeddings(found, {"T": [("k1", "")]}).missing == {
         "T": "none of its images"
     }
 
@@ -184,7 +61,7 @@ def test_the_bar_counts_missing_faces_too(monkeypatch):
 
     embeddings_bar = embeddings.progress_bar
     monkeypatch.setattr(embeddings, "progress_bar", kept)
-    embeddings.embed(keys_to(7), Loader({"k1", "k3", "k7"}), both_views, 2)
+    embeddings.embed_faces(keys_to(7), FaceLoader({"k1", "k3", "k7"}), both_views, 2)
     assert (bars[0].total, bars[0].n) == (7, 7)
 
 
@@ -199,7 +76,7 @@ def test_an_embedding_without_direction_is_an_error_that_names_its_image(value, 
         return views
 
     with pytest.raises(ValueError, match=f"Received: {what} for k7, the first of"):
-        embeddings.embed(keys_to(9), Loader({"k6"}), spoilt, 2)
+        embeddings.embed_faces(keys_to(9), FaceLoader({"k6"}), spoilt, 2)
 
 
 def drawn(count, num_views=2, dtype=np.float32, seed=0):
@@ -216,11 +93,11 @@ def test_rows_are_those_of_the_keys():
 
 def test_select_takes_keys_in_their_order_and_tells_why_others_are_missing():
     whole = drawn(4)
-    chosen = embeddings.select(whole, ["k4", "x", "k1", "y"])
+    chosen = whole.select(["k4", "x", "k1", "y"])
     assert chosen.keys == ["k4", "k1"]
     np.testing.assert_array_equal(chosen.views, [whole.views[3], whole.views[0]])
     assert chosen.missing == {"x": "no such image", "y": "no embedding"}
-    nothing = embeddings.select(whole, ["y"])
+    nothing = whole.select(["y"])
     assert nothing.keys == []
     assert nothing.views.shape == (0, 2, 3)
 
@@ -229,7 +106,7 @@ def test_joined_has_the_keys_of_both_and_misses_what_neither_has():
     views = np.ones((2, 2, 3), np.float32)
     first = Embeddings(["a", "b"], views, {"c": "why", "d": "no landmarks"})
     second = Embeddings(["c"], 2 * views[:1], {"d": "cannot be read", "a": "?"})
-    both = embeddings.joined(first, second)
+    both = first.merge(second)
     assert both.keys == ["a", "b", "c"]
     np.testing.assert_array_equal(both.views[:, 0, 0], [1, 1, 2])
     assert both.missing == {"d": "cannot be read"}
@@ -239,11 +116,11 @@ def test_what_has_no_embedding_can_be_joined():
     # Of unknown size: no face was ever embedded.
     nothing = Embeddings([], np.zeros((0, 2, 0), np.float32), {"x": "no", "k1": "no"})
     whole = drawn(2)._replace(missing={})
-    for both in (embeddings.joined(whole, nothing), embeddings.joined(nothing, whole)):
+    for both in (whole.merge(nothing), nothing.merge(whole)):
         assert both.keys == whole.keys
         np.testing.assert_array_equal(both.views, whole.views)
         assert both.missing == {"x": "no"}
-    neither = embeddings.joined(nothing, nothing)
+    neither = nothing.merge(nothing)
     assert (neither.keys, len(neither.views)) == ([], 0)
     assert neither.missing == nothing.missing
 
@@ -257,7 +134,7 @@ def test_templates_are_means_over_their_media():
         "empty": [("gone", "v"), ("away", "v")],
         "none": [],
     }
-    found = embeddings.of_templates(known, images)
+    found = embeddings.template_embeddings(known, images)
     assert found.missing == dict.fromkeys(["empty", "none"], "none of its images")
     assert sorted(found.keys) == ["again", "frames"]
     assert all(type(key) is str for key in found.keys)
@@ -267,7 +144,7 @@ def test_templates_are_means_over_their_media():
 
 
 def test_templates_of_missing_images_only_keep_the_shape_of_embeddings():
-    found = embeddings.of_templates(drawn(2), {"T": [("x", "")]})
+    found = embeddings.template_embeddings(drawn(2), {"T": [("x", "")]})
     assert found.views.shape == (0, 2, 3)
     assert found.missing == {"T": "none of its images"}
 
@@ -277,8 +154,8 @@ def test_templates_of_missing_images_only_keep_the_shape_of_embeddings():
 def test_saved_embeddings_are_loaded_as_they_were(tmp_path, num_views, dtype):
     keys = ["Ærø/Ærø 0001.jpg", "王菲/王菲_0001.jpg", "😀.png", "not utf-8 \udcff.png"]
     saved = drawn(4, num_views, dtype)._replace(keys=keys)
-    embeddings.save(saved, tmp_path / "some.npz")
-    loaded = embeddings.load(str(tmp_path / "some.npz"))
+    embeddings.save_embeddings(saved, tmp_path / "some.npz")
+    loaded = embeddings.load_embeddings(str(tmp_path / "some.npz"))
     assert loaded.keys == keys
     assert loaded.missing == {}
     assert loaded.views.dtype == dtype
@@ -289,14 +166,14 @@ def test_saved_embeddings_are_loaded_as_they_were(tmp_path, num_views, dtype):
 def test_the_file_of_another_system_is_loaded(tmp_path):
     arrays = {"keys": np.array(["b", "a"]), "embeddings": np.eye(2, 5), "notes": np.arange(3)}
     np.savez_compressed(tmp_path / "other.npz", **arrays)
-    loaded = embeddings.load(tmp_path / "other.npz")
+    loaded = embeddings.load_embeddings(tmp_path / "other.npz")
     assert loaded.keys == ["b", "a"]
     np.testing.assert_array_equal(loaded.views, np.eye(2, 5)[:, None])
 
 
 def test_no_embedding_is_saved_and_loaded(tmp_path):
-    embeddings.save(embeddings.select(drawn(2), []), tmp_path / "none.npz")
-    assert embeddings.load(tmp_path / "none.npz").keys == []
+    embeddings.save_embeddings(drawn(2).select([]), tmp_path / "none.npz")
+    assert embeddings.load_embeddings(tmp_path / "none.npz").keys == []
 
 
 KEYS, ROWS = np.array(["a", "b"]), np.ones((2, 3), np.float32)
@@ -332,7 +209,7 @@ def test_arrays_of_another_form_are_refused(tmp_path, arrays, message):
     np.savez(tmp_path / "bad.npz", **arrays)
     path = re.escape(str(tmp_path / "bad.npz"))
     with pytest.raises(ValueError, match=f"{path}.*{message}"):
-        embeddings.load(tmp_path / "bad.npz")
+        embeddings.load_embeddings(tmp_path / "bad.npz")
 
 
 class Hostile:
@@ -351,7 +228,7 @@ def test_a_pickle_is_refused_and_not_run(tmp_path):
     content[0] = Hostile(target)
     np.savez(tmp_path / "bad.npz", keys=KEYS, embeddings=ROWS, more=content)
     with pytest.raises(ValueError, match=r"bad\.npz must be an \.npz file"):
-        embeddings.load(tmp_path / "bad.npz")
+        embeddings.load_embeddings(tmp_path / "bad.npz")
     assert not target.exists()
 
 
@@ -402,12 +279,12 @@ def archive(**members):
 def test_another_kind_of_file_is_refused(tmp_path, content, message):
     (tmp_path / "bad.npz").write_bytes(content)
     with pytest.raises(ValueError, match=f"bad.npz must be an .npz file.*{message}"):
-        embeddings.load(tmp_path / "bad.npz")
+        embeddings.load_embeddings(tmp_path / "bad.npz")
 
 
 def test_an_absent_file_is_said(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent\.npz"):
-        embeddings.load(tmp_path / "absent.npz")
+        embeddings.load_embeddings(tmp_path / "absent.npz")
 
 
 @pytest.mark.filterwarnings("ignore")  # zipfile and NumPy warn of some damage
@@ -422,7 +299,7 @@ def test_damage_gives_embeddings_or_a_value_error_that_names_the_file(tmp_path_f
     path = tmp_path_factory.getbasetemp() / "damaged.npz"
     path.write_bytes(content)
     try:
-        loaded = embeddings.load(path)
+        loaded = embeddings.load_embeddings(path)
     except ValueError as error:
         said = str(error)
     else:

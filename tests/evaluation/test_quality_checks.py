@@ -1,3 +1,5 @@
+"""Quality checks of sets of pairs: repetitions, contradictions, identity overlap."""
+
 import re
 
 import numpy as np
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from keras_sphereface.data.pairs import lfw
 from keras_sphereface.evaluation import quality_checks
-from keras_sphereface.evaluation.face_pairs import NO_LANDMARKS, Faces, MissingFaceError
+from keras_sphereface.evaluation.faces import NO_LANDMARKS, Faces, MissingFaceError
 
 
 def pairs_of(*rows, lines=None):
@@ -27,23 +29,23 @@ def test_a_pair_is_repeated_in_either_order():
         ("c", "c", 1),
         ("c", "c", 1),
     ]
-    found = quality_checks.repeated_pairs(pairs_of(*rows))
-    assert found.tolist() == [False, True, False, True, False, True]
-    assert quality_checks.pair_doubts(pairs_of(*rows)) == [
-        "Repeated pairs: 3. Each counts as often as it is there.",
-        "Pairs of an image with itself: 2. Every model tells them rightly.",
+    repeated = quality_checks.repeated_pairs(pairs_of(*rows))
+    assert repeated.tolist() == [False, True, False, True, False, True]
+    assert quality_checks.repeated_pair_warnings(pairs_of(*rows)) == [
+        "Repeated pairs: 3. Each counts as often as it is listed.",
+        "Pairs of an image with itself: 2. Every model classifies them correctly.",
     ]
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("abc")), min_size=1))
-def test_repeated_pairs_are_those_that_were_there_before(both):
-    found = quality_checks.repeated_pairs(pairs_of(*[(a, b, 1) for a, b in both]))
+def test_repeated_pairs_are_those_with_an_earlier_one(both):
+    repeated = quality_checks.repeated_pairs(pairs_of(*[(a, b, 1) for a, b in both]))
     for index, (a, b) in enumerate(both):
-        assert found[index] == ((a, b) in both[:index] or (b, a) in both[:index])
+        assert repeated[index] == ((a, b) in both[:index] or (b, a) in both[:index])
 
 
-def test_pairs_in_order_raise_no_doubt():
-    assert quality_checks.pair_doubts(pairs_of(("a", "b", 1), ("a", "c", 0))) == []
+def test_pairs_in_order_give_no_warning():
+    assert quality_checks.repeated_pair_warnings(pairs_of(("a", "b", 1), ("a", "c", 0))) == []
 
 
 @pytest.mark.parametrize("again", [("a", "b", 0), ("b", "a", 0)])
@@ -51,15 +53,15 @@ def test_a_pair_of_both_kinds_is_refused_with_file_and_lines(again):
     pairs = pairs_of(("a", "b", 1), ("a", "c", 0), ("a", "b", 1), again, lines=[2, 3, 5, 9])
     expected = (
         "set/pairs.txt, line 9: a pair must be either matched or mismatched. "
-        f"Received: {again[0]} and {again[1]}, which line 2 has otherwise"
+        f"Received: {again[0]} and {again[1]}, the other kind in line 2"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(expected)}$"):
         quality_checks.check_contradictions(pairs, "set/pairs.txt")
 
 
-def test_the_first_contradiction_is_told():
+def test_the_error_names_the_first_contradiction():
     rows = [("a", "b", 0), ("c", "d", 1), ("d", "c", 0), ("a", "b", 1)]
-    with pytest.raises(ValueError, match=r"line 12: .* d and c, which line 11 has"):
+    with pytest.raises(ValueError, match=r"line 12: .* d and c, the other kind in line 11"):
         quality_checks.check_contradictions(pairs_of(*rows, lines=[10, 11, 12, 13]), "pairs.txt")
 
 
@@ -68,31 +70,31 @@ def test_repetition_is_no_contradiction():
     quality_checks.check_contradictions(pairs_of(*rows), "pairs.txt")
 
 
-def test_people_of_the_training_are_found_in_pairs():
+def test_training_identities_in_pairs_are_counted():
     rows = [("Ann/1.jpg", "Ann/2.jpg", 1), ("Bob/1.jpg", "Cy/1.jpg", 0), ("Dee/1", "Bob/2", 0)]
     pairs = pairs_of(*rows)
-    assert quality_checks.with_people(pairs, ["Cy", "Ann"]).tolist() == [True, True, False]
-    assert quality_checks.with_people(pairs, iter(["Dee"])).tolist() == [False, False, True]
-    assert quality_checks.with_people(pairs, []).tolist() == [False] * 3
+    assert quality_checks.contains_identity(pairs, ["Cy", "Ann"]).tolist() == [True, True, False]
+    assert quality_checks.contains_identity(pairs, iter(["Dee"])).tolist() == [False, False, True]
+    assert quality_checks.contains_identity(pairs, []).tolist() == [False] * 3
     # A name that begins another is another.
-    assert quality_checks.with_people(pairs, ["An", "B"]).tolist() == [False] * 3
-    assert quality_checks.shared_doubts(pairs, {"Eve"}) == []
-    assert quality_checks.shared_doubts(pairs, {"Eve", "Cy", "Bob"}) == [
-        "People who are in the training set too: 2, for example Bob, Cy. "
-        "2 of 3 pairs are no test for people never seen."
+    assert quality_checks.contains_identity(pairs, ["An", "B"]).tolist() == [False] * 3
+    assert quality_checks.identity_overlap_warnings(pairs, {"Eve"}) == []
+    assert quality_checks.identity_overlap_warnings(pairs, {"Eve", "Cy", "Bob"}) == [
+        "Identity overlap with the training set: 2, for example Bob, Cy. 2 of 3 pairs do not "
+        "test identities that the network never saw."
     ]
 
 
-def test_three_shared_people_are_named_at_most():
+def test_three_shared_identities_are_named_at_most():
     pairs = pairs_of(*[(f"{name}/1", f"{name}/2", 1) for name in "edcba"])
-    assert "too: 5, for example a, b, c." in quality_checks.shared_doubts(pairs, set("abcde"))[0]
-    assert "for example a, b, c. 5 of 5" in quality_checks.shared_doubts(pairs, set("abcde"))[0]
+    (warning,) = quality_checks.identity_overlap_warnings(pairs, set("abcde"))
+    assert "training set: 5, for example a, b, c. 5 of 5" in warning
 
 
-def test_people_are_read_from_the_labels_beside_records(tmp_path):
+def test_training_identities_are_read_from_the_labels_of_records(tmp_path):
     file = tmp_path / "labels.csv"
     file.write_bytes('\ufeffidentity,label\r\nZoë,0\r\n"Lee, Ann",1\r\n,2\r\n'.encode())
-    assert quality_checks.read_people(file) == {"Zoë", "Lee, Ann"}
+    assert quality_checks.read_training_identities(file) == {"Zoë", "Lee, Ann"}
 
 
 @pytest.mark.parametrize(
@@ -110,42 +112,42 @@ def test_another_file_is_refused_by_name(tmp_path, content, received):
     file = tmp_path / "wrong.csv"
     file.write_bytes(content)
     with pytest.raises(ValueError, match=rf"wrong.csv must be a labels.csv.* Received: {received}"):
-        quality_checks.read_people(file)
+        quality_checks.read_training_identities(file)
 
 
-def test_missing_faces_are_told_with_their_reasons():
+def test_missing_faces_are_counted_by_reason():
     missing = {"b.jpg": NO_LANDMARKS, "a.jpg": "not there", "c.jpg": NO_LANDMARKS}
     counted = sorted([f"2 {NO_LANDMARKS}", "1 not there"], key=lambda text: text[2:])
     images = f"Missing images: {'; '.join(counted)}; for example b.jpg."
-    left_out = "5 of 40 pairs are left out for it. The numbers are of the other pairs."
-    assert quality_checks.missing_doubts(missing, {}, 5, 40) == [f"{images} {left_out}"]
+    left_out = "5 of 40 pairs are left out. All numbers are of the other pairs."
+    assert quality_checks.missing_face_warnings(missing, {}, 5, 40) == [f"{images} {left_out}"]
     # Templates that lack some of their images cost no pair.
-    assert quality_checks.missing_doubts(missing, {}, 0, 40) == [images]
+    assert quality_checks.missing_face_warnings(missing, {}, 0, 40) == [images]
     templates = "Missing templates: 1 none of its images; for example T."
-    assert quality_checks.missing_doubts(missing, {"T": "none of its images"}, 5, 40) == [
+    assert quality_checks.missing_face_warnings(missing, {"T": "none of its images"}, 5, 40) == [
         f"{images} {templates} {left_out}"
     ]
-    assert quality_checks.missing_doubts({}, {}, 0, 40) == []
+    assert quality_checks.missing_face_warnings({}, {}, 0, 40) == []
     assert quality_checks.without_landmarks(missing) == ["b.jpg", "c.jpg"]
 
 
-def test_folders_that_contradict_a_few_pairs_are_told():
+def test_a_few_pairs_that_contradict_their_folders_give_a_warning():
     pairs = lfw.Pairs(
         [f"p{i}/1.jpg" for i in range(20)],
         [f"p{i + i % 2}/2.jpg" for i in range(20)],
         np.arange(20) % 2 == 0,
         np.ones(20),
     )
-    assert quality_checks.name_doubts(pairs, False) == []
+    assert quality_checks.folder_warnings(pairs, False) == []
     wrong = pairs._replace(is_same=np.arange(20) % 2 == np.append(1, np.zeros(19)))
-    (told,) = quality_checks.name_doubts(wrong, False)
-    assert "contradict: 1, for example p0/1.jpg and p0/2.jpg." in told
-    assert quality_checks.name_doubts(wrong, True) == []
-    # Where most pairs do, folders are something else than people.
-    assert quality_checks.name_doubts(pairs._replace(is_same=~pairs.is_same), False) == []
+    (warning,) = quality_checks.folder_warnings(wrong, False)
+    assert "of their images: 1, for example p0/1.jpg and p0/2.jpg." in warning
+    assert quality_checks.folder_warnings(wrong, True) == []
+    # Where most pairs do, folders are not identities.
+    assert quality_checks.folder_warnings(pairs._replace(is_same=~pairs.is_same), False) == []
 
 
-def test_a_sample_of_the_images_is_looked_at_and_missing_ones_are_not():
+def test_a_sample_of_the_images_is_checked_without_missing_ones():
     loaded = []
 
     def load(key):
@@ -155,7 +157,7 @@ def test_a_sample_of_the_images_is_looked_at_and_missing_ones_are_not():
         return np.full((112, 96, 3), 128, np.uint8)
 
     keys = [str(number) for number in range(200)]
-    found = quality_checks.image_doubts(Faces(load), keys, np.random.default_rng(0))
+    warnings = quality_checks.image_warnings(Faces(load), keys, np.random.default_rng(0))
     assert len(set(loaded)) == len(loaded) == quality_checks.SAMPLE
     assert loaded == sorted(loaded, key=int)
-    assert any("gray" in doubt for doubt in found)
+    assert any("gray" in warning for warning in warnings)

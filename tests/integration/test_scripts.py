@@ -45,7 +45,7 @@ def test_images_become_records_a_model_and_numbers(tmp_path):
     result = run("tools/evaluate.py", "--model", workdir / "export", *pairs, *aligned, "--out", out)
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["num_pairs"] == 12
-    assert f"accuracy           {100 * metrics['accuracy_mean']:.2f} %" in result.stdout
+    assert f"accuracy           {100 * metrics['verification']['accuracy_mean']:.2f} %" in result.stdout
 
 
 def test_training_without_data_generates_faces_and_says_so_first(tmp_path):

@@ -15,7 +15,7 @@ from keras_sphereface.data.conversion.generated import generated_records
 from keras_sphereface.data.records import LABELS_FILE, read_info
 from keras_sphereface.data.samplers import identities_per_batch
 from keras_sphereface.evaluation import artifacts, quality_checks
-from keras_sphereface.evaluation.evaluate import paths_of, read_set
+from keras_sphereface.evaluation.evaluate import checked_dataset, pair_sources
 from keras_sphereface.experiments.compare_losses import report
 from keras_sphereface.experiments.compare_losses.single import Run, check_folder, result_of
 from keras_sphereface.functional.annealing import Annealing
@@ -23,7 +23,7 @@ from keras_sphereface.losses import metric_losses
 from keras_sphereface.reporting.figures import save_figure
 from keras_sphereface.training.build_head import check_batches, head_of, images_per_identity
 from keras_sphereface.training.run_config import check_settings, data_checksum, planned_steps
-from keras_sphereface.training.trainer import backbone_by_name
+from keras_sphereface.training.backbones import backbone_by_name
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.environment import machine
 from keras_sphereface.utils.progress import progress_bar
@@ -208,10 +208,16 @@ def _check_runs(runs):
         backbone_by_name(run.training.backbone, run.training.width)
         if count := images_per_identity(run.training):
             identities_per_batch(run.training.batch_size, count, info.num_identities)
-    trained_on = quality_checks.read_people(str(Path(runs[0].training.data) / LABELS_FILE))
-    for paths in paths_of(runs[0].evaluation):
-        faces = read_set(paths, runs[0].evaluation.folds)
-        if faces.has_names and (shared := quality_checks.shared_doubts(faces.pairs, trained_on)):
+    trained_on = quality_checks.read_training_identities(str(Path(runs[0].training.data) / LABELS_FILE))
+    evaluation = runs[0].evaluation
+    for sources in pair_sources(
+        evaluation.pairs,
+        evaluation.bin,
+        images=evaluation.images,
+        landmarks=evaluation.landmarks,
+    ):
+        faces = checked_dataset(sources, evaluation.folds)
+        if faces.has_names and (shared := quality_checks.identity_overlap_warnings(faces.pairs, trained_on)):
             raise ValueError(
                 f"{faces.file}: nobody in the pairs may be in the records. Received: {shared[0]}"
             )

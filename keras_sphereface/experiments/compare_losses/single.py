@@ -142,9 +142,9 @@ def train_and_evaluate(run: Run) -> dict:
     # The first row holds the compilation.
     rate = float(log["images_per_second"].iloc[1:].median())
     return {
-        "accuracy": metrics["accuracy_mean"],
-        "auc": metrics["auc"],
-        "tar_at_far_0.01": metrics["tar_at_far"]["0.01"],
+        "accuracy": metrics.verification.accuracy_mean,
+        "auc": metrics.verification.auc,
+        "tar_at_far_0.01": metrics.verification.tar_at_far["0.01"],
         "training_accuracy": float(log["accuracy"].iloc[-1]),
         "ms_per_step": None if math.isnan(rate) else 1e3 * run.training.batch_size / rate,
         "memory_mb": json.loads(memory.read_text(encoding="utf-8")) / 1e6,

@@ -1,0 +1,190 @@
+"""Faces by key: from a folder of images, from records, or from encoded images."""
+
+import collections
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_sphereface.data import alignment, images, records
+from keras_sphereface.data.landmarks import line_of, read_landmarks
+
+NO_IMAGE, NO_LANDMARKS = "no such image", "no landmarks"
+Load = Callable[[str], np.ndarray]  # key -> uint8 (H, W, 3)
+
+
+class MissingFaceError(ValueError):
+    """A face that cannot be loaded; the message gives the reason.
+
+    Example:
+        >>> str(MissingFaceError(NO_LANDMARKS))
+        'no landmarks'
+    """
+
+
+class FaceSources(NamedTuple):
+    """Paths of the faces: a folder of images, with or without landmarks, or records.
+
+    Example:
+        >>> FaceSources(images="faces/images", landmarks="faces/landmarks.txt").records
+        ''
+    """
+
+    images: str = ""
+    landmarks: str = ""
+    records: str = ""
+
+
+class Faces(NamedTuple):
+    """Loaders of faces by key.
+
+    Attributes:
+        load: Function from a key to the face as the network sees it, uint8 (H, W, 3).
+        crop: The same without alignment, where `load` aligns by landmarks; else None.
+
+    Example:
+        >>> faces = Faces(lambda key: np.zeros((112, 96, 3), np.uint8))
+        >>> faces.load("any key").shape
+        (112, 96, 3)
+    """
+
+    load: Load
+    crop: Load | None = None
+
+
+def check_face_files(sources: FaceSources) -> None:
+    """Read what shows whether faces can be opened, so that a mistake shows before long work.
+
+    Raises:
+        FileNotFoundError, ValueError: If folder, landmarks or records cannot be used.
+    """
+    if sources.records:
+        records.read_info(sources.records)
+    if sources.images and not Path(sources.images).is_dir():
+        raise FileNotFoundError(f"`images` must be a folder. Received: {sources.images}")
+    if sources.landmarks:
+        read_landmarks(sources.landmarks)
+
+
+def open_faces(sources: FaceSources, keys: Sequence[str], image_size: tuple[int, int]) -> Faces:
+    """Open the faces of images in a folder or in records.
+
+    Args:
+        sources: Paths of the images, with their landmarks, or of the records.
+        keys: Keys of the faces that are needed; of records only these are kept in memory.
+        image_size: (height, width) of the faces in pixels.
+
+    Raises:
+        FileNotFoundError, ValueError: If folder, landmarks or records cannot be used.
+
+    Example:
+        >>> sources = FaceSources("faces/images", "faces/landmarks.txt")
+        >>> keys = sorted(read_landmarks("faces/landmarks.txt"))
+        >>> open_faces(sources, keys, (112, 96)).load(keys[0]).shape
+        (112, 96, 3)
+    """
+    if sources.records:
+        wanted = set(keys)
+        kept = {r.key: r.image for r in records.read_folder(sources.records) if r.key in wanted}
+        return encoded_faces(kept.__getitem__, image_size)
+    check_face_files(sources._replace(landmarks=""))
+    root = Path(sources.images)
+
+    def read(key: str) -> bytes:
+        return (root / key).read_bytes()
+
+    cropped = encoded_faces(read, image_size)
+    if not sources.landmarks:
+        return cropped
+    landmarks = read_landmarks(sources.landmarks)
+
+    def align(key: str) -> np.ndarray:
+        if key not in landmarks:
+            raise MissingFaceError(NO_LANDMARKS if (root / key).is_file() else NO_IMAGE)
+        image = _decoded(read, key)
+        try:
+            return _aligned(image, landmarks[key], image_size)
+        except ValueError as error:
+            line = line_of(sources.landmarks, key)
+            raise ValueError(f"{sources.landmarks}, line {line}, {key}: {error}") from None
+
+    return Faces(align, cropped.load)
+
+
+def encoded_faces(read: Callable[[str], bytes], image_size: tuple[int, int]) -> Faces:
+    """Return loaders that decode images and crop them to `image_size`, (height, width).
+
+    Args:
+        read: Function from a key to the bytes of a JPEG, PNG or other image. It raises KeyError
+            or OSError for an image that cannot be read.
+        image_size: (height, width) of the faces in pixels.
+    """
+
+    def load(key: str) -> np.ndarray:
+        image = _decoded(read, key)
+        return image if image.shape[:2] == image_size else images.crop_to(image, image_size)
+
+    return Faces(load)
+
+
+def _aligned(image: np.ndarray, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    height, width = image.shape[:2]
+    middle = points.mean(axis=0)
+    # Single points may lie outside: the border cuts some faces.
+    if not (0 <= middle[0] <= width and 0 <= middle[1] <= height):
+        raise ValueError(
+            f"the face must lie in the image of {width} x {height} pixels. "
+            f"Received: points around ({middle[0]:.0f}, {middle[1]:.0f})"
+        )
+    return alignment.align(image, points, size)
+
+
+def _decoded(read: Callable[[str], bytes], key: str) -> np.ndarray:
+    try:
+        return images.decode(read(key))
+    except (FileNotFoundError, NotADirectoryError, KeyError):
+        raise MissingFaceError(NO_IMAGE) from None
+    except OSError as error:
+        raise MissingFaceError(f"cannot be read: {error.strerror}") from None
+    except images.UnreadableImageError as error:
+        raise MissingFaceError(f"cannot be read: {error}") from None
+
+
+def load_faces(
+    keys: Iterable[str], load: Load, missing: dict[str, str], ahead: int = 64
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield keys and their faces in order, loaded ahead by as many threads as there are cores.
+
+    Args:
+        keys: Keys of the faces.
+        load: Function from a key to a face.
+        missing: Receives {key: reason} of the faces that cannot be loaded.
+        ahead: Int. Number of faces that are loaded before they are asked for.
+    """
+    remaining = iter(keys)
+    waiting: collections.deque[tuple[str, Future[np.ndarray]]] = collections.deque()
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+
+        def submit(count: int) -> None:
+            for key in itertools.islice(remaining, count):
+                waiting.append((key, threads.submit(load, key)))
+
+        submit(ahead)
+        try:
+            while waiting:
+                key, future = waiting.popleft()
+                try:
+                    face = future.result()
+                except MissingFaceError as error:
+                    missing[key] = str(error)
+                    continue
+                finally:
+                    submit(1)
+                yield key, face
+        finally:
+            for _, future in waiting:
+                future.cancel()
