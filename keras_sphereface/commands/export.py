@@ -1,13 +1,13 @@
 """`tools/export.py`: write TFLite and ONNX files and print how they compare."""
 
-from keras_sphereface.config import ExportConfig
+from keras_sphereface.config.export import ExportConfig
 from keras_sphereface.config.parsing import errors_in_one_sentence
-from keras_sphereface.evaluation.exported_files import describe, export_all
+from keras_sphereface.evaluation.export_comparison import comparison_table, export_and_compare
 
 
-def main(config: ExportConfig) -> None:
-    """Export, and print how the files compare; what users can mend ends in one sentence."""
+def run_export(config: ExportConfig) -> None:
+    """Export and print how the files compare; errors that a user can mend end in one sentence."""
     with errors_in_one_sentence():
-        table = export_all(config)
-    print(describe(table, config))
+        rows = export_and_compare(config)
+    print(comparison_table(rows))
     print(f"written to {config.out}")

@@ -1,14 +1,14 @@
-"""`tools/identify.py`: find identities in galleries and print what came of it."""
+"""`tools/identify.py`: find identities in galleries and print the results."""
 
+from keras_sphereface.config.identify import IdentifyConfig
 from keras_sphereface.config.parsing import errors_in_one_sentence
-from keras_sphereface.evaluation.identification import report
-from keras_sphereface.evaluation.identification.evaluate import evaluate
-from keras_sphereface.evaluation.identification.inputs import SearchConfig
+from keras_sphereface.evaluation.identification.evaluate import evaluate_identification
+from keras_sphereface.evaluation.identification.report import summarize
 
 
-def main(command: str, config: SearchConfig) -> None:
-    """Evaluate, and print what came of it; what users can mend ends in one sentence."""
+def run_identify(config: IdentifyConfig) -> None:
+    """Evaluate and print the results; errors that a user can mend end in one sentence."""
     with errors_in_one_sentence():
-        results = evaluate(command, config)
-    print("\n\n".join(report.summary(command, metrics) for metrics in results))
+        results = evaluate_identification(config)
+    print("\n\n".join(map(summarize, results)))
     print(f"written to {config.out}")

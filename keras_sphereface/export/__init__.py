@@ -1,6 +1,6 @@
-"""SavedModel, TFLite and ONNX: written, opened, run."""
+"""SavedModel, TensorFlow Lite and ONNX files: written, opened, run."""
 
-from keras_sphereface.export.converters import to_onnx, to_tflite
+from keras_sphereface.export.converters import to_onnx, to_tflite, write_format
 from keras_sphereface.export.runtime import Network, open_network
 from keras_sphereface.export.saved_model import export_savedmodel
 
@@ -10,4 +10,5 @@ __all__ = [
     "open_network",
     "to_onnx",
     "to_tflite",
+    "write_format",
 ]

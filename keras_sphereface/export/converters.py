@@ -1,6 +1,6 @@
 """A SavedModel's network as TensorFlow Lite or ONNX, for runtimes without TensorFlow.
 
-The files hold one view, `serving_default`, with the names, types and preprocessing of the
+The files hold the signature `serving_default`, with the names, types and preprocessing of the
 SavedModel, and take any number of images where it does.
 """
 
@@ -13,35 +13,25 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
-from keras_sphereface.export.runtime import (
-    INPUT,
-    OUTPUT,
-    SIGNATURE,
-    load_savedmodel,
-    open_network,
-    without_noise,
-)
+from keras_sphereface.config.choices import FORMATS
+from keras_sphereface.export._quiet import quiet
+from keras_sphereface.export.runtime import open_network
+from keras_sphereface.export.saved_model import load_savedmodel
+from keras_sphereface.export.signature import INPUT, OUTPUT, SIGNATURE
 from keras_sphereface.utils.atomic import atomic_file
 
-KINDS = ("float32", "float16", "int8")
-# What a format's file is called beside others.
-FORMATS = {
-    "tflite": "model.tflite",
-    "tflite-float16": "model-float16.tflite",
-    "tflite-int8": "model-int8.tflite",
-    "onnx": "model.onnx",
-}
+PRECISIONS = ("float32", "float16", "int8")
 
 
 class FrozenNetwork(tf.Module):
-    """The one view of a SavedModel with its variables made constants.
+    """The signature `serving_default` of a SavedModel with its variables made constants.
 
     The converters cannot calibrate a network that reads variables, and some crash on it.
     """
 
     def __init__(self, savedmodel: str | os.PathLike):
         super().__init__(name="frozen_network")
-        model = load_savedmodel(Path(savedmodel))  # named: it keeps the variables alive
+        model = load_savedmodel(Path(savedmodel))  # in a variable: it keeps the weights alive
         signature = model.signatures[SIGNATURE]
         shape = signature.structured_input_signature[1][INPUT].shape
         self.spec = tf.TensorSpec(shape, tf.uint8, name=INPUT)
@@ -54,44 +44,79 @@ class FrozenNetwork(tf.Module):
         )
 
 
-def to_tflite(
+def write_format(
     savedmodel: str | os.PathLike,
-    path: str | os.PathLike,
-    kind: str = "float32",
+    folder: str | os.PathLike,
+    format_name: str,
     calibration: np.ndarray | None = None,
 ) -> Path:
-    """Write the network of a SavedModel as a TensorFlow Lite file.
+    """Write the network of a SavedModel in a format, under the format's file name.
 
     Args:
-        savedmodel: its folder.
-        path: the file, NAME.tflite.
-        kind: "float32"; "float16", weights of half the size; "int8", weights and activations of
-            8 bits. The input is uint8 and the output float32 in all of them.
-        calibration: uint8 (N, H, W, 3), for "int8" and only there: faces as those to come, whose
-            activations set the ranges. Some hundred do.
+        savedmodel: Folder of the SavedModel.
+        folder: Folder of the file.
+        format_name: A name of `config.choices.FORMATS`, for example "tflite-int8".
+        calibration: uint8 (N, H, W, 3), faces for "tflite-int8"; other formats ignore them.
 
     Returns:
         The file.
 
     Raises:
-        FileNotFoundError: if there is no SavedModel.
-        ValueError: if an argument is not as it should be, the SavedModel has another signature,
-            or the format cannot express it.
+        FileNotFoundError, ImportError, ValueError: As `to_tflite` and `to_onnx`.
+
+    Example:
+        >>> write_format("model", ".", "tflite-float16").name
+        'model-float16.tflite'
+    """
+    path = Path(folder) / FORMATS[format_name].file
+    if format_name == "onnx":
+        return to_onnx(savedmodel, path)
+    precision = format_name.partition("-")[2] or "float32"
+    return to_tflite(savedmodel, path, precision, calibration if precision == "int8" else None)
+
+
+def to_tflite(
+    savedmodel: str | os.PathLike,
+    path: str | os.PathLike,
+    precision: str = "float32",
+    calibration: np.ndarray | None = None,
+) -> Path:
+    """Write the network of a SavedModel as a TensorFlow Lite file.
+
+    Args:
+        savedmodel: Folder of the SavedModel.
+        path: File, NAME.tflite.
+        precision: "float32"; "float16", weights of half the size; "int8", weights and activations
+            of 8 bits. Input is uint8 and output float32 in all of them.
+        calibration: uint8 (N, H, W, 3), for "int8" and only there: some hundred faces like those
+            to come. Their activations set the ranges of the integers.
+
+    Returns:
+        The file.
+
+    Raises:
+        FileNotFoundError: If there is no SavedModel.
+        ValueError: If an argument is invalid, the SavedModel has another signature, or TensorFlow
+            Lite cannot express the network.
+
+    Example:
+        >>> to_tflite("model", "small.tflite", precision="float16").name
+        'small.tflite'
     """
     target = _checked_path(path, ".tflite")
-    if kind not in KINDS:
-        raise ValueError(f"`kind` must be one of {KINDS}. Received: kind={kind!r}")
-    if (kind == "int8") != (calibration is not None):
+    if precision not in PRECISIONS:
+        raise ValueError(f"`precision` must be one of {PRECISIONS}. Received: {precision=}")
+    if (precision == "int8") != (calibration is not None):
         received = "no `calibration`" if calibration is None else "a `calibration`"
         raise ValueError(
-            "`calibration` images are needed for kind='int8', and only there. "
-            f"Received: kind={kind!r} and {received}"
+            "`calibration` images are needed for precision='int8', and only there. "
+            f"Received: {precision=} and {received}"
         )
     network = FrozenNetwork(savedmodel)
     if calibration is not None:
         _check_calibration(calibration, network.spec)
-    with _explained("TensorFlow Lite", savedmodel), without_noise():
-        _write(_tflite_converter(network, kind, calibration).convert(), target)
+    with _conversion_errors("TensorFlow Lite", savedmodel), quiet():
+        _write_checked(_tflite_converter(network, precision, calibration).convert(), target)
     return target
 
 
@@ -99,41 +124,47 @@ def to_onnx(savedmodel: str | os.PathLike, path: str | os.PathLike) -> Path:
     """Write the network of a SavedModel as an ONNX file, float32.
 
     Args:
-        savedmodel: its folder.
-        path: the file, NAME.onnx.
+        savedmodel: Folder of the SavedModel.
+        path: File, NAME.onnx.
 
     Returns:
         The file.
 
     Raises:
-        FileNotFoundError: if there is no SavedModel.
-        ImportError: without tf2onnx or onnxruntime.
-        ValueError: if the file is called otherwise, the SavedModel has another signature, or the
-            format cannot express it.
+        FileNotFoundError: If there is no SavedModel.
+        ImportError: Without tf2onnx or onnxruntime.
+        ValueError: If the file has another suffix, the SavedModel has another signature, or ONNX
+            cannot express the network.
+
+    Example:
+        >>> to_onnx("model", "network.onnx").name
+        'network.onnx'
     """
     target = _checked_path(path, ".onnx")
     try:
-        with without_noise():
+        with quiet():
             import tf2onnx
     except ImportError as error:
         raise ImportError(
             "Writing ONNX needs tf2onnx: pip install keras-sphereface[onnx]"
         ) from error
     network = FrozenNetwork(savedmodel)
-    with _explained("ONNX", savedmodel), without_noise():
+    with _conversion_errors("ONNX", savedmodel), quiet():
         model, _ = tf2onnx.convert.from_function(network.serve, [network.spec])
-        _write(model.SerializeToString(), target)
+        _write_checked(model.SerializeToString(), target)
     return target
 
 
-def _tflite_converter(network, kind, calibration):
+def _tflite_converter(
+    network: FrozenNetwork, precision: str, calibration: np.ndarray | None
+) -> tf.lite.TFLiteConverter:
     function = network.serve.get_concrete_function()
     converter = tf.lite.TFLiteConverter.from_concrete_functions([function], network)
-    if kind != "float32":
+    if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
-    if kind == "float16":
+    if precision == "float16":
         converter.target_spec.supported_types = [tf.float16]
-    if kind == "int8":
+    if calibration is not None:
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         size = network.spec.shape[0] or 1
         converter.representative_dataset = lambda: (
@@ -143,8 +174,8 @@ def _tflite_converter(network, kind, calibration):
     return converter
 
 
-def _write(content, path):
-    """Write a file, which stands there only if it opens as the network it should be."""
+def _write_checked(content: bytes, path: Path) -> None:
+    """Write a file that takes its place only if it opens as a network."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_file(path) as partial:
         try:
@@ -156,14 +187,14 @@ def _write(content, path):
 
 
 @contextlib.contextmanager
-def _explained(format_name: str, savedmodel) -> Iterator[None]:
-    """Turn what a converter raises, of whatever class, into an error that says what failed."""
+def _conversion_errors(format_name: str, savedmodel: str | os.PathLike) -> Iterator[None]:
+    """Turn what a converter raises, of whatever class, into a ValueError with its reason."""
     try:
         yield
     except (ImportError, OSError):
         raise
     except Exception as error:
-        # The rest of what they say, over many lines, is the network itself.
+        # The rest of the message, over many lines, is the network itself.
         reason = " ".join(str(error).split())[:500]
         raise ValueError(
             f"{format_name} cannot express the network, or its converter fails: {reason}. "
@@ -178,7 +209,7 @@ def _checked_path(path: str | os.PathLike, suffix: str) -> Path:
     return path
 
 
-def _check_calibration(calibration, spec):
+def _check_calibration(calibration: np.ndarray, spec: tf.TensorSpec) -> None:
     shape, dtype = np.shape(calibration), getattr(calibration, "dtype", None)
     if dtype != np.uint8 or len(shape) != 4 or not shape[0] or shape[1:] != tuple(spec.shape[1:]):
         raise ValueError(

@@ -25,7 +25,7 @@ from keras_sphereface.evaluation.identification.gallery import (
     split_closed_set,
     split_open_set,
 )
-from keras_sphereface.evaluation.identification.gallery_search import search_gallery
+from keras_sphereface.evaluation.identification.gallery_search import search_probes
 from keras_sphereface.evaluation.identification.inputs import (
     check_settings,
     read_labeled_images,
@@ -33,6 +33,7 @@ from keras_sphereface.evaluation.identification.inputs import (
     remaining_gallery,
 )
 from keras_sphereface.evaluation.identification.labeled_images import LabeledImages
+from keras_sphereface.evaluation.identification.open_set import measure_open_set
 from keras_sphereface.evaluation.identification.report import write_results
 from keras_sphereface.evaluation.identification.result import (
     IdentificationMetrics,
@@ -92,7 +93,7 @@ def _in_closed_set(
     )
     check_closed_set(gallery, config.probes)
     return lambda embedder: measure_closed_set(
-        search_gallery(embedder, images, gallery, seed), max_rank
+        search_probes(embedder, images, gallery, seed), max_rank
     )
 
 
@@ -110,7 +111,7 @@ def _in_open_set(config: OpenSetConfig, images: LabeledImages, lists: Gallery | 
     )
     check_open_set(gallery)
     return lambda embedder: measure_open_set(
-        search_gallery(embedder, images, gallery, seed), candidates
+        search_probes(embedder, images, gallery, seed), candidates
     )
 
 

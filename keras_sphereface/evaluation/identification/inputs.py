@@ -1,40 +1,32 @@
-"""What a search for people is given: who may be known or looked up, and how to see them."""
+"""From settings of identification to images whose identities are known."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
-
-import numpy as np
-
-from keras_sphereface.config import ClosedSetConfig, DistractorsConfig, OpenSetConfig
-from keras_sphereface.data.pairs import lfw
+from keras_sphereface.config.identify import (
+    DistractorsConfig,
+    IdentifyConfig,
+)
+from keras_sphereface.data.pairs.lfw import identity_of_key
 from keras_sphereface.data.pairs.templates import read_templates
-from keras_sphereface.evaluation import embeddings, quality_checks
-from keras_sphereface.evaluation.embedders import several
-from keras_sphereface.evaluation.face_pairs import PairSources
-from keras_sphereface.evaluation.identification import galleries
-from keras_sphereface.evaluation.identification.galleries import Gallery, IdentityMap
-
-SearchConfig = ClosedSetConfig | OpenSetConfig | DistractorsConfig
-
-
-class EnrolledSet(NamedTuple):
-    """The images at hand, who is on them, and how to get them."""
-
-    roll: IdentityMap
-    paths: PairSources
-    templates: Mapping[str, Sequence[tuple[str, str]]]
-    doubts: list[str]
-
-    def images_of(self, keys: Sequence[str]) -> list[str]:
-        """The images of templates, or the keys themselves, each once, sorted."""
-        return sorted({k for key in keys for k, _ in self.templates.get(key, [(key, "")])})
+from keras_sphereface.evaluation.embedders import as_list
+from keras_sphereface.evaluation.embeddings import load_embeddings
+from keras_sphereface.evaluation.faces import FaceSources
+from keras_sphereface.evaluation.identification.gallery import Gallery, read_gallery
+from keras_sphereface.evaluation.identification.identity_map import (
+    IdentityMap,
+    exclude_identities,
+    identities_in_pairs,
+    identities_of_folders,
+    identities_of_records,
+    select_identities,
+)
+from keras_sphereface.evaluation.identification.labeled_images import LabeledImages
+from keras_sphereface.evaluation.quality_checks import read_training_identities
 
 
-def check(config: SearchConfig) -> None:
+def check_settings(config: IdentifyConfig) -> None:
     """Refuse settings that do not belong together, before any long work.
 
     Raises:
-        ValueError: if there are such.
+        ValueError: With the names of the settings.
     """
     for name in ("max_rank", "candidates"):
         if (value := getattr(config, name, 1)) < 1:
@@ -44,97 +36,100 @@ def check(config: SearchConfig) -> None:
             "Give one of `images` and `records`. Received: "
             f"images={config.images!r}, records={config.records!r}"
         )
-    in_lists = [bool(path) for path in _lists_of(config)]
-    if any(in_lists) and not all(in_lists):
-        raise ValueError(
-            "`gallery` and `probes` belong together. Received: gallery={!r}, probes={!r}".format(
-                *_lists_of(config)
+    has_lists = False
+    if not isinstance(config, DistractorsConfig):
+        has_lists = bool(config.gallery)
+        if has_lists != bool(config.probes):
+            raise ValueError(
+                "`gallery` and `probes` belong together. Received: "
+                f"gallery={config.gallery!r}, probes={config.probes!r}"
             )
-        )
-    for name, needed, there in (
+    for name, needed, is_met in (
         ("landmarks", "`images`", config.images),
         ("folds", "`pairs`", config.pairs),
-        ("templates", "`gallery` and `probes`, which say who they are", all(in_lists)),
+        ("templates", "`gallery` and `probes`, lists of their identities", has_lists),
     ):
-        if (value := getattr(config, name, "")) and not there:
+        if (value := getattr(config, name, "")) and not is_met:
             raise ValueError(f"`{name}` needs {needed}. Received: {name}={value!r}")
 
 
-def known_people(config: SearchConfig) -> EnrolledSet:
-    """Everyone who may be known or looked up.
+def read_lists(config: IdentifyConfig) -> Gallery | None:
+    """Read the lists of gallery and probes; None without lists.
 
     Raises:
-        FileNotFoundError, ValueError: if files cannot be used, or nobody is there.
+        FileNotFoundError, ValueError: If a list cannot be used.
     """
-    template_list = getattr(config, "templates", "")  # distractors have none
-    paths = PairSources(
-        pairs=config.pairs,
+    if isinstance(config, DistractorsConfig) or not config.gallery:
+        return None
+    return read_gallery(config.gallery, config.probes)
+
+
+def read_labeled_images(config: IdentifyConfig, lists: Gallery | None) -> LabeledImages:
+    """Return the images of gallery and probes with their identities.
+
+    Args:
+        config: Settings.
+        lists: From `read_lists`.
+
+    Raises:
+        FileNotFoundError, ValueError: If files cannot be used, or no image is left.
+    """
+    template_list = "" if isinstance(config, DistractorsConfig) else config.templates
+    templates = read_templates(template_list) if template_list else {}
+    identity_map = _read_identities(config, lists)
+    if config.pairs:
+        in_pairs = identities_in_pairs(config.pairs, config.folds)
+        identity_map = select_identities(identity_map, in_pairs)
+    warnings: tuple[str, ...] = ()
+    if config.train_labels:
+        trained = read_training_identities(config.train_labels) & set(identity_map.values())
+        identity_map = exclude_identities(identity_map, trained)
+        if trained:
+            warnings = (f"{len(trained)} identities of the training set are left out, as asked.",)
+    if not identity_map:
+        raise ValueError(
+            "No identity is left. Received: "
+            f"pairs={config.pairs!r}, folds={config.folds}, train_labels={config.train_labels!r}"
+        )
+    sources = FaceSources(
         images=config.images,
         landmarks=config.landmarks,
         records=config.records,
-        templates=template_list,
     )
-    templates = read_templates(template_list) if template_list else {}
-    roll = _roll(config)
-    if not roll:
-        raise ValueError(
-            "Who is known must be told by `images`, `records`, `gallery` and `probes`, or the "
-            "keys `identity/image` of `embeddings`. "
-            f"Received: embeddings={config.embeddings}, and none of the others"
-        )
-    if config.pairs:
-        roll = galleries.only(roll, galleries.people_of_pairs(config.pairs, config.folds))
-    doubts = []
-    if config.train_labels:
-        shared = set(roll.values()) & quality_checks.read_people(config.train_labels)
-        roll = galleries.without(roll, shared)
-        if shared:
-            doubts.append(f"{len(shared)} people of the training set are left out, as asked.")
-    if not roll:
-        raise ValueError(
-            "Nobody is left. Received: "
-            f"pairs={config.pairs!r}, folds={config.folds}, train_labels={config.train_labels!r}"
-        )
-    return EnrolledSet(roll, paths, templates, doubts)
+    return LabeledImages(identity_map, sources, templates, warnings)
 
 
-def _roll(config):
-    if given := _lists_given(config):
-        gallery = galleries.read_lists(*given)
-        return {**gallery.known, **gallery.probes}
+def _read_identities(config: IdentifyConfig, lists: Gallery | None) -> IdentityMap:
+    if lists is not None:
+        return {**lists.entries, **lists.probes}
     if config.images:
-        return galleries.roll_of_folders(config.images)
+        return identities_of_folders(config.images)
     if config.records:
-        return galleries.roll_of_records(config.records)
-    keys = [key for path in several(config.embeddings) for key in embeddings.load(path).keys]
-    return {key: lfw.identity_of_key(key) for key in sorted(set(keys)) if "/" in key}
+        return identities_of_records(config.records)
+    paths = as_list(config.embeddings)
+    keys = {key for path in paths for key in load_embeddings(path).keys}
+    if not any("/" in key for key in keys):
+        raise ValueError(
+            "Identities must come from `images`, `records`, `gallery` and `probes`, or the keys "
+            f"`identity/image` of `embeddings`. Received: embeddings={config.embeddings} without "
+            "such keys, and none of the others"
+        )
+    return {key: identity_of_key(key) for key in sorted(keys) if "/" in key}
 
 
-def _lists_of(config):
-    return getattr(config, "gallery", ""), getattr(config, "probes", "")
-
-
-def _lists_given(config):
-    paths = _lists_of(config)
-    return paths if all(paths) else ()
-
-
-def gallery_of(
-    known: EnrolledSet,
-    config: ClosedSetConfig | OpenSetConfig,
-    split: Callable[[np.random.Generator], Gallery],
-) -> Gallery:
-    """The gallery and the probes of the lists or, without lists, as `split` draws them.
+def remaining_gallery(lists: Gallery, images: LabeledImages) -> Gallery:
+    """Return the entries and probes of two lists that are among the images.
 
     Raises:
-        ValueError: if nobody of a list is left.
+        ValueError: If a list has none.
     """
-    if not (given := _lists_given(config)):
-        return split(np.random.default_rng(config.seed))
-    there = set(known.roll)
-    both = galleries.read_lists(*given)
-    gallery = Gallery(*({k: w for k, w in roll.items() if k in there} for roll in both))
-    for name, path, roll in zip(("gallery", "probes"), given, gallery, strict=True):
-        if not roll:
-            raise ValueError(f"Nobody of `{name}` is left. Received: {name}={path!r}")
-    return gallery
+    entries, probes = (
+        {key: identity for key, identity in listed.items() if key in images.identities}
+        for listed in lists
+    )
+    for flag, listed in (("gallery", entries), ("probes", probes)):
+        if not listed:
+            raise ValueError(
+                f"No identity of `{flag}` is left. Check `pairs`, `folds` and `train_labels`"
+            )
+    return Gallery(entries, probes)

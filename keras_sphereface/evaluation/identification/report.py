@@ -79,7 +79,7 @@ def summarize(metrics: IdentificationMetrics) -> str:
 
     Example:
         >>> from keras_sphereface.evaluation.identification import ClosedSetMetrics
-        >>> metrics = ClosedSetMetrics("casia", {}, [], 4, 2, 2, 0.5, 1.0, 1.0, [0.5, 1.0])
+        >>> metrics = ClosedSetMetrics("casia", {}, (), 4, 2, 2, 0.5, 1.0, 1.0, (0.5, 1.0))
         >>> print(summarize(metrics))
         casia: 4 probes, a gallery of 2 identities with 2 images
           rank 1   50.00 %

@@ -1,0 +1,51 @@
+"""Closed-set identification: every probe has a mate in the gallery."""
+
+import dataclasses
+
+from keras_sphereface.evaluation.identification.gallery_search import GalleryMetrics, GallerySearch
+from keras_sphereface.evaluation.identification.result import IdentificationResult
+from keras_sphereface.metrics.identification import cmc
+
+
+@dataclasses.dataclass(frozen=True)
+class ClosedSetMetrics(GalleryMetrics):
+    """Numbers of closed-set identification; rates are in [0, 1].
+
+    Attributes:
+        rank_1: Share of probes whose mate is the most similar identity.
+        rank_5: Share of probes whose mate is among the 5 most similar identities.
+        rank_10: Share of probes whose mate is among the 10 most similar identities.
+        cmc: The same shares at the ranks 1, 2, ... up to `max_rank`.
+
+    Example:
+        >>> metrics = ClosedSetMetrics("casia", {}, (), 4, 2, 2, 0.5, 1.0, 1.0, (0.5, 1.0))
+        >>> metrics.measures()
+        {'rank 1': 0.5, 'rank 5': 1.0, 'rank 10': 1.0}
+    """
+
+    rank_1: float
+    rank_5: float
+    rank_10: float
+    cmc: tuple[float, ...]
+
+    def measures(self) -> dict[str, float | None]:
+        """Return {name: rate} for tables."""
+        return {"rank 1": self.rank_1, "rank 5": self.rank_5, "rank 10": self.rank_10}
+
+
+def measure_closed_set(searched: GallerySearch, max_rank: int) -> IdentificationResult:
+    """Measure the ranks of the mates.
+
+    Args:
+        searched: A search all of whose probes are mated.
+        max_rank: Int. Last rank of the CMC curve.
+    """
+    rates = cmc(searched.result.ranks, max(max_rank, 10))
+    metrics = ClosedSetMetrics(
+        **vars(searched.metrics),
+        rank_1=float(rates[0]),
+        rank_5=float(rates[4]),
+        rank_10=float(rates[9]),
+        cmc=tuple(rates[:max_rank].tolist()),
+    )
+    return IdentificationResult(metrics, rates[:max_rank], searched.probe_table())

@@ -1,0 +1,132 @@
+"""The search of probes in a gallery, which closed-set and open-set identification share."""
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+
+from keras_sphereface.evaluation.embedders import Embedder
+from keras_sphereface.evaluation.identification.gallery import Gallery
+from keras_sphereface.evaluation.identification.identity_map import (
+    IdentityMap,
+    exclude_identities,
+)
+from keras_sphereface.evaluation.identification.labeled_images import (
+    LabeledEmbeddings,
+    LabeledImages,
+    embed_images,
+)
+from keras_sphereface.evaluation.identification.result import IdentificationMetrics
+from keras_sphereface.metrics.identification import SearchResult, search_gallery
+
+
+@dataclasses.dataclass(frozen=True)
+class GalleryMetrics(IdentificationMetrics):
+    """Numbers of a search in a gallery.
+
+    Attributes:
+        num_gallery_identities: Identities in the gallery.
+        num_gallery_entries: Images or templates in the gallery.
+    """
+
+    num_gallery_identities: int
+    num_gallery_entries: int
+
+    @property
+    def sizes(self) -> str:
+        """The numbers of probes, identities and images of the gallery, in words."""
+        return (
+            f"{super().sizes}, a gallery of {self.num_gallery_identities:,} identities with "
+            f"{self.num_gallery_entries:,} images"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class GallerySearch:
+    """Gallery and probes as embeddings, and the ranks of the mates.
+
+    Attributes:
+        entries: Entries of the gallery.
+        probes: Probes.
+        result: Rank and score of each probe's mate, and the highest score of other identities.
+        metrics: Numbers of the search.
+    """
+
+    entries: LabeledEmbeddings
+    probes: LabeledEmbeddings
+    result: SearchResult
+    metrics: GalleryMetrics
+
+    def probe_table(self) -> pd.DataFrame:
+        """Return a row for each probe; rank 0 and no mate score for non-mated ones."""
+        result = self.result
+        others = result.top_nonmate_scores
+        return pd.DataFrame(
+            {
+                "model": self.metrics.model,
+                "probe": self.probes.keys,
+                "identity": self.probes.identities,
+                "rank": result.ranks,
+                "mate_score": np.where(result.ranks > 0, result.mate_scores, np.nan),
+                "top_nonmate_score": np.where(np.isfinite(others), others, np.nan),
+            }
+        )
+
+
+def search_probes(
+    embedder: Embedder, images: LabeledImages, gallery: Gallery, seed: int
+) -> GallerySearch:
+    """Embed gallery and probes, and search every probe in the gallery.
+
+    Args:
+        embedder: Network, or saved embeddings.
+        images: Images of gallery and probes.
+        gallery: Gallery and probes.
+        seed: Int. Seed for the choice of images that are checked.
+
+    Raises:
+        ValueError: If no entry of the gallery or no probe has an embedding.
+    """
+    embedded = embed_images(embedder, images, gallery.keys())
+    entries = embedded.select(gallery.entries)
+    # Probes of an identity whose gallery images are all missing would count as non-mated.
+    lost = set(gallery.entries.values()) - set(entries.identities.tolist())
+    probes = embedded.select(exclude_identities(gallery.probes, lost))
+    metrics = GalleryMetrics(
+        model=embedder.name,
+        missing=embedded.embeddings.missing,
+        warnings=(
+            *images.warnings,
+            *embedded.missing_warnings(images.unit),
+            *embedded.image_warnings(seed),
+            *_lost_warnings(gallery.probes, lost),
+            *_self_match_warnings(gallery),
+        ),
+        num_probes=len(probes.keys),
+        num_gallery_identities=len(np.unique(entries.identities)),
+        num_gallery_entries=len(entries.keys),
+    )
+    result = search_gallery(
+        entries.embeddings, entries.identities, probes.embeddings, probes.identities
+    )
+    return GallerySearch(entries, probes, result, metrics)
+
+
+def _lost_warnings(probes: IdentityMap, lost: set[str]) -> list[str]:
+    if not lost:
+        return []
+    count = len(probes) - len(exclude_identities(probes, lost))
+    return [
+        f"{len(lost)} identities have no image left in the gallery, for example {min(lost)}: "
+        f"their {count} probes are left out."
+    ]
+
+
+def _self_match_warnings(gallery: Gallery) -> list[str]:
+    shared = sorted(gallery.entries.keys() & gallery.probes.keys())
+    if not shared:
+        return []
+    return [
+        f"{len(shared)} images are in the gallery and among the probes, for example {shared[0]}: "
+        "every model matches an image with itself."
+    ]

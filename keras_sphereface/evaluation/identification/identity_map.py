@@ -1,0 +1,80 @@
+"""Which identity each image shows, read from lists, folders, records or pairs."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from keras_sphereface.data import records
+from keras_sphereface.data.pairs.pair_list import read_pair_list
+from keras_sphereface.data.readers import class_folders, list_file
+from keras_sphereface.data.types import ImageRecord
+from keras_sphereface.utils.text import numbered_lines
+
+IdentityMap = dict[str, str]  # {key of an image or name of a template: identity}
+
+
+def read_identity_list(path: str | os.PathLike) -> IdentityMap:
+    """Read a list with a line `path<TAB or space>identity` for each image or template.
+
+    Raises:
+        ValueError: With file and line, if a line has another form or a key has two identities.
+    """
+    identities: IdentityMap = {}
+    for number, line in numbered_lines(path):
+        try:
+            key, identity = list_file.parse_list_line(line)
+        except ValueError as error:
+            raise ValueError(f"{path}, line {number}: {error}") from None
+        if identities.setdefault(key, identity) != identity:
+            raise ValueError(
+                f"{path}, line {number}: an image must have one identity. Received: {identity} "
+                f"for {key}, which has {identities[key]} on a line above"
+            )
+    if not identities:
+        raise ValueError(f"{path}, line 1: expected `path<TAB or space>identity`. Received: none")
+    return identities
+
+
+def identities_of_folders(root: str | os.PathLike, flag: str = "images") -> IdentityMap:
+    """Return the images of class folders ROOT/IDENTITY/IMAGE, in the order of their keys.
+
+    Args:
+        root: Folder of the class folders.
+        flag: Name of the setting, for messages.
+
+    Raises:
+        FileNotFoundError: If there is no folder.
+        ValueError: If it holds no class folder with an image.
+
+    Example:
+        >>> len(identities_of_folders("faces/images"))
+        114
+    """
+    if not Path(root).is_dir():
+        raise FileNotFoundError(f"`{flag}` must be a folder. Received: {root}")
+    entries = [e for e in class_folders.read_class_folders(root) if isinstance(e, ImageRecord)]
+    if not entries:
+        raise ValueError(f"`{flag}` must hold class folders with images. Received: {root}")
+    return dict(sorted((entry.key, str(entry.identity)) for entry in entries))
+
+
+def identities_of_records(folder: str | os.PathLike) -> IdentityMap:
+    """Return the images of a folder of records, in the order of their keys."""
+    return dict(sorted((record.key, record.identity) for record in records.read_folder(folder)))
+
+
+def select_identities(identity_map: IdentityMap, identities: Iterable[str]) -> IdentityMap:
+    """Return the images of these identities."""
+    selected = set(identities)
+    return {key: name for key, name in identity_map.items() if name in selected}
+
+
+def exclude_identities(identity_map: IdentityMap, identities: Iterable[str]) -> IdentityMap:
+    """Return the images of all other identities."""
+    excluded = set(identities)
+    return {key: name for key, name in identity_map.items() if name not in excluded}
+
+
+def identities_in_pairs(path: str | os.PathLike, folds: Iterable[int]) -> set[str]:
+    """Return the identities in some folds of a list of pairs; in all of them without folds."""
+    return read_pair_list(path).in_folds(folds).identities()
