@@ -12,7 +12,7 @@ from keras_sphereface.evaluation.verification_metrics import (
 )
 from keras_sphereface.metrics.bootstrap import Interval
 from keras_sphereface.reporting import html
-from keras_sphereface.reporting.html import (
+from keras_sphereface.reporting.blocks import (
     Block,
     Details,
     Heading,

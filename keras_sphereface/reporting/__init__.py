@@ -1,7 +1,6 @@
 """Files that people read: HTML reports, figures, Markdown tables, metrics, projector files."""
 
-from keras_sphereface.reporting.figures import figure_png, save_figure
-from keras_sphereface.reporting.html import (
+from keras_sphereface.reporting.blocks import (
     Details,
     Heading,
     ImageBlock,
@@ -9,6 +8,9 @@ from keras_sphereface.reporting.html import (
     Paragraph,
     Table,
     Warnings,
+)
+from keras_sphereface.reporting.figures import figure_png, save_figure
+from keras_sphereface.reporting.html import (
     render_page,
     security_policy,
     template_environment,

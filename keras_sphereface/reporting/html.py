@@ -4,7 +4,6 @@ A page loads nothing from elsewhere and runs no script; its Content-Security-Pol
 """
 
 import base64
-import dataclasses
 import itertools
 import re
 import struct
@@ -13,6 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import markupsafe
+
+from keras_sphereface.reporting.blocks import (
+    Block,
+    Details,
+    Heading,
+    ImageBlock,
+    KeyNumbers,
+    Paragraph,
+    Table,
+    Warnings,
+)
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MIN_SECTIONS = 5  # headings of level 2, from which on a page has a table of contents
@@ -31,120 +42,6 @@ _POLICY = {
     "base-uri": "'none'",
     "form-action": "'none'",
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class Heading:
-    """A heading below the title.
-
-    Attributes:
-        text: Text of the heading.
-        level: 2, 3 or 4.
-
-    Example:
-        >>> Heading("Accuracy").level
-        2
-    """
-
-    text: str
-    level: int = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Paragraph:
-    """A paragraph of plain text.
-
-    Example:
-        >>> "<p>1 &lt; 2</p>" in render_page("Report", [Paragraph("1 < 2")])
-        True
-    """
-
-    text: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Warnings:
-    """A box of warnings; without texts there is no box.
-
-    Example:
-        >>> "Please note" in render_page("Report", [Warnings(["3 images are missing"])])
-        True
-    """
-
-    texts: Sequence[str]
-
-
-@dataclasses.dataclass(frozen=True)
-class KeyNumbers:
-    """The most important numbers as tiles: (label, value, detail) each.
-
-    Example:
-        >>> tiles = KeyNumbers([("Accuracy", "99.2 %", "mean of 10 folds")])
-        >>> "mean of 10 folds" in render_page("Report", [tiles])
-        True
-    """
-
-    numbers: Sequence[tuple[str, str, str]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Table:
-    """A table of texts; columns of numbers are aligned to the right.
-
-    Attributes:
-        header: Names of the columns, at least one.
-        rows: Cells of each row; the first one names the row.
-        note: Text below the table.
-        caption: Text above the table.
-
-    Example:
-        >>> table = Table(["model", "accuracy"], [["m = 4", "99.2 %"]])
-        >>> '<td class="number">99.2 %</td>' in render_page("Report", [table])
-        True
-    """
-
-    header: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    note: str = ""
-    caption: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class ImageBlock:
-    """A PNG image; neighboring images stand side by side where there is room.
-
-    Attributes:
-        png: Bytes of the file.
-        alt: Description of the image for readers who do not see it.
-        caption: Text below the image.
-
-    Example:
-        >>> from matplotlib.figure import Figure
-        >>> from keras_sphereface.reporting import figure_png
-        >>> image = ImageBlock(figure_png(Figure()), alt="An empty figure")
-        >>> 'alt="An empty figure"' in render_page("Report", [image])
-        True
-    """
-
-    png: bytes
-    alt: str
-    caption: str = ""
-
-
-@dataclasses.dataclass(frozen=True)
-class Details:
-    """Blocks that are folded away below their summary.
-
-    Example:
-        >>> "<summary>Settings</summary>" in render_page("Report", [Details("Settings", [])])
-        True
-    """
-
-    summary: str
-    blocks: Sequence["Block"]
-
-
-Block = Heading | Paragraph | Warnings | KeyNumbers | Table | ImageBlock | Details
 
 
 def render_page(title: str, blocks: Sequence[Block]) -> str:
@@ -215,8 +112,9 @@ def template_environment(*folders: Path) -> jinja2.Environment:
 
 
 def _without_forbidden(value: object) -> object:
-    is_plain_text = isinstance(value, str) and not hasattr(value, "__html__")
-    return FORBIDDEN.sub("\ufffd", value) if is_plain_text else value
+    if isinstance(value, str) and not isinstance(value, markupsafe.Markup):
+        return FORBIDDEN.sub("\ufffd", value)
+    return value
 
 
 def _prepared(
@@ -228,7 +126,9 @@ def _prepared(
     """
     for is_image, group in itertools.groupby(blocks, lambda block: isinstance(block, ImageBlock)):
         if is_image:
-            yield "images", {"figures": _image_row(list(group))}
+            row = [block for block in group if isinstance(block, ImageBlock)]
+            place = "alone" if len(row) == 1 else ""
+            yield "images", {"figures": [_image(block, place) for block in row]}
         else:
             yield from (_prepared_block(block, ids) for block in group)
 
@@ -278,10 +178,6 @@ def _are_numbers(cells: Sequence[str]) -> bool:
     """Return whether at least half of the cells that are not empty or dashes are numbers."""
     texts = [cell.strip() for cell in cells if cell.strip(" -\u2013\u2014")]
     return bool(texts) and 2 * sum(bool(NUMBER.fullmatch(text)) for text in texts) >= len(texts)
-
-
-def _image_row(blocks: Sequence[ImageBlock]) -> list[dict[str, Any]]:
-    return [_image(block, "alone" if len(blocks) == 1 else "") for block in blocks]
 
 
 def _image(block: ImageBlock, place: str) -> dict[str, Any]:

@@ -8,8 +8,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from keras_sphereface.reporting.figures import figure_png
-from keras_sphereface.reporting.html import (
+from keras_sphereface.reporting.blocks import (
     Details,
     Heading,
     ImageBlock,
@@ -17,8 +16,9 @@ from keras_sphereface.reporting.html import (
     Paragraph,
     Table,
     Warnings,
-    render_page,
 )
+from keras_sphereface.reporting.figures import figure_png
+from keras_sphereface.reporting.html import render_page
 from tests.helpers import browser
 
 VOID = {"meta", "link", "img", "br"}
@@ -165,7 +165,9 @@ def test_headings_in_details_do_not_shift_the_contents():
     ],
 )
 def test_columns_of_numbers_stand_to_the_right(cells):
-    document = Document(render_page("t", [Table(["name", "number"], [["a1", cell] for cell in cells])]))
+    document = Document(
+        render_page("t", [Table(["name", "number"], [["a1", cell] for cell in cells])])
+    )
     heads = document.all("th")
     assert heads[0][0] == {"scope": "col"}
     assert heads[1][0] == {"scope": "col", "class": "number"}

@@ -13,7 +13,7 @@ from werkzeug.test import Client
 from keras_sphereface.reporting import projector
 from keras_sphereface.reporting.projector import write_projector
 
-PEOPLE = ["Ann", "Zoë 李", "Bo\tTab\nLine ", "Ann", ""]
+NAMES = ["Ann", "Zoë 李", "Bo\tTab\nLine ", "Ann", ""]
 IMAGES = np.arange(5, dtype=np.uint8)[:, None, None, None] * 50 + np.zeros((6, 4, 3), np.uint8)
 
 
@@ -52,7 +52,7 @@ class TensorBoard:
 
 def test_tensorboard_reads_every_set_to_the_last_bit(tmp_path):
     sets = {"m = 4": embeddings(), "softmax": 1e-6 * embeddings(3, seed=1)}
-    write_projector(tmp_path / "new" / "folder", sets, {"person": PEOPLE})
+    write_projector(tmp_path / "new" / "folder", sets, {"identity": NAMES})
     board = TensorBoard(tmp_path / "new" / "folder")
     assert board.runs() == ["."]
     assert [entry["tensorName"] for entry in board.info()] == ["m = 4", "softmax"]
@@ -63,16 +63,20 @@ def test_tensorboard_reads_every_set_to_the_last_bit(tmp_path):
     assert "sprite" not in board.info()[0]
 
 
-def test_one_column_has_no_header_and_a_line_a_image(tmp_path):
-    write_projector(tmp_path, {"a": embeddings()}, {"person": PEOPLE})
+def test_one_column_has_no_header_and_a_line_for_each_image(tmp_path):
+    write_projector(tmp_path, {"a": embeddings()}, {"identity": NAMES})
     assert TensorBoard(tmp_path).lines("a") == ["Ann", "Zoë 李", "Bo Tab Line", "Ann", "-"]
 
 
 def test_several_columns_have_a_header(tmp_path):
-    columns = {"person": PEOPLE, "the\tlabel": np.arange(5), "odd": ["\udc80", "\x85", " x ", 1, 2]}
+    columns = {
+        "identity": NAMES,
+        "the\tlabel": np.arange(5),
+        "odd": ["\udc80", "\x85", " x ", 1, 2],
+    }
     write_projector(tmp_path, {"a": embeddings()}, columns)
     cells = [line.split("\t") for line in TensorBoard(tmp_path).lines("a")]
-    assert cells[0] == ["person", "the label", "odd"]
+    assert cells[0] == ["identity", "the label", "odd"]
     assert cells[1:] == [
         ["Ann", "0", "?"],
         ["Zoë 李", "1", "-"],
@@ -83,7 +87,7 @@ def test_several_columns_have_a_header(tmp_path):
 
 
 def test_tensorboard_finds_the_image_of_each_row(tmp_path):
-    write_projector(tmp_path, {"a": embeddings(), "b": embeddings()}, {"p": PEOPLE}, IMAGES)
+    write_projector(tmp_path, {"a": embeddings(), "b": embeddings()}, {"p": NAMES}, IMAGES)
     board = TensorBoard(tmp_path)
     for entry in board.info():
         width, height = entry["sprite"]["singleImageDim"]
@@ -98,10 +102,10 @@ def test_tensorboard_finds_the_image_of_each_row(tmp_path):
 
 
 def test_images_shrink_until_their_sheet_is_small_enough(tmp_path, monkeypatch):
-    assert projector.LARGEST_SHEET == 8192
-    monkeypatch.setattr(projector, "LARGEST_SHEET", 64)
+    assert projector.MAX_SPRITE_SIDE == 8192
+    monkeypatch.setattr(projector, "MAX_SPRITE_SIDE", 64)
     images = np.repeat(np.repeat(IMAGES, 20, axis=1), 20, axis=2)  # 120 x 80
-    write_projector(tmp_path, {"a": embeddings()}, {"p": PEOPLE}, images)
+    write_projector(tmp_path, {"a": embeddings()}, {"p": NAMES}, images)
     board = TensorBoard(tmp_path)
     assert board.info()[0]["sprite"]["singleImageDim"] == [14, 21]
     sheet = board.sprite("a")
@@ -111,8 +115,8 @@ def test_images_shrink_until_their_sheet_is_small_enough(tmp_path, monkeypatch):
 
 
 def test_a_second_writing_takes_the_place_of_the_first(tmp_path):
-    write_projector(tmp_path, {"a": embeddings(), "b": embeddings()}, {"p": PEOPLE}, IMAGES)
-    write_projector(tmp_path, {"b": embeddings(seed=2)[:3]}, {"p": PEOPLE[:3]})
+    write_projector(tmp_path, {"a": embeddings(), "b": embeddings()}, {"p": NAMES}, IMAGES)
+    write_projector(tmp_path, {"b": embeddings(seed=2)[:3]}, {"p": NAMES[:3]})
     board = TensorBoard(tmp_path)
     assert [entry["tensorName"] for entry in board.info()] == ["b"]
     assert "sprite" not in board.info()[0]
@@ -120,15 +124,15 @@ def test_a_second_writing_takes_the_place_of_the_first(tmp_path):
     assert not list(tmp_path.glob(".partial*"))
 
 
-def test_what_is_cut_off_is_not_shown(tmp_path, monkeypatch):
-    write_projector(tmp_path, {"a": embeddings()}, {"p": PEOPLE})
+def test_an_interrupted_set_is_not_shown(tmp_path, monkeypatch):
+    write_projector(tmp_path, {"a": embeddings()}, {"p": NAMES})
 
     def full_disk(*_):
         raise OSError("full")
 
     monkeypatch.setattr(projector, "_metadata_text", full_disk)
     with pytest.raises(OSError, match="full"):
-        write_projector(tmp_path, {"a": embeddings(seed=3)}, {"p": PEOPLE})
+        write_projector(tmp_path, {"a": embeddings(seed=3)}, {"p": NAMES})
     assert TensorBoard(tmp_path).runs() == []
 
 
@@ -146,15 +150,18 @@ def test_what_is_cut_off_is_not_shown(tmp_path, monkeypatch):
             {"embeddings": {"a": embeddings(), "b": np.ones((4, 2))}},
             r"'b' of shape \(4, 2\).*N = 5",
         ),
-        ({"embeddings": {"a": np.full((5, 2), np.nan)}}, "must be finite. Received: 'a'"),
-        ({"metadata": {"p": PEOPLE, "q": [1, 2]}}, "must have 5 values.* Received: 'q' with 2"),
+        (
+            {"embeddings": {"a": np.full((5, 2), np.nan)}},
+            "Received: nan or infinity in 'a'",
+        ),
+        ({"metadata": {"p": NAMES, "q": [1, 2]}}, "must have 5 values.* Received: 'q' with 2"),
         ({"images": IMAGES[:4]}, r"uint8 \(5, H, W, 3\). Received: uint8 \(4, 6, 4, 3\)"),
         ({"images": IMAGES / 255}, "Received: float64"),
         ({"images": IMAGES[..., :1]}, r"Received: uint8 \(5, 6, 4, 1\)"),
     ],
 )
-def test_what_does_not_fit_is_refused_before_anything_is_written(tmp_path, change, message):
-    arguments = {"embeddings": {"a": embeddings()}, "metadata": {"p": PEOPLE}} | change
+def test_unsuitable_arguments_are_refused_before_anything_is_written(tmp_path, change, message):
+    arguments = {"embeddings": {"a": embeddings()}, "metadata": {"p": NAMES}} | change
     with pytest.raises(ValueError, match=message):
         write_projector(tmp_path / "out", **arguments)
     assert not (tmp_path / "out").exists()

@@ -16,7 +16,7 @@ from keras_sphereface.evaluation.identification.result import (
 )
 from keras_sphereface.evaluation.report import TOO_FEW, percent
 from keras_sphereface.reporting import figures, html
-from keras_sphereface.reporting.html import Block, Heading, ImageBlock, Paragraph, Table, Warnings
+from keras_sphereface.reporting.blocks import Block, Heading, ImageBlock, Paragraph, Table, Warnings
 from keras_sphereface.reporting.metrics_file import write_metrics
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.version import __version__
