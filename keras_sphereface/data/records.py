@@ -1,111 +1,137 @@
-"""The TFRecord schema: shards `train-00000-of-00008.tfrecord`, dataset.json and tables beside them.
+"""A folder of records: shards `train-00000-of-00008.tfrecord`, dataset.json and tables beside them.
 
 A record is a `tf.train.Example` that holds `image` (encoded bytes), `label` (int64), `identity`
-(utf-8 name) and `key` (the image's name in its source). It is written and read here without
-TensorFlow, which takes seconds and much of a gigabyte to import in every process of a conversion;
-`preprocessing.parse_records` reads them inside TensorFlow.
+(UTF-8 name) and `key` (the image's name in its source).
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import os
 import re
-import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-import google_crc32c
-
+from keras_sphereface.data.tfrecord import Record, Shard, deserialize, read_records
 from keras_sphereface.data.types import SkippedImage
 
 FORMAT_VERSION = 3
+# The keys of version 2 that have another name since.
+_RENAMED_KEYS = {
+    "num_classes": "num_identities",
+    "duplicates_same_person": "duplicates_same_identity",
+    "duplicates_two_people": "duplicates_several_identities",
+    "dropped_by_reason": "skipped_by_reason",
+    "dropped": "skipped",
+}
 INFO_FILE = "dataset.json"
 LABELS_FILE = "labels.csv"
 LABELS_HEADER = ("label", "identity", "count")
 SKIPPED_FILE = "skipped.csv"  # key, reason
 DUPLICATES_FILE = "duplicates.csv"  # group, kind, identity, key
-LANDMARKS_FILE = "landmarks.txt"  # of faces that were detected
-MAX_SKIPPED_LISTED = 1000  # drops that dataset.json lists itself
-
-
-class Record(NamedTuple):
-    """One image of a shard."""
-
-    image: bytes
-    label: int
-    identity: str
-    key: str
-
-
-@dataclasses.dataclass(frozen=True)
-class Shard:
-    """One file of records."""
-
-    file: str
-    num_images: int
-    num_bytes: int
-    sha256: str
+LANDMARKS_FILE = "landmarks.txt"  # of detected faces
+_OLD_SKIPPED_FILE = "dropped.csv"  # of version 2
+MAX_SKIPPED_LISTED = 1000  # in dataset.json itself
 
 
 @dataclasses.dataclass(frozen=True)
 class DatasetInfo:
-    """The contents of dataset.json."""
+    """Metadata of a folder of records, stored as dataset.json.
+
+    Attributes:
+        format_version: Int. Version of these keys.
+        tool_version: Version of the package that wrote the records.
+        source: Kind of source, such as "class folders".
+        settings: Checksum of all that the records depend on; empty if made on Beam.
+        num_images, num_identities: Numbers of records and of labels.
+        image_size: (height, width) in pixels.
+        alignment: How the faces were aligned, or "none".
+        seed: Int. Seed of the global shuffle.
+        shards: The files of records.
+        excluded_identities: Identities that were left out as requested.
+        excluded_images: Number of their images, and of those left out by a pattern of names.
+        unknown_exclusions: Requested exclusions that match nothing in the source.
+        duplicates_same_identity: Number of images whose bytes another image of the same identity
+            has.
+        duplicates_several_identities: Number of images whose bytes an image of another identity
+            has.
+        skipped_by_reason: Number of skipped images by reason.
+        skipped: The first thousand skipped images; skipped.csv lists all.
+        warnings: Results of the quality checks.
+
+    Example:
+
+    >>> info = read_info("records")
+    >>> info.num_images, info.num_identities, info.image_size
+    (30, 5, (112, 96))
+    """
 
     format_version: int
     tool_version: str
-    source: str  # the kind of source, such as "class folders"
-    settings: str  # checksum of all that the records depend on; empty if made on Beam
+    source: str
+    settings: str
     num_images: int
     num_identities: int
-    image_size: tuple[int, int]  # height, width
+    image_size: tuple[int, int]
     alignment: str
     seed: int
     shards: tuple[Shard, ...]
-    excluded_identities: tuple[str, ...]  # left out as asked for
-    excluded_images: int  # their images, and those left out by a pattern of names
-    unknown_exclusions: tuple[str, ...]  # asked to be left out, but not in the source
-    duplicates_same_identity: int  # images whose bytes another image of the person has
-    duplicates_several_identities: int  # images whose bytes an image of somebody else has
+    excluded_identities: tuple[str, ...]
+    excluded_images: int
+    unknown_exclusions: tuple[str, ...]
+    duplicates_same_identity: int
+    duplicates_several_identities: int
     skipped_by_reason: Mapping[str, int]
-    skipped: tuple[SkippedImage, ...]  # the first thousand; skipped.csv lists all
-    warnings: tuple[str, ...]  # what looked wrong
+    skipped: tuple[SkippedImage, ...]
+    warnings: tuple[str, ...]
 
     @property
     def num_skipped(self) -> int:
         return sum(self.skipped_by_reason.values())
 
     def to_json(self) -> str:
-        """The text of dataset.json."""
+        """Return the text of dataset.json."""
         values = dataclasses.asdict(self)
         values["skipped"] = [entry._asdict() for entry in self.skipped]
         return json.dumps(values, indent=2) + "\n"
 
 
 def read_info(folder: str | os.PathLike) -> DatasetInfo:
-    """Read FOLDER/dataset.json and see that its shards are there.
+    """Read FOLDER/dataset.json and check that its shards exist.
 
     Raises:
         FileNotFoundError: if the folder holds no finished set of records, or shards are missing.
-        ValueError: if dataset.json is of another version.
+        ValueError: if dataset.json is damaged or of an unknown version.
+
+    Example:
+
+    >>> [shard.num_images for shard in read_info("records").shards]
+    [10, 10, 10]
     """
+    info, path = _read_info_file(folder), Path(folder) / INFO_FILE
+    missing = [shard.file for shard in info.shards if not path.with_name(shard.file).is_file()]
+    if missing:
+        raise FileNotFoundError(f"{path} names shards that do not exist: {', '.join(missing)}")
+    return info
+
+
+def _read_info_file(folder: str | os.PathLike) -> DatasetInfo:
     path = Path(folder) / INFO_FILE
     if not path.is_file():
         raise FileNotFoundError(
             f"A folder of records holds {INFO_FILE}; make one with tools/make_tfrecords.py. "
             f"Received: {folder}"
         )
-    info = info_from_json(path.read_text(encoding="utf-8"), str(path))
-    missing = [shard.file for shard in info.shards if not path.with_name(shard.file).is_file()]
-    if missing:
-        raise FileNotFoundError(f"{path} names shards that are not there: {', '.join(missing)}")
-    return info
+    return info_from_json(path.read_text(encoding="utf-8"), str(path))
 
 
 def info_from_json(text: str, name: str) -> DatasetInfo:
-    """The inverse of `DatasetInfo.to_json`; `name` is that of the file, for errors.
+    """Return the metadata in the text of a dataset.json of this or the previous version.
+
+    Args:
+        text: Str. The text.
+        name: Str. Path of the file, for messages.
 
     Raises:
         ValueError: if it is of another version, or damaged.
@@ -115,199 +141,90 @@ def info_from_json(text: str, name: str) -> DatasetInfo:
         version = values.get("format_version")
     except (AttributeError, ValueError):
         raise ValueError(f"{name} is damaged. Received: {text[:80]!r}") from None
-    if version != FORMAT_VERSION:
-        raise ValueError(f"{name}: expected format_version {FORMAT_VERSION}. Received: {version!r}")
-    try:
-        return DatasetInfo(
-            **{
-                **values,
-                "image_size": tuple(values["image_size"]),
-                "shards": tuple(Shard(**shard) for shard in values["shards"]),
-                "excluded_identities": tuple(values["excluded_identities"]),
-                "unknown_exclusions": tuple(values["unknown_exclusions"]),
-                "skipped": tuple(SkippedImage(**entry) for entry in values["skipped"]),
-                "warnings": tuple(values["warnings"]),
-            }
+    if version not in (FORMAT_VERSION - 1, FORMAT_VERSION):
+        raise ValueError(
+            f"{name} must have format_version {FORMAT_VERSION - 1} or {FORMAT_VERSION}. "
+            f"Received: {version!r}"
         )
+    if version < FORMAT_VERSION:
+        values = {_RENAMED_KEYS.get(key, key): value for key, value in values.items()}
+    try:
+        return _info_of(values)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{name} is damaged. Received: {error}") from error
 
 
+def _info_of(values: dict[str, Any]) -> DatasetInfo:
+    lists = ("image_size", "excluded_identities", "unknown_exclusions", "warnings")
+    return DatasetInfo(
+        **{
+            **values,
+            **{key: tuple(values[key]) for key in lists},
+            "shards": tuple(Shard(**shard) for shard in values["shards"]),
+            "skipped": tuple(SkippedImage(**entry) for entry in values["skipped"]),
+        }
+    )
+
+
 def damaged_shards(folder: str | os.PathLike) -> dict[str, str]:
-    """{file: what is wrong} of the shards that are not as dataset.json says; empty if all are.
+    """Compare the shards of a folder with dataset.json.
+
+    Returns:
+        {file: what is wrong}, empty if all shards are as they were written.
 
     Raises:
         FileNotFoundError, ValueError: as `read_info`, but a missing shard is an entry.
+
+    Example:
+
+    >>> damaged_shards("records")
+    {}
     """
-    folder = Path(folder)
-    if not (folder / INFO_FILE).is_file():
-        read_info(folder)  # which says so
-    text = (folder / INFO_FILE).read_text(encoding="utf-8")
-    expected = info_from_json(text, str(folder / INFO_FILE)).shards
-    found = {}
-    for shard in expected:
-        path = folder / shard.file
+    problems = {}
+    for shard in _read_info_file(folder).shards:
+        path = Path(folder) / shard.file
         if not path.is_file():
-            found[shard.file] = "is missing"
+            problems[shard.file] = "is missing"
         elif path.stat().st_size != shard.num_bytes:
-            found[shard.file] = f"has {path.stat().st_size} bytes instead of {shard.num_bytes}"
+            problems[shard.file] = f"has {path.stat().st_size} bytes instead of {shard.num_bytes}"
         elif file_sha256(path) != shard.sha256:
-            found[shard.file] = "has another checksum: its bytes changed"
-    return found
+            problems[shard.file] = "has another checksum: its bytes changed"
+    return problems
 
 
 def shard_name(index: int, num_shards: int) -> str:
-    """`train-00000-of-00008.tfrecord` and so on."""
+    """Return the name of a shard, such as `train-00000-of-00008.tfrecord`."""
     return f"train-{index:05d}-of-{num_shards:05d}.tfrecord"
 
 
 def is_own_file(name: str) -> bool:
-    """Whether a file of this name may lie in a folder of records."""
-    own = (INFO_FILE, LABELS_FILE, SKIPPED_FILE, DUPLICATES_FILE, LANDMARKS_FILE)
-    return name in own or re.fullmatch(r"train-[0-9]{5,}-of-[0-9]{5,}[.]tfrecord", name) is not None
-
-
-def serialize(record: Record) -> bytes:
-    """A record as the bytes of a `tf.train.Example`, always the same for the same record."""
-    # A feature of bytes is field 1, and one of integers field 3; a list's values are its field 1.
-    features = (
-        (b"image", 1, record.image),
-        (b"label", 3, _varint(record.label)),
-        (b"identity", 1, record.identity.encode()),
-        (b"key", 1, record.key.encode()),
+    """Return whether a folder of records may hold a file of this name."""
+    names = (INFO_FILE, LABELS_FILE, SKIPPED_FILE, DUPLICATES_FILE, LANDMARKS_FILE)
+    return (
+        name in (*names, _OLD_SKIPPED_FILE)
+        or re.fullmatch(r"train-[0-9]{5,}-of-[0-9]{5,}[.]tfrecord", name) is not None
     )
-    entries = [
-        _field(1, _field(1, name) + _field(2, _field(kind, _field(1, value))))
-        for name, kind, value in features
-    ]
-    return _field(1, b"".join(entries))
-
-
-def deserialize(example: bytes) -> Record:
-    """The inverse of `serialize`, for what it wrote."""
-    values = {}
-    for entry in _fields(next(_fields(example))):
-        name, feature = _fields(entry)
-        values[bytes(name).decode()] = next(_fields(next(_fields(feature))))
-    label = sum((byte & 0x7F) << 7 * place for place, byte in enumerate(values["label"]))
-    identity, key = bytes(values["identity"]).decode(), bytes(values["key"]).decode()
-    return Record(bytes(values["image"]), label, identity, key)
-
-
-class ShardWriter:
-    """Writes one file of TFRecords; use it in a `with` block.
-
-    The file has its name only when the block ended well: what a run that was killed leaves
-    behind never looks like a shard. Then `shard` says what is in it.
-    """
-
-    shard: Shard
-
-    def __init__(self, path: Path):
-        self.path = path
-        self._partial = path.with_name(path.name + ".partial")
-        self._sha256, self._num_images, self._num_bytes = hashlib.sha256(), 0, 0
-
-    def __enter__(self) -> "ShardWriter":
-        self._file = open(self._partial, "wb", buffering=1 << 20)
-        return self
-
-    def write(self, example: bytes) -> None:
-        """Append one record: its length, the record, and a checksum of each."""
-        length = struct.pack("<Q", len(example))
-        framed = b"".join((length, _checksum(length), example, _checksum(example)))
-        self._file.write(framed)
-        self._sha256.update(framed)
-        self._num_images += 1
-        self._num_bytes += len(framed)
-
-    def __exit__(self, error, *_):
-        if error:
-            # The disk may be full; what matters then is the first error.
-            with contextlib.suppress(OSError):
-                self._file.close()
-            return
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
-        self._partial.replace(self.path)
-        self.shard = Shard(
-            self.path.name, self._num_images, self._num_bytes, self._sha256.hexdigest()
-        )
-
-
-def read_records(path: Path) -> Iterator[bytes]:
-    """The records of a file that `ShardWriter` finished, in order.
-
-    Raises:
-        ValueError: if the file is damaged.
-    """
-    with open(path, "rb") as file:
-        while head := file.read(12):
-            length = head[:8]
-            if head[8:] != _checksum(length):
-                raise ValueError(f"{path} is damaged at byte {file.tell() - len(head)}")
-            example = file.read(*struct.unpack("<Q", length))
-            if file.read(4) != _checksum(example):
-                raise ValueError(f"{path} is damaged before byte {file.tell()}")
-            yield example
 
 
 def read_folder(folder: str | os.PathLike) -> Iterator[Record]:
-    """All records of a finished folder, in the order of its shards.
+    """Yield all records of a finished folder, in the order of its shards.
 
     Raises:
         FileNotFoundError, ValueError: as `read_info` and `read_records`.
+
+    Example:
+
+    >>> sorted({record.identity for record in read_folder("records")})[:2]
+    ['person_0001', 'person_0002']
     """
     for shard in read_info(folder).shards:
         yield from map(deserialize, read_records(Path(folder) / shard.file))
 
 
 def file_sha256(path: Path) -> str:
-    """The checksum of a file, read in pieces."""
+    """Return the SHA-256 checksum of a file, in hexadecimal."""
     digest = hashlib.sha256()
     with open(path, "rb") as file:
-        while piece := file.read(1 << 20):
-            digest.update(piece)
+        while block := file.read(1 << 20):
+            digest.update(block)
     return digest.hexdigest()
-
-
-def _checksum(content: bytes) -> bytes:
-    """CRC-32C, masked as the TFRecord format asks."""
-    crc = google_crc32c.value(content)
-    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
-
-
-# The wire format of protocol buffers: all that is needed here are fields of known length.
-_BYTES = 2
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
-
-
-def _field(number: int, content: bytes) -> bytes:
-    size = len(content)
-    tag = number << 3 | _BYTES
-    # Most are short: a length of one byte.
-    return (bytes((tag, size)) if size < 0x80 else bytes((tag,)) + _varint(size)) + content
-
-
-def _fields(message: bytes | memoryview) -> Iterator[memoryview]:
-    """The contents of the fields of a message, in order."""
-    message, start = memoryview(message), 0
-    while start < len(message):
-        start, size, shift = start + 1, 0, 0
-        while True:
-            byte, start = message[start], start + 1
-            size |= (byte & 0x7F) << shift
-            shift += 7
-            if byte < 0x80:
-                break
-        yield message[start : start + size]
-        start += size

@@ -9,17 +9,17 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_sphereface.data import preprocessing, records
+from keras_sphereface.data import preprocessing, records, tfrecord
 
-RECORD = records.Record(b"\xff\xd8 an image", 300, "Zoë", "Zoë/1 2.jpg")
+RECORD = tfrecord.Record(b"\xff\xd8 an image", 300, "Zoë", "Zoë/1 2.jpg")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
 RECORDS = st.builds(
-    records.Record, st.binary(max_size=40_000), st.integers(0, 2**63 - 1), TEXT, TEXT
+    tfrecord.Record, st.binary(max_size=40_000), st.integers(0, 2**63 - 1), TEXT, TEXT
 )
 
 
 def write(path, examples):
-    with records.ShardWriter(path) as writer:
+    with tfrecord.ShardWriter(path) as writer:
         for example in examples:
             writer.write(example)
     return writer.shard
@@ -27,29 +27,31 @@ def write(path, examples):
 
 @given(RECORDS)
 def test_a_record_is_an_example_and_comes_back(record):
-    encoded = records.serialize(record)
+    encoded = tfrecord.serialize(record)
     feature = tf.train.Example.FromString(encoded).features.feature
     assert list(feature["image"].bytes_list.value) == [record.image]
     assert list(feature["label"].int64_list.value) == [record.label]
     assert [value.decode() for value in feature["identity"].bytes_list.value] == [record.identity]
     assert [value.decode() for value in feature["key"].bytes_list.value] == [record.key]
-    assert records.deserialize(encoded) == record
+    assert tfrecord.deserialize(encoded) == record
 
 
 def test_tensorflow_parses_a_record():
-    parsed = preprocessing.parse_records([records.serialize(RECORD)] * 2)
+    parsed = preprocessing.parse_records([tfrecord.serialize(RECORD)] * 2)
     assert parsed["label"].numpy().tolist() == [300, 300]
     assert parsed["image"].numpy().tolist() == [RECORD.image] * 2
 
 
 @pytest.mark.parametrize("count", [0, 1, 7])
 def test_a_shard_is_a_file_of_tfrecords(tmp_path, count):
-    examples = [records.serialize(RECORD._replace(label=label)) for label in range(count)]
+    examples = [tfrecord.serialize(RECORD._replace(label=label)) for label in range(count)]
     path = tmp_path / "x.tfrecord"
     shard = write(path, examples)
     assert list(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()) == examples
-    assert list(records.read_records(path)) == examples
-    assert shard == records.Shard("x.tfrecord", count, path.stat().st_size, records.file_sha256(path))
+    assert list(tfrecord.read_records(path)) == examples
+    assert shard == tfrecord.Shard(
+        "x.tfrecord", count, path.stat().st_size, records.file_sha256(path)
+    )
     with tf.io.TFRecordWriter(str(tmp_path / "y.tfrecord")) as writer:
         for example in examples:
             writer.write(example)
@@ -57,7 +59,7 @@ def test_a_shard_is_a_file_of_tfrecords(tmp_path, count):
 
 
 def test_a_shard_has_its_name_only_when_it_is_whole(tmp_path):
-    with contextlib.suppress(KeyboardInterrupt), records.ShardWriter(tmp_path / "x") as writer:
+    with contextlib.suppress(KeyboardInterrupt), tfrecord.ShardWriter(tmp_path / "x") as writer:
         writer.write(b"one")
         raise KeyboardInterrupt
     assert not (tmp_path / "x").exists()
@@ -71,7 +73,7 @@ def test_a_damaged_record_is_never_read_as_a_good_one(tmp_path, place):
     content[place] ^= 1
     path.write_bytes(content)
     with pytest.raises(ValueError, match="is damaged"):
-        list(records.read_records(path))
+        list(tfrecord.read_records(path))
 
 
 def test_damaged_folders_of_records_are_refused(records_folder, tmp_path):
@@ -97,9 +99,9 @@ def test_verification_names_the_damaged_shards(records_folder, tmp_path):
     with open(folder / names[1], "ab") as file:
         file.write(b"more")
     (folder / names[2]).unlink()
-    found = records.damaged_shards(folder)
-    assert list(found) == names
-    assert [what.split()[0] for what in found.values()] == ["has", "has", "is"]
-    assert "checksum" in found[names[0]]
+    problems = records.damaged_shards(folder)
+    assert list(problems) == names
+    assert [problem.split()[0] for problem in problems.values()] == ["has", "has", "is"]
+    assert "checksum" in problems[names[0]]
     with pytest.raises(FileNotFoundError, match=r"dataset\.json"):
         records.damaged_shards(tmp_path)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_sphereface.data import records, samplers
+from keras_sphereface.data import records, samplers, tfrecord
 
 COUNTS = [1, 2, 3, 5, 12, 40]  # images of six people
 FIRST = np.cumsum([0, *COUNTS])
@@ -39,11 +39,11 @@ def rewrite(folder, out, labels) -> records.DatasetInfo:
     shutil.copytree(folder, out)
     shards = []
     for number in range(3):
-        with records.ShardWriter(out / f"{number}.tfrecord") as writer:
+        with tfrecord.ShardWriter(out / f"{number}.tfrecord") as writer:
             for record in records.read_folder(folder) if number == 1 else ():
                 if record.label in labels:
                     new = record._replace(label=labels[record.label])
-                    writer.write(records.serialize(new))
+                    writer.write(tfrecord.serialize(new))
         shards.append(writer.shard)
     values = json.loads((folder / records.INFO_FILE).read_text())
     values["shards"] = [shard.__dict__ for shard in shards]
@@ -147,8 +147,8 @@ def test_a_damaged_shard_is_named(records_folder, tmp_path, where):
 
 def test_a_shard_that_lost_records_is_named(records_folder, tmp_path):
     folder, shards = copy_records(records_folder, tmp_path / "records")
-    kept = list(records.read_records(shards[2]))[:-1]
-    with records.ShardWriter(shards[2]) as writer:
+    kept = list(tfrecord.read_records(shards[2]))[:-1]
+    with tfrecord.ShardWriter(shards[2]) as writer:
         for record in kept:
             writer.write(record)
     message = f"expects {len(kept) + 1} images in .*{shards[2].name}. Received: {len(kept)} "
