@@ -7,10 +7,7 @@ python tools/benchmark.py train --out runs/train
 python tools/benchmark.py evaluate --out runs/evaluate
 """
 
-from keras_sphereface.benchmarks.heads import COMMANDS, run
-from keras_sphereface.config.parsing import parse_command
+from keras_sphereface.commands.benchmark import main
 
 if __name__ == "__main__":
-    command, config = parse_command(COMMANDS)
-    print(run(command, config))
-    print(f"written to {config.out}")
+    main()

@@ -29,7 +29,9 @@ from keras_sphereface.evaluation.embeddings import embed_faces
 from keras_sphereface.evaluation.faces import FaceSources, open_faces
 from keras_sphereface.export import runtime, saved_model
 from keras_sphereface.metrics import protocols
-from keras_sphereface.metrics.identification.search import BLOCK, megaface, unit_rows
+from keras_sphereface.metrics.identification.megaface import evaluate_megaface
+from keras_sphereface.metrics.identification.products import BLOCK
+from keras_sphereface.metrics.vectors import unit_rows
 from keras_sphereface.reporting.markdown import markdown_table
 from keras_sphereface.training.backbones import backbone_by_name
 from keras_sphereface.utils.environment import held_memory, machine
@@ -183,7 +185,7 @@ def describe_search(num_probes: int, num_distractors: int, repeats: int, seed: i
     before, _ = held_memory()
     cases = {
         "products": functools.partial(seconds_of, products),
-        "search": functools.partial(seconds_of, megaface, probes, labels, distractors),
+        "search": functools.partial(seconds_of, evaluate_megaface, probes, labels, distractors),
     }
     seconds = interleaved_seconds(cases, repeats, seed, warm_up=False, description="search")
     memory = held_memory()[1] - before

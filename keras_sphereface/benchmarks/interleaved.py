@@ -1,110 +1,154 @@
-"""Processes of a benchmark that take turns, so that whatever slows the machine slows all alike."""
+"""Interleaved timing: cases run in rounds, so that whatever slows the machine slows all of them.
 
-import multiprocessing
-import os
-import re
-import sys
+What counts is the ratio to the baseline in the same round, not the seconds.
+"""
+
+import dataclasses
 import time
-from collections.abc import Callable, Sequence
-from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
-import keras
+import numpy as np
+import pandas as pd
 
-from keras_sphereface.distribute.launcher import SECONDS_TO_END
-
-WAIT = 600.0  # seconds for an answer; the first one compiles
+from keras_sphereface.reporting.markdown import markdown_table
+from keras_sphereface.utils.progress import progress_bar
 
 
-class Program(NamedTuple):
-    """What a process does: it calls `function(connection, *arguments)`."""
+def seconds_of(function: Callable[..., Any], *arguments: Any, **settings: Any) -> float:
+    """Return the seconds that a call takes.
 
-    function: Callable[..., None]
-    arguments: tuple[Any, ...]
-    environment: dict[str, str]  # beside the one that it inherits
-
-
-class Case:
-    """The processes of a case; a context manager, which ends them."""
-
-    def __init__(self, name: str, folder: Path, programs: Sequence[Program]):
-        self.name = name
-        self.connections: list[Connection] = []
-        self.processes: list[Any] = []
-        self.logs: list[Path] = []
-        context = multiprocessing.get_context("spawn")
-        for index, program in enumerate(programs):
-            ours, theirs = context.Pipe()
-            log = folder / f"{re.sub(r'[^a-z0-9]+', '-', name.lower())}-{index}.txt"
-            arguments = (program, theirs, str(log))
-            # A daemon does not outlive this process.
-            self.processes.append(context.Process(target=_serve, args=arguments, daemon=True))
-            self.connections.append(ours)
-            self.logs.append(log)
-            self.processes[-1].start()
-            theirs.close()
-
-    def turn(self) -> float:
-        """Let the processes do what they do in a turn; returns the highest of their answers.
-
-        Raises:
-            RuntimeError: if one ends, or does not answer.
-        """
-        try:
-            for connection in self.connections:
-                connection.send("go")
-            answers = []
-            for connection in self.connections:
-                if not connection.poll(WAIT):
-                    raise TimeoutError
-                answers.append(connection.recv())
-            return max(answers)
-        except (OSError, EOFError) as error:
-            raise RuntimeError(
-                f"A process of the case {self.name!r} has ended or does not answer; what it said "
-                f"is in {', '.join(map(str, self.logs))}."
-            ) from error
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        for connection in self.connections:
-            connection.close()
-        for process in self.processes:
-            process.join(SECONDS_TO_END)
-            process.kill()
-            process.join()
+    Example:
+        >>> seconds_of(sorted, range(10)) < 1.0
+        True
+    """
+    start = time.perf_counter()
+    function(*arguments, **settings)
+    return time.perf_counter() - start
 
 
-def _serve(program, connection, log):
-    """In a process of a case: everything that it says goes to a file."""
-    os.environ.update(program.environment)
-    with open(log, "w", encoding="utf-8") as file:
-        for stream in (sys.stdout, sys.stderr):
-            stream.flush()
-            os.dup2(file.fileno(), stream.fileno())
-    program.function(connection, *program.arguments)
+def interleaved_seconds(
+    cases: Mapping[str, Callable[[], float]],
+    rounds: int,
+    seed: int,
+    warm_up: bool = True,
+    description: str = "",
+) -> pd.DataFrame:
+    """Time cases in rounds; each round runs every case once, in an order drawn anew.
+
+    Args:
+        cases: Functions that return the seconds they measured, by name.
+        rounds: Int >= 1. Rounds that count.
+        seed: Int. Seed for the orders.
+        warm_up: Bool. Run one round more, first, that does not count: it fills caches and
+            traces functions.
+        description: String. Text in front of the progress bar.
+
+    Returns:
+        Seconds, (rounds, cases): a row for each round, a column for each case.
+
+    Example:
+        >>> interleaved_seconds({"one": lambda: 1.0, "two": lambda: 2.0}, rounds=1, seed=0)
+           one  two
+        0  1.0  2.0
+    """
+    rng = np.random.default_rng(seed)
+    names = list(cases)
+
+    def run_round() -> dict[str, float]:
+        return {names[i]: cases[names[i]]() for i in rng.permutation(len(names))}
+
+    if warm_up:
+        run_round()
+    bar = progress_bar(range(rounds), unit="round", desc=description or None)
+    return pd.DataFrame([run_round() for _ in bar], columns=names)
 
 
-class TakesTurns(keras.callbacks.Callback):
-    """Waits in front of every `steps` steps for a word, and answers with the seconds they took."""
+def quartiles(values: np.ndarray | pd.Series) -> tuple[float, float, float]:
+    """Return the lower quartile, the median and the upper quartile.
 
-    def __init__(self, connection: Connection, steps: int):
-        super().__init__()
-        self.connection, self.steps = connection, steps
+    Example:
+        >>> quartiles(np.arange(5))
+        (1.0, 2.0, 3.0)
+    """
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return float(low), float(middle), float(high)
 
-    def on_train_batch_begin(self, batch, logs=None):
-        if batch % self.steps == 0:
-            try:
-                self.connection.recv()
-            except EOFError:  # there are no more turns
-                sys.exit()
-            self.began = time.perf_counter()
 
-    def on_train_batch_end(self, batch, logs=None):
-        if (batch + 1) % self.steps == 0:
-            # Devices work on their own: what a step changes is there when the step is over.
-            self.model.trainable_weights[-1].numpy()
-            self.connection.send(time.perf_counter() - self.began)
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """A case beside its baseline.
+
+    Attributes:
+        case: Name of the case.
+        baseline: Name of the case that it is compared with.
+        goal: Ratio of the rates that the case should reach; None: no goal.
+
+    Example:
+        >>> Comparison("pipeline", "decode", goal=0.9).baseline
+        'decode'
+    """
+
+    case: str
+    baseline: str
+    goal: float | None = None
+
+
+def compare_rates(
+    seconds: pd.DataFrame, comparisons: Sequence[Comparison], num_images: int
+) -> pd.DataFrame:
+    """Return the rates of cases beside those of their baselines.
+
+    Args:
+        seconds: Of `interleaved_seconds`.
+        comparisons: One row of the result each.
+        num_images: Int. Images that a case processes in a round.
+
+    Returns:
+        A row for each comparison: both rates in images per second, and median and quartiles of
+        the ratios within a round.
+
+    Example:
+        >>> seconds = pd.DataFrame({"fast": [1.0], "slow": [2.0]})
+        >>> compare_rates(seconds, [Comparison("fast", "slow")], 100)["ratio"].tolist()
+        [2.0]
+    """
+    rows = []
+    for comparison in comparisons:
+        case, baseline = seconds[comparison.case], seconds[comparison.baseline]
+        low, middle, high = quartiles(baseline / case)
+        rows.append(
+            {
+                "case": comparison.case,
+                "baseline": comparison.baseline,
+                "images_per_second": num_images / case.median(),
+                "baseline_images_per_second": num_images / baseline.median(),
+                "ratio": middle,
+                "ratio_low": low,
+                "ratio_high": high,
+                "goal": comparison.goal,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def rates_table(rates: pd.DataFrame) -> str:
+    """Return the result of `compare_rates` as a Markdown table."""
+
+    def rate(number: float) -> str:
+        return f"{number:,.0f}" if number >= 100 else f"{number:.1f}"
+
+    header = ["case", "images/s", "baseline", "images/s", "ratio", "quartiles", "goal"]
+    rows = [
+        [
+            row.case,
+            rate(row.images_per_second),
+            row.baseline,
+            rate(row.baseline_images_per_second),
+            f"{row.ratio:.2f}",
+            f"{row.ratio_low:.2f} to {row.ratio_high:.2f}",
+            "" if pd.isna(row.goal) else f"{row.goal:.2f}",
+        ]
+        for row in rates.itertuples()
+    ]
+    return markdown_table(header, rows)

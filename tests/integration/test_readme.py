@@ -24,7 +24,7 @@ FEWER = {
     "--width 0.05 --batch-size 8 --total-steps 2",
     "feature_spheres.py": "--people 3 --total-steps 2 --m 4 --num-seeds 1",
     "benchmark.py head": "--cases A-Softmax --num-classes 40 --sweep 30 --repeats 1 --batch-size 4",
-    "benchmark.py convergence": "--networks 1 --m 4 --total-steps 5 --width 0.1 --batch-size 4",
+    "benchmark.py convergence": "--num-networks 1 --m 4 --total-steps 5 --width 0.1 --batch-size 4",
     "benchmark.py data": "--num-images 130 --memory-images 0 --repeats 1",
     "benchmark.py train": "--data records --backbone sphereface4 --width 0.05 --batch-size 4 "
     "--steps 1 --repeats 1 --memory-classes 0",

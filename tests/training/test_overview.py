@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_sphereface.benchmarks.timing import in_new_process
+from keras_sphereface.benchmarks.processes import in_new_process
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.distribute import strategy
 from keras_sphereface.functional.annealing import Annealing
