@@ -2,7 +2,6 @@
 
 import dataclasses
 
-from keras_sphereface.config.choices import SOURCE_KINDS
 from keras_sphereface.config.fields import setting
 
 
@@ -21,30 +20,43 @@ class FacesConfig:
 
 @dataclasses.dataclass(frozen=True)
 class ConvertConfig:
-    """Turn faces of any source into sharded TFRecords."""
+    """Convert faces of any source to sharded TFRecords.
+
+    Example:
+
+    >>> config = ConvertConfig(source="faces/images", out="out", landmarks="faces/landmarks.txt")
+    >>> config.aligns, config.height, config.width
+    (True, 112, 96)
+    """
 
     source: str = setting(
         "",
-        f"{'; '.join(SOURCE_KINDS.values())}; or a folder of such files",
+        "Folder of class folders (SOURCE/IDENTITY/IMAGE), list file, zip or tar archive, .rec or "
+        ".parquet file, or a folder of those.",
     )
-    out: str = setting("", "folder for the shards, dataset.json and tables")
-    landmarks: str = setting("", "five points an image; with it every face is aligned")
-    detect: bool = setting(False, "find missing landmarks with MTCNN, and align every face")
-    align: bool = setting(False, "align every face by landmarks that the source has itself")
-    contact_sheet: str = setting("", "PNG file for a sample of what the network will see")
-    num_shards: int = setting(0, "0: as many as hold 100 to 200 MB each")
-    exclude: str = setting("", "file of identities or patterns to leave out, one a line")
-    exclude_pairs: str = setting("", "list of pairs; everyone in them is left out")
-    exclude_folds: tuple[int, ...] = setting((), "of exclude-pairs, only these folds")
+    out: str = setting("", "Folder for the shards, dataset.json and tables.")
+    landmarks: str = setting("", "File of five points an image; every face is aligned by them.")
+    detect: bool = setting(False, "Find missing landmarks with MTCNN, and align every face.")
+    align: bool = setting(False, "Align every face by the landmarks that the source itself has.")
+    contact_sheet: str = setting("", "PNG file for a sample of the faces as the network sees them.")
+    num_shards: int = setting(0, "Number of shards; 0: as many as hold 100 to 200 MB each.")
+    exclude: str = setting("", "File of identities, images or patterns to leave out, one a line.")
+    exclude_pairs: str = setting("", "List of pairs; all identities in it are left out.")
+    exclude_folds: tuple[int, ...] = setting((), "Folds of --exclude-pairs to use; none: all.")
     exclude_casia_lfw: bool = setting(
-        True, "leave out the three people of CASIA-WebFace who are in LFW"
+        True, "Leave out the three identities of CASIA-WebFace that are in LFW."
     )
-    min_images: int = setting(1, "leave out identities with fewer images than this")
-    height: int = setting(112, "height of the faces in pixels")
-    width: int = setting(96, "width of the faces in pixels")
-    seed: int = setting(0, "of the global shuffle")
-    workers: int = setting(0, "processes; 0: one a core, or one if there are few images")
-    overwrite: bool = setting(False, "replace a folder of records that exists")
-    runner: str = setting("", "convert on this Apache Beam runner instead of on this machine")
-    beam_options: tuple[str, ...] = setting((), "Beam's own options, after a lone --", rest=True)
-    verify: str = setting("", "folder of records: only compare its shards with their checksums")
+    min_images: int = setting(1, "Leave out identities with fewer readable images than this.")
+    height: int = setting(112, "Height of the faces in pixels.")
+    width: int = setting(96, "Width of the faces in pixels.")
+    seed: int = setting(0, "Seed of the global shuffle.")
+    workers: int = setting(0, "Processes; 0: one a core, or one if there are few images.")
+    overwrite: bool = setting(False, "Replace a folder of records that exists.")
+    runner: str = setting("", "Apache Beam runner to convert on, instead of on this machine.")
+    beam_options: tuple[str, ...] = setting((), "Options of Beam, after a lone --.", rest=True)
+    verify: str = setting("", "Folder of records whose shards to compare with their checksums.")
+
+    @property
+    def aligns(self) -> bool:
+        """Whether faces are aligned, by landmarks from wherever."""
+        return bool(self.align or self.landmarks or self.detect)

@@ -1,4 +1,4 @@
-"""Folders that are whole or not there, and disks that are full."""
+"""Files and folders that appear whole or not at all, and errors of a full disk."""
 
 import contextlib
 import errno
@@ -10,11 +10,11 @@ from pathlib import Path
 
 
 class DiskSpaceError(OSError):
-    """What is about to be written will not fit on the disk."""
+    """The disk has less space left than the output will take."""
 
 
 def partial_folder(folder: Path) -> Path:
-    """Where `folder` is made until it is whole: a hidden folder beside it."""
+    """Return the hidden folder beside `folder` in which it is made until it is whole."""
     return folder.with_name(f".{folder.name}.partial")
 
 
@@ -23,7 +23,7 @@ def _replaced_folder(folder: Path) -> Path:
 
 
 def commit_directory(folder: Path) -> None:
-    """Let the partial folder take the place of `folder`; what was there before goes then."""
+    """Let the partial folder take the place of `folder`, and remove the previous one."""
     replaced = _replaced_folder(folder)
     shutil.rmtree(replaced, ignore_errors=True)
     if folder.exists():
@@ -33,7 +33,7 @@ def commit_directory(folder: Path) -> None:
 
 
 def recover(folder: Path) -> None:
-    """Bring back what `commit_directory` was replacing when its process was killed."""
+    """Bring back the folder that a killed `commit_directory` was replacing."""
     replaced = _replaced_folder(folder)
     if replaced.exists() and not folder.exists():
         replaced.rename(folder)
@@ -44,8 +44,8 @@ def recover(folder: Path) -> None:
 def atomic_directory(folder: Path) -> Iterator[Path]:
     """Write into a hidden folder beside `folder`, which takes its place when the block ends.
 
-    What was there before goes only when the new one stands. A block that fails leaves it
-    untouched, and the hidden folder to be removed by the next try.
+    The previous folder goes only when the new one stands. A block that fails leaves it
+    untouched, and the next attempt removes the hidden folder.
     """
     recover(folder)
     partial = partial_folder(folder)
@@ -57,7 +57,7 @@ def atomic_directory(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def atomic_file(path: Path) -> Iterator[Path]:
-    """Write a hidden file of the same suffix, which takes the place of `path` in the end."""
+    """Write a hidden file of the same suffix, which replaces `path` when the block ends."""
     partial = path.with_name(f".partial-{path.name}")
     yield partial
     os.replace(partial, path)
@@ -65,23 +65,29 @@ def atomic_file(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def explain_full_disk(folder: Path) -> Iterator[None]:
-    """Turn the errors of a full disk into one that says where, and what to do."""
+    """Replace the errors of a full disk by one that names the folder and the next step."""
     try:
         yield
     except DiskSpaceError:
         raise
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+    except (OSError, sqlite3.OperationalError) as error:
+        is_full = (
+            error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            if isinstance(error, OSError)
+            else "full" in str(error)
+        )
+        if not is_full:
             raise
-        raise _full_disk(folder) from error
-    except sqlite3.OperationalError as error:
-        if "full" not in str(error):
-            raise
-        raise _full_disk(folder) from error
+        raise OSError(
+            errno.ENOSPC,
+            "The disk is full. The output written so far stays hidden beside OUT, and the previous "
+            "OUT is untouched. Free some space and run the same command again: it continues",
+            os.fspath(folder),
+        ) from error
 
 
 def check_free_space(folder: Path, needed: int) -> None:
-    """Raise `DiskSpaceError` if the disk that holds `folder` has not so many bytes left."""
+    """Raise `DiskSpaceError` unless the disk that holds `folder` has `needed` bytes left."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise DiskSpaceError(
@@ -89,11 +95,3 @@ def check_free_space(folder: Path, needed: int) -> None:
             f"About {needed / 1e9:.2f} GB are needed, and the disk has {free / 1e9:.2f} GB left",
             os.fspath(folder),
         )
-
-
-def _full_disk(folder):
-    message = (
-        "The disk is full. What is written so far stays hidden beside the output, what was there "
-        "before is untouched, and the same command goes on once there is space"
-    )
-    return OSError(errno.ENOSPC, message, os.fspath(folder))

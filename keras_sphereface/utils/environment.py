@@ -14,16 +14,23 @@ from keras_sphereface.version import __version__
 
 @contextlib.contextmanager
 def most_memory(process: int, interval: float = 0.05) -> Iterator[list[int]]:
-    """The most bytes that a process and its children held, in the list, when the block ends.
+    """Measure the peak memory of a process and its children, in bytes, until the block ends.
 
     Memory that processes share counts once (the proportional set size that Linux reports).
+
+    Args:
+        process: Int. Process id.
+        interval: Float. Seconds between two measurements.
+
+    Yields:
+        A list of one int, the peak so far.
     """
     peak, stopped = [0], threading.Event()
 
-    def watch():
+    def watch() -> None:
         while not stopped.wait(interval):
-            held = sum(map(_proportional_bytes, _with_children(process)))
-            peak[0] = max(peak[0], held)
+            total = sum(map(_proportional_bytes, _with_children(process)))
+            peak[0] = max(peak[0], total)
 
     thread = threading.Thread(target=watch, daemon=True)
     thread.start()
@@ -35,35 +42,39 @@ def most_memory(process: int, interval: float = 0.05) -> Iterator[list[int]]:
 
 
 def first_gpu() -> str:
-    """The name of the first GPU, for questions about its memory; empty if there is none."""
+    """Return the name of the first GPU, such as "GPU:0"; empty if there is none."""
     gpus = tf.config.list_logical_devices("GPU")
     return gpus[0].name.removeprefix("/device:") if gpus else ""
 
 
 def held_memory(gpu: str = "") -> tuple[int, int]:
-    """Bytes held now, and the most ever held, on a GPU ("GPU:0") or else in this process."""
+    """Return the current and the peak memory, in bytes, of a GPU or else of this process.
+
+    Args:
+        gpu: Str. Device such as "GPU:0".
+    """
     if gpu:
         info = tf.config.experimental.get_memory_info(gpu)
         return info["current"], info["peak"]
     with open("/proc/self/status", encoding="ascii") as file:
         lines = dict(line.split(":", 1) for line in file)
-    now, most = (1024 * int(lines[name].split()[0]) for name in ("VmRSS", "VmHWM"))
-    return now, most
+    current, peak = (1024 * int(lines[name].split()[0]) for name in ("VmRSS", "VmHWM"))
+    return current, peak
 
 
 def _with_children(process: int) -> list[int]:
-    found = [process]
+    processes = [process]
     with contextlib.suppress(OSError):
         for task in os.listdir(f"/proc/{process}/task"):
             with open(f"/proc/{process}/task/{task}/children", encoding="ascii") as file:
                 for child in file.read().split():
-                    found += _with_children(int(child))
-    return found
+                    processes += _with_children(int(child))
+    return processes
 
 
 def _proportional_bytes(process: int) -> int:
     with (
-        contextlib.suppress(OSError),  # it may have ended meanwhile
+        contextlib.suppress(OSError),  # the process may have ended meanwhile
         open(f"/proc/{process}/smaps_rollup", encoding="ascii") as file,
     ):
         for line in file:
@@ -73,7 +84,7 @@ def _proportional_bytes(process: int) -> int:
 
 
 def machine() -> str:
-    """Device, cores, system and versions in a line."""
+    """Return device, cores, system and versions in a line."""
     gpus = tf.config.list_physical_devices("GPU")
     if gpus:
         details = tf.config.experimental.get_device_details(gpus[0])

@@ -1,15 +1,15 @@
-"""Names told apart."""
+"""Names that are told apart by a number."""
 
 from collections.abc import Iterable
 
 
 def distinct(names: Iterable[str], numbered: str = "{} ({})") -> list[str]:
-    """The names, a repeated one with a number: `a`, `a (2)`."""
-    found: list[str] = []
+    """Return the names, each repeated one with a number: `a`, `a (2)`."""
+    unique: list[str] = []
     for name in names:
-        number, unique = 1, name
-        while unique in found:
+        number, candidate = 1, name
+        while candidate in unique:
             number += 1
-            unique = numbered.format(name, number)
-        found.append(unique)
-    return found
+            candidate = numbered.format(name, number)
+        unique.append(candidate)
+    return unique

@@ -1,4 +1,4 @@
-"""Work spread over processes that start lean and end with the one that started them."""
+"""Work spread over processes that start lean and end with the process that started them."""
 
 import collections
 import contextlib
@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Generator, Iterable
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
@@ -24,12 +24,16 @@ Result = TypeVar("Result")
 def ordered_map(
     function: Callable[[Any], Result], items: Iterable[Any], workers: int
 ) -> Generator[Result, None, None]:
-    """The results of `function` on each of `items`, in their order.
+    """Yield the results of `function` on each of `items`, in their order.
 
     Args:
-        function, items: of what can be pickled.
-        workers: processes; 1 works here, in this one. Few items more than there are processes
-            are taken ahead of the results, so endless items need no endless memory.
+        function: Callable that can be pickled.
+        items: Iterable of arguments that can be pickled. At most 2 `workers` items are taken
+            ahead of the results, so endless items need no endless memory.
+        workers: Int. Number of processes; 1 works in the calling process.
+
+    Raises:
+        ChildProcessError: if a process ends before its work is done.
     """
     if workers == 1:
         yield from map(function, items)
@@ -38,22 +42,22 @@ def ordered_map(
         workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker
     )
 
-    def submit(item):
+    def submit(item: Any) -> Future[Result]:
         with _lean_start():
             return executor.submit(function, item)
 
     try:
         remaining = iter(items)
-        waiting = collections.deque(map(submit, itertools.islice(remaining, 2 * workers)))
-        while waiting:
-            # The next item goes out before the result is given away: no process ever waits.
-            result = waiting.popleft().result()
-            waiting.extend(map(submit, itertools.islice(remaining, 1)))
+        pending = collections.deque(map(submit, itertools.islice(remaining, 2 * workers)))
+        while pending:
+            # The next item is submitted before the result is yielded: no process ever waits.
+            result = pending.popleft().result()
+            pending.extend(map(submit, itertools.islice(remaining, 1)))
             yield result
     except BrokenProcessPool as error:
         raise ChildProcessError(
             "A process ended before its work was done; perhaps the system ended it for want of "
-            f"memory. Received: workers={workers}"
+            f"memory. Use fewer: --workers. Received: workers={workers}"
         ) from error
     finally:
         executor.shutdown(cancel_futures=True)
@@ -63,7 +67,7 @@ def ordered_map(
 def _lean_start() -> Generator[None, None, None]:
     """Processes that start meanwhile import neither Keras and TensorFlow nor the main script.
 
-    The script that runs may import both, and `multiprocessing` would import it again in each
+    The running script may import both, and `multiprocessing` would import it again in each
     process, in case the work were defined there; ours never is.
     """
     main = sys.modules["__main__"]
@@ -83,13 +87,14 @@ def _lean_start() -> Generator[None, None, None]:
             os.environ[DATA_ONLY] = before
 
 
-def _start_worker():
+def _start_worker() -> None:
     cv2.setNumThreads(1)  # the processes share the cores already
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
-def _end_with_parent():
-    """A parent that is killed cannot end its processes, and they would wait for ever."""
+def _end_with_parent() -> None:
+    """End this process with its parent: one that is killed cannot end its children itself."""
     parent = multiprocessing.parent_process()
-    multiprocessing.connection.wait([parent.sentinel])
+    if parent is not None:
+        multiprocessing.connection.wait([parent.sentinel])
     os._exit(1)

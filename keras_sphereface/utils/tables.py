@@ -1,20 +1,20 @@
-"""Tables of a run, CSV files with a column "step", that go on when the run does."""
+"""Tables of a run: CSV files with a column "step" that continue when the run does."""
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from keras_sphereface.utils.atomic import atomic_file
 
 
 class StepTable:
-    """A CSV file that grows by rows; what it says of steps after `start_step` is redone.
+    """A CSV file that grows by rows; rows of steps after `start_step` are removed.
 
     Args:
-        path: the file; made anew, with the rows up to `start_step` that it had.
-        fields: the columns; the first is "step".
-        start_step: the step from which the run begins or goes on.
+        path: Path of the file; written anew with its rows up to `start_step`.
+        fields: Sequence of str. The columns; the first is "step".
+        start_step: Int. The step from which the run begins or continues.
     """
 
     def __init__(self, path: str | os.PathLike, fields: Sequence[str], start_step: int):
@@ -33,14 +33,14 @@ class StepTable:
             table.writeheader()
             table.writerows(kept)
 
-    def add(self, row: dict) -> None:
-        """Write the columns of a row at once; numbers with six digits."""
+    def add(self, row: Mapping[str, float]) -> None:
+        """Write the columns of a row at once; floats with six digits."""
         cells = [row[name] for name in self.fields]
         with open(self.path, "a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow(x if isinstance(x, int) else f"{x:.6g}" for x in cells)
 
 
-def _step_of(row):
-    """A row that was cut short by a kill has none, and counts as one to be redone."""
-    last = list(row.values())[-1]
-    return int(row["step"]) if last not in (None, "") else float("inf")
+def _step_of(row: Mapping[str, str | None]) -> float:
+    """Return the step of a row; infinity if a kill cut the row short, so that it is redone."""
+    is_whole = list(row.values())[-1] not in (None, "")
+    return int(row["step"] or 0) if is_whole else float("inf")

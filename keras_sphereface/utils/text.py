@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 
 def numbered_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
-    """(number from 1, line without white space around it) of a file; blank lines are left out.
+    """Yield (number from 1, line without white space around it) of a file's lines but the blank.
 
     Raises:
         ValueError: if the file is not UTF-8 text.

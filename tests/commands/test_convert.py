@@ -24,10 +24,10 @@ def test_the_tool_converts_and_verifies(faces, tmp_path):
     flags = ["--source", faces / "images", "--out", out, "--contact-sheet", sheet]
     result = call(*flags, "--landmarks", faces / "landmarks.txt", "--num-shards", 2)
     assert result.returncode == 0, result.stderr
-    assert "114 images of 19 people in 2 shards" in result.stdout
+    assert "114 images of 19 identities in 2 shards" in result.stdout
     assert sheet.read_bytes()[:4] == b"\x89PNG"
     result = call("--verify", out)
-    assert result.stdout == "all 2 shards are as they were written: 114 images\n"
+    assert result.stdout == "all 2 shards match their checksums: 114 images\n"
     with open(out / records.shard_name(1, 2), "r+b") as file:
         file.seek(5000)
         file.write(b"damage")

@@ -1,3 +1,14 @@
-"""Sources of faces to sharded TFRecords."""
+"""Sources of faces -> sharded TFRecords."""
 
-__all__: list[str] = []
+from keras_sphereface.data.conversion.convert import EmptyDatasetError, make_records
+from keras_sphereface.data.conversion.exclusions import Exclusions, read_exclusions
+from keras_sphereface.data.conversion.generated import GeneratedRecords, generated_records
+
+__all__ = [
+    "EmptyDatasetError",
+    "Exclusions",
+    "GeneratedRecords",
+    "generated_records",
+    "make_records",
+    "read_exclusions",
+]

@@ -1,44 +1,73 @@
-"""What stands beside the shards: dataset.json and its tables."""
+"""dataset.json and the tables beside the shards."""
 
+import collections
 import csv
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, TextIO
 
-from keras_sphereface.config import ConvertConfig
-from keras_sphereface.data import records
-from keras_sphereface.data.conversion.manifest import SAME_IDENTITY, SEVERAL_IDENTITIES
-from keras_sphereface.data.conversion.prepare import preparation_of
+from keras_sphereface.data import records, tfrecord
+from keras_sphereface.data.conversion.prepare import Preparation
+from keras_sphereface.data.conversion.steps import SAME_IDENTITY, SEVERAL_IDENTITIES, Duplicate
 from keras_sphereface.data.types import SkippedImage
 from keras_sphereface.version import __version__
 
 
-def describe(
-    config: ConvertConfig,
+def write_dataset_info(
+    create: Callable[[str], AbstractContextManager[TextIO]],
+    *,
     kind: str,
     settings: str,
-    shards: Iterable[records.Shard],
-    num_identities: int,
-    left_out: Mapping[str, Any],
-    copies: Mapping[str, int],
-    skipped_by_reason: Mapping[str, int],
+    preparation: Preparation,
+    seed: int,
+    shards: Sequence[tfrecord.Shard],
+    identities: Iterable[tuple[int, str, int]],
     skipped: Iterable[SkippedImage],
+    duplicates: Iterable[Duplicate],
+    exclusions: Mapping[str, Any],
     warnings: Iterable[str],
 ) -> records.DatasetInfo:
-    """What stands in dataset.json.
+    """Write the tables and, last of all, dataset.json; what is iterated is counted on the way.
 
     Args:
-        config: the settings.
-        kind: of source.
-        settings: their checksum.
-        shards, num_identities: what was written.
-        left_out: `Exclusions.facts()`.
-        copies: how many duplicates of each kind there are.
-        skipped_by_reason, skipped: what was skipped, the list perhaps cut.
-        warnings: what looked wrong.
+        create: Function that creates a text file of this name in the folder of the records.
+        kind: Str. Kind of source.
+        settings: Str. Checksum of the settings.
+        preparation: Preparation of the faces.
+        seed: Int. Seed of the shuffle.
+        shards: Sequence of the shards written.
+        identities: Iterable of (label, identity, images), by label.
+        skipped: Iterable of the skipped images, by key.
+        duplicates: Iterable of the duplicates, group by group.
+        exclusions: `Exclusions.summary()`.
+        warnings: Iterable of str. Results of the quality checks.
     """
-    preparation = preparation_of(config)
-    shards = tuple(shards)
-    return records.DatasetInfo(
+    first_skipped: list[SkippedImage] = []
+    reasons: collections.Counter[str] = collections.Counter()
+    kinds: collections.Counter[str] = collections.Counter()
+
+    def counted_skipped() -> Iterator[SkippedImage]:
+        for entry in skipped:
+            reasons[entry.reason] += 1
+            if len(first_skipped) < records.MAX_SKIPPED_LISTED:
+                first_skipped.append(entry)
+            yield entry
+
+    def counted_duplicates() -> Iterator[Duplicate]:
+        for duplicate in duplicates:
+            kinds[duplicate.kind] += 1
+            yield duplicate
+
+    def write(name: str, header: Iterable[str], rows: Iterable[Iterable]) -> int:
+        with create(name) as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            return sum(1 for row in rows if writer.writerow(row))
+
+    num_identities = write(records.LABELS_FILE, records.LABELS_HEADER, identities)
+    write(records.SKIPPED_FILE, SkippedImage._fields, counted_skipped())
+    write(records.DUPLICATES_FILE, Duplicate._fields, counted_duplicates())
+    info = records.DatasetInfo(
         format_version=records.FORMAT_VERSION,
         tool_version=__version__,
         source=kind,
@@ -47,21 +76,22 @@ def describe(
         num_identities=num_identities,
         image_size=preparation.size,
         alignment=preparation.describe(),
-        seed=config.seed,
-        shards=shards,
-        excluded_identities=tuple(left_out["excluded_identities"]),
-        excluded_images=left_out["excluded_images"],
-        unknown_exclusions=tuple(left_out["unknown_exclusions"]),
-        duplicates_same_identity=copies.get(SAME_IDENTITY, 0),
-        duplicates_several_identities=copies.get(SEVERAL_IDENTITIES, 0),
-        skipped_by_reason=dict(skipped_by_reason),
-        skipped=tuple(skipped),
+        seed=seed,
+        shards=tuple(shards),
+        excluded_identities=tuple(exclusions["excluded_identities"]),
+        excluded_images=exclusions["excluded_images"],
+        unknown_exclusions=tuple(exclusions["unknown_exclusions"]),
+        duplicates_same_identity=kinds[SAME_IDENTITY],
+        duplicates_several_identities=kinds[SEVERAL_IDENTITIES],
+        skipped_by_reason=by_frequency(reasons),
+        skipped=tuple(first_skipped),
         warnings=tuple(warnings),
     )
+    with create(records.INFO_FILE) as file:
+        file.write(info.to_json())
+    return info
 
 
-def write_table(file: TextIO, header: Iterable[str], rows: Iterable[Iterable]) -> None:
-    """A CSV file."""
-    writer = csv.writer(file)
-    writer.writerow(header)
-    writer.writerows(rows)
+def by_frequency(reasons: Mapping[str, int]) -> dict[str, int]:
+    """Return the counts, the largest first."""
+    return dict(sorted(reasons.items(), key=lambda item: (-item[1], item[0])))

@@ -1,4 +1,4 @@
-"""Whom and what a data set leaves out."""
+"""Identities and images that a data set leaves out."""
 
 import fnmatch
 import os
@@ -6,26 +6,25 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data.pairs import lfw
 from keras_sphereface.data.types import ImageRecord
 from keras_sphereface.utils.text import numbered_lines
 
-# The authors found these people of CASIA-WebFace in LFW as well.
+# The identities of CASIA-WebFace that Liu et al. found in LFW as well.
 IN_CASIA_AND_LFW = frozenset({"0166921", "1056413", "1193098"})
 
 
 class Exclusions:
-    """People and images to leave out.
+    """Identities and images to leave out.
 
     Args:
-        lines: each the name of a person, the key of an image, or a shell pattern (*, ?, [...]):
-            of keys if it holds a slash, of people otherwise.
-        if_there: names of people whom nobody misses if they are not in the source.
+        lines: Iterable of str. Each is an identity, the key of an image, or a shell pattern
+            (*, ?, [...]): of keys if it holds a slash, of identities otherwise.
+        optional: Iterable of str. Identities that may be absent from the source.
     """
 
-    def __init__(self, lines: Iterable[str] = (), if_there: Iterable[str] = ()):
-        self.lines, self.if_there = frozenset(lines), frozenset(if_there)
+    def __init__(self, lines: Iterable[str] = (), optional: Iterable[str] = ()):
+        self.lines, self.optional = frozenset(lines), frozenset(optional)
         # Each line is first taken literally: names may hold a bracket.
         self._patterns = [
             (line, re.compile(fnmatch.translate(line)))
@@ -34,27 +33,33 @@ class Exclusions:
         ]
 
     def line_for(self, image: ImageRecord) -> str | None:
-        """The line that leaves an image out; None if none does."""
+        """Return the line that leaves an image out; None if no line does."""
         for name in (image.identity, image.key):
-            if name in self.lines or name in self.if_there:
+            if name in self.lines or name in self.optional:
                 return name
         for line, pattern in self._patterns:
             if pattern.match(image.key if "/" in line else image.identity):
                 return line
         return None
 
-    def facts(self, found: Mapping[tuple[str, str], int]) -> dict[str, Any]:
-        """What dataset.json says, from the number of images by (line, identity) left out."""
-        lines = {line for line, _ in found}
+    def summary(self, counts: Mapping[tuple[str, str], int]) -> dict[str, Any]:
+        """Return the fields of `DatasetInfo` about exclusions.
+
+        Args:
+            counts: Mapping of (line, identity) to the number of images left out.
+        """
+        matched = {line for line, _ in counts}
         return {
-            "excluded_identities": sorted({name for line, name in found if "/" not in line}),
-            "excluded_images": sum(found.values()),
-            "unknown_exclusions": sorted(self.lines - lines),
+            "excluded_identities": sorted({name for line, name in counts if "/" not in line}),
+            "excluded_images": sum(counts.values()),
+            "unknown_exclusions": sorted(self.lines - matched),
         }
 
 
 def read_exclusions(path: str | os.PathLike) -> Exclusions:
-    """One person, image or pattern a line; blank lines and those that start with # are none.
+    """Read a file of one identity, image or pattern a line.
+
+    Blank lines, and those that start with #, are ignored.
 
     Raises:
         ValueError: if the file is not UTF-8 text.
@@ -62,9 +67,21 @@ def read_exclusions(path: str | os.PathLike) -> Exclusions:
     return Exclusions(line for _, line in numbered_lines(path) if not line.startswith("#"))
 
 
-def exclusions_of(config: ConvertConfig) -> Exclusions:
-    """Everyone and everything that the settings leave out."""
-    lines = read_exclusions(config.exclude).lines if config.exclude else frozenset()
-    if config.exclude_pairs:
-        lines |= lfw.read_pairs(config.exclude_pairs).in_folds(config.exclude_folds).identities()
-    return Exclusions(lines, IN_CASIA_AND_LFW if config.exclude_casia_lfw else ())
+def combined_exclusions(
+    file: str | os.PathLike = "",
+    pairs_file: str | os.PathLike = "",
+    folds: Iterable[int] = (),
+    casia_lfw: bool = True,
+) -> Exclusions:
+    """Return all exclusions of a conversion.
+
+    Args:
+        file: Path of a file for `read_exclusions`, or "".
+        pairs_file: Path of a pairs.txt whose identities are left out, or "".
+        folds: Iterable of int. Folds of `pairs_file`, from 1; empty: all.
+        casia_lfw: Bool. Whether to leave out `IN_CASIA_AND_LFW`.
+    """
+    lines = read_exclusions(file).lines if file else frozenset()
+    if pairs_file:
+        lines |= lfw.read_pairs(pairs_file).in_folds(folds).identities()
+    return Exclusions(lines, IN_CASIA_AND_LFW if casia_lfw else ())

@@ -1,4 +1,4 @@
-"""The order of records, and of labels: they depend on names and a seed, on nothing else."""
+"""The order of records and of labels: it depends on names and a seed alone."""
 
 import hashlib
 
@@ -6,17 +6,15 @@ RANKS = 1 << 64
 
 
 def rank_of(key: str, seed: int) -> int:
-    """A hash of an image's key, from 0 to `RANKS` - 1; sorted by it, images are shuffled."""
+    """Return a hash of an image's key, from 0 to `RANKS` - 1; in its order images are shuffled."""
     digest = hashlib.blake2b(key.encode(), digest_size=8, key=str(seed).encode()).digest()
     return int.from_bytes(digest, "big")
 
 
-def number_of(name: str) -> int | None:
-    """The value of a name that is a number of up to 18 digits."""
-    return int(name) if name.isascii() and name.isdecimal() and len(name) < 19 else None
+def label_order(identity: str) -> str:
+    """Return the text by which identities are sorted to be numbered: "10" comes after "9".
 
-
-def label_order(identity: str) -> tuple[bool, int, str]:
-    """What people are sorted by to be numbered: label 10 comes after label 9."""
-    number = number_of(identity)
-    return number is None, number or 0, identity
+    Names that are numbers of up to 18 digits come first, in the order of their values.
+    """
+    is_number = identity.isascii() and identity.isdecimal() and len(identity) < 19
+    return f"0{int(identity):018d}{identity}" if is_number else f"1{identity}"

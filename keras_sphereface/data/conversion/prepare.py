@@ -1,15 +1,14 @@
-"""One image as a source gives it -> the face that goes into a record."""
+"""An image as a source holds it -> the face that goes into a record."""
 
 import functools
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import alignment, detection, images
 from keras_sphereface.data.types import ByteRange, ImageRecord, SkippedImage
 
@@ -17,12 +16,12 @@ NO_LANDMARKS, NO_FACE = "no landmarks", "no face was found"
 
 
 class Face(NamedTuple):
-    """What becomes of an image that can be used.
+    """The face of an image that can be used.
 
     Attributes:
-        image: encoded, of the size that was asked for.
-        digest: 16 bytes, equal only for images whose source has the same bytes.
-        landmarks: (5, 2) points in the source, if it was aligned.
+        image: Bytes. Encoded image of the requested size.
+        digest: 16 bytes, equal only for images whose sources have the same bytes.
+        landmarks: Array (5, 2) or None. Points in the source, in pixels, if it was aligned.
     """
 
     image: bytes
@@ -31,69 +30,75 @@ class Face(NamedTuple):
 
 
 class Preparation(NamedTuple):
-    """How faces are prepared; call it with images, here or in another process.
+    """A function that prepares faces, here or in another process.
 
     Attributes:
-        size: height and width.
-        align: lay every face on the template by its landmarks; without, images of the right
-            size are taken byte for byte and others cropped to the shape at their center.
-        detect: find the landmarks of images that come without.
+        size: Pair of int. Height and width in pixels.
+        align: Bool. Warp every face to the five-point template by its landmarks. Without,
+            images of the right size are taken byte for byte, and others cropped to the shape at
+            their center and resized.
+        detect: Bool. Find the landmarks of images that come without.
     """
 
     size: tuple[int, int] = images.IMAGE_SIZE
     align: bool = False
     detect: bool = False
 
-    def __call__(self, pictures: Sequence[ImageRecord]) -> list[Face | SkippedImage]:
-        """The face of each image, or why there is none; whatever is wrong with one image,
-        the others do not suffer."""
-        matrices = self._matrices(pictures) if self.align else [None] * len(pictures)
-        return [
-            self._face(picture, matrix) for picture, matrix in zip(pictures, matrices, strict=True)
-        ]
+    @property
+    def needs_landmarks(self) -> bool:
+        """Whether an image without landmarks has to be skipped."""
+        return self.align and not self.detect
+
+    def __call__(self, block: Sequence[ImageRecord]) -> list[Face | SkippedImage]:
+        """Return the face of each image, or why there is none.
+
+        An image that cannot be used does no harm to the others.
+        """
+        matrices = self._matrices(block) if self.align else [None] * len(block)
+        return [self._face(image, matrix) for image, matrix in zip(block, matrices, strict=True)]
 
     def describe(self) -> str:
-        """What stands in dataset.json of the alignment."""
+        """Return the `alignment` of dataset.json."""
         if not self.align:
             return "none"
         return "five-point similarity" + (", points by MTCNN" if self.detect else "")
 
-    def _face(self, picture, matrix):
+    def _face(self, image: ImageRecord, matrix: np.ndarray | None) -> Face | SkippedImage:
         try:
-            content = content_of(picture)
+            content = content_of(image)
             digest = hashlib.sha256(content).digest()[:16]
             if not self.align:
                 return Face(images.fit(content, self.size), digest, None)
-            image = images.decode(content)
-        # Any other OSError is no fault of the image; the run ends, and can go on later.
+            pixels = images.decode(content)
+        # Any other OSError is no fault of the image; the run ends, and can continue later.
         except (FileNotFoundError, PermissionError) as error:
-            return SkippedImage(picture.key, f"cannot be read: {error.strerror}")
+            return SkippedImage(image.key, f"cannot be read: {error.strerror}")
         except ValueError as error:
-            return SkippedImage(picture.key, f"cannot be used: {_without_numbers(str(error))}")
-        points = picture.landmarks
+            return SkippedImage(image.key, f"cannot be used: {_without_numbers(str(error))}")
+        points = image.landmarks
         if points is None and self.detect:
-            points = _detector()(image)
+            points = _detector()(pixels)
         if points is None:
-            return SkippedImage(picture.key, NO_FACE if self.detect else NO_LANDMARKS)
+            return SkippedImage(image.key, NO_FACE if self.detect else NO_LANDMARKS)
         try:
-            face = alignment.align(image, points, self.size, matrix)
+            face = alignment.align(pixels, points, self.size, matrix)
         except (ValueError, ArithmeticError, cv2.error):
-            return SkippedImage(picture.key, "its landmarks do not fit the image")
+            return SkippedImage(image.key, "its landmarks do not fit the image")
         return Face(images.encode(face), digest, points)
 
-    def _matrices(self, pictures):
-        """The transforms of all images that have usable landmarks, in one step."""
-        usable = [
-            i
-            for i, picture in enumerate(pictures)
-            if picture.landmarks is not None and _are_usable(picture.landmarks)
-        ]
-        matrices: list[np.ndarray | None] = [None] * len(pictures)
+    def _matrices(self, block: Sequence[ImageRecord]) -> list[np.ndarray | None]:
+        """Return the transforms of all images that have usable landmarks, from one step."""
+        usable = {
+            index: image.landmarks
+            for index, image in enumerate(block)
+            if image.landmarks is not None and _are_usable(image.landmarks)
+        }
+        matrices: list[np.ndarray | None] = [None] * len(block)
         if usable:
-            points = np.stack([pictures[i].landmarks for i in usable])
-            found = alignment.similarity_transform(points, alignment.landmark_template(self.size))
-            for i, matrix in zip(usable, found, strict=True):
-                matrices[i] = matrix
+            template = alignment.landmark_template(self.size)
+            solved = alignment.similarity_transform(np.stack(list(usable.values())), template)
+            for index, matrix in zip(usable, solved, strict=True):
+                matrices[index] = matrix
         return matrices
 
 
@@ -103,30 +108,24 @@ def _are_usable(points: np.ndarray) -> bool:
 
 
 def _without_numbers(message: str) -> str:
-    """The message as one that can be counted: numbers differ from image to image."""
+    """Return the message with N for numbers, which differ from image to image: it is counted."""
     return re.sub(r"[0-9]+", "N", message)
 
 
-def preparation_of(config: ConvertConfig) -> Preparation:
-    """How the settings ask for faces to be prepared."""
-    align = bool(config.align or config.landmarks or config.detect)
-    return Preparation((config.height, config.width), align, config.detect)
-
-
-def content_of(picture: ImageRecord) -> bytes:
-    """The encoded bytes of an image, wherever they lie on this machine.
+def content_of(image: ImageRecord) -> bytes:
+    """Return the encoded bytes of an image, wherever they lie on this machine.
 
     Raises:
         OSError, ValueError: if they cannot be read.
     """
-    if not isinstance(picture.content, ByteRange):
-        return picture.content
+    if not isinstance(image.content, ByteRange):
+        return image.content
     # Unbuffered: one read of what is wanted.
-    with open(picture.content.file, "rb", buffering=0) as file:
-        return picture.content.read(file)
+    with open(image.content.file, "rb", buffering=0) as file:
+        return image.content.read(file)
 
 
 @functools.cache
-def _detector():
-    """One a process: it takes seconds to make."""
+def _detector() -> Callable[[np.ndarray], np.ndarray | None]:
+    """Return the detector of this process; it takes seconds to make."""
     return detection.make_detector()

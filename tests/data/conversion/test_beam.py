@@ -9,13 +9,13 @@ import pytest
 
 pytest.importorskip("apache_beam")
 
-import keras_sphereface
 from keras_sphereface.commands import convert as datasets
 from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import images, landmarks, records
-from keras_sphereface.data.conversion import beam, convert
+from keras_sphereface.data.conversion.beam import make_records_on_beam
+from keras_sphereface.data.conversion.convert import make_records
 from keras_sphereface.utils.parallel import DATA_ONLY
-from tests.data.readers.test_open_source import (
+from tests.data.readers.test_source import (
     as_list,
     as_parquet,
     as_recordio,
@@ -72,9 +72,9 @@ def contents(folder):
 
 def assert_the_same(tmp_path, options, **settings):
     config = dict(num_shards=4, workers=1, **settings)
-    convert.make_records(ConvertConfig(out=str(tmp_path / "local"), **config))
+    make_records(ConvertConfig(out=str(tmp_path / "local"), **config))
     settings_on_beam = dict(runner="DirectRunner", beam_options=options, **config)
-    beam.make_records(ConvertConfig(out=str(tmp_path / "beam"), **settings_on_beam))
+    make_records_on_beam(ConvertConfig(out=str(tmp_path / "beam"), **settings_on_beam))
     local, expected, expected_tables = contents(tmp_path / "local")
     info, found, tables = contents(tmp_path / "beam")
     assert found == expected
@@ -82,7 +82,7 @@ def assert_the_same(tmp_path, options, **settings):
     assert len(info.shards) == 4
     assert records.damaged_shards(tmp_path / "beam") == {}
     for name in (
-        *("source", "num_images", "num_classes", "image_size", "alignment", "seed"),
+        *("source", "num_images", "num_identities", "image_size", "alignment", "seed"),
         *("excluded_identities", "excluded_images", "unknown_exclusions"),
         *("duplicates_same_identity", "duplicates_several_identities"),
         *("skipped_by_reason", "skipped", "warnings"),
@@ -118,18 +118,17 @@ def test_a_pattern_of_files_is_read_through_beams_file_systems(messy, tmp_path):
     (tmp_path / "source").mkdir()
     as_tars(messy / "source", tmp_path / "source")
     config = dict(source=f"{tmp_path}/source/*.tar", runner="DirectRunner")
-    info = beam.make_records(ConvertConfig(out=str(tmp_path / "out"), **config))
+    info = make_records_on_beam(ConvertConfig(out=str(tmp_path / "out"), **config))
     whole = dict(source=str(tmp_path / "source"), workers=1)
     assert (
-        info.num_images
-        == convert.make_records(ConvertConfig(out=str(tmp_path / "w"), **whole)).num_images
+        info.num_images == make_records(ConvertConfig(out=str(tmp_path / "w"), **whole)).num_images
     )
 
 
 def test_finished_records_are_not_replaced(messy, tmp_path):
     (tmp_path / records.INFO_FILE).touch()
     with pytest.raises(FileExistsError, match="name a new one"):
-        beam.make_records(
+        make_records_on_beam(
             ConvertConfig(source=str(messy / "source"), out=str(tmp_path), runner="DirectRunner")
         )
 
@@ -137,7 +136,6 @@ def test_finished_records_are_not_replaced(messy, tmp_path):
 def test_without_beam_the_extra_is_named(messy, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     monkeypatch.delitem(sys.modules, "keras_sphereface.data.conversion.beam")
-    monkeypatch.delattr(keras_sphereface, "beam")
     config = ConvertConfig(source=str(messy), out=str(tmp_path), runner="DirectRunner")
     with pytest.raises(ImportError, match=r"pip install keras-sphereface\[beam\]"):
         datasets.convert(config)
@@ -146,5 +144,5 @@ def test_without_beam_the_extra_is_named(messy, tmp_path, monkeypatch):
 def test_a_contact_sheet_is_written(messy, tmp_path):
     sheet = tmp_path / "sheet.png"
     config = dict(source=str(messy / "source"), contact_sheet=str(sheet), runner="DirectRunner")
-    beam.make_records(ConvertConfig(out=str(tmp_path / "out"), **config))
+    make_records_on_beam(ConvertConfig(out=str(tmp_path / "out"), **config))
     assert images.decode(sheet.read_bytes()).shape[1] > 96

@@ -115,13 +115,13 @@ def test_what_cannot_be_used_is_dropped_counted_and_listed(source, faces, tmp_pa
         assert "do not fit" in reasons.pop(f"person_0002/person_0002_{number:04d}.jpg")
     assert "the file is empty" in reasons.pop("person_0001/empty.jpg")
     assert "the file is empty" in reasons.pop("person_0003/nothing.jpg")
-    assert reasons.pop("person_0002/Thumbs.db") == "no image by its name"
+    assert reasons.pop("person_0002/Thumbs.db") == "the name has no image suffix"
     assert set(reasons) == {"person_0001/broken.png", "person_0002/half.jpg"}
     assert info.num_images == 9 == len(read(tmp_path / "out"))
     assert records.read_info(tmp_path / "out") == info
     text = summary(info)
-    assert "9 images of 2 people" in text
-    assert "dropped 1: no landmarks" in text
+    assert "9 images of 2 identities" in text
+    assert "skipped 1: no landmarks" in text
 
 
 def test_identities_are_left_out_by_name_by_pairs_and_by_number(faces, tmp_path):
@@ -138,7 +138,7 @@ def test_identities_are_left_out_by_name_by_pairs_and_by_number(faces, tmp_path)
     kept = set(pd.read_csv(tmp_path / "out" / "labels.csv")["identity"])
     assert kept == {f"person_{i:04d}" for i in (*range(2, 6), *range(10, 20))}
     assert info.unknown_exclusions == ("Nobody",)
-    assert "WARNING: 1 people to leave out are not in the source" in summary(info)
+    assert "WARNING: 1 lines of the exclusions match nothing in the source" in summary(info)
     assert info.excluded_identities == ("person_0001", *(f"person_{i:04d}" for i in range(6, 10)))
 
 
@@ -165,8 +165,8 @@ def test_repeated_images_are_reported_and_flagged(source, tmp_path):
         [1, "several identities", "person_0002", "person_0002/person_0002_0003.jpg"],
     ]
     text = summary(info)
-    assert "2 images are there more than once" in text
-    assert "WARNING: 2 images stand under several identities" in text
+    assert "2 images occur more than once" in text
+    assert "WARNING: 2 images occur under several identities" in text
 
 
 def test_patterns_leave_out_people_and_single_images(faces, tmp_path):
@@ -202,7 +202,7 @@ def test_people_left_with_few_readable_images_are_dropped_too(source, tmp_path):
         (source / "person_0001" / f"person_0001_{number:04d}.jpg").write_bytes(b"broken")
     info = convert(source, tmp_path / "out", min_images=5, num_shards=2)
     assert (info.num_identities, info.num_images) == (1, 6)
-    assert info.skipped_by_reason["fewer than 5 images of this person can be read"] == 4
+    assert info.skipped_by_reason["fewer than 5 readable images of this identity"] == 4
     assert info.num_skipped == 6
     assert {(label, name) for label, name, _ in read(tmp_path / "out").values()} == {
         (0, "person_0002")

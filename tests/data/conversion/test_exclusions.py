@@ -27,10 +27,10 @@ def test_lines_are_people_images_and_patterns(tmp_path):
 
 
 def test_what_was_asked_for_and_is_not_there_is_named():
-    asked = exclusions.Exclusions(["Ada", "Bob", "C*", "D*", "E/1.jpg"], if_there=["Fay"])
+    asked = exclusions.Exclusions(["Ada", "Bob", "C*", "D*", "E/1.jpg"], optional=["Fay"])
     assert asked.line_for(image("Fay/1.jpg")) == "Fay"
     found = {("Ada", "Ada"): 4, ("Fay", "Fay"): 2, ("C*", "Cem"): 1, ("E/1.jpg", "E"): 1}
-    assert asked.facts(found) == {
+    assert asked.summary(found) == {
         "excluded_identities": ["Ada", "Cem", "Fay"],
         "excluded_images": 8,
         "unknown_exclusions": ["Bob", "D*"],

@@ -125,8 +125,8 @@ STEPS = [
     (Manifest, "divide", 1),
     (Manifest, "finish_shard", 1),
     (Manifest, "finish_shard", NUM_SHARDS),
-    (Manifest, "drop_people_below", 1),
-    (Manifest, "relabelled", 2),
+    (Manifest, "skip_identities_below", 1),
+    (Manifest, "finish_shard", NUM_SHARDS + 2),
     (convert, "commit_directory", 1),
     (convert.shutil, "rmtree", 2),
 ]

@@ -1,0 +1,129 @@
+"""Sources of images wherever the file systems of Apache Beam reach."""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from apache_beam.io.filesystem import BeamIOError
+
+from keras_sphereface.data.conversion.beam_files import exists, is_local, join, match, open_file
+from keras_sphereface.data.readers import filenames, list_file, open_source, registry
+from keras_sphereface.data.readers.class_folders import read_class_folders
+from keras_sphereface.data.readers.source import key_prefix
+from keras_sphereface.data.types import (
+    MAX_IMAGE_BYTES,
+    TOO_LARGE,
+    ByteRange,
+    ImageRecord,
+    SkippedImage,
+)
+
+UNKNOWN_SIZE = -1  # of an image that a list file names
+
+
+class SourceFile(NamedTuple):
+    """A portion of a source that one worker reads: class folders, a list, or another file.
+
+    Attributes:
+        kind: Str. Kind of source.
+        path: Str. Path of the file or folder.
+        prefix: Str. Prefix of keys that are mere numbers.
+    """
+
+    kind: str
+    path: str
+    prefix: str = ""
+
+
+def find_source(source: str) -> tuple[str, list[SourceFile], tuple[str, ...]]:
+    """Return the kind of a source, its files, and warnings about it.
+
+    On this machine's disk `open_source` recognizes the kind. Elsewhere a source is a file, a
+    pattern of files, a folder that holds .rec or .parquet files, or else class folders.
+
+    Raises:
+        FileNotFoundError, ValueError: if there is nothing of a known kind.
+    """
+    if is_local(source):
+        path = Path(os.path.abspath(source))
+        opened = open_source(path)
+        root = path if path.is_dir() else path.parent
+        files = [SourceFile(opened.kind, str(f), key_prefix(f, root)) for f in opened.files]
+        return opened.kind, files or [SourceFile(opened.kind, str(path))], opened.warnings
+    is_file = "*" in source or exists(source)
+    inside = [join(source, name) for name in ("*.rec", "*.parquet", "*/*.parquet")]
+    for pattern in [source] if is_file else inside:
+        if paths := [metadata.path for metadata in match(pattern)]:
+            folder = os.path.commonpath([path.rpartition("/")[0] for path in paths])
+            kinds = [registry.kind_of(_head(path)) or registry.LIST_FILE for path in paths]
+            files = [
+                SourceFile(kind, path, key_prefix(path, folder))
+                for kind, path in zip(kinds, paths, strict=True)
+            ]
+            return " and ".join(sorted(set(kinds))), files, ()
+    if not match(join(source, "*/*"), limit=1):
+        raise FileNotFoundError(
+            "The source must hold class folders (SOURCE/IDENTITY/IMAGE), .rec or .parquet files, "
+            f"or be a file. Received: {source}"
+        )
+    return registry.CLASS_FOLDERS, [SourceFile(registry.CLASS_FOLDERS, source)], ()
+
+
+def read_source_file(file: SourceFile) -> Iterator[ImageRecord | SkippedImage]:
+    """Yield the entries of a portion of a source."""
+    if file.kind == registry.CLASS_FOLDERS:
+        yield from (read_class_folders if is_local(file.path) else _remote_folders)(file.path)
+        return
+    if file.kind != registry.LIST_FILE:
+        read = registry.reader_of(_head(file.path), file.path)
+        with open_file(file.path) as opened:
+            yield from read(opened, file.path, file.prefix)
+        return
+    folder = file.path.rpartition("/")[0]
+    with io.TextIOWrapper(open_file(file.path), "utf-8-sig") as lines:
+        for line in filter(str.strip, lines):
+            key, identity = list_file.parse_list_line(line.strip())
+            path = key if key.startswith("/") or "://" in key else join(folder, key)
+            yield ImageRecord(key, identity, ByteRange(path, 0, UNKNOWN_SIZE))
+
+
+def _remote_folders(root: str) -> Iterator[ImageRecord | SkippedImage]:
+    """Yield class folders where there are no folders, only names with slashes."""
+    for metadata in match(join(root, "*/*")):
+        identity, name = metadata.path.split("/")[-2:]
+        if filenames.is_hidden(identity):
+            continue
+        if filenames.is_image_name(name):
+            content = ByteRange(metadata.path, 0, metadata.size_in_bytes)
+            yield ImageRecord(f"{identity}/{name}", identity, content)
+        else:
+            yield SkippedImage(f"{identity}/{name}", filenames.NO_IMAGE_SUFFIX)
+
+
+def load_content(image: ImageRecord) -> Iterator[ImageRecord | SkippedImage]:
+    """Yield the image with its bytes in place of the file that holds them."""
+    content = image.content
+    if not isinstance(content, ByteRange):
+        yield image
+        return
+    is_listed = content.size == UNKNOWN_SIZE
+    try:
+        with open_file(content.file) as file:
+            encoded = file.read(MAX_IMAGE_BYTES + 1) if is_listed else content.read(file)
+        if len(encoded) > MAX_IMAGE_BYTES:
+            raise ValueError(TOO_LARGE)
+        yield image._replace(content=encoded)
+    except ValueError as error:
+        yield SkippedImage(image.key, f"cannot be used: {error}")
+    except (BeamIOError, OSError):
+        # Any other failure is not the image's: Beam does the bundle again.
+        if not is_listed or exists(content.file):
+            raise
+        yield SkippedImage(image.key, list_file.NO_FILE)
+
+
+def _head(path: str) -> bytes:
+    with open_file(path) as file:
+        return file.read(registry.HEAD_BYTES)
