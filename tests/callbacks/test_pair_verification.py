@@ -1,4 +1,4 @@
-"""Pairs are verified during training, with the numbers of the evaluation, and leave no trace."""
+"""Verification during training: the numbers of the evaluation, and no change of the training."""
 
 import collections
 import json
@@ -15,9 +15,13 @@ from keras_sphereface import ASoftmax
 from keras_sphereface.callbacks.pair_verification import ROW_FIELDS, PairVerification
 from keras_sphereface.config import EvaluateConfig
 from keras_sphereface.distribute.launcher import worker_environments
-from keras_sphereface.evaluation import embeddings, face_pairs, verification
+from keras_sphereface.evaluation.embeddings import embed_faces
 from keras_sphereface.evaluation.evaluate import evaluate
+from keras_sphereface.evaluation.face_pairs import PairSources, load_pair_dataset
+from keras_sphereface.evaluation.faces import Faces, MissingFaceError
+from keras_sphereface.evaluation.verification import verify_pairs
 from keras_sphereface.export import runtime, saved_model
+from keras_sphereface.reporting.metrics_file import as_json
 from tests.conftest import ROOT
 
 NUMBERS = ("accuracy_mean", "accuracy_std", "auc", "eer")
@@ -48,15 +52,14 @@ def config(folder, **settings):
     )
 
 
-def face_set_of(folder, folds=()):
-    names = {"images": "images", "pairs": "pairs.txt", "landmarks": "landmarks.txt"}
-    paths = face_pairs.PairSources(**{name: str(folder / file) for name, file in names.items()})
-    return face_pairs.face_set(paths, SIZE, folds)
+def dataset_of(folder, folds=()):
+    files = ("pairs.txt", "images", "landmarks.txt")
+    return load_pair_dataset(PairSources(*(str(folder / file) for file in files)), SIZE, folds)
 
 
-@pytest.fixture
-def face_set(faces):
-    return face_set_of(faces)
+@pytest.fixture(scope="module")
+def dataset(faces):
+    return dataset_of(faces)
 
 
 def images(count, seed=0):
@@ -81,78 +84,95 @@ def run_loop(callback, start, stop):
     callback.on_train_end()
 
 
+class Results(dict):
+    """{step: metrics}, and the seconds of each, as `on_result` receives them."""
+
+    def __init__(self):
+        super().__init__()
+        self.seconds = []
+
+    def add(self, step, metrics, seconds):
+        self[step] = metrics
+        self.seconds.append(seconds)
+
+
 def assert_same_numbers(metrics, expected):
-    assert metrics["accuracy_per_fold"] == expected["accuracy_per_fold"]
+    """Both as JSON."""
     for name in NUMBERS:
         assert metrics[name] == pytest.approx(expected[name], abs=1e-6)
-    for name in ("folds", "tar_at_far", "num_pairs", "missing", "accuracy_bounds"):
+    for name in ("tar_at_far", "num_pairs", "missing", "accuracy_bounds"):
         assert metrics[name] == expected[name]
+    for fold, other in zip(metrics["folds"], expected["folds"], strict=True):
+        assert (fold["fold"], fold["accuracy"]) == (other["fold"], other["accuracy"])
 
 
-def test_numbers_are_those_of_the_evaluation(faces, face_set, tmp_path):
-    backbone, seen = normalized_network(), {}
-    callback = PairVerification(face_set, backbone, 2, batch_size=11, on_result=seen.__setitem__)
+@pytest.mark.slow
+def test_numbers_are_those_of_the_evaluation(faces, dataset, tmp_path):
+    backbone, results = normalized_network(), Results()
+    callback = PairVerification(dataset, backbone, 2, batch_size=11, on_result=results.add)
     fit(backbone, [callback], epochs=1)
     model = saved_model.export_savedmodel(backbone, tmp_path / "export")
     (expected,) = evaluate(config(faces, model=str(model), out=str(tmp_path / "out")))
-    assert_same_numbers(seen[4], expected)
-    of_files = {"model", "set", "criterion", "variants", "doubts"}
-    assert set(seen[4]) == {*expected, "seconds"} - of_files
-    assert seen[2]["thresholds"] != seen[4]["thresholds"]
+    assert_same_numbers(as_json(results[4]), as_json(expected.verification))
+    assert results[2].folds != results[4].folds
+    assert all(seconds > 0 for seconds in results.seconds)
 
 
-def test_fit_verifies_every_few_steps_and_at_the_end(face_set, tmp_path):
-    backbone, out, seen = normalized_network(), tmp_path / "runs" / "pairs.csv", []
-    callback = PairVerification(
-        face_set, backbone, 3, out=out, on_result=lambda step, metrics: seen.append(step)
-    )
+@pytest.mark.slow
+def test_fit_verifies_every_few_steps_and_at_the_end(dataset, tmp_path):
+    backbone, out, results = normalized_network(), tmp_path / "runs" / "pairs.csv", Results()
+    callback = PairVerification(dataset, backbone, 3, out=out, on_result=results.add)
     model = fit(backbone, [callback])
-    assert seen == [3, 6, 8]
+    assert list(results) == [3, 6, 8]
     fit(backbone, [callback], epochs=1, model=model)  # steps are counted on
-    assert seen == [3, 6, 8, 9, 12]
+    assert list(results) == [3, 6, 8, 9, 12]
     table = pd.read_csv(out)
     assert tuple(table.columns) == ROW_FIELDS
-    assert table["step"].tolist() == seen
-    assert set(table["num_pairs"]) == {56}
-    assert (table["seconds"] > 0).all()
+    assert table["step"].tolist() == list(results)
+    for name in (*NUMBERS, "num_pairs"):
+        expected = [getattr(metrics, name) for metrics in results.values()]
+        np.testing.assert_allclose(table[name], expected, rtol=1e-5)
+    np.testing.assert_allclose(table["seconds"], results.seconds, rtol=1e-5)
 
 
-def test_several_steps_in_one_call_are_not_overlooked(face_set):
-    backbone, seen = normalized_network(), {}
-    callback = PairVerification(face_set, backbone, 3, on_result=seen.__setitem__)
+@pytest.mark.slow
+def test_several_steps_in_one_call_are_not_overlooked(dataset):
+    backbone, results = normalized_network(), Results()
+    callback = PairVerification(dataset, backbone, 3, on_result=results.add)
     fit(backbone, [callback], steps_per_execution=2)
-    assert sorted(seen) == [4, 6, 8]
+    assert sorted(results) == [4, 6, 8]
 
 
-def test_a_run_that_continues_drops_the_rows_after_its_step(face_set, tmp_path):
+def test_a_run_that_continues_drops_the_rows_after_its_step(dataset, tmp_path):
     backbone, out = normalized_network(), tmp_path / "pairs.csv"
-    callback = PairVerification(face_set, backbone, 2, out=out)
+    callback = PairVerification(dataset, backbone, 2, out=out)
     run_loop(callback, 0, 5)
     assert pd.read_csv(out)["step"].tolist() == [2, 4, 5]
-    run_loop(PairVerification(face_set, backbone, 2, out=out), 3, 7)
+    run_loop(PairVerification(dataset, backbone, 2, out=out), 3, 7)
     assert pd.read_csv(out)["step"].tolist() == [2, 4, 6, 7]
-    run_loop(PairVerification(face_set, backbone, 5, out=out), 0, 5)
+    run_loop(PairVerification(dataset, backbone, 5, out=out), 0, 5)
     assert pd.read_csv(out)["step"].tolist() == [5]
 
 
-def test_model_checkpoint_sees_the_accuracy(face_set, tmp_path):
-    backbone, seen = normalized_network(), {}
+@pytest.mark.slow
+def test_model_checkpoint_sees_the_accuracy(dataset, tmp_path):
+    backbone, results = normalized_network(), Results()
     path = str(tmp_path / "epoch-{epoch}-{verification_accuracy:.4f}.weights.h5")
     fit(
         backbone,
         [
-            PairVerification(face_set, backbone, 4, on_result=seen.__setitem__),
+            PairVerification(dataset, backbone, 4, on_result=results.add),
             keras.callbacks.ModelCheckpoint(
                 path, "verification_accuracy", mode="max", save_weights_only=True
             ),
         ],
     )
-    names = [f"epoch-{i}-{seen[4 * i]['accuracy_mean']:.4f}.weights.h5" for i in (1, 2)]
+    names = [f"epoch-{i}-{results[4 * i].accuracy_mean:.4f}.weights.h5" for i in (1, 2)]
     assert sorted(path.name for path in tmp_path.iterdir()) == names
 
 
-def test_an_epoch_without_verification_gets_no_accuracy(face_set):
-    callback = PairVerification(face_set, normalized_network(), 2)
+def test_an_epoch_without_verification_gets_no_accuracy(dataset):
+    callback = PairVerification(dataset, normalized_network(), 2)
     callback.on_train_begin()
     for epoch in (0, 1):
         callback.on_epoch_begin(epoch)
@@ -163,59 +183,60 @@ def test_an_epoch_without_verification_gets_no_accuracy(face_set):
         assert ("verification_accuracy" in logs) == (epoch == 0)
 
 
-def test_nothing_of_the_training_changes(face_set):
-    kept = []
+@pytest.mark.slow
+def test_nothing_of_the_training_changes(dataset):
+    weights = []
     for verified in (False, True):
         backbone = normalized_network()
-        model = fit(backbone, [PairVerification(face_set, backbone, 3)] if verified else [])
-        kept.append(model.get_weights())
-    for without, with_callback in zip(*kept, strict=True):
+        model = fit(backbone, [PairVerification(dataset, backbone, 3)] if verified else [])
+        weights.append(model.get_weights())
+    for without, with_callback in zip(*weights, strict=True):
         np.testing.assert_array_equal(with_callback, without)
 
 
-def test_each_image_is_loaded_once_and_one_shape_is_compiled(face_set):
+def test_each_image_is_loaded_once_and_one_shape_is_compiled(dataset):
     loaded = collections.Counter()
 
     def load(key):
         loaded[key] += 1
-        return face_set.faces.load(key)
+        return dataset.faces.load(key)
 
-    counting = face_set._replace(faces=face_pairs.Faces(load))
+    counting = dataset._replace(faces=Faces(load))
     callback = PairVerification(counting, normalized_network(), 2, batch_size=16)
     run_loop(callback, 0, 5)
     run_loop(callback, 5, 7)
-    assert sorted(loaded) == face_set.keys()
+    assert sorted(loaded) == dataset.keys()
     assert set(loaded.values()) == {1}
     assert len(loaded) % 16
     assert callback.embed.experimental_get_tracing_count() == 1
 
 
-def without(face_set, gone):
+def without(dataset, missing):
     def load(key):
-        if key in gone:
-            raise face_pairs.MissingFaceError("no such image")
-        return face_set.faces.load(key)
+        if key in missing:
+            raise MissingFaceError("no such image")
+        return dataset.faces.load(key)
 
-    return face_set._replace(faces=face_pairs.Faces(load))
-
-
-def cut(face_set):
-    load = face_set.faces.load
-    return face_set._replace(faces=face_pairs.Faces(lambda key: load(key)[:96]))
+    return dataset._replace(faces=Faces(load))
 
 
-def test_missing_faces_are_said_once_and_left_out(face_set):
-    gone, seen = face_set.pairs.first[0], {}
-    incomplete = without(face_set, {gone})
-    callback = PairVerification(incomplete, normalized_network(), 2, on_result=seen.__setitem__)
-    affected = sum(gone in pair for pair in zip(*face_set.pairs[:2], strict=True))
-    with pytest.warns(
-        UserWarning, match=f"^{affected} of 56 pairs .* 1 images are missing"
-    ) as said:
+def cut(dataset):
+    load = dataset.faces.load
+    return dataset._replace(faces=Faces(lambda key: load(key)[:96]))
+
+
+def test_missing_faces_give_one_warning_and_are_left_out(dataset):
+    key, results = dataset.pairs.first[0], Results()
+    incomplete = without(dataset, {key})
+    callback = PairVerification(incomplete, normalized_network(), 2, on_result=results.add)
+    both = zip(dataset.pairs.first, dataset.pairs.second, strict=True)
+    affected = sum(key in pair for pair in both)
+    message = f"^{affected} of 56 pairs .* 1 images are missing"
+    with pytest.warns(UserWarning, match=message) as warned:
         run_loop(callback, 0, 4)
-    assert len(said) == 1
-    assert {seen[step]["num_pairs"] for step in (2, 4)} == {56 - affected}
-    assert seen[4]["missing"] == {gone: "no such image"}
+    assert len(warned) == 1
+    assert {results[step].num_pairs for step in (2, 4)} == {56 - affected}
+    assert results[4].missing == {key: "no such image"}
 
 
 @pytest.mark.parametrize(
@@ -226,37 +247,39 @@ def test_missing_faces_are_said_once_and_left_out(face_set):
         (cut, r"Received: .*\(96, 96, 3\)"),
     ],
 )
-def test_what_cannot_be_verified_is_refused_before_training(face_set, change, message):
-    callback = PairVerification(change(face_set), normalized_network(), 2)
+def test_unusable_pairs_are_refused_before_training(dataset, change, message):
+    callback = PairVerification(change(dataset), normalized_network(), 2)
     for _ in range(2):  # a second attempt is refused like the first
         with pytest.raises(ValueError, match=message):
             callback.on_train_begin()
 
 
 @pytest.mark.parametrize("argument", ["every_steps", "batch_size"])
-def test_bad_arguments_are_refused(face_set, argument):
+def test_bad_arguments_are_refused(dataset, argument):
     arguments = {"every_steps": 1, argument: 0}
     with pytest.raises(ValueError, match=f"Received: {argument}=0"):
-        PairVerification(face_set, normalized_network(), **arguments)
+        PairVerification(dataset, normalized_network(), **arguments)
 
 
 @pytest.mark.parametrize(
     "change", [{"faces": None}, {"templates": {"Ann": [("Ann/1.jpg", "")]}}], ids=str
 )
-def test_pairs_without_images_are_refused(face_set, change):
-    with pytest.raises(ValueError, match="must be pairs of images"):
-        PairVerification(face_set._replace(**change), normalized_network(), 2)
+def test_pairs_without_images_are_refused(dataset, change):
+    with pytest.raises(ValueError, match="must hold pairs of images"):
+        PairVerification(dataset._replace(**change), normalized_network(), 2)
 
 
-@pytest.mark.parametrize(("value", "said"), [(np.nan, "nan or infinity"), (0.0, "zero")])
-def test_useless_embeddings_are_said_and_the_training_goes_on(face_set, tmp_path, value, said):
+@pytest.mark.parametrize(("value", "received"), [(np.nan, "nan or infinity"), (0.0, "zero")])
+def test_useless_embeddings_give_a_warning_and_the_training_goes_on(
+    dataset, tmp_path, value, received
+):
     backbone, out = normalized_network(), tmp_path / "pairs.csv"
-    callback = PairVerification(face_set, backbone, 2, out=out)
+    callback = PairVerification(dataset, backbone, 2, out=out)
     good = backbone.get_weights()
     callback.on_train_begin()
     backbone.set_weights([np.full_like(weight, value) for weight in good])
     callback.on_train_batch_end(0)
-    with pytest.warns(UserWarning, match=f"Step 2: no verification.*{said}"):
+    with pytest.warns(UserWarning, match=f"Step 2: no verification.*{received}"):
         callback.on_train_batch_end(1)
     backbone.set_weights(good)
     for batch in (2, 3):
@@ -275,41 +298,42 @@ strategy = (
     tf.distribute.MultiWorkerMirroredStrategy() if kind == "workers"
     else tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
 from pathlib import Path
-from keras_sphereface import export
-from keras_sphereface.compat import tf_variable
-from keras_sphereface.launch import worker_environments
-from keras_sphereface.pair_verification import PairVerification
+from keras_sphereface.callbacks import PairVerification
+from keras_sphereface.export import export_savedmodel
+from keras_sphereface.reporting.metrics_file import as_json
+from keras_sphereface.utils.compat import tf_variable
 from tests.callbacks import test_pair_verification as test
 with strategy.scope():
     backbone = test.normalized_network()
-face_set, seen = test.face_set_of(Path(faces)), {}
-callback = PairVerification(face_set, backbone, 2, batch_size=13, on_result=seen.__setitem__)
+dataset, results = test.dataset_of(Path(faces)), test.Results()
+callback = PairVerification(dataset, backbone, 2, batch_size=13, on_result=results.add)
 
-def part(context):
+def batch_of_replica(context):
     return tf.constant(test.images(4, seed=context.replica_id_in_sync_group)) * (
         1.0 + context.replica_id_in_sync_group)
 
 @tf.function
-def step(parts):
-    strategy.run(lambda part: backbone(part, training=True), (parts,))
+def step(batches):
+    strategy.run(lambda batch: backbone(batch, training=True), (batches,))
 
 def statistics():
     return [copy.numpy() for weight in backbone.non_trainable_weights
             for copy in strategy.experimental_local_results(tf_variable(weight))]
 
 callback.on_train_begin()
-parts = strategy.experimental_distribute_values_from_function(part)
-for batch in range(4):
-    step(parts)
+batches = strategy.experimental_distribute_values_from_function(batch_of_replica)
+for number in range(4):
+    step(batches)
     before = statistics()
-    callback.on_train_batch_end(batch)
+    callback.on_train_batch_end(number)
     np.testing.assert_equal(statistics(), before)
 callback.on_train_end()
 assert callback.embed.experimental_get_tracing_count() == 1
-model = export.export_savedmodel(backbone, out + "/export" + index)
+model = export_savedmodel(backbone, out + "/export" + index)
 mean = tf_variable(backbone.non_trainable_weights[0])
-seen["means"] = [copy.numpy().tolist() for copy in strategy.experimental_local_results(mean)]
-Path(out, index + ".json").write_text(json.dumps(seen))
+written = {"means": [copy.numpy().tolist() for copy in strategy.experimental_local_results(mean)],
+           **{step: as_json(metrics) for step, metrics in results.items()}}
+Path(out, index + ".json").write_text(json.dumps(written))
 """
 
 
@@ -328,8 +352,8 @@ def run_replicas(faces, out, kind, environments):
     ]
     try:
         for process in processes:
-            said, _ = process.communicate(timeout=300)
-            assert process.returncode == 0, said
+            output, _ = process.communicate(timeout=300)
+            assert process.returncode == 0, output
     finally:
         for process in processes:
             process.kill()
@@ -343,7 +367,7 @@ def assert_replicas_match_the_export(results, faces, out):
     assert np.abs(first - second).max() > 1e-3
     for result in results:
         assert set(result) == {"2", "4", "means"}
-        assert_same_numbers(result["4"], expected)
+        assert_same_numbers(result["4"], as_json(expected.verification))
 
 
 @pytest.mark.slow
@@ -352,21 +376,22 @@ def test_two_devices_verify_what_is_exported(faces, tmp_path):
     assert_replicas_match_the_export(results, faces, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_two_workers_verify_what_is_exported(faces, tmp_path):
     results = run_replicas(faces, tmp_path, "workers", worker_environments(2))
     assert_replicas_match_the_export(results, faces, tmp_path)
 
 
+@pytest.mark.slow
 def test_real_faces_give_the_numbers_of_the_evaluation(real_faces, tmp_path):
-    backbone, seen = normalized_network(), {}
-    all_pairs = face_set_of(real_faces / "lfw_dev", folds=(6, 7))
+    backbone, results = normalized_network(), Results()
+    all_pairs = dataset_of(real_faces / "lfw_dev", folds=(6, 7))
     chosen = np.arange(len(all_pairs.pairs.first)) % 4 == 0
     some = all_pairs._replace(pairs=all_pairs.pairs.select(chosen))
-    callback = PairVerification(some, backbone, 4, on_result=seen.__setitem__)
+    callback = PairVerification(some, backbone, 4, on_result=results.add)
     fit(backbone, [callback], epochs=1)
     network = runtime.open_network(saved_model.export_savedmodel(backbone, tmp_path / "export"))
-    known = embeddings.embed(some.keys(), some.faces.load, network.both_views, 32)
-    expected = verification.verify(some.pairs, known)
-    assert seen[4]["num_pairs"] == 300
-    assert_same_numbers(seen[4], expected.metrics)
+    embeddings = embed_faces(some.keys(), some.faces.load, network.both_views, 32)
+    expected = verify_pairs(some.pairs, embeddings).metrics
+    assert results[4].num_pairs == 300
+    assert_same_numbers(as_json(results[4]), as_json(expected))

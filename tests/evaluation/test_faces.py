@@ -61,8 +61,9 @@ def write_image(folder, key, image):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_landmarks_lay_the_five_points_on_the_template(faces, keys, size):
-    opened, landmarks = open_faces(sources_of(faces), keys, size), read_landmarks(
-        faces / "landmarks.txt"
+    opened, landmarks = (
+        open_faces(sources_of(faces), keys, size),
+        read_landmarks(faces / "landmarks.txt"),
     )
     for key in keys[::20]:
         face = opened.load(key)
@@ -319,5 +320,3 @@ def test_what_waits_to_be_loaded_is_given_up_with_the_rest():
     next(faces)
     faces.close()
     assert len(load.loaded) < 200
-
-
