@@ -7,7 +7,7 @@ in the image. (0, 0) is the center of the top left pixel.
 import cv2
 import numpy as np
 
-# The authors' positions of the five points in a face of 112 x 96 (H x W).
+# The positions of the five points in a face of 112 x 96 (H x W), by Liu et al.
 TEMPLATE_112X96 = np.array(
     [
         (30.2946, 51.6963),
@@ -21,10 +21,15 @@ TEMPLATE_SIZE = (112, 96)
 
 
 def landmark_template(size: tuple[int, int] = TEMPLATE_SIZE) -> np.ndarray:
-    """The five target points (5, 2) in a face of `size` = (height, width).
+    """Return the five target points (5, 2) in a face of `size` = (height, width).
 
-    112 x 96 is the authors' template and 112 x 112 the same with 8 added to every x, as in
+    112 x 96 is the template of Liu et al., and 112 x 112 the same with 8 added to every x, as in
     later work. Other sizes scale the template by their height and center it in width.
+
+    Example:
+
+    >>> landmark_template((112, 112))[0].round(1).tolist()
+    [38.3, 51.7]
     """
     height, width = size
     scale = height / TEMPLATE_SIZE[0]
@@ -33,43 +38,50 @@ def landmark_template(size: tuple[int, int] = TEMPLATE_SIZE) -> np.ndarray:
 
 
 def similarity_transform(source: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """The rotation, scale and shift, without reflection, that best takes source to target.
+    """Return the rotation, scale and shift, without reflection, that best map source to target.
 
     Args:
         source: (..., N, 2) points of any number of faces, N >= 2.
-        target: (N, 2) points, or as many as source has.
+        target: (N, 2) points, or one set for each face.
 
     Returns:
         (..., 2, 3) matrices A that minimize sum |A (x, y, 1) - target|^2.
 
     Raises:
-        ValueError: if points are not finite, or all points of a face lie in one place.
+        ValueError: if points are not finite, or all points of a face coincide.
 
     Reference: Umeyama, "Least-squares estimation of transformation parameters between two
     point patterns", PAMI 1991; in the plane its solution is one complex division.
+
+    Example:
+
+    >>> square = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
+    >>> similarity_transform(square, 2 * square + 5).round(6).tolist()
+    [[2.0, 0.0, 5.0], [0.0, 2.0, 5.0]]
     """
-    # A complex number a + bi turns and scales the plane as [[a, -b], [b, a]] does.
+    # A complex number a + bi rotates and scales the plane as [[a, -b], [b, a]] does.
     source, target = (np.asarray(points, np.float64) @ (1, 1j) for points in (source, target))
     source_mean, target_mean = (points.mean(-1, keepdims=True) for points in (source, target))
     centered = source - source_mean
     spread = np.sum(np.abs(centered) ** 2, -1)
     if not np.all(np.isfinite(spread) & (spread > 0)):
         raise ValueError(
-            "The points of a face must be finite and not all in one place. "
+            "The points of a face must be finite and must not all coincide. "
             f"Received: {np.stack([source.real, source.imag], -1).tolist()}"
         )
-    turn = np.sum(np.conj(centered) * (target - target_mean), -1) / spread
-    shift = target_mean[..., 0] - turn * source_mean[..., 0]
-    rows = [turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]
+    rotation = np.sum(np.conj(centered) * (target - target_mean), -1) / spread
+    shift = target_mean[..., 0] - rotation * source_mean[..., 0]
+    a, b = rotation.real, rotation.imag
+    rows = [a, -b, shift.real], [b, a, shift.imag]
     return np.stack([np.stack(row, -1) for row in rows], -2)
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resample `image` (H, W, 3) so that point p moves to matrix (p, 1); black outside.
 
-    Bilinear, as in the authors' code; bicubic would cost as much as decoding does. An image that
-    shrinks to less than half is averaged over squares of 2, 4, 8 ... pixels first, so that no
-    pixel is skipped.
+    Bilinear, as in the reference implementation; bicubic would cost as much as decoding does. An
+    image that shrinks to less than half is averaged over squares of 2, 4, 8 ... pixels first, so
+    that no pixel is skipped.
     """
     scale = np.hypot(*matrix[:, 0])
     halvings = int(np.floor(-np.log2(max(scale, 1e-6)))) if scale < 0.5 else 0
@@ -90,13 +102,26 @@ def align(
     size: tuple[int, int] = TEMPLATE_SIZE,
     matrix: np.ndarray | None = None,
 ) -> np.ndarray:
-    """The face with these five points (5, 2), laid on the template: uint8 (*size, 3).
+    """Align a face by its five points.
 
-    `matrix` is `similarity_transform(points, landmark_template(size))`, if it is known already.
+    Args:
+        image: uint8 (H, W, 3) RGB.
+        points: (5, 2) in pixels: eyes, nose, mouth corners, the left of each pair first.
+        size: (height, width) of the result.
+        matrix: (2, 3). `similarity_transform(points, landmark_template(size))`, if it is at hand.
+
+    Returns:
+        uint8 (*size, 3) RGB, black where the image does not reach.
 
     Raises:
-        ValueError: if the points have no extent, or lie further outside the image than it
-            is large: they belong to another image then.
+        ValueError: if the points coincide, or lie further outside the image than it is large:
+            then they belong to another image.
+
+    Example:
+
+    >>> image = np.zeros((160, 160, 3), np.uint8)
+    >>> align(image, landmark_template() + 30).shape
+    (112, 96, 3)
     """
     height, width = image.shape[:2]
     # From one width to the left to one width to the right of it, and so in height.
@@ -105,4 +130,6 @@ def align(
             f"The points must lie in or near the image of {width} x {height} pixels. "
             f"Received: {np.asarray(points).tolist()}"
         )
-    return warp(image, similarity_transform(points, landmark_template(size)) if matrix is None else matrix, size)
+    if matrix is None:
+        matrix = similarity_transform(points, landmark_template(size))
+    return warp(image, matrix, size)

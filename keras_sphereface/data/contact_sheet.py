@@ -1,7 +1,8 @@
-"""Many faces on one sheet, to be looked at before a long run."""
+"""A contact sheet: many faces on one image, for a look before a long run."""
 
 import unicodedata
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -12,21 +13,26 @@ CAPTION_HEIGHT = CAPTION_SIZE + 5  # with what hangs below the line
 WHITE, INK = (255, 255, 255), (60, 60, 60)
 
 
-def contact_sheet(
+def draw_contact_sheet(
     faces: Sequence[np.ndarray], columns: int = 12, captions: Sequence[str] | None = None
 ) -> np.ndarray:
-    """The faces row by row on white, as they are.
+    """Draw the faces, unchanged, row by row on white.
 
     Args:
-        faces: uint8 (H, W, 3) RGB, all of one size, at least one.
-        columns: faces in a row.
-        captions: one line below each face, clipped to its width.
+        faces: At least one, uint8 (H, W, 3) RGB, all of one size.
+        columns: Int. Faces in a row.
+        captions: One line below each face, clipped to its width.
 
     Returns:
         uint8 RGB image.
 
     Raises:
         ValueError: if there is no face or no column, or not one caption a face.
+
+    Example:
+
+    >>> draw_contact_sheet(np.zeros((6, 112, 96, 3), np.uint8), columns=3).shape
+    (248, 320, 3)
     """
     if len(faces) == 0 or columns < 1:
         raise ValueError(
@@ -35,8 +41,8 @@ def contact_sheet(
         )
     if captions is not None and len(captions) != len(faces):
         raise ValueError(
-            f"`captions` must be one for each face. Received: {len(captions)} for "
-            f"{len(faces)} faces"
+            "`captions` must have one entry for each face. "
+            f"Received: {len(captions)} captions for {len(faces)} faces"
         )
     height, width = faces[0].shape[:2]
     columns = min(columns, len(faces))
@@ -55,8 +61,8 @@ def contact_sheet(
     return np.asarray(sheet)
 
 
-def _clipped(caption, width, font):
-    """As much of the caption as fits, in one line, with dots where something is missing."""
+def _clipped(caption: str, width: int, font: Any) -> str:
+    """Return as much of the caption as fits in one line, with dots for what is cut off."""
     # Pillow's own font has ASCII only: accents are dropped, other letters become "?".
     plain = "".join(
         c for c in unicodedata.normalize("NFKD", caption) if not unicodedata.combining(c)

@@ -1,4 +1,4 @@
-"""Five-point landmarks found by the optional package `mtcnn`."""
+"""Detection of five-point landmarks with the optional package `mtcnn`."""
 
 import importlib.util
 from collections.abc import Callable
@@ -6,15 +6,15 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image
 
-MIN_SIDE = 20  # pixels; MTCNN knows no smaller faces
+MIN_SIDE = 20  # pixels; MTCNN detects no smaller faces
 LONGEST_SIDE = 1000  # an image of twice that or more is reduced first: 8 s become 0.4 s
 
 
 def check_mtcnn_installed() -> None:
-    """Raise an ImportError if `mtcnn` is not installed; it is not loaded yet."""
+    """Raise an ImportError if `mtcnn` is not installed, without loading it."""
     if importlib.util.find_spec("mtcnn") is None:
         raise ImportError(
-            "Finding landmarks needs the package `mtcnn`: pip install keras-sphereface[detect]"
+            "Detecting landmarks needs the package `mtcnn`: pip install keras-sphereface[detect]"
         )
 
 
@@ -22,11 +22,14 @@ def make_detector() -> Callable[[np.ndarray], np.ndarray | None]:
     """Load MTCNN's three networks, which takes seconds.
 
     Returns:
-        A function that takes an image, uint8 (H, W, 3) RGB, and gives the (5, 2) points of
-        the face nearest to its center as `alignment` counts them, or None if none is found.
+        A function that takes an image, uint8 (H, W, 3) RGB, and returns the (5, 2) points of the
+        face nearest to its center, as `alignment` expects them, or None if it detects no face.
 
     Raises:
         ImportError: if `mtcnn` is not installed.
+
+    Reference: Zhang et al., "Joint face detection and alignment using multitask cascaded
+    convolutional networks", 2016.
     """
     check_mtcnn_installed()
     from mtcnn import MTCNN
@@ -35,17 +38,17 @@ def make_detector() -> Callable[[np.ndarray], np.ndarray | None]:
 
     def detect(image: np.ndarray) -> np.ndarray | None:
         factor = max(1, max(image.shape[:2]) // LONGEST_SIDE)
-        picture = np.asarray(Image.fromarray(image).reduce(factor))
-        height, width = picture.shape[:2]
+        reduced = np.asarray(Image.fromarray(image).reduce(factor))
+        height, width = reduced.shape[:2]
         if min(height, width) < MIN_SIDE:
             return None
         # (N, 16): image, box x1 y1 x2 y2, confidence, five x, five y.
-        found = network.detect_faces(picture, box_format="xyxy", output_type="numpy")
-        if len(found) == 0:
+        faces = network.detect_faces(reduced, box_format="xyxy", output_type="numpy")
+        if len(faces) == 0:
             return None
-        centers = (found[:, 1:3] + found[:, 3:5]) / 2
+        centers = (faces[:, 1:3] + faces[:, 3:5]) / 2
         offsets = np.linalg.norm(centers - (width / 2, height / 2), axis=1)
-        points = found[np.argmin(offsets), 6:16].reshape(2, 5).T.astype(np.float64)
+        points = faces[np.argmin(offsets), 6:16].reshape(2, 5).T.astype(np.float64)
         # The center of reduced pixel 0 lies at (factor - 1) / 2.
         return factor * points + (factor - 1) / 2
 

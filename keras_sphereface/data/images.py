@@ -1,52 +1,56 @@
-"""Encoded images <-> pixels, with Pillow: whatever users hold becomes upright RGB."""
+"""Encoded images <-> pixels, with Pillow: images of any common kind become upright RGB."""
 
+import contextlib
 import io
+from collections.abc import Iterator
 
 import numpy as np
 from PIL import Image, ImageOps
 
 IMAGE_SIZE = (112, 96)  # height, width
-# What `tf.io.decode_image` reads; bytes in another format are encoded anew for the records.
+# The formats that `tf.io.decode_image` reads; others are encoded anew for the records.
 RECORD_FORMATS = frozenset({"JPEG", "PNG", "BMP"})
 JPEG_QUALITY = 95
-MAX_PIXELS = 64_000_000  # 192 MB of RGB; a larger image is no face
+MAX_PIXELS = 64_000_000  # 192 MB of RGB: a guard against decompression bombs
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM")
-_HEADS = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"P2", b"P3", b"P5", b"P6")
+_MAGIC = (b"\xff\xd8\xff", b"\x89PNG", b"BM", b"P2", b"P3", b"P5", b"P6")
 _ORIENTATION = 0x0112  # the EXIF tag
 
 
 class UnreadableImageError(ValueError):
-    """The bytes are not an image that can be decoded; the message says why."""
+    """The bytes are not an image that can be decoded; the message gives the reason."""
 
 
 def looks_like_image(encoded: bytes) -> bool:
-    """Whether the bytes begin as those of a format that can be decoded do."""
-    return encoded.startswith(_HEADS) or (encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP")
+    """Return whether the first bytes are those of a format that can be decoded."""
+    return encoded.startswith(_MAGIC) or (encoded[:4] == b"RIFF" and encoded[8:12] == b"WEBP")
 
 
 def decode(encoded: bytes) -> np.ndarray:
-    """Encoded image -> uint8 (H, W, 3) RGB, upright as its EXIF rotation says.
+    """Decode an image to uint8 (H, W, 3) RGB, upright by its EXIF orientation.
 
     Gray-scale becomes three equal channels; transparency is laid on black.
 
     Raises:
-        UnreadableImageError: if the bytes are empty, truncated, no image, or one of more than
-            64 million pixels.
+        UnreadableImageError: if the bytes are empty, truncated, not an image, or one of more
+            than 64 million pixels.
     """
-    with _Explained(), _open(encoded) as opened:
-        return _pixels(_upright_rgb(opened))
+    with _unreadable_errors(), _open(encoded) as opened:
+        image = _upright_rgb(opened)
+        # `np.asarray` would copy once more, which takes a quarter as long as decoding.
+        return np.frombuffer(image.tobytes(), np.uint8).reshape(image.height, image.width, 3)
 
 
 def fit(encoded: bytes, size: tuple[int, int]) -> bytes:
-    """Encoded image -> one of (height, width) = `size` that TensorFlow can read.
+    """Return an encoded image of (height, width) = `size` that TensorFlow can read.
 
-    Bytes that are so already, upright and in a known format, come back untouched; any other
-    image is cropped to the shape at its center, resized and encoded anew.
+    Bytes that are one already, upright and in a `RECORD_FORMATS` format, are returned unchanged;
+    any other image is cropped to the aspect ratio at its center, resized and encoded anew.
 
     Raises:
-        UnreadableImageError: as `decode`; the whole image is decoded to be sure.
+        UnreadableImageError: as `decode`; unchanged bytes are decoded too, as a check.
     """
-    with _Explained(), _open(encoded) as opened:
+    with _unreadable_errors(), _open(encoded) as opened:
         if opened.size == size[::-1] and _is_plain(opened):
             if opened.format == "JPEG":
                 # An eighth of the size still decodes every coefficient, in half the time.
@@ -56,21 +60,19 @@ def fit(encoded: bytes, size: tuple[int, int]) -> bytes:
         return encode(crop_to(np.asarray(_upright_rgb(opened)), size))
 
 
-class _Explained:
-    """On damaged files Pillow's decoders raise almost anything, struct.error included."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, error, traceback):
-        if isinstance(error, Exception) and not isinstance(
-            error, UnreadableImageError | MemoryError
-        ):
-            message = str(error).split("<_io")[0].strip() or "damaged"
-            raise UnreadableImageError(message) from error
+@contextlib.contextmanager
+def _unreadable_errors() -> Iterator[None]:
+    """Replace the errors of Pillow's decoders, which may be of any class on damaged files."""
+    try:
+        yield
+    except (UnreadableImageError, MemoryError):
+        raise
+    except Exception as error:
+        message = str(error).split("<_io")[0].strip() or "damaged"
+        raise UnreadableImageError(message) from error
 
 
-def _open(encoded):
+def _open(encoded: bytes) -> Image.Image:
     if not encoded:
         raise UnreadableImageError("the file is empty")
     # Only these: the loaders of other formats may start programs, as that of EPS does.
@@ -80,14 +82,8 @@ def _open(encoded):
     return opened
 
 
-def _pixels(picture):
-    # `np.asarray` would copy once more, which takes a quarter as long as decoding.
-    width, height = picture.size
-    return np.frombuffer(picture.tobytes(), np.uint8).reshape(height, width, 3)
-
-
-def _is_plain(opened):
-    """Whether `tf.io.decode_image` would read the same pixels as `decode`."""
+def _is_plain(opened: Image.Image) -> bool:
+    """Return whether `tf.io.decode_image` would read the same pixels as `decode`."""
     return (
         opened.format in RECORD_FORMATS
         and opened.mode in ("RGB", "L")
@@ -96,15 +92,15 @@ def _is_plain(opened):
     )
 
 
-def _is_upright(opened):
+def _is_upright(opened: Image.Image) -> bool:
     # Reading EXIF takes as long as opening the file, and most files have none.
     if "exif" not in opened.info and opened.format not in ("PNG", "TIFF", "WEBP"):
         return True
     return opened.getexif().get(_ORIENTATION, 1) == 1
 
 
-def _upright_rgb(opened):
-    upright = opened if _is_upright(opened) else ImageOps.exif_transpose(opened)
+def _upright_rgb(opened: Image.Image) -> Image.Image:
+    upright: Image.Image = opened if _is_upright(opened) else ImageOps.exif_transpose(opened)
     if upright.mode.startswith("I"):  # 16 bits of gray, which `convert` would clip
         sixteen_bits = np.asarray(upright).astype(np.uint32)
         upright = Image.fromarray(((sixteen_bits + 128) // 257).astype(np.uint8))
@@ -116,21 +112,21 @@ def _upright_rgb(opened):
 
 
 def encode(image: np.ndarray) -> bytes:
-    """uint8 (H, W, 3) RGB -> JPEG of quality 95 without chroma subsampling."""
+    """Encode uint8 (H, W, 3) RGB as JPEG of quality 95 without chroma subsampling."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return buffer.getvalue()
 
 
 def encode_png(image: np.ndarray) -> bytes:
-    """uint8 (H, W, 3) RGB -> PNG."""
+    """Encode uint8 (H, W, 3) RGB as PNG."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
     return buffer.getvalue()
 
 
 def crop_to(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """The largest central part with the shape of `size`, resized to (height, width)."""
+    """Crop `image` to the aspect ratio of `size` at its center, and resize to (height, width)."""
     height, width = size
     fitted = ImageOps.fit(Image.fromarray(image), (width, height), Image.Resampling.BICUBIC)
     return np.asarray(fitted)

@@ -1,4 +1,4 @@
-"""Text files of one entry a line, landmarks among them."""
+"""Landmark files: a line `relative/path x1 y1 x2 y2 x3 y3 x4 y4 x5 y5` for each image."""
 
 import os
 from collections.abc import Iterator
@@ -9,9 +9,7 @@ from keras_sphereface.utils.text import numbered_lines
 
 
 def landmark_lines(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
-    """The (key, (5, 2) points) of a landmark file, one after the other.
-
-    Blank lines are passed over.
+    """Yield the (key, (5, 2) points) of a landmark file; blank lines are ignored.
 
     Raises:
         ValueError: naming file and line, if a line has another form than `parse_landmarks` reads.
@@ -24,7 +22,7 @@ def landmark_lines(path: str | os.PathLike) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def parse_landmarks(line: str) -> tuple[str, np.ndarray]:
-    """A line `relative/path x1 y1 x2 y2 x3 y3 x4 y4 x5 y5` -> key, (5, 2) points.
+    """Return the key and the (5, 2) points of a line.
 
     Tabs or spaces separate; the path may hold spaces.
 
@@ -42,31 +40,41 @@ def parse_landmarks(line: str) -> tuple[str, np.ndarray]:
 
 
 def landmark_line(key: str, points: np.ndarray) -> str:
-    """The inverse of `parse_landmarks`, with the end of the line."""
+    """Return the line of a landmark file that `parse_landmarks` reads, with its end."""
     return "\t".join([key, *(f"{value:.2f}" for value in np.ravel(points))]) + "\n"
 
 
 def read_landmarks(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    """A landmark file as {key: (5, 2) points}; see `landmark_lines`.
+    """Read a landmark file as {key: (5, 2) points in pixels}.
+
+    The points are (x, y) of left eye, right eye, nose, left and right mouth corner as seen in the
+    image.
 
     Raises:
-        ValueError: naming the line, also if an image has another line before, with other points.
+        ValueError: naming the line, if it has another form, or an earlier line has other points
+            for its image.
+
+    Example:
+
+    >>> landmarks = read_landmarks("faces/landmarks.txt")
+    >>> landmarks["person_0001/person_0001_0001.jpg"].shape
+    (5, 2)
     """
-    found: dict[str, np.ndarray] = {}
+    landmarks: dict[str, np.ndarray] = {}
     for key, points in landmark_lines(path):
-        if key in found and not np.array_equal(found[key], points):
+        if key in landmarks and not np.array_equal(landmarks[key], points):
             raise ValueError(
-                f"{path}, line {line_of(path, key)}: an image has one face. "
+                f"{path}, line {last_line_of(path, key)}: an image has one face. "
                 f"Received: other points for {key} than above"
             )
-        found[key] = points
-    return found
+        landmarks[key] = points
+    return landmarks
 
 
-def line_of(path: str | os.PathLike, key: str) -> int:
-    """The number, from 1, of the last line of a landmark file that is for `key`; 0 if none is."""
-    found = 0
+def last_line_of(path: str | os.PathLike, key: str) -> int:
+    """Return the number, from 1, of the last line of a landmark file for `key`; 0 for none."""
+    last = 0
     for number, line in numbered_lines(path):
         if line[0] in key[:1] + "\\" and parse_landmarks(line)[0] == key:
-            found = number
-    return found
+            last = number
+    return last

@@ -1,7 +1,8 @@
-"""Records -> batches, with tf.data. A stage is a function dataset -> dataset."""
+"""Batches from records, with tf.data. A stage is a function dataset -> dataset."""
 
 import hashlib
 import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -10,29 +11,29 @@ from keras_sphereface.data import augmentation, preprocessing, records, samplers
 from keras_sphereface.version import __version__
 
 SHUFFLE_IMAGES = 10_000  # about 100 MB of encoded faces
-# Encoded images read ahead: decoding goes on while the shuffle of the next epoch fills up.
+# Encoded images read ahead: decoding continues while the shuffle of the next epoch fills up.
 READ_AHEAD = 2_048
-FILES_AT_ONCE = 16
-# Images in the decoding at a time: with one a core, as AUTOTUNE has it, cores often wait.
+PARALLEL_FILES = 16
+# Images that are decoded at a time: with one a core, as AUTOTUNE chooses, cores often wait.
 DECODED_PER_CORE = 4
-PARSED_AT_ONCE = 128  # one by one, parsing costs a third of what decoding does
+PARSE_BLOCK = 128  # one by one, parsing costs a third of what decoding does
 
 
 def encoded_records(folder: str | os.PathLike, info: records.DatasetInfo) -> tf.data.Dataset:
-    """The parsed records of all shards, images still encoded, in a fixed order."""
+    """Return the parsed records of all shards, images still encoded, in a fixed order."""
     parsed = _read([str(Path(folder) / shard.file) for shard in info.shards])
-    # Interleave forgets how many there are; fit and evaluate go wrong on an unknown end.
+    # Interleave loses the number of records, which `fit` and `evaluate` need to find the end.
     return parsed.apply(tf.data.experimental.assert_cardinality(info.num_images))
 
 
 def decoded(dataset: tf.data.Dataset, size: tuple[int, int]) -> tf.data.Dataset:
-    """Parsed records -> (uint8 image (*size, 3), int32 label)."""
+    """Turn parsed records into (uint8 image (*size, 3), int32 label)."""
 
-    def decode(record):
+    def decode(record: dict[str, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         return preprocessing.decode_record_image(record["image"], size), record["label"]
 
-    at_once = DECODED_PER_CORE * (os.cpu_count() or 1)
-    return dataset.map(decode, num_parallel_calls=at_once, deterministic=True)
+    parallel_calls = DECODED_PER_CORE * (os.cpu_count() or 1)
+    return dataset.map(decode, num_parallel_calls=parallel_calls, deterministic=True)
 
 
 def training_batches(
@@ -48,37 +49,36 @@ def training_batches(
     worker: int = 0,
     same_batches: bool = False,
 ) -> tf.data.Dataset:
-    """Endless shuffled batches; the same for the same arguments, whatever the global seed.
+    """Return endless shuffled batches; the same for the same arguments, whatever the global seed.
 
-    Every epoch holds each image once, in an order that `seed` and the number of the epoch
-    give; batches run on over its end. With several workers that holds for the part of each.
+    Every epoch holds each image once, in an order that follows from `seed` and the number of the
+    epoch; batches continue across its end. With several workers that holds for the share of each.
 
-    With `images_per_identity`, K, a batch holds B / K different people instead, with K images
-    of each in rows that follow each other. People are walked through in a new order each time,
-    so everyone is seen about equally often; of each, K different images are drawn anew (who
-    has fewer shows some more than once).
+    With `images_per_identity`, K, the batches are PK-sampled: B / K different identities with K
+    images of each, in adjacent rows. An epoch walks through the identities in a new order, so
+    all come about equally often; of each, K different images are drawn anew (an identity with
+    fewer images repeats some).
 
     Args:
-        folder: records made by `make_records`.
-        batch_size: B, global.
-        seed: of the order and the augmentation.
-        start_step: the number of batches already used; the stream continues after them, and
+        folder: Folder of records, made by `make_records`.
+        batch_size: Int. B, global.
+        seed: Int. Seed for order and augmentation.
+        start_step: Int. Number of batches already used; the stream continues after them, and
             reads nothing of the epochs before.
-        augment: the random changes; by default a horizontal flip for half of the images.
-            None: plain uint8 images, for a model that begins with `FacePreprocessing`.
-        images_per_identity: K, at least 2; 0: images come as they are shuffled, whoever is on
-            them. All encoded images are read into memory at the start.
-        cache: "memory" keeps the encoded images in memory, a path in a file in that folder;
-            empty: neither. The orders of the three differ. A run that is killed while it
-            writes the file leaves a `.lockfile` there, to be deleted by hand. Must be empty with
+        augment: Random changes; by default a horizontal flip of half of the images. None: plain
+            uint8 images, for a model that begins with `FacePreprocessing`.
+        images_per_identity: Int. K, at least 2; 0: images of any identities. With K, all encoded
+            images are read into memory at the start.
+        cache: "memory" caches the encoded images in memory, a path in a file in that folder;
+            "": no cache. The orders of the three differ. A run that is killed while it writes the
+            file leaves a `.lockfile`, to be deleted by hand. Must be "" with
             `images_per_identity`.
-        num_workers: how many processes train together. Each reads other shards, or, where
-            there are fewer shards than workers, other records of all shards. With
+        num_workers: Int. Number of processes that train together. Each reads other shards, or,
+            where there are fewer shards than workers, other records of all shards. With
             `images_per_identity` each has its own rows of the batches.
-        worker: the number of this one, from 0.
-        same_batches: let the workers' batches together be the batch that one worker alone would
-            have, and each row of it be changed as there. Every worker then reads all shards, and
-            decodes its own rows only.
+        worker: Int. Number of this process, from 0.
+        same_batches: Bool. Make the workers' batches together the batch of a single worker, with
+            the same augmentation. Every worker then reads all shards, and decodes its own rows.
 
     Returns:
         A dataset of (images (B / num_workers, H, W, 3), int32 labels (B / num_workers,)); the
@@ -90,25 +90,32 @@ def training_batches(
             damaged, or holds another number of images than dataset.json says.
         tf.errors.FailedPreconditionError: by the dataset without `images_per_identity`, if shards
             hold other numbers of images than dataset.json says.
+
+    Example:
+
+    >>> batches = training_batches("records", batch_size=8, seed=0, images_per_identity=2)
+    >>> images, labels = next(iter(batches))
+    >>> images.shape, len(set(labels.numpy().tolist()))
+    (TensorShape([8, 112, 96, 3]), 4)
     """
     info = records.read_info(folder)
     if images_per_identity:
-        _check_balanced(batch_size, images_per_identity, cache)
+        _check_pk(batch_size, images_per_identity, cache)
     elif not 1 <= batch_size <= info.num_images:
         raise ValueError(
             f"`batch_size` must be from 1 to the number of images, {info.num_images}. "
             f"Received: batch_size={batch_size}"
         )
-    _check_place(batch_size, start_step, num_workers, worker)
+    _check_workers(batch_size, start_step, num_workers, worker)
     local_size = batch_size // num_workers
     first_row = worker * local_size
     # Shuffled while encoded (small), repeated before batching (no short batch at an epoch's
     # end), skipped before decoding (resuming is fast), augmented as whole batches.
     if images_per_identity:
         rows = slice(first_row, first_row + local_size)
-        people = samplers.read_identity_images(folder, info)
+        images = samplers.read_identity_images(folder, info)
         dataset = samplers.pk_records(
-            people, batch_size, images_per_identity, seed, start_step, rows
+            images, batch_size, images_per_identity, seed, start_step, rows
         )
     elif same_batches:
         dataset = _shuffled_epochs(folder, info, seed, start_step * batch_size, cache, 1, 0)
@@ -120,18 +127,18 @@ def training_batches(
     dataset = dataset.batch(local_size, drop_remainder=True)
     if augment is not None:
 
-        def changed(images, step):
+        def augment_at_step(images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
             if same_batches:
                 return augment(images, (seed, step), (first_row, batch_size))
             return augment(images, (seed, step * num_workers + worker))
 
-        dataset = _augmented(dataset, changed, start_step)
-    # Last: in TensorFlow 2.15 what is enumerated has an end.
+        dataset = _augmented(dataset, augment_at_step, start_step)
+    # Last: in TensorFlow 2.15 an enumerated dataset has an end.
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     return dataset.apply(endless).prefetch(tf.data.AUTOTUNE)
 
 
-def _check_balanced(batch_size, images_per_identity, cache):
+def _check_pk(batch_size: int, images_per_identity: int, cache: str | os.PathLike) -> None:
     if images_per_identity < 2:
         raise ValueError(
             "`images_per_identity` must be 0 or at least 2. "
@@ -149,7 +156,7 @@ def _check_balanced(batch_size, images_per_identity, cache):
         )
 
 
-def _check_place(batch_size, start_step, num_workers, worker):
+def _check_workers(batch_size: int, start_step: int, num_workers: int, worker: int) -> None:
     if num_workers < 1 or batch_size % num_workers:
         raise ValueError(
             "`num_workers` must be at least 1 and divide `batch_size`. "
@@ -164,62 +171,89 @@ def _check_place(batch_size, start_step, num_workers, worker):
         raise ValueError(f"`start_step` must be at least 0. Received: start_step={start_step}")
 
 
-def _augmented(dataset, changed, start_step: int) -> tf.data.Dataset:
-    """Batches of images changed by changed(images, step), and scaled."""
+def _augmented(
+    dataset: tf.data.Dataset,
+    augment_at_step: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
+    start_step: int,
+) -> tf.data.Dataset:
+    """Augment and normalize batches."""
 
-    def augment_and_scale(step, batch):
+    def augment_and_scale(
+        step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]
+    ) -> tuple[tf.Tensor, tf.Tensor]:
         images, labels = batch
-        return preprocessing.normalize(changed(images, step)), labels
+        return preprocessing.normalize(augment_at_step(images, step)), labels
 
     dataset = dataset.enumerate(start=start_step)
     return dataset.map(augment_and_scale, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
-def _rows_of_batches(dataset, batch_size: int, first: int, count: int) -> tf.data.Dataset:
-    """Of each batch_size elements those from number `first` on, `count` of them."""
+def _rows_of_batches(
+    dataset: tf.data.Dataset, batch_size: int, first: int, count: int
+) -> tf.data.Dataset:
+    """Return, of each `batch_size` elements, `count` from number `first` on."""
     if count == batch_size:
         return dataset
 
-    def rows(batch):
+    def rows(batch: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {name: values[first : first + count] for name, values in batch.items()}
 
     return dataset.batch(batch_size, drop_remainder=True).map(rows).unbatch()
 
 
 def evaluation_batches(folder: str | os.PathLike, batch_size: int) -> tf.data.Dataset:
-    """Every image once, in a fixed order, scaled, not augmented; the last batch is short."""
+    """Return every image once, in a fixed order, normalized, not augmented.
+
+    Returns:
+        A dataset of (float32 images (B, H, W, 3), int32 labels (B,)); the last batch may be
+        shorter.
+
+    Example:
+
+    >>> batches = evaluation_batches("records", batch_size=16)
+    >>> [len(labels) for _, labels in batches]
+    [16, 14]
+    """
     info = records.read_info(folder)
     dataset = decoded(encoded_records(folder, info), info.image_size).batch(batch_size)
     dataset = dataset.map(lambda images, labels: (preprocessing.normalize(images), labels))
     return dataset.prefetch(tf.data.AUTOTUNE)
 
 
-def _read(files) -> tf.data.Dataset:
-    """Paths -> parsed records, of several files at a time, in an order that is fixed."""
+def _read(files: Sequence[str] | tf.Tensor) -> tf.data.Dataset:
+    """Return the parsed records of some files, several files at a time, in a fixed order."""
 
-    def read_one(file):
-        return tf.data.TFRecordDataset(file).batch(PARSED_AT_ONCE).map(preprocessing.parse_records)
+    def read_file(file: tf.Tensor) -> tf.data.Dataset:
+        return tf.data.TFRecordDataset(file).batch(PARSE_BLOCK).map(preprocessing.parse_records)
 
-    batches = tf.data.Dataset.from_tensor_slices(files).interleave(
-        read_one,
-        cycle_length=FILES_AT_ONCE,
+    blocks = tf.data.Dataset.from_tensor_slices(files).interleave(
+        read_file,
+        cycle_length=PARALLEL_FILES,
         num_parallel_calls=tf.data.AUTOTUNE,
         deterministic=True,
     )
-    return batches.unbatch()
+    return blocks.unbatch()
 
 
-def _cache_file(folder, info, part: str) -> str:
-    """The file for the encoded images of one worker; other records have another."""
+def _cache_file(folder: str | os.PathLike, info: records.DatasetInfo, share: str) -> str:
+    """Return the file for the encoded images of one worker; other records have another."""
     Path(folder).mkdir(parents=True, exist_ok=True)
-    # With the version, since a file tells nothing of what is in it.
+    # With the version, since a cache file does not describe its contents.
     contents = "".join([__version__, *(shard.sha256 for shard in info.shards)])
     name = hashlib.sha256(contents.encode()).hexdigest()[:16]
-    return str(Path(folder) / f"{name}-{part}.cache")
+    return str(Path(folder) / f"{name}-{share}.cache")
 
 
-def _shuffled_epochs(folder, info, seed, start, cache, num_workers, worker) -> tf.data.Dataset:
-    """The parsed records of one worker, epoch after epoch, from number `start` on."""
+def _shuffled_epochs(
+    folder: str | os.PathLike,
+    info: records.DatasetInfo,
+    seed: int,
+    start: int,
+    cache: str | os.PathLike,
+    num_workers: int,
+    worker: int,
+) -> tf.data.Dataset:
+    """Return the parsed records of one worker, epoch after epoch, from record `start` on."""
     shards = [shard for shard in info.shards if shard.num_images]
     whole_files = len(shards) >= num_workers
     if whole_files:
@@ -232,20 +266,20 @@ def _shuffled_epochs(folder, info, seed, start, cache, num_workers, worker) -> t
         num_records = len(range(worker, num_records, num_workers))
     buffer = min(SHUFFLE_IMAGES, num_records)
     if cache == "memory":
-        # What is in memory can be shuffled as a whole: the buffer holds no copies.
+        # Records in memory can be shuffled as a whole: the buffer holds no copies.
         stored, buffer = stored.cache(), num_records
     elif cache:
         stored = stored.cache(_cache_file(cache, info, f"{worker}-of-{num_workers}"))
 
-    def epoch_records(epoch):
+    def epoch_records(epoch: tf.Tensor) -> tf.data.Dataset:
         # The seed of this function's graph alone, which the shuffle mixes with its own.
         tf.random.set_seed(1)
-        seed_of_epoch = tf.stack([tf.constant(seed, tf.int64), epoch])
+        epoch_seed = tf.stack([tf.constant(seed, tf.int64), epoch])
         dataset = stored
         # A cache has one order, and with another order of files every n-th record is another.
         if whole_files and not cache:
-            dataset = _read(tf.random.experimental.stateless_shuffle(files, seed_of_epoch))
-        number = tf.random.stateless_uniform([], seed_of_epoch, None, None, tf.int64)
+            dataset = _read(tf.random.experimental.stateless_shuffle(files, epoch_seed))
+        number = tf.random.stateless_uniform([], epoch_seed, None, None, tf.int64)
         # With fewer records than dataset.json says, the stream would continue elsewhere.
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(num_records))
         return dataset.shuffle(buffer, number, reshuffle_each_iteration=False)

@@ -1,8 +1,8 @@
-"""What looks wrong with a sample of the input, measured from the pixels alone and said aloud.
+"""Quality checks of a sample of images, from the pixels alone.
 
-Faces that are not aligned, or aligned twice, or BGR, raise no error: they only make a network
-bad. Each measure takes faces as the network will see them, uint8 (H, W, 3) RGB of one size,
-and returns numbers; `check_images` turns the numbers into sentences.
+Faces that are not aligned, or aligned twice, or BGR, raise no error, but make a network inaccurate.
+Each measure takes faces as the network will see them, uint8 (H, W, 3) RGB of one size, and returns
+numbers; `check_images` turns the numbers into warnings.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 
 from keras_sphereface.data import alignment
 
-# Of fewer images nothing is said: what one face looks like would outweigh what all share.
+# Fewer images are not judged: one face would outweigh what all have in common.
 MIN_SAMPLE = 16
 # Faces of LFW aligned again by points 2 pixels off lose 0.01 of their single fit at most; faces
 # a tenth too large have 0.02 to 0.05 less, and aligning them is right.
@@ -30,7 +30,11 @@ GRAY_SPREAD = 2.0
 
 
 class TemplateFit(NamedTuple):
-    """How well eyes, nose and mouth lie on the five-point template: correlations, -1 ... 1.
+    """Fit of eyes, nose and mouth to the five-point template: correlations, -1 ... 1.
+
+    Attributes:
+        average: Fit of the average image: high if the faces lie in the right place.
+        single: Average fit of the single images: high if every face lies there.
 
     Measured on 1,000 samples of 64 faces, lowest to highest, at 112 x 96 (112 x 112 is alike):
 
@@ -52,8 +56,8 @@ class TemplateFit(NamedTuple):
     | generated, not aligned                       | 0.17 .. 0.44 | 0.04 .. 0.11 |
     """
 
-    average: float  # of the average image: do the faces lie in the right place?
-    single: float  # of the single images, averaged: do they all lie there?
+    average: float
+    single: float
 
     def is_aligned(self) -> bool:
         return self.average >= ALIGNED_FIT.average and self.single >= ALIGNED_FIT.single
@@ -68,36 +72,44 @@ ALIGNED_FIT = TemplateFit(average=0.6, single=0.26)
 def check_images(
     faces: Sequence[np.ndarray], cropped: Sequence[np.ndarray] | None = None
 ) -> list[str]:
-    """What a user should hear before a long run; empty if all looks well.
+    """Return warnings about a sample of faces; none if all looks well.
 
     Args:
-        faces: a sample of some 64 faces as the network will see them, uint8 (H, W, 3) RGB of
-            one size. Of fewer than 16 nothing is said.
-        cropped: where `faces` were aligned by landmarks, the same images without that, only
-            cropped to the shape (`images.crop_to`): they tell whether aligning was needed.
+        faces: Some 64 faces as the network will see them, uint8 (H, W, 3) RGB of one size. Fewer
+            than 16 are not judged.
+        cropped: If `faces` were aligned by landmarks: the same images, only cropped to the shape
+            (`images.crop_to`). They tell whether alignment was needed.
 
     Returns:
-        One or two sentences for each doubt: what was seen, what is likely, what to do.
+        One or two sentences a warning: what was measured, what is likely, what to do.
+
+    Example:
+
+    >>> blue = np.zeros((112, 96, 3), np.uint8) + np.array([0, 0, 200], np.uint8)
+    >>> [warning.split(":")[0] for warning in check_images([blue] * 16)][-1]
+    'These images look like BGR'
     """
     if len(faces) < MIN_SAMPLE:
         return []
-    return [*_alignment_doubts(faces, cropped), *_color_doubts(faces)]
+    return [*_alignment_warnings(faces, cropped), *_color_warnings(faces)]
 
 
-def _alignment_doubts(faces, cropped):
+def _alignment_warnings(
+    faces: Sequence[np.ndarray], cropped: Sequence[np.ndarray] | None
+) -> list[str]:
     fit, black = template_fit(faces), black_share(faces)
     if cropped is not None:
         before = template_fit(cropped)
         if before.is_aligned() and before.single > fit.single - SAME_FIT:
-            seen = (
+            measured = (
                 "These images look aligned already, before their landmarks are used (fit to the "
                 f"five-point template {before}"
             )
             if fit.is_aligned():
-                return [f"{seen}): aligning again only blurs them. Leave the landmarks out."]
+                return [f"{measured}): aligning again only blurs them. Leave the landmarks out."]
             return [
-                f"{seen}; {fit} after it): aligning twice ruins them. Leave the landmarks out, "
-                "which belong to the images as they were first."
+                f"{measured}; {fit} after it): aligning twice ruins them. Leave the landmarks out; "
+                "they belong to the original images."
             ]
     if fit.is_aligned():
         return []
@@ -105,44 +117,49 @@ def _alignment_doubts(faces, cropped):
     if black >= BLACK_SHARE:
         return [
             f"These faces look aligned twice, or by landmarks of other images ({measured}; "
-            f"{black:.0%} of the pixels are black). Start from the images as they were first."
+            f"{black:.0%} of the pixels are black). Start from the original images."
         ]
     if cropped is not None:
         return [
             f"These faces look unaligned in spite of their landmarks ({measured}). Check that "
-            "these are the landmarks of these very images, in pixels, left eye first."
+            "the landmarks belong to these images, in pixels, left eye first."
         ]
     return [
-        f"These faces look unaligned, or aligned twice ({measured}). Align the images as they "
-        "were first by their landmarks: a network knows only faces that lie as those it was "
-        "trained on."
+        f"These faces look unaligned, or aligned twice ({measured}). Align the original images by "
+        "their landmarks: a network needs faces aligned like those it was trained on."
     ]
 
 
-def _color_doubts(faces):
-    doubts = []
+def _color_warnings(faces: Sequence[np.ndarray]) -> list[str]:
+    warnings = []
     gray = _is_gray(faces)
     if gray.mean() >= GRAY_SHARE:
-        doubts.append(
-            f"{gray.mean():.0%} of these images are gray. That is no fault, but a network "
-            "trained on color recognizes gray faces less surely."
+        warnings.append(
+            f"{gray.mean():.0%} of these images are gray. That is no error, but a network "
+            "trained on color recognizes gray faces less accurately."
         )
     colored = [face for face, is_gray in zip(faces, gray, strict=True) if not is_gray]
     bluer = bluer_share(colored) if len(colored) >= MIN_SAMPLE else 0.0
     if bluer > BLUER_SHARE:
-        doubts.append(
+        warnings.append(
             f"These images look like BGR: in {bluer:.0%} of them the face is bluer than it is "
             "red. Swap the channels first."
         )
-    return doubts
+    return warnings
 
 
 def template_fit(faces: Sequence[np.ndarray]) -> TemplateFit:
-    """How well the faces lie on `alignment.landmark_template`, found without a detector.
+    """Measure how well faces lie on `alignment.landmark_template`, without a detector.
 
     Brows, lids, nostrils and lips are horizontal edges, and cheeks have none. The edges of one
     image say little; averaged over a sample they stand out where the faces agree in place. A
     mirrored face fits as well as the face itself.
+
+    Example:
+
+    >>> noise = np.random.default_rng(0).integers(0, 256, (20, 112, 96, 3), np.uint8)
+    >>> template_fit(noise).is_aligned()
+    False
     """
     edges = np.array([_horizontal_edges(face) for face in faces])
     expected, inside = _expected_edges(edges.shape[2])
@@ -153,8 +170,8 @@ def template_fit(faces: Sequence[np.ndarray]) -> TemplateFit:
     )
 
 
-def _horizontal_edges(face):
-    """Strength of the horizontal edges, 0 ... 1, at the height of the template: (112, W')."""
+def _horizontal_edges(face: np.ndarray) -> np.ndarray:
+    """Return the strength of the horizontal edges, 0 ... 1: (112, W'), scaled to the template."""
     height, width = face.shape[:2]
     image = Image.fromarray(face).convert("L")
     if height != alignment.TEMPLATE_SIZE[0]:
@@ -162,43 +179,44 @@ def _horizontal_edges(face):
         image = image.resize((round(scale * width), alignment.TEMPLATE_SIZE[0]))
     gray = np.asarray(image.filter(ImageFilter.GaussianBlur(1)), np.float64)
     slope = np.abs(np.gradient(gray, axis=0))
-    # Relative to the image's own: neither contrast nor a black border may weigh too much.
+    # Relative to the image's mean: neither contrast nor a black border may weigh too much.
     return slope / (slope + slope.mean() + 1e-6)
 
 
-def _expected_edges(width):
-    """Where an aligned face of 112 x `width` has horizontal edges, and the part that counts."""
+def _expected_edges(width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the horizontal edges of an aligned face of 112 x `width`, and the mask that counts."""
     height = alignment.TEMPLATE_SIZE[0]
     left_eye, right_eye, nose, *mouth = alignment.landmark_template((height, width))
     y, x = np.mgrid[:height, :width]
-    spots = [  # place, half width, half height, weight
+    spots = [  # center, half width, half height, weight
         (left_eye - (0, 4), 8, 7, 1.0),  # with the brow
         (right_eye - (0, 4), 8, 7, 1.0),
         (nose + (0, 4), 7, 4, 0.5),  # the nostrils
         (np.mean(mouth, axis=0), 12, 4, 1.0),
     ]
-    expected = sum(
-        weight * np.exp(-(((x - place[0]) / wide) ** 2 + ((y - place[1]) / high) ** 2) / 2)
-        for place, wide, high, weight in spots
-    )
+    edges = [
+        weight * np.exp(-(((x - center[0]) / wide) ** 2 + ((y - center[1]) / high) ** 2) / 2)
+        for center, wide, high, weight in spots
+    ]
+    expected = np.sum(edges, axis=0)
     # From brows to chin and cheek to cheek: hair and background differ from face to face.
     inside = (np.abs(x - (width - 1) / 2) < 34) & (y > 36) & (y < 106)
     return expected, inside
 
 
-def _standardized(values):
-    """Mean 0 and norm 1 along the last axis; values that are all equal become 0."""
+def _standardized(values: np.ndarray) -> np.ndarray:
+    """Shift and scale to mean 0 and norm 1 along the last axis; equal values become 0."""
     centered = values - values.mean(axis=-1, keepdims=True)
     return centered / np.maximum(np.linalg.norm(centered, axis=-1, keepdims=True), 1e-9)
 
 
 def black_share(faces: Sequence[np.ndarray]) -> float:
-    """The share of wholly black pixels: what `alignment.warp` puts outside of an image."""
+    """Return the share of black pixels, which `alignment.warp` puts outside of an image."""
     return float(np.mean([np.all(face == 0, axis=-1).mean() for face in faces]))
 
 
 def bluer_share(faces: Sequence[np.ndarray]) -> float:
-    """The share of images whose middle, from eyes to mouth, is bluer than it is red.
+    """Return the share of images whose middle, from eyes to mouth, is bluer than it is red.
 
     Skin of any color is redder than blue, in nearly any light. Gray images are neither.
     """
@@ -209,10 +227,10 @@ def bluer_share(faces: Sequence[np.ndarray]) -> float:
 
 
 def gray_share(faces: Sequence[np.ndarray]) -> float:
-    """The share of images without color."""
+    """Return the share of images without color."""
     return float(_is_gray(faces).mean())
 
 
-def _is_gray(faces):
+def _is_gray(faces: Sequence[np.ndarray]) -> np.ndarray:
     spreads = [np.ptp(face.astype(np.int16), axis=-1).mean() for face in faces]
     return np.array(spreads) < GRAY_SPREAD

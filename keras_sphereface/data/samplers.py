@@ -1,11 +1,14 @@
-"""Batches of P people with K images each: who is in them, drawn from images in memory.
+"""PK sampling: batches of P identities with K images each, drawn from images in memory.
 
-Who is in the batch of a step follows from the seed and the number of the step alone, so a stream
-goes on at any step at once. Encoded images are small, about 5 kB of 112 x 96, and are all held:
-files that are read at random would be waited for.
+The batch of a step follows from the seed and the number of the step alone, so a stream continues
+at any step at once. All encoded images are held in memory, about 5 kB each at 112 x 96: random
+reads from files would be too slow.
+
+Reference: Hermans et al., "In defense of the triplet loss for person re-identification", 2017.
 """
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,22 +17,26 @@ import tensorflow as tf
 
 from keras_sphereface.data import preprocessing, records
 
-READ_AT_ONCE = 512  # records of a file
-BATCHES_AT_ONCE = 4
-_PEOPLE, _IMAGES = 0, 1  # what is drawn
+READ_BLOCK = 512  # records of a file that are parsed in one call
+PARALLEL_BATCHES = 4
+_IDENTITIES, _IMAGES = 0, 1  # draws with seeds of their own
 
 
 class IdentityImages(NamedTuple):
-    """The encoded images of C people; who has none is not among them.
+    """The encoded images of C identities; identities without images are not counted.
 
-    `order` puts the N records person by person, people in the order of their labels: those of
-    person c are order[first[c]] to order[first[c + 1] - 1].
+    Attributes:
+        images: (N,) strings, in the order of the shards.
+        labels: (N,) int32.
+        order: (N,) positions of the images, sorted by label: those of identity c are
+            order[first[c]] to order[first[c + 1] - 1].
+        first: (C + 1,) positions in `order`.
     """
 
-    images: tf.Tensor  # (N,) strings, as they come in the shards
-    labels: tf.Tensor  # (N,) int32
-    order: np.ndarray  # (N,)
-    first: np.ndarray  # (C + 1,)
+    images: tf.Tensor
+    labels: tf.Tensor
+    order: np.ndarray
+    first: np.ndarray
 
     @property
     def num_identities(self) -> int:
@@ -45,7 +52,7 @@ def read_identity_images(folder: str | os.PathLike, info: records.DatasetInfo) -
     images, labels = [tf.constant([], tf.string)], [tf.constant([], tf.int32)]
     for shard in info.shards:
         path, count = Path(folder) / shard.file, 0
-        for parsed in _parsed_batches(path):
+        for parsed in _parsed_blocks(path):
             images.append(parsed["image"])
             labels.append(parsed["label"])
             count += len(parsed["label"])
@@ -54,118 +61,146 @@ def read_identity_images(folder: str | os.PathLike, info: records.DatasetInfo) -
                 f"{records.INFO_FILE} expects {shard.num_images} images in {path}. "
                 f"Received: {count} images"
             )
-    of_all = tf.concat(labels, axis=0)
-    counts = np.unique(of_all.numpy(), return_counts=True)[1]
+    all_labels = tf.concat(labels, axis=0)
+    counts = np.unique(all_labels.numpy(), return_counts=True)[1]
     return IdentityImages(
         images=tf.concat(images, axis=0),
-        labels=of_all,
-        order=np.argsort(of_all.numpy(), kind="stable"),
+        labels=all_labels,
+        order=np.argsort(all_labels.numpy(), kind="stable"),
         first=np.cumsum(np.append(0, counts)),
     )
 
 
-def _parsed_batches(path):
-    batches = tf.data.TFRecordDataset(str(path)).batch(READ_AT_ONCE)
+def _parsed_blocks(path: Path) -> Iterator[dict[str, tf.Tensor]]:
+    blocks = tf.data.TFRecordDataset(str(path)).batch(READ_BLOCK)
     try:
-        yield from batches.map(preprocessing.parse_records).prefetch(1)
+        yield from blocks.map(preprocessing.parse_records).prefetch(1)
     except tf.errors.DataLossError as error:
         raise ValueError(f"{path} is damaged. Received: {error.message}") from None
 
 
 def identities_at_step(
-    num_identities: int, people_per_batch: int, seed: int, step: tf.Tensor
+    num_identities: int, identities_per_batch: int, seed: int, step: tf.Tensor
 ) -> tf.Tensor:
-    """The numbers, (P,), of the people in the batch of a step, all different.
+    """Draw the identities of the batch of a step.
 
-    In an epoch of people the C of them are walked through in a new order, P at a time; the last
+    An epoch of identities walks through all C of them in a new order, P at a time; the last
     C mod P of that order are left out.
+
+    Args:
+        num_identities: Int. C.
+        identities_per_batch: Int. P, at most C.
+        seed: Int. Seed for the orders.
+        step: int64 scalar, from 0.
+
+    Returns:
+        (P,) int32, all different.
     """
-    batches = num_identities // people_per_batch  # in an epoch
-    epoch, place = step // batches, tf.cast(step % batches, tf.int32)
-    everyone = tf.range(num_identities)
-    order = tf.random.experimental.stateless_shuffle(everyone, _seed(seed, epoch, _PEOPLE))
-    return order[place * people_per_batch :][:people_per_batch]
+    batches_per_epoch = num_identities // identities_per_batch
+    epoch, batch = step // batches_per_epoch, tf.cast(step % batches_per_epoch, tf.int32)
+    identities = tf.range(num_identities)
+    order = tf.random.experimental.stateless_shuffle(identities, _seed(seed, epoch, _IDENTITIES))
+    return order[batch * identities_per_batch :][:identities_per_batch]
 
 
 def images_at_step(
-    first: np.ndarray, people_per_batch: int, images_per_identity: int, seed: int, step: tf.Tensor
+    first: np.ndarray,
+    identities_per_batch: int,
+    images_per_identity: int,
+    seed: int,
+    step: tf.Tensor,
 ) -> tf.Tensor:
-    """The places in `IdentityImages.order`, (P * K,), of the images in the batch of a step.
+    """Draw the images of the batch of a step.
 
-    They come person by person, those of a person being different. Who has n < K images shows
-    each floor(K / n) times or once more.
+    They come identity by identity; those of an identity are different. The images of an identity
+    that has n < K of them come floor(K / n) times or once more.
 
     Args:
         first: (C + 1,) as in `IdentityImages`.
-        people_per_batch: P, at most C.
-        images_per_identity: K.
-        seed: of people and images.
-        step: int64, from 0.
+        identities_per_batch: Int. P, at most C.
+        images_per_identity: Int. K.
+        seed: Int. Seed for identities and images.
+        step: int64 scalar, from 0.
+
+    Returns:
+        (P * K,) positions in `IdentityImages.order`.
     """
-    chosen = identities_at_step(len(first) - 1, people_per_batch, seed, step)
-    counts, most = np.diff(first), int(np.diff(first).max())
-    own = tf.gather(counts, chosen)[:, None]  # (P, 1)
-    keys = tf.random.stateless_uniform([people_per_batch, most], _seed(seed, step, _IMAGES))
-    # The n images of a person, in random order, come before what there is not.
-    keys = tf.where(tf.range(most, dtype=own.dtype) < own, keys, -1.0)
-    pictures = tf.math.top_k(keys, min(most, images_per_identity)).indices
-    places = tf.range(images_per_identity, dtype=own.dtype) % tf.minimum(own, images_per_identity)
-    pictures = tf.gather(pictures, places, batch_dims=1)  # (P, K)
-    starts = tf.gather(first, chosen)[:, None]
-    return tf.reshape(starts + tf.cast(pictures, starts.dtype), [-1])
+    identities = identities_at_step(len(first) - 1, identities_per_batch, seed, step)
+    counts, max_count = np.diff(first), int(np.diff(first).max())
+    num_images = tf.gather(counts, identities)[:, None]  # (P, 1)
+    shape = [identities_per_batch, max_count]
+    keys = tf.random.stateless_uniform(shape, _seed(seed, step, _IMAGES))
+    # The n images of an identity, in random order, come before the columns without an image.
+    keys = tf.where(tf.range(max_count, dtype=num_images.dtype) < num_images, keys, -1.0)
+    shuffled = tf.math.top_k(keys, min(max_count, images_per_identity)).indices
+    columns = tf.range(images_per_identity, dtype=num_images.dtype)
+    columns %= tf.minimum(num_images, images_per_identity)
+    images = tf.gather(shuffled, columns, batch_dims=1)  # (P, K)
+    starts = tf.gather(first, identities)[:, None]
+    return tf.reshape(starts + tf.cast(images, starts.dtype), [-1])
 
 
-def _seed(seed, number, purpose):
+def _seed(seed: int, number: tf.Tensor, draw: int) -> tf.Tensor:
     pair = tf.stack([tf.constant(seed, tf.int64), tf.cast(number, tf.int64)])
-    return tf.random.experimental.stateless_fold_in(pair, purpose)
+    return tf.random.experimental.stateless_fold_in(pair, draw)
 
 
-def identities_per_batch(batch_size: int, images_per_identity: int, num_identities: int) -> int:
-    """P of a batch, of `num_identities` who have images.
+def check_identities_per_batch(
+    batch_size: int, images_per_identity: int, num_identities: int
+) -> int:
+    """Return P of a batch.
+
+    Args:
+        batch_size: Int. B, a multiple of `images_per_identity`.
+        images_per_identity: Int. K.
+        num_identities: Int. Number of identities that have images.
 
     Raises:
-        ValueError: if a batch has more people than there are.
+        ValueError: if a batch needs more identities than there are.
     """
-    people_per_batch = batch_size // images_per_identity
-    if people_per_batch > num_identities:
+    count = batch_size // images_per_identity
+    if count > num_identities:
         raise ValueError(
-            "A batch must have no more people, `batch_size / images_per_identity`, than have "
-            f"images, {num_identities}. "
-            f"Received: batch_size={batch_size}, images_per_identity={images_per_identity}"
+            "A batch must not have more identities, `batch_size / images_per_identity`, than the "
+            f"{num_identities} with images. Received: batch_size={batch_size}, "
+            f"images_per_identity={images_per_identity}. Lower --batch-size or raise "
+            "--images-per-identity"
         )
-    return people_per_batch
+    return count
 
 
 def pk_records(
-    people: IdentityImages,
+    identity_images: IdentityImages,
     batch_size: int,
     images_per_identity: int,
     seed: int,
     start_step: int,
     rows: slice,
 ) -> tf.data.Dataset:
-    """The parsed records, images still encoded, in those rows of each batch from a step on.
+    """Return the parsed records, images still encoded, in some rows of each batch.
 
     Args:
-        people: and their images.
-        batch_size: B, a multiple of `images_per_identity`.
-        images_per_identity: K.
-        seed: of people and images.
-        start_step: the first batch; nothing is drawn for those before.
-        rows: of the B of each batch, with a start and a stop.
+        identity_images: Images to draw from.
+        batch_size: Int. B, a multiple of `images_per_identity`.
+        images_per_identity: Int. K.
+        seed: Int. Seed for identities and images.
+        start_step: Int. First batch; nothing is drawn for those before.
+        rows: Slice with start and stop, of the B rows of each batch.
 
     Raises:
-        ValueError: if a batch has more people than there are.
+        ValueError: if a batch needs more identities than there are.
     """
-    people_per_batch = identities_per_batch(batch_size, images_per_identity, people.num_identities)
+    count = check_identities_per_batch(
+        batch_size, images_per_identity, identity_images.num_identities
+    )
 
-    def record_rows(step):
-        places = images_at_step(people.first, people_per_batch, images_per_identity, seed, step)
-        chosen = tf.gather(people.order, places[rows])
+    def record_rows(step: tf.Tensor) -> dict[str, tf.Tensor]:
+        images = images_at_step(identity_images.first, count, images_per_identity, seed, step)
+        positions = tf.gather(identity_images.order, images[rows])
         return {
-            "image": tf.gather(people.images, chosen),
-            "label": tf.gather(people.labels, chosen),
+            "image": tf.gather(identity_images.images, positions),
+            "label": tf.gather(identity_images.labels, positions),
         }
 
     steps = tf.data.Dataset.range(start_step, tf.int64.max)
-    return steps.map(record_rows, num_parallel_calls=BATCHES_AT_ONCE, deterministic=True).unbatch()
+    return steps.map(record_rows, num_parallel_calls=PARALLEL_BATCHES, deterministic=True).unbatch()

@@ -162,7 +162,7 @@ def _contact_sheets(
             blank = np.full_like(loaded[0], 255)
             tiles = [_tile(*(blank if face is None else face for face in both)) for both in sides]
             captions = [f"{r.score:.3f} (threshold {r.threshold:.3f})" for r in errors.itertuples()]
-            sheet = contact_sheet.contact_sheet(tiles, TILES_PER_ROW, captions)
+            sheet = contact_sheet.draw_contact_sheet(tiles, TILES_PER_ROW, captions)
             sheets[f"{kind}.png"] = images.encode_png(sheet)
     return sheets
 

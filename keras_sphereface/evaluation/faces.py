@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_sphereface.data import alignment, images, records
-from keras_sphereface.data.landmarks import line_of, read_landmarks
+from keras_sphereface.data.landmarks import last_line_of, read_landmarks
 
 NO_IMAGE, NO_LANDMARKS = "no such image", "no landmarks"
 Load = Callable[[str], np.ndarray]  # key -> uint8 (H, W, 3)
@@ -109,7 +109,7 @@ def open_faces(sources: FaceSources, keys: Sequence[str], image_size: tuple[int,
         try:
             return _aligned(image, landmarks[key], image_size)
         except ValueError as error:
-            line = line_of(sources.landmarks, key)
+            line = last_line_of(sources.landmarks, key)
             raise ValueError(f"{sources.landmarks}, line {line}, {key}: {error}") from None
 
     return Faces(align, cropped.load)

@@ -67,7 +67,7 @@ def ramps(num, height=40, width=30):
     return np.repeat(np.stack([y, x, 0 * x], axis=-1)[None], num, axis=0).astype(np.float32)
 
 
-def test_a_crop_enlarges_a_box_inside_the_image_that_holds_the_asked_share():
+def test_a_crop_enlarges_a_box_inside_the_image_that_holds_the_requested_share():
     cropped = Augmentation(flip=False, crop=0.4)(ramps(200), seed=(0, 1)).numpy()
     for channel, length in ((0, 40), (1, 30)):
         # Inner pixels only: beyond the center of an edge pixel there is no ramp.
@@ -113,7 +113,7 @@ def test_coarsening_equals_tensorflows_resize_down_and_up(size):
     small = tf.image.resize(picture, size, antialias=True)
     expected = tf.image.resize(small, (40, 30))
     rows, columns = (
-        augmentation._coarsening(length, tf.constant([new / length]))[0].numpy()
+        augmentation._coarsening_matrix(length, tf.constant([new / length]))[0].numpy()
         for length, new in zip((40, 30), size, strict=True)
     )
     ours = np.einsum("ij,kl,jlc->ikc", rows, columns, picture)
@@ -129,7 +129,7 @@ def test_low_resolution_leaves_the_others_as_they_are():
     assert np.all(changed[~untouched].std(axis=(1, 2)) < images[~untouched].std(axis=(1, 2)))
 
 
-def test_an_erased_box_is_mid_gray_and_of_at_most_the_asked_share():
+def test_an_erased_box_is_mid_gray_and_of_at_most_the_requested_share():
     white = np.full((50, 20, 16, 3), 255, np.uint8)
     erased = Augmentation(flip=False, erase=0.5)(white, seed=(0, 1)).numpy()
     assert set(np.unique(erased)) == {127.5, 255.0}

@@ -3,8 +3,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_sphereface.data.landmarks import landmark_line, line_of, parse_landmarks, read_landmarks
-from keras_sphereface.data.pairs.templates import read_templates
+from keras_sphereface.data.landmarks import (
+    landmark_line,
+    last_line_of,
+    parse_landmarks,
+    read_landmarks,
+)
 
 
 def test_landmarks_are_read_with_tabs_spaces_and_spaces_in_names(tmp_path):
@@ -50,51 +54,11 @@ def test_the_line_of_a_key_is_its_last(tmp_path):
     ten = " 1 2 3 4 5 6 7 8 9 10\n"
     file.write_text(f"\ufeffa/1.jpg{ten}\nb c\\2.jpg{ten}a/1.jpg{ten}a/11.jpg{ten}\\d.jpg{ten}")
     keys = ["a/1.jpg", "b c/2.jpg", "a/11.jpg", "/d.jpg"]
-    assert [line_of(file, key) for key in keys] == [4, 3, 5, 6]
-    assert [line_of(file, key) for key in ["a/1", "c/2.jpg", "A/1.jpg", ""]] == [0] * 4
+    assert [last_line_of(file, key) for key in keys] == [4, 3, 5, 6]
+    assert [last_line_of(file, key) for key in ["a/1", "c/2.jpg", "A/1.jpg", ""]] == [0] * 4
 
 
-@pytest.mark.parametrize("separator", ["\t", " ", "   ", " \t "])
-def test_templates_are_read_with_and_without_media(tmp_path, separator):
-    rows = [("1.jpg", "7", "v1"), ("a\\2.jpg", "7", "v1"), ("3.jpg", "8"), ("1.jpg", "8", "9")]
-    text = "".join(separator.join(row) + "\r\n" for row in rows)
-    (tmp_path / "templates.txt").write_text("\ufeff\n" + text, newline="", encoding="utf-8")
-    assert read_templates(tmp_path / "templates.txt") == {
-        "7": [("1.jpg", "v1"), ("a/2.jpg", "v1")],
-        "8": [("3.jpg", "3.jpg"), ("1.jpg", "9")],
-    }
-
-
-def test_paths_of_templates_may_hold_spaces_between_tabs(tmp_path):
-    (tmp_path / "templates.txt").write_text("a b/1 2.jpg\tAnn Lee\n")
-    assert read_templates(tmp_path / "templates.txt") == {
-        "Ann Lee": [("a b/1 2.jpg", "a b/1 2.jpg")]
-    }
-
-
-@pytest.mark.parametrize("line", ["a.jpg", "a 1 2 3", "a\t1\t2\t3", "a\t\t1", "a\t \t1"])
-def test_bad_templates_are_refused_with_file_and_line(tmp_path, line):
-    file = tmp_path / "templates.txt"
-    file.write_text(f"a.jpg 1\n\n{line}\n")
-    expected = r"templates.txt, line 3: expected `path template \[medium\]`. Received: 'a"
-    with pytest.raises(ValueError, match=expected):
-        read_templates(file)
-
-
-@given(st.binary() | st.text(st.sampled_from("ab1\t\n ,")).map(str.encode))
-def test_any_bytes_give_templates_or_a_value_error(tmp_path_factory, content):
-    file = tmp_path_factory.mktemp("fuzz") / "templates.txt"
-    file.write_bytes(content)
-    try:
-        templates, told = read_templates(file), str(file)
-    except ValueError as error:
-        templates, told = {}, str(error)
-    assert str(file) in told
-    assert all(name.strip() and images for name, images in templates.items())
-    assert all(path and medium for images in templates.values() for path, medium in images)
-
-
-def test_two_lines_with_other_points_for_a_image_are_refused(tmp_path):
+def test_two_lines_with_other_points_for_an_image_are_refused(tmp_path):
     line, other = (
         landmark_line("Ann/1.jpg", np.arange(10).reshape(5, 2) + moved) for moved in (0, 1)
     )

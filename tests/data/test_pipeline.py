@@ -107,7 +107,7 @@ def test_every_epoch_holds_every_image_once_in_a_new_order(folder, cached, kind)
 
 def test_the_files_come_in_a_new_order_each_epoch(records_folder, monkeypatch):
     monkeypatch.setattr(pipeline, "SHUFFLE_IMAGES", 1)
-    monkeypatch.setattr(pipeline, "FILES_AT_ONCE", 1)
+    monkeypatch.setattr(pipeline, "PARALLEL_FILES", 1)
     epochs = keys(records_folder, 20, batch_size=30)
     assert len({epoch[0] for epoch in epochs}) == 3
     np.testing.assert_array_equal(np.sort(epochs[1]), np.sort(epochs[0]))
@@ -410,7 +410,7 @@ def test_evaluation_counts_and_orders_every_image(records_folder):
         ({"images_per_identity": 2, "batch_size": 0}, "positive multiple .* batch_size=0"),
         (
             {"images_per_identity": 2, "batch_size": 12},
-            "no more people, .*, 5. Received: batch_size=12, images_per_identity=2",
+            "not have more identities, .* 5 with images. Received: batch_size=12, images_per_id",
         ),
         ({"images_per_identity": 2, "cache": "memory"}, "Received: cache='memory'"),
         ({"images_per_identity": 2, "num_workers": 3}, "Received: num_workers=3, batch_size=8"),

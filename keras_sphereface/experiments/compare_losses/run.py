@@ -13,7 +13,7 @@ from keras_sphereface.config.parsing import parse_config
 from keras_sphereface.data import synthetic
 from keras_sphereface.data.conversion.generated import generated_records
 from keras_sphereface.data.records import LABELS_FILE, read_info
-from keras_sphereface.data.samplers import identities_per_batch
+from keras_sphereface.data.samplers import check_identities_per_batch
 from keras_sphereface.evaluation import artifacts, quality_checks
 from keras_sphereface.evaluation.evaluate import checked_dataset, pair_sources
 from keras_sphereface.experiments.compare_losses import report
@@ -207,7 +207,7 @@ def _check_runs(runs):
         check_batches(run.training, head_of(run.training, info.num_identities), replicas=1)
         backbone_by_name(run.training.backbone, run.training.width)
         if count := images_per_identity(run.training):
-            identities_per_batch(run.training.batch_size, count, info.num_identities)
+            check_identities_per_batch(run.training.batch_size, count, info.num_identities)
     trained_on = quality_checks.read_training_identities(str(Path(runs[0].training.data) / LABELS_FILE))
     evaluation = runs[0].evaluation
     for sources in pair_sources(
