@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parent.parent
 OLD_FILES = ROOT / "tests" / "old_files"
 
 
-def convert_training_people(faces: Path, out: Path, num_shards: int) -> Path:
+def convert_training_people(faces: Path, out: Path, num_shards: int, **settings: int) -> Path:
     """The records of the 5 people of `faces` to train on: 30 aligned images."""
     make_records(
         ConvertConfig(
@@ -35,6 +35,7 @@ def convert_training_people(faces: Path, out: Path, num_shards: int) -> Path:
             landmarks=str(faces / "landmarks.txt"),
             exclude=str(faces / "test_identities.txt"),
             num_shards=num_shards,
+            **settings,
         )
     )
     return out

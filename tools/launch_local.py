@@ -13,4 +13,5 @@ from keras_sphereface.config.parsing import parse_config
 from keras_sphereface.distribute.launcher import launch
 
 if __name__ == "__main__":
-    sys.exit(launch(parse_config(LaunchConfig)))
+    config = parse_config(LaunchConfig)
+    sys.exit(launch(config.program, config.workers))

@@ -1,9 +1,8 @@
-"""Several workers of one training on this machine: processes that find each other."""
+"""Several workers of one training on this machine: processes that know each other's address."""
 
 import contextlib
 import json
 import os
-import queue
 import signal
 import socket
 import subprocess
@@ -11,78 +10,78 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import NoReturn
 
 import tensorflow as tf
 
-from keras_sphereface.config import LaunchConfig
 from keras_sphereface.distribute.collectives import balanced_ranges
 
-SECONDS_TO_END = 10.0  # which a worker has before it is killed
+SECONDS_TO_END = 10.0  # between asking a worker to end and killing it
+SECONDS_BETWEEN_POLLS = 0.05
 HOST = "127.0.0.1"
 
 
-def launch(config: LaunchConfig) -> int:
-    """Run a Python program as several workers; what they say gets a prefix.
+def launch(program: Sequence[str], workers: int = 2) -> int:
+    """Run a Python program as several workers; every line of their output gets a prefix.
 
-    Each worker is told by `TF_CONFIG` who it is and where the others are; see
-    `strategies.make_strategy`. GPUs are shared out. When a worker fails, the others are ended,
-    and so are all when this process is interrupted or terminated.
+    `TF_CONFIG` tells each worker its index and all addresses; see `make_strategy`. The GPUs are
+    divided among the workers. When a worker fails, the others are ended, and so are all when this
+    process is interrupted or terminated.
+
+    Args:
+        program: Arguments of `python`: a script and its arguments.
+        workers: Int >= 1. Number of processes.
 
     Returns:
         0, or the exit status of the first worker that failed: 128 + n if signal n ended it.
 
     Raises:
-        ValueError: if there is no program, or a number of workers that cannot be.
+        ValueError: If there is no program, no worker, or a worker without a GPU.
+
+    Example:
+        >>> launch(["-c", "print('hello')"], workers=1)
+        [worker 0] hello
+        0
     """
-    if not config.program:
+    if not program:
         raise ValueError(
-            "The program to run must be given after a lone `--`, with its arguments. Received: none"
+            "`program`, a script and its arguments, must follow a lone `--`. Received: nothing"
         )
-    environments = worker_environments(config.workers, visible_gpus())
-    ended: queue.SimpleQueue[tuple[int, int]] = queue.SimpleQueue()
-    processes: list[subprocess.Popen] = []
+    environments = worker_environments(workers, visible_gpus())
+    processes: list[subprocess.Popen[str]] = []
     threads: list[threading.Thread] = []
     with _signals_raise():
         try:
             for index, environment in enumerate(environments):
-                process = _start(config.program, environment)
-                processes.append(process)
-                # Of their own, since what a worker has started may keep its output open.
-                for work, arguments in (
-                    (_forward, (index, process)),
-                    (_wait, (index, process, ended)),
-                ):
-                    threads.append(threading.Thread(target=work, args=arguments, daemon=True))
-                    threads[-1].start()
-            for _ in processes:
-                index, status = ended.get()
-                if status:
-                    print(f"Worker {index} {_how(status)}; the others are ended.", flush=True)
-                    return status if status > 0 else 128 - status
+                processes.append(_start(program, environment))
+                arguments = (index, processes[-1])
+                threads.append(threading.Thread(target=_forward, args=arguments, daemon=True))
+                threads[-1].start()
+            return _wait(processes)
         finally:
             _end(processes)
             for thread in threads:
+                # A process that a worker has started may keep its output open.
                 thread.join(SECONDS_TO_END)
-    return 0
 
 
 def worker_environments(count: int, gpus: Sequence[str] = ()) -> list[dict[str, str]]:
-    """The environments of workers that train together on this machine.
+    """Return the environments of workers that train together on this machine.
 
     Args:
-        count: how many, >= 1.
-        gpus: names of GPUs for `CUDA_VISIBLE_DEVICES`, of which each worker gets its share.
+        count: Int >= 1. Number of workers.
+        gpus: Names of GPUs for `CUDA_VISIBLE_DEVICES`, which are divided among the workers.
 
     Raises:
-        ValueError: if there is no worker, or there are fewer GPUs than workers.
+        ValueError: If there is no worker, or there are fewer GPUs than workers.
     """
     if count < 1:
         raise ValueError(f"`workers` must be >= 1. Received: workers={count}")
     if 0 < len(gpus) < count:
         raise ValueError(
-            "Each worker needs a GPU of its own; an empty CUDA_VISIBLE_DEVICES hides them. "
-            f"Received: workers={count}, {len(gpus)} GPUs"
+            "`workers` must be at most the number of GPUs; an empty CUDA_VISIBLE_DEVICES hides "
+            f"them. Received: workers={count}, {len(gpus)} GPUs"
         )
     addresses = [f"{HOST}:{port}" for port in free_ports(count)]
     environments = []
@@ -97,21 +96,21 @@ def worker_environments(count: int, gpus: Sequence[str] = ()) -> list[dict[str, 
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of this machine that nothing listens on."""
+    """Return different ports of this machine that nothing listens on."""
     with contextlib.ExitStack() as stack:
-        # All are held at once, so that none is given twice.
+        # All are held at once, so that none comes twice.
         sockets = [stack.enter_context(socket.create_server((HOST, 0))) for _ in range(count)]
-        return [found.getsockname()[1] for found in sockets]
+        return [server.getsockname()[1] for server in sockets]
 
 
 def visible_gpus() -> list[str]:
-    """The names by which `CUDA_VISIBLE_DEVICES` knows the GPUs that this process sees."""
+    """Return the names by which `CUDA_VISIBLE_DEVICES` knows the GPUs of this process."""
     count = len(tf.config.list_physical_devices("GPU"))
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
     return named.split(",")[:count] if named else [str(i) for i in range(count)]
 
 
-def _start(program, environment):
+def _start(program: Sequence[str], environment: dict[str, str]) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, *program],
         env=environment,
@@ -125,23 +124,34 @@ def _start(program, environment):
     )
 
 
-def _forward(index, process):
+def _forward(index: int, process: subprocess.Popen[str]) -> None:
+    """Print the output of a worker, line by line."""
+    assert process.stdout
     try:
         with process.stdout:
             for line in process.stdout:
                 if line.strip():
                     sys.stdout.write(f"[worker {index}] {line.rstrip()}\n")
                     sys.stdout.flush()
-    except BrokenPipeError:  # nobody listens any more
+    except BrokenPipeError:  # nobody reads any more
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _wait(index, process, ended):
-    ended.put((index, process.wait()))
+def _wait(processes: Sequence[subprocess.Popen[str]]) -> int:
+    """Wait until all have ended, or one has failed; return the status that `launch` returns."""
+    while True:
+        statuses = [process.poll() for process in processes]
+        for index, status in enumerate(statuses):
+            if status:
+                print(f"Worker {index} {_cause(status)}; the others are ended.", flush=True)
+                return status if status > 0 else 128 - status
+        if None not in statuses:
+            return 0
+        time.sleep(SECONDS_BETWEEN_POLLS)
 
 
-def _end(processes):
-    """End them and what they have started: politely at first."""
+def _end(processes: Sequence[subprocess.Popen[str]]) -> None:
+    """End the workers and all that they have started: first by SIGTERM, then by SIGKILL."""
     for process in processes:
         if process.poll() is None:
             _signal_group(process, signal.SIGTERM)
@@ -154,12 +164,12 @@ def _end(processes):
         process.wait()
 
 
-def _signal_group(process, number):
+def _signal_group(process: subprocess.Popen[str], number: int) -> None:
     with contextlib.suppress(ProcessLookupError):  # all of it has ended
         os.killpg(process.pid, number)
 
 
-def _how(status):
+def _cause(status: int) -> str:
     if status > 0:
         return f"failed with exit status {status}"
     return f"was ended by {signal.Signals(-status).name}"
@@ -169,7 +179,7 @@ def _how(status):
 def _signals_raise() -> Iterator[None]:
     """Let the signals that would end this process unwind it, so that it ends its workers."""
 
-    def leave(number, frame) -> NoReturn:
+    def leave(number: int, frame: FrameType | None) -> NoReturn:
         sys.exit(128 + number)
 
     before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}

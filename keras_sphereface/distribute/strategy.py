@@ -6,28 +6,37 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import tensorflow as tf
 
 # Gradients go between workers in packs of this size. As one pack, TensorFlow's default, those of
 # SphereFace-20 took 1.7 times as long between two processes.
 BYTES_PER_PACK = 32 * 2**20
-# What internal errors of lost connections speak of.
+# Words in the internal errors of lost connections.
 CONNECTION = re.compile("nccl|collective|peer|connection|socket|coordination", re.IGNORECASE)
 
 
 class WorkerLostError(RuntimeError):
-    """Another worker of a training on several machines has gone."""
+    """The connection to another worker of a training is lost."""
 
 
 def make_strategy() -> tf.distribute.Strategy:
-    """MirroredStrategy over all visible devices, or over several workers if `TF_CONFIG` says so.
+    """Return the strategy that trains on all devices.
 
     To be called before anything is computed.
 
+    Returns:
+        `MirroredStrategy` over all visible devices, or `MultiWorkerMirroredStrategy` where
+        `TF_CONFIG` names several workers.
+
     Raises:
-        ValueError: if `TF_CONFIG` is not as TensorFlow wants it.
+        ValueError: If `TF_CONFIG` is not as TensorFlow reads it.
+
+    Example:
+        >>> make_strategy().num_replicas_in_sync >= 1
+        True
     """
     if workers_of_cluster() > 1:
         options = tf.distribute.experimental.CommunicationOptions(bytes_per_pack=BYTES_PER_PACK)
@@ -37,7 +46,11 @@ def make_strategy() -> tf.distribute.Strategy:
 
 
 def workers_of_cluster() -> int:
-    """The number of workers in `TF_CONFIG`; 0 where there is none."""
+    """Return the number of workers in `TF_CONFIG`; 0 without it.
+
+    Raises:
+        ValueError: If it is not as TensorFlow reads it.
+    """
     text = os.environ.get("TF_CONFIG", "")
     if not text:
         os.environ.pop("TF_CONFIG", None)  # TensorFlow takes an empty one for a broken one
@@ -64,14 +77,14 @@ def workers_of_cluster() -> int:
 
 
 def num_workers(strategy: tf.distribute.Strategy) -> int:
-    """The number of processes that train together."""
+    """Return the number of processes that train together."""
     resolver = strategy.cluster_resolver
     cluster = resolver.cluster_spec().as_dict() if resolver else {}
     return max(1, sum(map(len, cluster.values())))
 
 
 def worker_index(strategy: tf.distribute.Strategy) -> int:
-    """The number of this process; the chief is 0."""
+    """Return the number of this process; the chief is 0."""
     if num_workers(strategy) == 1:
         return 0
     resolver = strategy.cluster_resolver
@@ -80,57 +93,64 @@ def worker_index(strategy: tf.distribute.Strategy) -> int:
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this is the process that writes."""
+    """Return whether this is the process that writes."""
     return worker_index(strategy) == 0
 
 
 def all_gather_int(strategy: tf.distribute.Strategy, number: int) -> list[int]:
-    """What every worker says, once for each of its devices; all must ask.
+    """Return the numbers of all workers, once for each of their devices; all must call it.
 
-    `number` is an int from -2^63 to 2^63 - 1.
+    Args:
+        strategy: Its workers take part.
+        number: Int from -2^63 to 2^63 - 1.
     """
     if num_workers(strategy) == 1:
         return [number]
-    numbers = _teller(strategy)(tf.constant([number], tf.int64))
+    numbers = _gather_function(strategy)(tf.constant([number], tf.int64))
     return strategy.experimental_local_results(numbers)[0].numpy().tolist()
 
 
 @functools.lru_cache(maxsize=1)
-def _teller(strategy):
+def _gather_function(strategy: tf.distribute.Strategy) -> Callable[[tf.Tensor], Any]:
     @tf.function
-    def tell(number):
-        def gather():
-            here = tf.identity(number)  # on the replica's device
-            return tf.distribute.get_replica_context().all_gather(here, axis=0)
+    def gather(number: tf.Tensor) -> Any:
+        def on_replica() -> tf.Tensor:
+            local = tf.identity(number)  # on the replica's device
+            return tf.distribute.get_replica_context().all_gather(local, axis=0)
 
-        return strategy.run(gather)
+        return strategy.run(on_replica)
 
-    return tell
+    return gather
 
 
 def assert_equal_across_workers(
-    strategy: tf.distribute.Strategy, value: int | str, what: str
+    strategy: tf.distribute.Strategy, value: int | str, name: str
 ) -> None:
-    """Make sure that all workers come with the same number, or with the same text.
+    """Check that all workers call it with the same number, or with the same text.
+
+    Args:
+        strategy: Its workers take part.
+        value: Int, or a text whose checksum is compared.
+        name: Name of the number, or of the checksum of the text, for the error.
 
     Raises:
-        ValueError: if they do not; `what` says what the number, or the checksum of the text, is.
+        ValueError: If they do not.
     """
     if isinstance(value, str):
         value = int(hashlib.sha256(value.encode()).hexdigest()[:15], 16)
     numbers = all_gather_int(strategy, value)
     if len(set(numbers)) > 1:
-        raise ValueError(f"{what} differs between the workers. Received: {numbers}")
+        raise ValueError(f"{name} differs between the workers. Received: {numbers}")
 
 
 def wait_for_all(strategy: tf.distribute.Strategy) -> None:
-    """Wait until all workers are here."""
+    """Wait until all workers have called it."""
     all_gather_int(strategy, 0)
 
 
 @contextlib.contextmanager
-def explain_lost_workers(strategy: tf.distribute.Strategy, help_: str) -> Iterator[None]:
-    """Turn what TensorFlow says when another worker is gone into a `WorkerLostError`."""
+def explain_lost_workers(strategy: tf.distribute.Strategy, advice: str) -> Iterator[None]:
+    """Turn TensorFlow's errors of a lost connection into a `WorkerLostError` with advice."""
     errors = (
         tf.errors.UnavailableError,
         tf.errors.AbortedError,
@@ -145,7 +165,8 @@ def explain_lost_workers(strategy: tf.distribute.Strategy, help_: str) -> Iterat
         internal = isinstance(error, tf.errors.InternalError)
         if num_workers(strategy) == 1 or (internal and not CONNECTION.search(str(error))):
             raise
-        first = str(error).strip().splitlines()[0]
+        first_line = str(error).strip().splitlines()[0]
         raise WorkerLostError(
-            f"Another worker has gone, so this one ends too. {help_} ({first})"
-        ) from (error)
+            f"The connection to another worker is lost, so this one ends too. {advice} "
+            f"({first_line})"
+        ) from error

@@ -1,9 +1,10 @@
-"""Checkpoints that are whole or not there, and the newest one that can be read."""
+"""Checkpoints that are whole or absent, and the newest one that can be read."""
 
 import re
 import shutil
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,9 @@ from keras_sphereface.utils.atomic import commit_directory, partial_folder, reco
 from keras_sphereface.utils.progress import log
 
 FOLDER = re.compile(r"step-(\d+)")
+HIDDEN_FOLDER = re.compile(r"\.(step-\d+)\.(partial|replaced)")
 WEIGHTS = "weights"
-# What a file that was cut short, changed or lost gives.
+# The errors of a file that was cut short, changed or lost.
 DAMAGE = (
     *(tf.errors.OpError, OSError, ValueError, AssertionError),
     # Of a zip, also one that seems to want a password; of TensorFlow, where data are missing.
@@ -32,45 +34,46 @@ DAMAGE = (
 class Checkpoints:
     """The checkpoints of a run, `FOLDER/step-00001000` and so on.
 
-    Each holds a `tf.train.Checkpoint` named `weights` and, where classes are split, their
-    weights by class. It is written under a hidden name first. Every worker takes part in saving
-    and restoring, on a folder that all share; the chief writes, and each worker its own classes.
+    Each holds a `tf.train.Checkpoint` named `weights` and, where classes are sharded, their
+    weights by class. It is written under a hidden name first, so that a kill at any moment leaves
+    the one before. Every worker takes part in saving and restoring, on a folder that all share;
+    the chief writes, and each worker its own classes.
 
     Args:
-        folder: where they go.
-        kept: how many of the newest stay.
-        strategy: whose workers take part.
-        split: the class weights, where they are split.
-        objects: what `tf.train.Checkpoint` keeps, by name.
+        folder: Where they are.
+        max_to_keep: Int >= 1. Number of the newest that stay.
+        strategy: Its workers take part.
+        objects: What `tf.train.Checkpoint` keeps, by name.
+        sharded_head: Class weights by replica; None: all weights are in `objects`.
     """
 
     def __init__(
         self,
         folder: Path,
-        kept: int,
+        max_to_keep: int,
         strategy: tf.distribute.Strategy,
-        split: ShardedHead | None = None,
-        **objects: Any,
-    ):
-        self.folder, self.kept = folder, kept
-        self.strategy, self.split = strategy, split
+        objects: Mapping[str, Any],
+        sharded_head: ShardedHead | None = None,
+    ) -> None:
+        self.folder, self.max_to_keep = folder, max_to_keep
+        self.strategy, self.sharded_head = strategy, sharded_head
         self.checkpoint = tf.train.Checkpoint(**objects)
 
     def steps(self) -> list[int]:
         """The steps of all checkpoints, in order."""
-        if not self.folder.is_dir():
-            return []
-        matches = map(FOLDER.fullmatch, (path.name for path in self.folder.iterdir()))
+        paths = self.folder.iterdir() if self.folder.is_dir() else ()
+        matches = (FOLDER.fullmatch(path.name) for path in paths)
         return sorted(int(match[1]) for match in matches if match)
 
     def path(self, step: int) -> Path:
+        """The folder of the checkpoint of a step."""
         return self.folder / f"step-{step:08d}"
 
     def save(self, step: int) -> None:
         """Write the checkpoint of this step, then remove those that are too old.
 
         Raises:
-            OSError, tf.errors.OpError: if it cannot be written; those before stay.
+            OSError, tf.errors.OpError: If it cannot be written; those before stay.
         """
         target, chief = self.path(step), is_chief(self.strategy)
         partial = partial_folder(target)
@@ -80,30 +83,30 @@ class Checkpoints:
         wait_for_all(self.strategy)
         if chief:
             self.checkpoint.write(str(partial / WEIGHTS))
-        else:  # it takes part, but what it has to say is the same
+        else:  # it must take part, but would write the same
             with tempfile.TemporaryDirectory() as elsewhere:
                 self.checkpoint.write(str(Path(elsewhere) / WEIGHTS))
-        if self.split:
-            self.split.save(partial)
+        if self.sharded_head:
+            self.sharded_head.save(partial)
         wait_for_all(self.strategy)
         if chief:
             commit_directory(target)
-            for old in self.steps()[: -self.kept]:
+            for old in self.steps()[: -self.max_to_keep]:
                 shutil.rmtree(self.path(old))
 
     def newest_step(self) -> int:
-        """The step of the newest checkpoint, readable or not; -1 if there is none.
+        """Return the step of the newest checkpoint, readable or not; -1 if there is none.
 
-        What a save that was killed has left is put right.
+        What a save that was killed has left is removed or put back.
 
         Raises:
-            ValueError: if the workers see different ones.
+            ValueError: If the workers see different ones.
         """
         if is_chief(self.strategy) and self.folder.is_dir():
-            for partial in self.folder.glob(".step-*.replaced"):
-                recover(self.folder / partial.name[1 : -len(".replaced")])
-            for partial in self.folder.glob(".step-*.partial"):
-                shutil.rmtree(partial)
+            for path in list(self.folder.iterdir()):
+                if match := HIDDEN_FOLDER.fullmatch(path.name):
+                    recover(self.folder / match[1])
+                    shutil.rmtree(path, ignore_errors=True)
         wait_for_all(self.strategy)
         newest = max(self.steps(), default=-1)
         assert_equal_across_workers(
@@ -114,40 +117,41 @@ class Checkpoints:
         return newest
 
     def restore(self) -> int | None:
-        """Restore the newest checkpoint that can be read, and say which ones cannot.
+        """Restore the newest checkpoint that every worker can read; set newer ones aside.
 
         Returns:
             Its step; None if there is no checkpoint.
 
         Raises:
-            ValueError: if there are checkpoints and none can be read, or workers see other ones.
+            ValueError: If there are checkpoints and none can be read, or workers see other ones.
         """
         self.newest_step()
         steps = self.steps()
-        damaged: list[int] = []
-        for step in reversed(steps):
-            try:
-                self.checkpoint.read(str(self.path(step) / WEIGHTS)).assert_consumed()
-                if self.split:
-                    self.split.restore(self.path(step))
-                good = True
-            except DAMAGE as error:
-                good = False
-                reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-                log(f"The checkpoint of step {step} cannot be read: {reason}")
-            # Classes that are split are read by one worker each.
-            if all(all_gather_int(self.strategy, good)):
-                self._set_aside(damaged)
-                return step
-            damaged.append(step)
+        for index in reversed(range(len(steps))):
+            # Sharded classes are read by one worker each.
+            if all(all_gather_int(self.strategy, self._read(steps[index]))):
+                self._set_aside(steps[index + 1 :])
+                return steps[index]
         if steps:
             raise ValueError(f"None of the checkpoints in {self.folder} can be read.")
         return None
 
-    def _set_aside(self, damaged):
-        """Give those that are damaged a name under which they are not looked for."""
+    def _read(self, step: int) -> bool:
+        """Restore the checkpoint of a step; return whether it could be read."""
+        try:
+            self.checkpoint.read(str(self.path(step) / WEIGHTS)).assert_consumed()
+            if self.sharded_head:
+                self.sharded_head.restore(self.path(step))
+        except DAMAGE as error:
+            reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
+            log(f"The checkpoint of step {step} cannot be read: {reason}")
+            return False
+        return True
+
+    def _set_aside(self, damaged: list[int]) -> None:
+        """Rename damaged checkpoints, so that no restart tries them again."""
         for step in damaged if is_chief(self.strategy) else []:
             aside = self.path(step).with_suffix(".damaged")
             shutil.rmtree(aside, ignore_errors=True)
             self.path(step).rename(aside)
-            log(f"It is now {aside.name}; the one before it is taken.")
+            log(f"It is now {aside.name}; the checkpoint before it is restored.")

@@ -1,4 +1,4 @@
-"""The settings of a run: refused if they cannot train, kept beside it, and compared."""
+"""The settings of a run: checked, kept beside it, and compared when it is continued."""
 
 import dataclasses
 import hashlib
@@ -6,15 +6,19 @@ import json
 import math
 import platform
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+import yaml
 
 from keras_sphereface.config import TrainConfig
-from keras_sphereface.config.parsing import read_config, save_config
-from keras_sphereface.data import augmentation, records
+from keras_sphereface.config.parsing import save_config
+from keras_sphereface.data.augmentation import RANGES
+from keras_sphereface.data.records import DatasetInfo
 from keras_sphereface.distribute.strategy import num_workers
+from keras_sphereface.reporting.metrics_file import write_metrics
 from keras_sphereface.utils import compat
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.validation import check_choice
@@ -28,6 +32,14 @@ MAY_CHANGE = (
 )
 # Paths, which may differ between machines that see the same folders.
 PATHS = ("data", "workdir", "verify_images", "verify_pairs", "verify_landmarks", "verify_bin")
+# {earlier name of a setting: its name}, for config.yaml of runs that began with the earlier one.
+RENAMED = {
+    "chunk_size": "block_size",
+    "images_per_person": "images_per_identity",
+    "split_classes": "shard_classes",
+    "warm_start": "margin_warmup_steps",
+    "warmup_steps": "lr_warmup_steps",
+}
 SETTINGS_FILE = "config.yaml"
 RUN_FILE = "run.json"
 
@@ -36,7 +48,7 @@ def check_settings(config: TrainConfig) -> None:
     """Refuse settings that cannot train anything.
 
     Raises:
-        ValueError: naming the setting, what is allowed and what was received.
+        ValueError: With the name of the setting, what is allowed and what was received.
     """
     ranges = {
         **dict.fromkeys(("batch_size", "total_steps", "log_steps"), (1, math.inf)),
@@ -45,7 +57,7 @@ def check_settings(config: TrainConfig) -> None:
         **dict.fromkeys(("clipnorm", "lr_warmup_steps", "verify_steps"), (0, math.inf)),
         "ema": (0, 0.999999),
         "momentum": (0, 0.999),
-        **augmentation.RANGES,
+        **RANGES,
     }
     for name, (low, high) in ranges.items():
         value = getattr(config, name)
@@ -67,20 +79,20 @@ def check_settings(config: TrainConfig) -> None:
         )
     if config.jit and config.shard_classes:
         raise ValueError(
-            "`jit` cannot compile what replicas tell each other in the middle of a step. "
-            "Received: jit=True, shard_classes=True"
+            "`jit` cannot compile the collectives of `shard_classes` inside of a step; leave one "
+            "of them out. Received: jit=True, shard_classes=True"
         )
 
 
 def planned_steps(config: TrainConfig, num_images: int) -> int:
-    """The number of optimizer steps that the settings ask for."""
+    """Return the number of optimizer steps that the settings ask for."""
     if config.epochs > 0:
         return max(1, round(config.epochs * num_images / config.batch_size))
     return config.total_steps
 
 
 def versions() -> dict[str, str]:
-    """Of what the result depends on."""
+    """Return the versions that the result depends on."""
     return {
         "keras_sphereface": __version__,
         "tensorflow": tf.__version__,
@@ -90,40 +102,38 @@ def versions() -> dict[str, str]:
     }
 
 
-def data_checksum(info: records.DatasetInfo) -> str:
-    """One checksum for all shards, which tells records apart whatever their path."""
+def data_checksum(info: DatasetInfo) -> str:
+    """Return one checksum of all shards; it does not depend on their path."""
     joined = "".join(shard.sha256 for shard in info.shards)
     return hashlib.sha256(joined.encode()).hexdigest()
 
 
-def fingerprint(config: TrainConfig, info: records.DatasetInfo) -> str:
-    """A text for settings, but for paths, and records; others have another."""
+def fingerprint(config: TrainConfig, info: DatasetInfo) -> str:
+    """Return a text that differs where settings, other than paths, or records differ."""
     settings = {k: v for k, v in dataclasses.asdict(config).items() if k not in PATHS}
     return json.dumps([settings, data_checksum(info)], sort_keys=True)
 
 
 def save_settings(
-    config: TrainConfig, info: records.DatasetInfo, strategy: tf.distribute.Strategy, step: int
+    config: TrainConfig, info: DatasetInfo, strategy: tf.distribute.Strategy, step: int
 ) -> None:
-    """Write config.yaml, and run.json: the data's checksum, and with what each start was made."""
+    """Write config.yaml, and run.json: checksum of the data, devices and versions of each start."""
     workdir = Path(config.workdir)
     with atomic_file(workdir / SETTINGS_FILE) as partial:
         save_config(config, partial)
-    path = workdir / RUN_FILE
-    starts = json.loads(path.read_text(encoding="utf-8"))["starts"] if step else []
     start = {
         "step": step,
         "devices": strategy.num_replicas_in_sync,
         "workers": num_workers(strategy),
         "versions": versions(),
     }
+    starts = _read_run(workdir)["starts"] if step else []
     run = {"data_checksum": data_checksum(info), "starts": [*starts, start]}
-    with atomic_file(path) as partial:
-        partial.write_text(json.dumps(run, indent=2) + "\n", encoding="utf-8")
+    write_metrics(workdir / RUN_FILE, run)
 
 
 def check_same_run(
-    config: TrainConfig, info: records.DatasetInfo, strategy: tf.distribute.Strategy
+    config: TrainConfig, info: DatasetInfo, strategy: tf.distribute.Strategy
 ) -> None:
     """Refuse to continue a run that had other settings or other data.
 
@@ -131,20 +141,19 @@ def check_same_run(
     in its own shards.
 
     Raises:
-        ValueError: with what differs, or if the run began with the other Keras.
+        ValueError: With what differs, or if the run began with the other Keras.
     """
     workdir = Path(config.workdir)
-    before = dataclasses.asdict(read_config(TrainConfig, workdir / SETTINGS_FILE))
-    run = json.loads((workdir / RUN_FILE).read_text(encoding="utf-8"))
+    run = _read_run(workdir)
     keras_before = run["starts"][-1]["versions"]["keras"]
     if not compat.reads_checkpoints_of(keras_before):
         raise ValueError(
-            "Checkpoints of Keras 2 and 3 differ: a run goes on with the one that it began with. "
-            "Weights go from one to the other as `.weights.h5`. "
+            "Checkpoints of Keras 2 and 3 differ: continue a run with the Keras that it began "
+            "with, or take its weights to the other as `.weights.h5`. "
             f"Received: keras={keras_before} before, keras={keras.__version__} now"
         )
-    before["data_checksum"] = run["data_checksum"]
-    now = {**dataclasses.asdict(config), "data_checksum": data_checksum(info)}
+    before = {**_saved_settings(workdir), "data_checksum": run["data_checksum"]}
+    now = {**_plain(config), "data_checksum": data_checksum(info)}
     if config.worker_shards:
         before["workers"] = run["starts"][-1]["workers"]
         now["workers"] = num_workers(strategy)
@@ -158,3 +167,20 @@ def check_same_run(
             f"{workdir} holds a run with other settings; choose another `workdir`. "
             f"Received: {'; '.join(differences)}"
         )
+
+
+def _read_run(workdir: Path) -> dict[str, Any]:
+    return json.loads((workdir / RUN_FILE).read_text(encoding="utf-8"))
+
+
+def _saved_settings(workdir: Path) -> dict[str, Any]:
+    """The settings with which a run was started, by their present names."""
+    text = (workdir / SETTINGS_FILE).read_text(encoding="utf-8")
+    saved = {RENAMED.get(name, name): value for name, value in yaml.safe_load(text).items()}
+    return {**_plain(TrainConfig()), **saved}
+
+
+def _plain(config: TrainConfig) -> dict[str, Any]:
+    """The settings as YAML has them."""
+    settings = dataclasses.asdict(config).items()
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in settings}

@@ -1,4 +1,6 @@
-"""The learning rate over the steps: the authors' steps or a cosine, after a warm-up."""
+"""The learning rate over the steps: steps as in the paper or a cosine, after a warm-up."""
+
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -8,24 +10,29 @@ SCHEDULES = ("steps", "cosine", "constant")
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
-    """The rate of a run: a linear warm-up, then a schedule over the whole run.
+    """Learning rate of a run: a linear warm-up, then a schedule over the whole run.
 
     The warm-up multiplies the rate of step i, counted from 0, by min(1, (i + 1) / lr_warmup_steps).
-    What it multiplies is, with T steps in all,
+    The schedule that it multiplies is, with T steps in all,
 
-    - "steps": the authors' rate, times 0.1 from 4/7 T and from 6/7 T on (16,000 and 24,000 of
-      28,000);
+    - "steps": the rate, times 0.1 from 4/7 T and times 0.01 from 6/7 T on, as the solver of
+      Liu et al. (CVPR 2017) has it at 16,000 and 24,000 of 28,000 steps;
     - "cosine": rate (1 + cos(pi i / T)) / 2;
     - "constant": the rate.
 
     Args:
-        learning_rate: the rate, >= 0.
-        total_steps: T, >= 1.
-        schedule: one of `SCHEDULES`.
-        lr_warmup_steps: >= 0.
+        learning_rate: Float >= 0. The highest rate.
+        total_steps: Int >= 1. T, the steps of the run.
+        schedule: One of `SCHEDULES`.
+        lr_warmup_steps: Int >= 0. Steps of the warm-up.
 
     Raises:
-        ValueError: if `schedule` is another.
+        ValueError: If `schedule` is another.
+
+    Example:
+        >>> rate = LearningRate(0.1, total_steps=28_000)
+        >>> [round(float(rate(step)), 4) for step in (0, 16_000, 24_000)]
+        [0.1, 0.01, 0.001]
     """
 
     def __init__(
@@ -34,7 +41,7 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         total_steps: int,
         schedule: str = "steps",
         lr_warmup_steps: int = 0,
-    ):
+    ) -> None:
         self.learning_rate = learning_rate
         self.total_steps = total_steps
         self.schedule = schedule
@@ -43,20 +50,20 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         if schedule == "steps":
             boundaries = [round(total_steps * n / 28) - 1 for n in (16, 24)]
             rates = [learning_rate * factor for factor in (1.0, 0.1, 0.01)]
-            self.rest = schedules.PiecewiseConstantDecay(boundaries, rates)
+            self.after_warmup = schedules.PiecewiseConstantDecay(boundaries, rates)
         elif schedule == "cosine":
-            self.rest = schedules.CosineDecay(learning_rate, total_steps)
+            self.after_warmup = schedules.CosineDecay(learning_rate, total_steps)
         elif schedule == "constant":
-            self.rest = lambda step: tf.constant(learning_rate, tf.float32)
+            self.after_warmup = lambda step: tf.constant(learning_rate, tf.float32)
         else:
             raise ValueError(
                 f"`schedule` must be one of {', '.join(SCHEDULES)}. Received: schedule={schedule!r}"
             )
 
-    def __call__(self, step):
-        started = (tf.cast(step, tf.float32) + 1.0) / max(self.lr_warmup_steps, 1)
-        return tf.minimum(started, 1.0) * tf.cast(self.rest(step), tf.float32)
+    def __call__(self, step: tf.Tensor | int) -> tf.Tensor:
+        warmup = (tf.cast(step, tf.float32) + 1.0) / max(self.lr_warmup_steps, 1)
+        return tf.minimum(warmup, 1.0) * tf.cast(self.after_warmup(step), tf.float32)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         names = ("learning_rate", "total_steps", "schedule", "lr_warmup_steps")
         return {name: getattr(self, name) for name in names}

@@ -1,4 +1,4 @@
-"""What a training run leaves to be read: summary.md and curves.png."""
+"""The summary of a run: summary.md and curves.png."""
 
 import shlex
 from collections.abc import Sequence
@@ -8,22 +8,23 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from keras_sphereface import plots
+from keras_sphereface.evaluation.face_pairs import PairSources
 from keras_sphereface.utils import environment
 from keras_sphereface.utils.atomic import atomic_file
 
 SUMMARY_FILE = "summary.md"
 CURVES_FILE = "curves.png"
 LOG_FILE = "log.csv"
-VERIFICATION_FILE = "verification.csv"  # if there was verification during the training
-# For each column of the log: what it is, its unit, and how it is written.
+VERIFICATION_FILE = "verification.csv"  # if pairs were verified during the training
+# Of each column of the log: name, unit and format.
 QUANTITIES = {
     "step": ("step", "", ",.0f"),
     "epoch": ("epoch", "", ".2f"),
-    "loss": ("loss, with the margin", "nats", ".4g"),
-    "accuracy": ("accuracy on training images, without the margin", "%", ".2%"),
+    "loss": ("loss with margin", "nats", ".4g"),
+    "accuracy": ("training accuracy without margin", "%", ".2%"),
     "annealing_lambda": ("lambda", "", ".4g"),
-    "target_angle": ("mean angle to the own class weight", "degrees", ".1f"),
-    "embedding_norm": ("mean length of the embeddings", "", ".4g"),
+    "target_angle": ("mean angle to the target class weight", "degrees", ".1f"),
+    "embedding_norm": ("mean norm of the embeddings", "", ".4g"),
     "learning_rate": ("learning rate", "", ".3g"),
     "images_per_second": ("speed", "images/s", ",.0f"),
 }
@@ -41,23 +42,23 @@ def write_summary(
 ) -> Path:
     """Write WORKDIR/curves.png and WORKDIR/summary.md, each whole or not at all.
 
-    The curves and the last numbers are read from WORKDIR/log.csv and, if there is one,
+    The curves and the last numbers are read from WORKDIR/log.csv and, if it exists,
     WORKDIR/verification.csv.
 
     Args:
-        workdir: the folder of the run.
-        overview: what was trained, `overview.describe`.
-        export: the folder of the SavedModel.
-        evaluate_command: the words of the command that evaluates it.
-        repeat_command: the words of the command that continues or repeats the run.
-        seed: of the run.
-        data_checksum: of the records.
+        workdir: Folder of the run.
+        overview: Text of `overview.describe`.
+        export: Folder of the SavedModel.
+        evaluate_command: Words of the command that evaluates it.
+        repeat_command: Words of the command that continues or repeats the run.
+        seed: Int. Seed of the run.
+        data_checksum: Checksum of the records.
 
     Returns:
         The path of summary.md.
 
     Raises:
-        FileNotFoundError: if there is no log.
+        FileNotFoundError: If there is no log.
     """
     log = pd.read_csv(workdir / LOG_FILE)
     path = workdir / VERIFICATION_FILE
@@ -71,8 +72,8 @@ def write_summary(
         f"## Curves\n\n![loss, accuracies and other curves of the run]({CURVES_FILE})",
         f"## The model\n\nThe SavedModel is in `{export}`. This evaluates it:\n\n"
         + _command(evaluate_command),
-        "## The run again\n\nThis continues the run, or, in another `workdir`, repeats it:\n\n"
-        + _command(repeat_command),
+        "## Continue or repeat the run\n\nThis continues the run, or, with another `--workdir`, "
+        "repeats it:\n\n" + _command(repeat_command),
         f"- seed: {seed}\n- checksum of the records: `{data_checksum}`\n"
         f"- made on: {environment.machine()}",
     ]
@@ -81,8 +82,37 @@ def write_summary(
     return workdir / SUMMARY_FILE
 
 
+def evaluate_command(export: Path, sources: PairSources, folds: Sequence[int] = ()) -> list[str]:
+    """Return the words of the command that evaluates a SavedModel.
+
+    Args:
+        export: Folder of the SavedModel; the results go beside it.
+        sources: The pairs that were verified during the training; LFW if there are none.
+        folds: Numbers of folds; empty: all.
+    """
+    if not (sources.bin or sources.images):
+        sources = PairSources("lfw/pairs.txt", "lfw/images", "lfw/landmarks.txt")
+    words = ["python", "tools/evaluate.py", "--model", str(export)]
+    for name in ("bin", "images", "pairs", "landmarks"):
+        if path := getattr(sources, name):
+            words += [f"--{name}", path]
+    if folds:
+        words += ["--folds", *map(str, folds)]
+    return [*words, "--out", str(export.parent / "evaluation")]
+
+
+def repeat_command(settings: Path) -> list[str]:
+    """Return the words of the command that continues the run with these settings."""
+    return ["python", "examples/train_casia.py", "--config", str(settings)]
+
+
 def draw_curves(log: pd.DataFrame, verification: pd.DataFrame | None = None) -> Figure:
-    """The columns of a training log over the steps."""
+    """Draw the columns of a training log over the steps.
+
+    Args:
+        log: Columns of `QUANTITIES`.
+        verification: Columns of verification.csv; None: pairs were not verified.
+    """
     figure = Figure(figsize=(16, 7), layout="constrained")
     panels = figure.subplot_mosaic(
         [["loss", "loss", "accuracy", "lambda"], ["angle", "norm", "rate", "speed"]]
@@ -92,19 +122,19 @@ def draw_curves(log: pd.DataFrame, verification: pd.DataFrame | None = None) -> 
     plots.plot_lambda(panels["lambda"], steps, log["annealing_lambda"].to_numpy())
     for panel, column, title, unit, logarithmic in (
         ("loss", "loss", "Loss with margin", "nats", False),
-        ("angle", "target_angle", "Mean angle to the own class weight", "degrees", False),
-        ("norm", "embedding_norm", "Mean length of the embeddings", "|x|", False),
+        ("angle", "target_angle", "Mean angle to the target class weight", "degrees", False),
+        ("norm", "embedding_norm", "Mean norm of the embeddings", "|x|", False),
         ("rate", "learning_rate", "Learning rate", "", True),
         ("speed", "images_per_second", "Speed", "images/s", False),
     ):
         values = log[column].to_numpy()
-        plots.plot_log(panels[panel], steps, values, title, unit, logarithmic)
+        plots.plot_training_curve(panels[panel], steps, values, title, unit, logarithmic)
     return figure
 
 
-def _last_row(log):
+def _last_row(log: pd.DataFrame) -> str:
     if log.empty:
-        return "## The end\n\nThe log has no rows."
+        return "## The last row of the log\n\nThe log has no rows."
     lines = [_row("quantity", "value", "unit"), "|---|---|---|"]
     for column, value in log.iloc[-1].items():
         name, unit, form = QUANTITIES.get(column, (column, "", ".4g"))
@@ -112,14 +142,14 @@ def _last_row(log):
     return "## The last row of the log\n\n" + "\n".join(lines)
 
 
-def _verified(verification):
+def _verified(verification: pd.DataFrame | None) -> str:
     if verification is None or verification.empty:
         return ""
     lines = [
         _row("", "step", "accuracy, %", "AUC", "EER, %", "pairs"),
         "|---|---|---|---|---|---|",
     ]
-    # What is not a number is never the best.
+    # nan is never the best.
     best = verification["accuracy_mean"].fillna(-1.0).idxmax()
     for name, row in (("best", verification.loc[best]), ("last", verification.iloc[-1])):
         accuracy = f"{100 * row['accuracy_mean']:.2f} +- {100 * row['accuracy_std']:.2f}"
@@ -136,9 +166,9 @@ def _verified(verification):
     return "## Verification during the training\n\n" + "\n".join(lines)
 
 
-def _row(*cells):
+def _row(*cells: str) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def _command(words):
+def _command(words: Sequence[str]) -> str:
     return f"```sh\n{shlex.join(words)}\n```"

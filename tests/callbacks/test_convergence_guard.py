@@ -80,7 +80,7 @@ def test_the_losses_given_to_the_guard_are_those_of_single_steps(data):
     guard = ConvergenceGuard()
     guard.set_model(network)
     guard.on_train_begin()
-    guard.watch.see = lambda *arguments: seen.append(arguments)
+    guard.watch.add = lambda *arguments: seen.append(arguments)
     guard.on_epoch_begin(0)
     losses, norms = [3.0, 5.0, 1.0, 2.0], [7.0, 7.0, 1.0, 9.0]
     for i in (0, 1, 3):  # the last call stands for two steps
@@ -106,7 +106,7 @@ def test_the_losses_given_to_the_guard_are_those_of_single_steps(data):
 )
 def test_the_watch_tells_failures_apart(losses, norm, word):
     watch = ConvergenceWatch(ASoftmax(C), patience=10)
-    messages = [m for m in (watch.see(loss, norm) for loss in losses) if m]
+    messages = [m for m in (watch.add(loss, norm) for loss in losses) if m]
     assert len(messages) == (word is not None)
     if word:
         assert word in messages[0]
@@ -117,7 +117,7 @@ def test_the_watch_tells_failures_apart(losses, norm, word):
 )
 def test_other_heads_have_no_mark_at_ln_c(head):
     watch = ConvergenceWatch(head, patience=10)
-    assert not any(watch.see(3.0) for _ in range(100))
+    assert not any(watch.add(3.0) for _ in range(100))
 
 
 def test_a_patience_of_zero_is_refused():

@@ -12,8 +12,7 @@ import tensorflow as tf
 from keras_sphereface.callbacks.convergence_guard import ConvergenceWatch
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.config.choices import HEADS
-from keras_sphereface.heads.batch_heads import SoftmaxCenter, SoftmaxContrastive, Triplet
-from keras_sphereface.heads.family import PlainSoftmax
+from keras_sphereface.heads import PlainSoftmax, SoftmaxCenter, SoftmaxContrastive, Triplet
 from keras_sphereface.heads.registry import make_head
 from keras_sphereface.training.build_head import check_batches, head_of, images_per_identity
 from tests.conftest import ROOT
@@ -155,7 +154,7 @@ def test_triplet_head_tells_neighbors_and_angles(embeddings):
         others = [j for j in np.flatnonzero(person == LABELS) if j != i]
         mean = rows[others].sum(axis=0)
         expected = row @ mean / np.linalg.norm(mean) if others else 0.0
-        np.testing.assert_allclose(found.cos_theta[i], expected, atol=1e-5)
+        np.testing.assert_allclose(found.target_cosine[i], expected, atol=1e-5)
 
 
 def test_triplet_head_returns_unit_embeddings(embeddings):
@@ -240,7 +239,7 @@ def test_triplets_whose_faces_are_one_point_are_said_to_be_stuck(mining):
     losses = losses_of(head, np.ones((len(LABELS), D), np.float32)).losses.numpy()
     np.testing.assert_allclose(losses, head.uninformative_loss, rtol=1e-5)
     watch = ConvergenceWatch(head, patience=5)
-    said = [watch.see(float(losses[0])) for _ in range(6)]
+    said = [watch.add(float(losses[0])) for _ in range(6)]
     assert "stayed at m = 0.30 for 5 steps: all faces are mapped to about one point" in said[4]
 
 

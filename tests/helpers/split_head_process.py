@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from keras_sphereface.heads import registry
 from keras_sphereface.heads.sharded import ShardedHead
-from keras_sphereface.training.trainer import adam_update, sgd_update
+from keras_sphereface.training.solver import adam_update, sgd_update
 
 # 11 classes are 6 + 5 on two devices and 3 + 3 + 3 + 2 on four; in blocks they are 2 or 1 wide.
 C, D, B = 11, 5, 12
@@ -218,7 +218,7 @@ def updated(count, rule, name):
     split = make_split(count, kind, SLOTS[rule], **settings)
 
     def replica_update(step, by_kernel, by_bias):
-        ranges = split.blocks(split.part().replica)
+        ranges = split.blocks(split.shard().replica)
         own = [by_kernel[:, start:stop] for start, stop in ranges]
         own += [by_bias[start:stop] for start, stop in ranges if split.head.use_bias]
         if rule == "sgd":

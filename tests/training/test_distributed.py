@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from keras_sphereface.training.training_log import LOG_FIELDS
 
 from keras_sphereface.distribute.launcher import worker_environments
-from keras_sphereface.training.training_log import LOG_FIELDS
 from keras_sphereface.utils.compat import KERAS_3
 from tests.conftest import ROOT
 from tests.helpers.small_training import state

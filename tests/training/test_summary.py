@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
+from keras_sphereface.training.training_log import LOG_FIELDS
 from PIL import Image
 
 from keras_sphereface import plots
 from keras_sphereface.training import summary
-from keras_sphereface.training.training_log import LOG_FIELDS
 
 EVALUATE = ["python", "tools/evaluate.py", "--model", "my runs/export", "--images", "it's here"]
 REPEAT = ["python", "examples/train_casia.py", "--config", "my runs/config.yaml"]

@@ -1,6 +1,8 @@
-"""Training on records: it learns, logs, and resumes exactly."""
+"""Training on records: it learns, leaves what it should, and continues exactly."""
 
 import json
+import re
+import shlex
 import shutil
 
 import keras
@@ -9,33 +11,54 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from keras_sphereface.config import TrainConfig
+from keras_sphereface.config import EvaluateConfig, TrainConfig
 from keras_sphereface.config.choices import HEADS
-from keras_sphereface.config.parsing import read_config
-from keras_sphereface.data import records
-from keras_sphereface.training import build_head, run_config, trainer
+from keras_sphereface.config.parsing import parse_config
+from keras_sphereface.data import images
+from keras_sphereface.evaluation.evaluate import evaluate
+from keras_sphereface.training.build_head import head_of
+from keras_sphereface.training.logging import LOG_FIELDS
 from keras_sphereface.training.train import train
-from keras_sphereface.training.training_log import LOG_FIELDS
 from keras_sphereface.utils import compat
-from tests.helpers.small_training import SMALL, small_config
+from tests.conftest import OLD_FILES
+from tests.helpers.small_training import (
+    SAME_COLUMNS,
+    one_layer,
+    penalized,
+    small_config,
+    trained_in_memory,
+)
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (2, 28, 24, 3), dtype=np.uint8)
 
 
-def checkpoints(workdir):
-    return sorted(path.name for path in (workdir / "checkpoints").iterdir())
-
-
-def weights(workdir):
-    """The embeddings of a fixed image by the exported network."""
-    image = np.random.default_rng(0).integers(0, 256, (2, 112, 96, 3), dtype=np.uint8)
+def embeddings(workdir):
+    """Those of fixed images by the exported network."""
     signature = tf.saved_model.load(str(workdir / "export")).signatures["serving_default"]
-    return signature(images=tf.constant(image))["embeddings"].numpy()
+    return signature(images=tf.constant(IMAGES))["embeddings"].numpy()
 
 
-def test_train_leaves_export_checkpoints_log_and_settings(records_folder, tmp_path):
-    export = train(small_config(records_folder, tmp_path))
-    assert export == tmp_path / "export"
-    assert weights(tmp_path).shape == (2, 16)
-    log = pd.read_csv(tmp_path / "log.csv")
+def commands(workdir):
+    """The words of the commands in the summary."""
+    text = (workdir / "summary.md").read_text()
+    found = re.findall(r"^```sh\n(.*?)\n```$", text, re.M | re.S)
+    return [shlex.split(command) for command in found]
+
+
+@pytest.fixture(scope="module")
+def network_run(records_folder, tmp_path_factory):
+    """A run of a network of the paper."""
+    workdir = tmp_path_factory.mktemp("network") / "a run"
+    settings = {"backbone": "sphereface4", "width": 0.05, "seed": 5}
+    export = train(small_config(records_folder, workdir, **settings))
+    assert export == workdir / "export"
+    return workdir
+
+
+@pytest.mark.slow
+def test_a_run_leaves_export_checkpoints_log_and_curves(network_run):
+    assert embeddings(network_run).shape == (2, 16)
+    log = pd.read_csv(network_run / "log.csv")
     assert tuple(log.columns) == LOG_FIELDS
     assert log["step"].tolist() == [2, 4, 6]
     # Lambda is the mean over the steps of a row.
@@ -43,29 +66,41 @@ def test_train_leaves_export_checkpoints_log_and_settings(records_folder, tmp_pa
     assert log["annealing_lambda"].iloc[-1] == pytest.approx(expected, rel=1e-4)
     assert log["learning_rate"].tolist() == pytest.approx([1e-2, 1e-3, 1e-4])
     assert log["target_angle"].between(45, 135).all()
-    assert read_config(TrainConfig, tmp_path / "config.yaml") == small_config(
-        records_folder, tmp_path
-    )
-    assert list((tmp_path / "tensorboard").glob("events*"))
-    assert checkpoints(tmp_path) == ["step-00000004", "step-00000006"]
+    assert list((network_run / "tensorboard").glob("events*"))
+    checkpoints = sorted(path.name for path in (network_run / "checkpoints").iterdir())
+    assert checkpoints == ["step-00000004", "step-00000006"]
+    assert images.decode((network_run / "curves.png").read_bytes()).std() > 10
 
 
 @pytest.mark.slow
+def test_the_command_that_repeats_a_run_has_its_settings(network_run, records_folder):
+    _, repeat = commands(network_run)
+    assert repeat[:2] == ["python", "examples/train_casia.py"]
+    settings = {"backbone": "sphereface4", "width": 0.05, "seed": 5}
+    expected = small_config(records_folder, network_run, **settings)
+    assert parse_config(TrainConfig, repeat[2:]) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_export")
 @pytest.mark.parametrize("head", ["asoftmax", "softmax"])
 def test_loss_falls_and_accuracy_rises(records_folder, tmp_path, head):
-    settings = {"width": 0.2, "optimizer": "adam", "learning_rate": 1e-3, "log_steps": 20}
-    train(
-        small_config(records_folder, tmp_path, head=head, total_steps=80, batch_size=15, **settings)
+    settings = {"optimizer": "adam", "learning_rate": 1e-2, "log_steps": 20, "shift": 0.0}
+    config = small_config(
+        records_folder, tmp_path, head=head, total_steps=80, batch_size=15, **settings
     )
+    train(config)
     log = pd.read_csv(tmp_path / "log.csv")
     assert log["loss"].iloc[-1] < 0.5 * log["loss"].iloc[0]
     assert log["accuracy"].iloc[-1] > 0.8
     assert log["target_angle"].iloc[-1] < log["target_angle"].iloc[0]
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_export")
 @pytest.mark.parametrize("head", HEADS)
 def test_every_head_is_trained(records_folder, tmp_path, head):
-    settings = {} if "triplet" in head else {"block_size": 3, "sample_rate": 0.9}
+    settings = {"block_size": 3, "sample_rate": 0.9} if HEADS[head].has_class_weights else {}
     settings |= {"images_per_identity": 2} if HEADS[head].images_per_identity else {}
     train(small_config(records_folder, tmp_path, head=head, **settings))
     log = pd.read_csv(tmp_path / "log.csv")
@@ -76,39 +111,12 @@ def test_every_head_is_trained(records_folder, tmp_path, head):
 
 def test_settings_of_the_head_reach_it():
     settings = {"m": 3.0, "margin_warmup_steps": 7, "kernel_norm": "projected", "gradient": "caffe"}
-    head = build_head.head_of(TrainConfig(**settings, block_size=4, sample_rate=0.5, seed=2), 10)
+    head = head_of(TrainConfig(**settings, block_size=4, sample_rate=0.5, seed=2), 10)
     assert (head.m, head.annealing.margin_warmup_steps, head.kernel_norm) == (3, 7, "projected")
     assert (head.gradient, head.block_size, head.sample_rate, head.seed) == ("caffe", 4, 0.5, 2)
-    r = build_head.head_of(TrainConfig(head="sphereface-r-v2", m=1.4, embedding_norm="soft"), 10)
+    r = head_of(TrainConfig(head="sphereface-r-v2", m=1.4, embedding_norm="soft"), 10)
     assert (r.m, r.version, r.embedding_norm, r.gradient) == (1.4, "v2", "soft", "detached")
-    assert build_head.head_of(TrainConfig(head="arcface", scale=32.0), 10).scale == 32.0
-
-
-def test_a_warm_start_is_seen_in_the_log(records_folder, tmp_path):
-    train(small_config(records_folder, tmp_path, margin_warmup_steps=2))
-    lambdas = pd.read_csv(tmp_path / "log.csv")["annealing_lambda"]
-    assert np.isposinf(lambdas[0])
-    expected = np.mean([1000 / (1 + 0.12 * step) for step in (1, 2)])
-    assert lambdas[1] == pytest.approx(expected, rel=1e-4)
-
-
-def test_a_run_that_learns_nothing_says_so(records_folder, tmp_path, capfd):
-    settings = {"learning_rate": 0.0, "total_steps": 210, "log_steps": 10}
-    settings |= {"checkpoint_steps": 210, "base": 0.0, "lambda_min": 0.0, "width": 0.02}
-
-    def zeros(input_shape, embedding_size, seed):
-        return keras.Sequential(
-            [
-                keras.Input(input_shape),
-                keras.layers.AveragePooling2D(16),
-                keras.layers.Flatten(),
-                keras.layers.Dense(embedding_size, kernel_initializer="zeros"),
-            ]
-        )
-
-    train(small_config(records_folder, tmp_path, **settings), zeros)
-    error = capfd.readouterr().err
-    assert error.count("stayed at ln C = 1.61 for 200 steps") == 1
+    assert head_of(TrainConfig(head="arcface", scale=32.0), 10).scale == 32.0
 
 
 class Interrupt(keras.callbacks.Callback):
@@ -117,49 +125,51 @@ class Interrupt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_curves")
 def test_a_continued_run_equals_an_uninterrupted_one(records_folder, tmp_path):
     train(small_config(records_folder, tmp_path / "whole"))
+    stopped = small_config(records_folder, tmp_path / "stopped")
     with pytest.raises(KeyboardInterrupt):
-        train(small_config(records_folder, tmp_path / "stopped"), callbacks=[Interrupt()])
+        train(stopped, callbacks=[Interrupt()])
     assert not (tmp_path / "stopped" / "export").exists()
-    train(small_config(records_folder, tmp_path / "stopped"))
-    np.testing.assert_array_equal(weights(tmp_path / "stopped"), weights(tmp_path / "whole"))
+    train(stopped)
+    np.testing.assert_array_equal(embeddings(tmp_path / "stopped"), embeddings(tmp_path / "whole"))
     logs = [pd.read_csv(tmp_path / name / "log.csv") for name in ("whole", "stopped")]
-    same = [name for name in LOG_FIELDS if name != "images_per_second"]
-    pd.testing.assert_frame_equal(logs[0][same], logs[1][same])
+    pd.testing.assert_frame_equal(logs[0][SAME_COLUMNS], logs[1][SAME_COLUMNS])
 
 
-def test_a_finished_run_is_exported_again_and_not_trained_on(records_folder, tmp_path):
-    train(small_config(records_folder, tmp_path))
-    before = weights(tmp_path)
-    train(small_config(records_folder, tmp_path))
-    np.testing.assert_array_equal(weights(tmp_path), before)
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_export")
+@pytest.mark.skipif(not compat.KERAS_3, reason="the old run was made with Keras 3")
+def test_a_run_that_an_earlier_version_began_continues(tmp_path):
+    workdir = shutil.copytree(OLD_FILES / "workdir", tmp_path / "workdir")
+    data = shutil.copytree(OLD_FILES / "records", tmp_path / "records")
+    settings = {"backbone": "sphereface4", "width": 0.05, "embedding_size": 8, "batch_size": 4}
+    settings |= {"total_steps": 6, "checkpoint_steps": 2, "log_steps": 1, "seed": 3}
+    train(TrainConfig(data=str(data), workdir=str(workdir), ema=0.9, schedule="cosine", **settings))
+    expected = json.loads((OLD_FILES / "expected.json").read_text())["log"]
+    (tmp_path / "expected.csv").write_text(expected)
+    log, whole = (pd.read_csv(path) for path in (workdir / "log.csv", tmp_path / "expected.csv"))
+    assert log["step"].tolist() == [1, 2, 3, 4, 5, 6]
+    pd.testing.assert_frame_equal(log[SAME_COLUMNS], whole[SAME_COLUMNS], rtol=1e-4)
+    starts = json.loads((workdir / "run.json").read_text())["starts"]
+    assert [start["step"] for start in starts] == [0, 2]
 
 
-def test_a_workdir_of_other_settings_is_refused(records_folder, tmp_path):
-    train(small_config(records_folder, tmp_path))
-    with pytest.raises(ValueError, match="Received: m: None before, 3 now"):
-        train(small_config(records_folder, tmp_path, m=3))
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_network_and_another_seed_another(records_folder):
+    kernels = [
+        trained_in_memory(records_folder, one_layer, steps=2, seed=seed).backbone.get_weights()[0]
+        for seed in (0, 0, 1)
+    ]
+    np.testing.assert_array_equal(kernels[0], kernels[1])
+    assert np.any(kernels[0] != kernels[2])
 
 
-def test_a_run_that_began_with_the_other_keras_is_refused(records_folder, tmp_path):
-    train(small_config(records_folder, tmp_path))
-    path = tmp_path / "run.json"
-    run = json.loads(path.read_text())
-    run["starts"][-1]["versions"]["keras"] = "2.15.0" if compat.KERAS_3 else "3.15.1"
-    path.write_text(json.dumps(run))
-    with pytest.raises(ValueError, match=r"`.weights.h5`. Received: keras=[23].15.[01] before"):
-        train(small_config(records_folder, tmp_path))
-
-
-def test_the_same_seed_gives_the_same_network_and_another_seed_another(records_folder, tmp_path):
-    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
-        train(small_config(records_folder, tmp_path / name, total_steps=2, seed=seed))
-    np.testing.assert_array_equal(weights(tmp_path / "a"), weights(tmp_path / "b"))
-    assert np.any(weights(tmp_path / "a") != weights(tmp_path / "c"))
-
-
-def test_a_network_of_the_users_own_is_trained(records_folder, tmp_path):
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_curves")
+def test_a_network_of_the_users_own_is_trained_and_named(records_folder, tmp_path, capfd):
     def backbone(input_shape, embedding_size, seed):
         keras.utils.set_random_seed(seed)
         return keras.Sequential(
@@ -172,100 +182,51 @@ def test_a_network_of_the_users_own_is_trained(records_folder, tmp_path):
             ]
         )
 
-    train(small_config(records_folder, tmp_path), backbone)
-    assert weights(tmp_path).shape == (2, 16)
+    train(small_config(records_folder, tmp_path, backbone="sphereface20"), backbone)
+    assert embeddings(tmp_path).shape == (2, 16)
+    summary = (tmp_path / "summary.md").read_text()
+    assert "400 weights" in capfd.readouterr().err
+    assert "backbone, 400 weights" in summary
+    assert "sphereface20" not in summary
 
 
-def test_regularisers_of_a_network_of_the_users_own_count(records_folder, tmp_path):
-    def backbone(strength):
-        def build(input_shape, embedding_size, seed):
-            keras.utils.set_random_seed(seed)
-            regularizer = keras.regularizers.L2(strength)
-            return keras.Sequential(
-                [
-                    keras.Input(input_shape),
-                    keras.layers.GlobalAveragePooling2D(),
-                    keras.layers.Dense(embedding_size, kernel_regularizer=regularizer),
-                ]
-            )
-
-        return build
-
-    for name, strength in (("a", 0.0), ("b", 1.0)):
-        train(small_config(records_folder, tmp_path / name), backbone(strength))
-    assert np.abs(weights(tmp_path / "b")).max() < 0.99 * np.abs(weights(tmp_path / "a")).max()
+@pytest.mark.slow
+def test_regularizers_of_a_network_of_the_users_own_count(records_folder):
+    free, held = (
+        np.abs(trained_in_memory(records_folder, backbone).backbone.get_weights()[0])
+        for backbone in (one_layer, penalized)
+    )
+    assert held.mean() < 0.99 * free.mean()
 
 
-def test_moved_records_continue_and_other_records_do_not(records_folder, tmp_path):
-    shutil.copytree(records_folder, tmp_path / "moved")
-    train(small_config(records_folder, tmp_path / "run"))
-    train(small_config(tmp_path / "moved", tmp_path / "run"))
-    info = json.loads((tmp_path / "moved" / "dataset.json").read_text())
-    info["shards"][0]["sha256"] = "0" * 64
-    (tmp_path / "moved" / "dataset.json").write_text(json.dumps(info))
-    with pytest.raises(ValueError, match="data_checksum"):
-        train(small_config(tmp_path / "moved", tmp_path / "run"))
+@pytest.fixture(scope="module")
+def verified_run(records_folder, verified, tmp_path_factory):
+    """A run of averages that are verified, and the words by which it is evaluated."""
+    workdir = tmp_path_factory.mktemp("verified")
+    # Far from each other, so that averages and weights verify differently.
+    settings = {"ema": 0.9, "learning_rate": 1.0, "schedule": "constant"}
+    train(small_config(records_folder, workdir, **settings, **verified(4)))
+    return workdir, commands(workdir)[0]
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"backbone": "resnet"}, "Received: backbone='resnet'"),
-        ({"backbone": "absent_module:network"}, "Received: backbone='absent_module:network'"),
-        ({"backbone": "math:network"}, "Received: backbone='math:network'"),
-        ({"head": "sofmax"}, "Received: head='sofmax'"),
-        ({"learning_rate": float("nan")}, "Received: learning_rate=nan"),
-        ({"zoom": 1.5}, "Received: zoom=1.5"),
-        ({"erase": 3.0}, "Received: erase=3.0"),
-        ({"batch_size": 0}, "Received: batch_size=0"),
-        ({"batch_size": 31}, "Received: batch_size=31"),
-        ({"log_steps": 0}, "Received: log_steps=0"),
-        ({"weight_decay": -1.0}, "Received: weight_decay=-1.0"),
-        ({"m": 0}, "Received: m=0"),
-        ({"head": "softmax", "m": 4}, "The head softmax has no `m`"),
-        (
-            {"head": "cosface", "margin_warmup_steps": 5},
-            "The head cosface has no `margin_warmup_steps`",
-        ),
-        ({"sample_rate": 0.0}, "Received: sample_rate=0.0"),
-        ({"gradient": "excat"}, "Received: gradient='excat'"),
-    ],
-)
-def test_bad_settings_are_refused(records_folder, tmp_path, settings, message):
-    with pytest.raises(ValueError, match=message):
-        train(small_config(records_folder, tmp_path, **settings))
-    # Nothing of it stands in the way of the next try.
-    train(small_config(records_folder, tmp_path, total_steps=1))
+@pytest.mark.slow
+def test_the_command_that_evaluates_has_model_pairs_and_place(verified_run, faces):
+    workdir, words = verified_run
+    assert words[:2] == ["python", "tools/evaluate.py"]
+    assert parse_config(EvaluateConfig, words[2:]) == EvaluateConfig(
+        model=(str(workdir / "export"),),
+        images=(str(faces / "images"),),
+        pairs=(str(faces / "pairs.txt"),),
+        landmarks=(str(faces / "landmarks.txt"),),
+        out=str(workdir / "evaluation"),
+    )
 
 
-def test_divergence_ends_the_run_and_says_what_helps(records_folder, tmp_path):
-    with pytest.raises(FloatingPointError, match="A lower learning rate"):
-        train(small_config(records_folder, tmp_path, learning_rate=1e9))
-    assert not (tmp_path / "export").exists()
-
-
-def test_a_diverged_run_leaves_no_checkpoint_to_continue_from(records_folder, tmp_path):
-    settings = {"learning_rate": 1e9, "log_steps": 6, "checkpoint_steps": 4}
-    with pytest.raises(FloatingPointError, match="at step 4"):
-        train(small_config(records_folder, tmp_path, **settings))
-    assert checkpoints(tmp_path) == ["step-00000000"]
-    # It stands in nobody's way.
-    train(small_config(records_folder, tmp_path, total_steps=1))
-
-
-def test_epochs_count_passes_over_the_data():
-    steps = run_config.planned_steps(TrainConfig(batch_size=10, epochs=2.5), num_images=30)
-    assert steps == 8
-
-
-def test_decay_spares_biases_and_biases_learn_at_twice_the_rate():
-    kernel, bias = tf.Variable([3.0], name="kernel"), tf.Variable([3.0], name="fc1/bias")
-    gradients = trainer.solver_gradients([tf.constant([1.0])] * 2, [kernel, bias], 0.1)
-    np.testing.assert_allclose([g.numpy()[0] for g in gradients], [1.3, 2.0], rtol=1e-6)
-
-
-def test_a_batch_that_does_not_split_is_refused(records_folder, monkeypatch):
-    info = records.read_info(records_folder)
-    monkeypatch.setattr(tf.distribute.MirroredStrategy, "num_replicas_in_sync", 4)
-    with pytest.raises(ValueError, match=r"over 4 devices and 1 parts.*Received: batch_size=6"):
-        trainer.make_trainer(TrainConfig(**SMALL), info, 6, tf.distribute.MirroredStrategy())
+@pytest.mark.slow
+def test_the_last_verification_is_that_of_the_export(verified_run, tmp_path):
+    workdir, words = verified_run
+    (expected,) = evaluate(parse_config(EvaluateConfig, [*words[2:-1], str(tmp_path)]))
+    table = pd.read_csv(workdir / "verification.csv")
+    assert table["step"].tolist() == [4, 6]
+    for name in ("accuracy_mean", "accuracy_std", "auc", "eer", "num_pairs"):
+        assert table[name].iloc[-1] == pytest.approx(getattr(expected.verification, name), rel=1e-5), name

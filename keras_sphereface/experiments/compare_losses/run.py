@@ -19,7 +19,6 @@ from keras_sphereface.evaluation.evaluate import checked_dataset, pair_sources
 from keras_sphereface.experiments.compare_losses import report
 from keras_sphereface.experiments.compare_losses.single import Run, check_folder, result_of
 from keras_sphereface.functional.annealing import Annealing
-from keras_sphereface.losses import metric_losses
 from keras_sphereface.reporting.figures import save_figure
 from keras_sphereface.training.build_head import check_batches, head_of, images_per_identity
 from keras_sphereface.training.run_config import check_settings, data_checksum, planned_steps
@@ -138,7 +137,6 @@ def planned_runs(config: CompareConfig) -> Iterator[Run]:
     rng, info = np.random.default_rng(config.seed), read_info(config.data)
     conditions = {
         "machine": machine(),
-        "metric_losses": metric_losses.implementation().name,
         "data_checksum": data_checksum(info),
     }
     for seed in range(config.seed, config.seed + config.num_seeds):

@@ -1,0 +1,135 @@
+"""The parts of a run from its settings: trainer, step, batches, intervals and pairs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_sphereface.config import TrainConfig
+from keras_sphereface.data import pipeline
+from keras_sphereface.data.augmentation import RANGES, Augmentation
+from keras_sphereface.data.records import DatasetInfo
+from keras_sphereface.distribute.strategy import num_workers, worker_index
+from keras_sphereface.evaluation.face_pairs import PairSources
+from keras_sphereface.heads.base import Head
+from keras_sphereface.training.backbones import Backbone, backbone_by_name
+from keras_sphereface.training.build_head import check_batches, head_of, images_per_identity
+from keras_sphereface.training.intervals import Intervals
+from keras_sphereface.training.run_config import planned_steps
+from keras_sphereface.training.schedules import LearningRate
+from keras_sphereface.training.solver import Solver
+from keras_sphereface.training.step import make_training_step
+from keras_sphereface.training.trainer import Trainer, make_trainer
+
+
+def build_trainer(
+    config: TrainConfig,
+    info: DatasetInfo,
+    strategy: tf.distribute.Strategy,
+    backbone: Backbone | None = None,
+) -> Trainer:
+    """Make network, head and optimizer on the devices of a strategy.
+
+    Args:
+        config: Settings of the run.
+        info: Size of the images, number of images and of identities.
+        strategy: The devices.
+        backbone: Makes the network in place of `config.backbone`.
+
+    Raises:
+        ValueError: If the settings cannot be used, or not on these devices.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if config.batch_size % (replicas * config.accumulate_steps):
+        raise ValueError(
+            "`batch_size` must be a multiple of the number of devices times `accumulate_steps`, "
+            f"{replicas} x {config.accumulate_steps}. Received: batch_size={config.batch_size}"
+        )
+
+    def build_backbone() -> keras.Model:
+        make = backbone or backbone_by_name(config.backbone, config.width)
+        return make(
+            input_shape=(*info.image_size, 3),
+            embedding_size=config.embedding_size,
+            seed=config.seed,
+        )
+
+    def build_head() -> Head:
+        head = head_of(config, info.num_identities)
+        check_batches(config, head, replicas)
+        return head
+
+    rate = LearningRate(
+        config.learning_rate,
+        planned_steps(config, info.num_images),
+        config.schedule,
+        config.lr_warmup_steps,
+    )
+    solver = Solver(
+        config.optimizer,
+        rate,
+        config.momentum,
+        config.weight_decay,
+        config.clipnorm,
+        config.ema,
+    )
+    return make_trainer(strategy, build_backbone, build_head, solver, config.shard_classes)
+
+
+def build_step(config: TrainConfig, trainer: Trainer) -> Callable[[Any], tf.Tensor]:
+    """Return the compiled training step; see `make_training_step`."""
+    return make_training_step(
+        trainer,
+        config.batch_size,
+        Augmentation(**{name: getattr(config, name) for name in RANGES}),
+        config.seed,
+        config.accumulate_steps,
+        config.jit,
+    )
+
+
+def build_intervals(config: TrainConfig, num_images: int) -> Intervals:
+    """Return when something is due in a run."""
+    return Intervals(
+        total_steps=planned_steps(config, num_images),
+        batch_size=config.batch_size,
+        num_images=num_images,
+        log_steps=config.log_steps,
+        checkpoint_steps=config.checkpoint_steps,
+        verify_steps=config.verify_steps,
+    )
+
+
+def build_pair_sources(config: TrainConfig) -> PairSources:
+    """Return the files of the pairs that are verified during the training."""
+    return PairSources(
+        pairs=config.verify_pairs,
+        images=config.verify_images,
+        landmarks=config.verify_landmarks,
+        bin=config.verify_bin,
+    )
+
+
+def distributed_batches(
+    config: TrainConfig, strategy: tf.distribute.Strategy, start_step: int
+) -> tf.distribute.DistributedDataset:
+    """Return the uint8 batches from `start_step` on, each split over the devices in their order."""
+    workers = num_workers(strategy)
+
+    def batches_of_worker(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        batches = pipeline.training_batches(
+            config.data,
+            config.batch_size,
+            config.seed,
+            start_step,
+            augment=None,
+            num_workers=workers,
+            worker=worker_index(strategy),
+            same_batches=not config.worker_shards,
+            images_per_identity=images_per_identity(config),
+        )
+        size = context.get_per_replica_batch_size(config.batch_size)
+        return batches if size * workers == config.batch_size else batches.rebatch(size)
+
+    return strategy.distribute_datasets_from_function(batches_of_worker)

@@ -1,0 +1,135 @@
+"""The optimizer as Caffe's solver works it: weight decay in the gradient, faster biases."""
+
+import dataclasses
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from keras_sphereface.training.schedules import LearningRate
+from keras_sphereface.utils.compat import plain_update
+
+OPTIMIZER_SLOTS = {"sgd": 1, "adam": 2}  # variables that the optimizer keeps for each weight
+BIAS_RATE = 2.0  # times the rate of the kernels, as in the network files of Liu et al.
+
+
+@dataclasses.dataclass(frozen=True)
+class Solver:
+    """The settings of an optimizer.
+
+    Attributes:
+        optimizer: "sgd" or "adam".
+        rate: Learning rate over the steps.
+        momentum: Float in [0, 1). Momentum of SGD.
+        weight_decay: Float >= 0. Factor of the L2 term; biases have none.
+        clipnorm: Float >= 0. Maximal L2 norm of the gradient of all weights together; 0: none.
+        ema: Float in [0, 1). Decay of the moving averages of the weights; 0: no averages.
+
+    Example:
+        >>> Solver("adam", LearningRate(0.001, total_steps=100)).num_slots
+        2
+    """
+
+    optimizer: str
+    rate: LearningRate
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    clipnorm: float = 0.0
+    ema: float = 0.0
+
+    @property
+    def num_slots(self) -> int:
+        """The number of variables that the optimizer keeps for each weight."""
+        return OPTIMIZER_SLOTS[self.optimizer]
+
+    def make_optimizer(self) -> keras.optimizers.Optimizer:
+        """Return the Keras optimizer, not built."""
+        if self.optimizer == "sgd":
+            return keras.optimizers.SGD(self.rate, momentum=self.momentum, **plain_update())
+        return keras.optimizers.Adam(self.rate, **plain_update())
+
+    def update_rule(self, steps_taken: tf.Tensor) -> Callable[..., None]:
+        """Return what that optimizer does to one weight: (weight, slots, gradient) -> None."""
+        rate = self.rate(steps_taken)
+        if self.optimizer == "sgd":
+            return functools.partial(sgd_update, rate=rate, momentum=self.momentum)
+        return functools.partial(adam_update, rate=rate, step=steps_taken + 1)
+
+
+def solver_gradients(
+    gradients: Sequence[tf.Tensor], variables: Sequence[Any], weight_decay: float
+) -> list[tf.Tensor]:
+    """Return gradients as Caffe's solver sees them with the network files of Liu et al.
+
+    Weight decay is added to the gradient, so that it goes through the momentum. Biases have no
+    decay, and with SGD, by a gradient twice as large, twice the rate.
+
+    Args:
+        gradients: One for each variable.
+        variables: Weights; those whose name begins with "bias" are biases.
+        weight_decay: Float >= 0. Factor of the L2 term.
+    """
+    return [
+        solver_gradient(
+            gradient,
+            tf.convert_to_tensor(variable),
+            variable.name.split("/")[-1].startswith("bias"),
+            weight_decay,
+        )
+        for gradient, variable in zip(gradients, variables, strict=True)
+    ]
+
+
+def solver_gradient(
+    gradient: tf.Tensor, weight: tf.Tensor, is_bias: bool, weight_decay: float
+) -> tf.Tensor:
+    """Return the gradient of one weight as Caffe's solver sees it."""
+    if is_bias:
+        return BIAS_RATE * gradient
+    # The decay waits for no gradient by itself, and would lie in memory through the whole step.
+    with tf.control_dependencies([gradient]):
+        return gradient + weight_decay * weight
+
+
+def sgd_update(
+    weight: tf.Variable,
+    slots: Sequence[tf.Variable],
+    gradient: tf.Tensor,
+    *,
+    rate: tf.Tensor,
+    momentum: float,
+) -> None:
+    """Update a weight and its velocity in place, as `keras.optimizers.SGD` does."""
+    (velocity,), rate = slots, tf.cast(rate, gradient.dtype)
+    # Not before the gradient is computed: the product would only lie in memory.
+    with tf.control_dependencies([gradient]):
+        velocity.assign(momentum * velocity - rate * gradient)
+    weight.assign_add(tf.convert_to_tensor(velocity))
+
+
+def adam_update(
+    weight: tf.Variable,
+    slots: Sequence[tf.Variable],
+    gradient: tf.Tensor,
+    *,
+    rate: tf.Tensor,
+    step: tf.Tensor,
+) -> None:
+    """Update a weight and its moments in place, as `keras.optimizers.Adam` does by default.
+
+    Args:
+        weight: Updated in place.
+        slots: First and second moment, updated in place.
+        gradient: Of the shape of the weight.
+        rate: Learning rate of this step.
+        step: Number of this step, counted from 1.
+    """
+    first, second = slots
+    step, dtype = tf.cast(step, gradient.dtype), gradient.dtype
+    rate = tf.cast(rate, dtype) * tf.sqrt(1.0 - tf.pow(tf.constant(0.999, dtype), step))
+    rate /= 1.0 - tf.pow(tf.constant(0.9, dtype), step)
+    first.assign_add(0.1 * (gradient - first))
+    second.assign_add(0.001 * (tf.square(gradient) - second))
+    weight.assign_sub(rate * first / (tf.sqrt(second) + 1e-7))

@@ -1,0 +1,189 @@
+"""The training step: gradients of a global batch over all devices, and one update."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from keras_sphereface.data import preprocessing
+from keras_sphereface.data.augmentation import Augmentation
+from keras_sphereface.losses.context import context_of
+from keras_sphereface.training.solver import solver_gradient, solver_gradients
+from keras_sphereface.training.trainer import Trainer
+from keras_sphereface.utils.compat import tf_variable
+
+ANGLE_BINS = 180  # one degree each
+# The sums of a step over its batch: loss with the margin, correct predictions without it, lambda,
+# angle to the target class weight in degrees, |x|.
+MEANS = ("loss", "accuracy", "annealing_lambda", "target_angle", "embedding_norm")
+
+
+def make_training_step(
+    trainer: Trainer,
+    batch_size: int,
+    augmentation: Augmentation = Augmentation(),
+    seed: int = 0,
+    accumulate_steps: int = 1,
+    jit: bool = False,
+) -> Callable[[Any], tf.Tensor]:
+    """Return the compiled step: it takes an iterator of uint8 batches and updates the weights.
+
+    Gradients are those of the mean loss of the global batch, whatever the number of devices, and
+    of the micro-batches that a device works on one after another.
+
+    Args:
+        trainer: Whose weights are updated.
+        batch_size: Int. B, over all devices.
+        augmentation: Random changes of the images, in the step itself.
+        seed: Int. Seed of the augmentation.
+        accumulate_steps: Int. Number of micro-batches of a device.
+        jit: Bool. Whether XLA compiles forward and backward pass.
+
+    Returns:
+        A function from the iterator to sums over the global batch, (len(MEANS) + ANGLE_BINS,):
+        those of `MEANS`, then the number of samples by their angle to the target class weight.
+    """
+    program = _Step(trainer, batch_size, augmentation, seed, accumulate_steps)
+    gradients = tf.function(program.gradients, jit_compile=True) if jit else program.gradients
+
+    @tf.function
+    def step(iterator: Any) -> tf.Tensor:
+        images, labels = next(iterator)
+        sums = trainer.strategy.run(program.on_replica, args=(images, labels, gradients))
+        trainer.update_averages()
+        return trainer.strategy.reduce("SUM", sums, axis=None)
+
+    return step
+
+
+@dataclasses.dataclass(frozen=True)
+class _Step:
+    """The parts of a step, which run in replica context."""
+
+    trainer: Trainer
+    batch_size: int
+    augmentation: Augmentation
+    seed: int
+    micro_batches: int
+
+    @property
+    def replicas(self) -> int:
+        return self.trainer.strategy.num_replicas_in_sync
+
+    def on_replica(self, images: tf.Tensor, labels: tf.Tensor, gradients: Callable) -> tf.Tensor:
+        """One update by the replica's rows of the batch; returns its share of the sums."""
+        head, sharded_head = self.trainer.head, self.trainer.sharded_head
+        head.step.assign_add(1)
+        step = tf.convert_to_tensor(head.step)
+        context = tf.distribute.get_replica_context()
+        rows = (
+            context.replica_id_in_sync_group * (self.batch_size // self.replicas),
+            self.batch_size,
+        )
+        images = preprocessing.normalize(self.augmentation(images, (self.seed, step - 1), rows))
+        weights = sharded_head.weights() if sharded_head else []
+        total: list[tf.Tensor] = []
+        samples = []
+        splits = (tf.split(values, self.micro_batches) for values in (images, labels))
+        for micro_batch in zip(*splits, strict=True):
+            # One after another: side by side they would all be in memory at once.
+            with tf.control_dependencies(total):
+                new, measured = gradients(*micro_batch, step, weights)
+            total = [a + b for a, b in zip(total, new, strict=True)] if total else new
+            samples.append(measured)
+        self.apply(total, weights)
+        sums = self.sums(tf.concat(samples, axis=1))
+        # Where classes are sharded, every replica has measured the samples of all.
+        return sums / (self.replicas if sharded_head else 1)
+
+    def gradients(
+        self, images: tf.Tensor, labels: tf.Tensor, step: tf.Tensor, weights: list[tf.Tensor]
+    ) -> tuple[list[tf.Tensor], tf.Tensor]:
+        """Gradients by all weights for some samples, and what is measured of these, (4, b)."""
+        backbone, head = self.trainer.backbone, self.trainer.head
+        variables = self.trainer.variables
+        with tf.GradientTape() as tape:
+            tape.watch(weights)
+            embeddings = tf.cast(backbone(images, training=True), head.compute_dtype)
+            # Read at once: when replicas wait for each other, Keras mixes up what they hold.
+            penalties = list(backbone.losses)
+            if self.trainer.sharded_head:
+                outputs, labels = self.trainer.sharded_head.outputs(
+                    embeddings, labels, weights, step
+                )
+            else:
+                outputs = head.call_at_step(embeddings, step, True)
+            losses, correct, target_cosine = head.compute_losses(labels, outputs)
+            loss = tf.reduce_sum(losses) / self.batch_size
+            if penalties:  # a network of the user's own may have regularizers
+                loss += tf.add_n(penalties) / (self.replicas * self.micro_batches)
+        gradients = tape.gradient(loss, [*variables, *weights])
+        unused = [v.name for v, g in zip(variables, gradients, strict=False) if g is None]
+        if unused:
+            raise ValueError(f"Every trainable weight must reach the loss. Received: {unused}")
+        angles = tf.acos(tf.clip_by_value(target_cosine, -1.0, 1.0)) * (180.0 / math.pi)
+        norms = context_of(outputs).norms[:, 0]
+        measured = tf.stack([losses, tf.cast(correct, losses.dtype), angles, norms])
+        return [tf.convert_to_tensor(gradient) for gradient in gradients], measured
+
+    def sums(self, measured: tf.Tensor) -> tf.Tensor:
+        """(4, b) of the samples -> (len(MEANS) + ANGLE_BINS,)."""
+        losses, correct, angles, norms = tf.unstack(measured)
+        lambdas = tf.cast(self.trainer.head.annealing_lambda, losses.dtype) * tf.ones_like(losses)
+        means = tf.reduce_sum([losses, correct, lambdas, angles, norms], axis=1)
+        # No bin takes nan; the loss tells of it.
+        finite = tf.where(tf.math.is_nan(angles), tf.zeros_like(angles), angles)
+        histogram = tf.histogram_fixed_width(finite, (0.0, 180.0), ANGLE_BINS)
+        return tf.concat([means, tf.cast(histogram, means.dtype)], axis=0)
+
+    def apply(self, gradients: list[tf.Tensor], weights: list[tf.Tensor]) -> None:
+        """Clip, decay and apply the gradients of the batch."""
+        trainer, solver, replicas = self.trainer, self.trainer.solver, self.replicas
+        variables = trainer.variables
+        shared, sharded = gradients[: len(variables)], gradients[len(variables) :]
+        if trainer.sharded_head:
+            # The small weights of a sharded head have the whole gradient on every replica.
+            first = len(trainer.backbone.trainable_variables)
+            shared[first:] = [gradient / replicas for gradient in shared[first:]]
+        if solver.clipnorm:
+            shared, sharded = clip_gradients(shared, sharded, solver.clipnorm)
+        taken = tf.convert_to_tensor(tf_variable(trainer.optimizer.iterations))
+        # The optimizer sums over the replicas, so each adds its share of the decay.
+        shared = solver_gradients(shared, variables, solver.weight_decay / replicas)
+        trainer.optimizer.apply_gradients(zip(shared, variables, strict=True))
+        if trainer.sharded_head:
+            kernels = trainer.sharded_head.num_blocks
+            sharded = [
+                solver_gradient(gradient, weight, i >= kernels, solver.weight_decay)
+                for i, (gradient, weight) in enumerate(zip(sharded, weights, strict=True))
+            ]
+            trainer.sharded_head.update(sharded, solver.update_rule(taken))
+
+
+def clip_gradients(
+    shared: list[tf.Tensor], sharded: Sequence[tf.Tensor], clipnorm: float
+) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+    """In replica context: scale all gradients so that their common L2 norm is at most `clipnorm`.
+
+    Args:
+        shared: The replica's share of gradients that the optimizer sums over the replicas.
+        sharded: Whole gradients of weights that this replica alone holds.
+        clipnorm: Float > 0.
+    """
+    context = tf.distribute.get_replica_context()
+    replicas = context.num_replicas_in_sync
+    if replicas > 1:
+        shared = context.all_reduce("SUM", shared)
+    square = _squared_norm(shared)
+    if sharded:
+        square += context.all_reduce("SUM", _squared_norm(sharded))
+    factor = clipnorm / tf.maximum(tf.sqrt(square), clipnorm)
+    # The optimizer sums over the replicas again.
+    shared = [gradient * (factor / replicas) for gradient in shared]
+    return shared, [gradient * factor for gradient in sharded]
+
+
+def _squared_norm(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+    return tf.add_n([tf.reduce_sum(tf.square(gradient)) for gradient in gradients])
