@@ -10,10 +10,10 @@ from matplotlib.figure import Figure
 
 from keras_sphereface.config import MarginFiguresConfig
 from keras_sphereface.functional import annealing, geometry, margins
+from keras_sphereface.heads import ArcFace, CosFace, SphereFace2, SphereFaceR
 from keras_sphereface.heads.angular_head import AngularHead
 from keras_sphereface.heads.asoftmax import ASoftmax
-from keras_sphereface.heads.family import ArcFace, CosFace, SphereFace2, SphereFaceR
-from keras_sphereface.losses.head_loss import context_of
+from keras_sphereface.losses.context import context_of
 from keras_sphereface.plots.margins import (
     plot_angle_curves,
     plot_plane_regions,
@@ -22,7 +22,7 @@ from keras_sphereface.plots.margins import (
     plot_sphere_regions,
 )
 from keras_sphereface.plots.style import legend_below
-from keras_sphereface.plots.training import plot_lambda, plot_log
+from keras_sphereface.plots.training import plot_lambda, plot_training_curve
 from keras_sphereface.reporting.figures import save_figure
 from keras_sphereface.utils import validation
 from keras_sphereface.utils.atomic import atomic_file
@@ -165,7 +165,7 @@ def draw_annealing(steps: int = 2500) -> Figure:
         ylabel=r"$\lambda$",
         ylim=(3, 3000),
     )
-    plot_log(right, numbers, 100 / (1 + lambdas), "", "per cent")
+    plot_training_curve(right, numbers, 100 / (1 + lambdas), "", "per cent")
     right.set_title(r"weight of $\psi$ in the target, $1\,/\,(1 + \lambda)$")
     right.set_ylim(0, 20)
     for step in (1, 501, ANNEALED):

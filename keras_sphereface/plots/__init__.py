@@ -1,7 +1,7 @@
-"""Figures of the field: functions that take arrays and an `Axes`, and return the `Axes`.
+"""Figures: functions that take arrays and an `Axes`, and return the `Axes`.
 
-None of them shows, saves or closes anything, so they draw in scripts without a display, in
-notebooks, and, through `figure_rgb`, in TensorBoard:
+They show, save and close nothing, so they draw in scripts without a display, in notebooks, and,
+through `figure_rgb`, in TensorBoard:
 
     axes = plots.plot_circle(plt.figure().subplots(), embeddings, labels, kernel)
 """
@@ -12,8 +12,9 @@ from keras_sphereface.plots.features import (
     plot_circle,
     plot_sphere,
     plot_unit_circle,
-    towards_eye,
+    view_direction,
 )
+from keras_sphereface.plots.identification import plot_cmc, plot_dir, plot_distractors
 from keras_sphereface.plots.losses import plot_runs
 from keras_sphereface.plots.margins import (
     plot_angle_curves,
@@ -24,15 +25,12 @@ from keras_sphereface.plots.margins import (
 )
 from keras_sphereface.plots.scores import (
     plot_angle_distributions,
-    plot_cmc,
     plot_det,
-    plot_dir,
-    plot_distractors,
     plot_roc,
     plot_similarity_histogram,
 )
 from keras_sphereface.plots.style import COLORS, MARKERS, color_of, figure_rgb, legend_below
-from keras_sphereface.plots.training import plot_accuracies, plot_lambda, plot_log
+from keras_sphereface.plots.training import plot_accuracies, plot_lambda, plot_training_curve
 
 __all__ = [
     "COLORS",
@@ -50,7 +48,6 @@ __all__ = [
     "plot_dir",
     "plot_distractors",
     "plot_lambda",
-    "plot_log",
     "plot_plane_regions",
     "plot_roc",
     "plot_runs",
@@ -60,6 +57,7 @@ __all__ = [
     "plot_smallest_m",
     "plot_sphere",
     "plot_sphere_regions",
+    "plot_training_curve",
     "plot_unit_circle",
-    "towards_eye",
+    "view_direction",
 ]

@@ -1,10 +1,11 @@
-"""Embeddings in two and three dimensions, with the class weights: the images of the paper.
+"""Embeddings in two and three dimensions with the class weights, as in the SphereFace paper.
 
-Each class has a color of its own, up to eight of them. Arrays are embeddings (N, 2 or 3), labels
-(N,) from 0 to C - 1, and the class weights (2 or 3, C).
+Each class has its own color, up to eight of them. Arrays are embeddings (N, 2 or 3), labels (N,)
+from 0 to C - 1, and the class weights (2 or 3, C).
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,17 +17,34 @@ from keras_sphereface.plots.style import color_of
 
 BIN_DEGREES = 5  # of the histogram around the circle
 VIEW = (-60.0, 25.0)  # azimuth and elevation of the eye, degrees
+FAR_SIDE, NEAR_SIDE = 1, 2  # drawing order on the sphere
 
 
 def plot_circle(
     axes: Axes, embeddings: np.ndarray, labels: np.ndarray, kernel: np.ndarray, title: str = ""
 ) -> Axes:
-    """2-D embeddings (N, 2) as they are, with the directions of the class weights as rays."""
+    """Draw 2-D embeddings as they are, with the directions of the class weights as rays.
+
+    Args:
+        axes: Where to draw.
+        embeddings: (N, 2).
+        labels: (N,), 0 to C - 1.
+        kernel: (2, C) class weights.
+        title: Title of the axes.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> axes = Figure().subplots()
+        >>> plot_circle(axes, np.eye(2), np.array([0, 1]), np.eye(2), "m = 4").get_title()
+        'm = 4'
+    """
     reach = max(np.quantile(np.linalg.norm(embeddings, axis=1), 0.995), 1e-9)
     for label, weight in enumerate(normalize_rows(kernel.T)):
-        own = embeddings[labels == label]
+        points = embeddings[labels == label]
         axes.plot(*np.outer(weight, (0, 1.1 * reach)), color=color_of(label), linewidth=1.2)
-        axes.scatter(own[:, 0], own[:, 1], s=10, color=color_of(label), alpha=0.7, linewidths=0)
+        axes.scatter(
+            points[:, 0], points[:, 1], s=10, color=color_of(label), alpha=0.7, linewidths=0
+        )
     axes.set(xlim=(-1.2 * reach, 1.2 * reach), ylim=(-1.2 * reach, 1.2 * reach))
     axes.locator_params(nbins=4)
     axes.tick_params(labelsize="small", color="0.6", labelcolor="0.3")
@@ -38,39 +56,39 @@ def plot_circle(
 def plot_unit_circle(
     axes: Axes, embeddings: np.ndarray, labels: np.ndarray, kernel: np.ndarray, title: str = ""
 ) -> Axes:
-    """The directions of 2-D embeddings (N, 2) on the circle, and around it how they are spread.
+    """Draw the directions of 2-D embeddings on the circle, and their distribution around it.
 
-    The bars are shares of each class in steps of `BIN_DEGREES`; one as long as half the radius
-    would hold the whole class. Marks inside the circle are the class weights.
+    The bars are fractions of each class in steps of `BIN_DEGREES`; a bar as long as half the
+    radius would hold the whole class. Marks inside the circle are the class weights.
+
+    Args:
+        axes: Where to draw.
+        embeddings: (N, 2).
+        labels: (N,), 0 to C - 1.
+        kernel: (2, C) class weights.
+        title: Title of the axes.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> axes = Figure().subplots()
+        >>> plot_unit_circle(axes, np.eye(2), np.array([0, 1]), np.eye(2), "m = 4").get_title()
+        'm = 4'
     """
     axes.add_patch(Circle((0, 0), 1, fill=False, color="0.75"))
     # float64: in float32 an angle may be rounded to beyond the last edge.
     unit = normalize_rows(np.asarray(embeddings, np.float64))
     edges = np.radians(np.arange(0, 361, BIN_DEGREES))
     for label, weight in enumerate(normalize_rows(kernel.T)):
-        color, own = color_of(label), unit[labels == label]
-        angles = np.mod(np.arctan2(own[:, 1], own[:, 0]), 2 * np.pi)
+        color, points = color_of(label), unit[labels == label]
+        angles = np.mod(np.arctan2(points[:, 1], points[:, 0]), 2 * np.pi)
         counts = np.histogram(angles, edges)[0]
-        shares = counts / max(counts.sum(), 1)
-        axes.add_collection(_bars(edges, 1.06, shares / 2, color=color, alpha=0.65, linewidth=0))
-        axes.scatter(own[:, 0], own[:, 1], s=10, color=color, alpha=0.4, linewidths=0)
+        fractions = counts / max(counts.sum(), 1)
+        bars = _bars(edges, 1.06, fractions / 2, color=color, alpha=0.65, linewidth=0)
+        axes.add_collection(bars)
+        axes.scatter(points[:, 0], points[:, 1], s=10, color=color, alpha=0.4, linewidths=0)
         axes.plot(*np.outer(weight, (0.72, 0.93)), color=color, linewidth=3)
-    axes.set(xlim=(-1.58, 1.58), ylim=(-1.58, 1.58))
-    axes.set_aspect("equal")
-    axes.set_axis_off()
-    axes.set_title(title)
+    _finish_round(axes, 1.58, title)
     return axes
-
-
-def _bars(edges, inner, lengths, **style):
-    """Bars that stand on a circle: edges (K + 1,) in radians, lengths (K,)."""
-    turn = np.stack([np.cos(edges), np.sin(edges)], axis=1)
-    shown = np.flatnonzero(lengths)
-    low, high = turn[shown], turn[shown + 1]
-    outer = inner + lengths[shown, None]
-    return PolyCollection(
-        np.stack([inner * low, outer * low, outer * high, inner * high], axis=1), **style
-    )
 
 
 def plot_sphere(
@@ -81,75 +99,99 @@ def plot_sphere(
     title: str = "",
     view: tuple[float, float] = VIEW,
 ) -> Axes:
-    """The directions of 3-D embeddings (N, 3) on the unit sphere, as seen from far away.
+    """Draw the directions of 3-D embeddings on the unit sphere, as seen from far away.
 
-    What is on the far side is seen through the sphere: points are hollow, and rays, the directions
-    of the class weights, are dashed.
+    The far side is seen through the sphere: its points are hollow, and its rays, the directions of
+    the class weights, are dashed.
 
     Args:
-        axes: ordinary, two-dimensional ones.
-        embeddings, labels, kernel: as for this module.
-        title: of the axes.
-        view: azimuth and elevation of the eye in degrees.
+        axes: Where to draw: ordinary, two-dimensional axes.
+        embeddings: (N, 3).
+        labels: (N,), 0 to C - 1.
+        kernel: (3, C) class weights.
+        title: Title of the axes.
+        view: Azimuth and elevation of the eye in degrees.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> axes = Figure().subplots()
+        >>> plot_sphere(axes, np.eye(3), np.arange(3), np.eye(3), view=(30.0, 20.0)) is axes
+        True
     """
-    towards = towards_eye(*view)
-    right = np.array([-np.sin(np.radians(view[0])), np.cos(np.radians(view[0])), 0.0])
-    up = np.cross(towards, right)
-    far, near = 1, 2  # what is drawn over what
-    for line in graticule():
-        depth = line @ towards
-        for order, side in ((far, depth < 0), (near, depth >= 0)):
-            shown = np.where(side[:, None], line, np.nan)
-            color = "0.92" if order == far else "0.8"
-            axes.plot(shown @ right, shown @ up, color=color, linewidth=0.6, zorder=order)
-    axes.add_patch(Circle((0, 0), 1, fill=False, color="0.6", linewidth=0.8, zorder=near))
+    towards = view_direction(*view)
+    azimuth = np.radians(view[0])
+    right = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
+    screen = np.stack([right, np.cross(towards, right)], axis=1)  # (3, 2): right and up
+    _draw_globe(axes, towards, screen)
     unit = normalize_rows(embeddings)
     for label, weight in enumerate(normalize_rows(kernel.T)):
-        color, own = color_of(label), unit[labels == label]
-        depth = own @ towards
-        for order, side in ((far, depth < 0), (near, depth >= 0)):
+        color, points = color_of(label), unit[labels == label]
+        is_near = points @ towards >= 0
+        hollow: dict[str, Any] = {"s": 12, "facecolors": "none", "edgecolors": color}
+        filled: dict[str, Any] = {"s": 14, "facecolors": color, "edgecolors": "none"}
+        for order, side, style in ((FAR_SIDE, ~is_near, hollow), (NEAR_SIDE, is_near, filled)):
             axes.scatter(
-                own[side] @ right,
-                own[side] @ up,
-                s=14 if order == near else 12,
-                facecolors=color if order == near else "none",
-                edgecolors="none" if order == near else color,
-                alpha=0.8,
-                linewidths=0.7,
-                zorder=order,
+                *(points[side] @ screen).T, **style, alpha=0.8, linewidths=0.7, zorder=order
             )
-        ray = np.outer((1.02, 1.25), weight)
-        axes.plot(
-            *(ray @ right, ray @ up),
-            color=color,
-            **(
-                {"linewidth": 3, "zorder": near}
-                if weight @ towards >= 0
-                else {"linewidth": 2, "linestyle": (0, (1.5, 1)), "zorder": far}
-            ),
-        )
-    axes.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3))
-    axes.set_aspect("equal")
-    axes.set_axis_off()
-    axes.set_title(title)
+        dashed = {"linewidth": 2, "linestyle": (0, (1.5, 1)), "zorder": FAR_SIDE}
+        solid = {"linewidth": 3, "zorder": NEAR_SIDE}
+        ray = np.outer((1.02, 1.25), weight) @ screen
+        axes.plot(*ray.T, color=color, **(solid if weight @ towards >= 0 else dashed))
+    _finish_round(axes, 1.3, title)
     return axes
 
 
-def towards_eye(azimuth: float, elevation: float) -> np.ndarray:
-    """The unit vector (3,) towards an eye at so many degrees."""
+def view_direction(azimuth: float, elevation: float) -> np.ndarray:
+    """Return the unit vector (3,) towards an eye at an azimuth and elevation in degrees.
+
+    Example:
+        >>> view_direction(0.0, 0.0)
+        array([1., 0., 0.])
+    """
     a, e = np.radians([azimuth, elevation])
     return np.array([np.cos(e) * np.cos(a), np.cos(e) * np.sin(a), np.sin(e)])
 
 
 def graticule() -> Iterator[np.ndarray]:
-    """Meridians and parallels of the unit sphere every 30 degrees, as lines (K, 3)."""
-    turn = np.radians(np.arange(0, 361, 6))
+    """Yield meridians and parallels of the unit sphere every 30 degrees, as lines (K, 3).
+
+    Example:
+        >>> [line.shape for line in graticule()][:2]
+        [(61, 3), (61, 3)]
+    """
+    angles = np.radians(np.arange(0, 361, 6))
     for longitude in np.radians(np.arange(0, 180, 30)):
-        yield np.stack(
-            [np.sin(turn) * np.cos(longitude), np.sin(turn) * np.sin(longitude), np.cos(turn)], 1
-        )
+        x, y = np.sin(angles) * np.cos(longitude), np.sin(angles) * np.sin(longitude)
+        yield np.stack([x, y, np.cos(angles)], axis=1)
     for latitude in np.radians(np.arange(-60, 90, 30)):
         ring = np.cos(latitude)
-        yield np.stack(
-            [ring * np.cos(turn), ring * np.sin(turn), np.full_like(turn, np.sin(latitude))], 1
-        )
+        height = np.full_like(angles, np.sin(latitude))
+        yield np.stack([ring * np.cos(angles), ring * np.sin(angles), height], axis=1)
+
+
+def _draw_globe(axes: Axes, towards: np.ndarray, screen: np.ndarray) -> None:
+    for line in graticule():
+        is_near = line @ towards >= 0
+        sides = ((FAR_SIDE, ~is_near, "0.92"), (NEAR_SIDE, is_near, "0.8"))
+        for order, side, color in sides:
+            points = np.where(side[:, None], line, np.nan) @ screen
+            axes.plot(*points.T, color=color, linewidth=0.6, zorder=order)
+    outline = Circle((0, 0), 1, fill=False, color="0.6", linewidth=0.8, zorder=NEAR_SIDE)
+    axes.add_patch(outline)
+
+
+def _finish_round(axes: Axes, reach: float, title: str) -> None:
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach))
+    axes.set_aspect("equal")
+    axes.set_axis_off()
+    axes.set_title(title)
+
+
+def _bars(edges: np.ndarray, inner: float, lengths: np.ndarray, **style: Any) -> PolyCollection:
+    """Return bars that stand on a circle: edges (K + 1,) in radians, lengths (K,)."""
+    directions = np.stack([np.cos(edges), np.sin(edges)], axis=1)
+    shown = np.flatnonzero(lengths)
+    low, high = directions[shown], directions[shown + 1]
+    outer = inner + lengths[shown, None]
+    corners = np.stack([inner * low, outer * low, outer * high, inner * high], axis=1)
+    return PolyCollection(list(corners), **style)

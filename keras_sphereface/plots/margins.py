@@ -1,8 +1,10 @@
-"""The geometry of the loss: curves over the angle, and where classes lead."""
+"""The geometry of angular margins: curves over the angle, and the regions of classes."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 
@@ -17,22 +19,29 @@ def plot_angle_curves(
     axes: Axes,
     theta: np.ndarray,
     curves: Mapping[str, np.ndarray],
-    others: Mapping[str, np.ndarray] | None = None,
+    dashed: Mapping[str, np.ndarray] | None = None,
 ) -> Axes:
-    """Quantities over the angle theta.
+    """Draw quantities over the angle theta.
 
     Args:
-        axes: where to draw.
-        theta: (N,) radians, in [0, pi].
+        axes: Where to draw.
+        theta: (N,) radians, 0 to pi.
         curves: {label: (N,)}.
-        others: what goes with the curve of the same label, dashed in its color.
+        dashed: {label: (N,)}, drawn dashed in the color of the curve of the same label.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> theta = np.linspace(0, np.pi, 5)
+        >>> axes = plot_angle_curves(Figure().subplots(), theta, {"cos": np.cos(theta)})
+        >>> axes.lines[0].get_xdata()
+        array([  0.,  45.,  90., 135., 180.])
     """
     degrees = np.degrees(theta)
     for i, (label, values) in enumerate(curves.items()):
         color = LINE_COLORS[i % len(LINE_COLORS)]
         axes.plot(degrees, values, color=color, label=label)
-        if others and label in others:
-            axes.plot(degrees, others[label], color=color, linestyle="--")
+        if dashed and label in dashed:
+            axes.plot(degrees, dashed[label], color=color, linestyle="--")
     axes.set(xlim=(0, 180), xlabel=r"$\theta$, degrees")
     axes.set_xticks(range(0, 181, 45))
     axes.grid(alpha=0.3)
@@ -42,13 +51,23 @@ def plot_angle_curves(
 def plot_separation(
     axes: Axes, m: np.ndarray, largest_intra: np.ndarray, smallest_inter: np.ndarray, bound: float
 ) -> Axes:
-    """The largest intra-class and the smallest inter-class angle over m, and where they cross.
+    """Draw the largest intra-class and the smallest inter-class angle over m.
 
     Args:
-        axes: where to draw.
+        axes: Where to draw.
         m: (N,) margins.
-        largest_intra, smallest_inter: (N,) radians.
-        bound: the m from which the former is the smaller one.
+        largest_intra: (N,) radians.
+        smallest_inter: (N,) radians.
+        bound: Smallest m with `largest_intra` below `smallest_inter`, a dotted line.
+
+    Reference: Liu et al., "SphereFace", CVPR 2017, section 3.4.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> m = np.array([1.0, 3.0, 5.0])
+        >>> axes = plot_separation(Figure().subplots(), m, 1.5 / m, m / 10, bound=3.873)
+        >>> axes.texts[0].get_text()
+        'm = 3.873'
     """
     for values, label, color in (
         (largest_intra, "largest intra-class", COLORS[0]),
@@ -76,13 +95,20 @@ def plot_smallest_m(
     curves: Mapping[str, np.ndarray],
     bounds: Mapping[str, float],
 ) -> Axes:
-    """The smallest m over the angle between two class weights.
+    """Draw the smallest m over the angle between two class weights.
 
     Args:
-        axes: where to draw.
+        axes: Where to draw.
         theta_12: (N,) radians.
         curves: {label: (N,)}.
         bounds: {label: m}, each a dotted line.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> theta_12, curves = np.radians([90, 180]), {"two classes": np.array([3.7, 3.0])}
+        >>> axes = plot_smallest_m(Figure().subplots(), theta_12, curves, {"m = 3": 3.0})
+        >>> axes.get_ylabel()
+        'smallest m'
     """
     for i, (label, values) in enumerate(curves.items()):
         axes.plot(np.degrees(theta_12), values, color=COLORS[i], marker="o", ms=3.5, label=label)
@@ -110,28 +136,34 @@ def plot_plane_regions(
     kernel: np.ndarray,
     margin: tuple[float, float] | None = None,
 ) -> Axes:
-    """Where each of two classes leads in the plane, with the class weights as arrows.
+    """Draw the region of each of two classes in the plane, with the class weights as arrows.
 
     Args:
-        axes: where to draw.
-        x, y: (W,) and (H,), the grid.
-        leads: (H, W, 2), above 0 where a class leads; see `geometry`.
-        kernel: class weights, (2, 2).
-        margin: where in between no class leads, (begin, end) in radians.
+        axes: Where to draw.
+        x: (W,) horizontal coordinates of the grid.
+        y: (H,) vertical coordinates of the grid.
+        leads: (H, W, 2), positive in the region of a class; see `functional.geometry`.
+        kernel: (2, 2) class weights.
+        margin: (begin, end) in radians of the range between the regions.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from keras_sphereface.functional.geometry import angular_leads
+        >>> x = np.linspace(-1, 1, 21)
+        >>> leads = angular_leads(np.stack(np.meshgrid(x, x), axis=-1), np.eye(2), 2)
+        >>> axes = plot_plane_regions(Figure().subplots(), x, x, leads, np.eye(2))
+        >>> {"$w_1$", "$w_2$"} <= {text.get_text() for text in axes.texts}
+        True
     """
-    _plot_regions(axes, x, y, leads)
+    _draw_regions(axes, x, y, leads)
     angles = np.arctan2(kernel[1], kernel[0])
     for label, weight in enumerate(kernel.T):
-        axes.annotate(
-            "",
-            weight,
-            (0, 0),
-            arrowprops={"arrowstyle": "-|>", "color": COLORS[label], "lw": 2, "shrinkA": 0},
-        )
+        arrow = {"arrowstyle": "-|>", "color": COLORS[label], "lw": 2, "shrinkA": 0}
+        axes.annotate("", weight, (0, 0), arrowprops=arrow)
         _write(axes, 1.12 * weight, f"$w_{label + 1}$")
-    _plot_arc(axes, 0.3, np.sort(angles), r"$\theta_{12}$", 0.43)
+    _draw_arc(axes, 0.3, np.sort(angles), r"$\theta_{12}$", 0.43)
     if margin is not None:
-        _plot_arc(axes, 0.68, margin, "margin", 0.79)
+        _draw_arc(axes, 0.68, np.array(margin), "margin", 0.79)
     axes.plot(0, 0, "o", color="black", markersize=3)
     axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), aspect="equal", xticks=[], yticks=[])
     return axes
@@ -140,33 +172,34 @@ def plot_plane_regions(
 def plot_sphere_regions(
     axes: Axes, points: np.ndarray, leads: np.ndarray, kernel: np.ndarray
 ) -> Axes:
-    """Where each of two classes leads on the front of the unit sphere, seen from far away.
+    """Draw the region of each of two classes on the front of the unit sphere, from far away.
 
     Args:
-        axes: where to draw.
-        points: (S, S, 3), as `geometry.front_hemisphere` makes them.
-        leads: (S, S, 2), above 0 where a class leads; see `geometry`.
-        kernel: class weights, (3, 2), on the front and not opposite to one another.
+        axes: Where to draw.
+        points: (S, S, 3), as `functional.geometry.front_hemisphere` makes them.
+        leads: (S, S, 2), positive in the region of a class; see `functional.geometry`.
+        kernel: (3, 2) class weights, on the front and not opposite to one another.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> from keras_sphereface.functional.geometry import angular_leads, front_hemisphere
+        >>> points, kernel = front_hemisphere(21), np.array([[0.5, -0.3], [0.1, 0.4], [0.8, 0.7]])
+        >>> leads = angular_leads(points, kernel, 2)
+        >>> axes = plot_sphere_regions(Figure().subplots(), points, leads, kernel)
+        >>> {"$w_1$", "$w_2$"} <= {text.get_text() for text in axes.texts}
+        True
     """
     line = np.linspace(-1.0, 1.0, len(points))
     rim = Circle((0, 0), 1.0, facecolor="white", edgecolor="0.3", linewidth=1)
     axes.add_patch(rim)
-    drawn = _plot_regions(axes, line, line, leads)
-    light = np.clip(points @ (LIGHT / np.linalg.norm(LIGHT)), 0.0, 1.0)
-    shade = np.zeros((*light.shape, 4))
-    shade[..., 3] = 0.3 * (1.0 - light)
-    extent = (-1.0, 1.0, -1.0, 1.0)
-    # Below the boundaries, which stay black.
-    drawn.append(
-        axes.imshow(shade, extent=extent, origin="lower", interpolation="bilinear", zorder=1.5)
-    )
-    for artist in drawn:
+    artists = [*_draw_regions(axes, line, line, leads), _draw_shade(axes, points)]
+    for artist in artists:
         artist.set_clip_path(rim)
     unit = kernel / np.linalg.norm(kernel, axis=0)
-    way = unit @ np.stack([np.linspace(1, 0, 41), np.linspace(0, 1, 41)])
-    way /= np.linalg.norm(way, axis=0)
-    axes.plot(*way[:2], color="black", linestyle=":", linewidth=1.2)
-    _write(axes, way[:2, 20] + (0, 0.13), r"$\theta_{12}$", bbox=BEHIND_TEXT)
+    arc = unit @ np.stack([np.linspace(1, 0, 41), np.linspace(0, 1, 41)])
+    arc /= np.linalg.norm(arc, axis=0)
+    axes.plot(*arc[:2], color="black", linestyle=":", linewidth=1.2)
+    _write(axes, arc[:2, 20] + (0, 0.13), r"$\theta_{12}$", bbox=BEHIND_TEXT)
     for label, weight in enumerate(unit.T):
         axes.plot(*weight[:2], "o", color=COLORS[label], markeredgecolor="black", markersize=7)
         _write(axes, weight[:2] + (0, 0.15), f"$w_{label + 1}$")
@@ -176,27 +209,34 @@ def plot_sphere_regions(
     return axes
 
 
-def _plot_regions(axes, x, y, leads) -> list:
-    """Fill where each class leads and draw the boundaries; what is drawn."""
-    drawn = []
-    for label in range(leads.shape[-1]):
-        own = leads[..., label]
-        if not own.min() < 0 < own.max():
-            continue
-        levels = [0.0, own.max()]
-        color = COLORS[label]
-        drawn.append(axes.contourf(x, y, own, levels=levels, colors=[color], alpha=0.35))
-        drawn.append(axes.contour(x, y, own, levels=[0.0], colors="black", linewidths=1.2))
-    return drawn
+def _draw_regions(axes: Axes, x: np.ndarray, y: np.ndarray, leads: np.ndarray) -> list[Artist]:
+    """Fill the region of each class and draw its boundary; return what was drawn."""
+    artists: list[Artist] = []
+    for label, color in zip(range(leads.shape[-1]), COLORS, strict=False):
+        lead = leads[..., label]
+        if lead.min() < 0 < lead.max():
+            levels = [0.0, lead.max()]
+            artists.append(axes.contourf(x, y, lead, levels=levels, colors=[color], alpha=0.35))
+            boundary = axes.contour(x, y, lead, levels=[0.0], colors="black", linewidths=1.2)
+            artists.append(boundary)
+    return artists
 
 
-def _plot_arc(axes, radius, ends, label, text_radius):
-    begin, end = ends
-    turn = np.linspace(begin, end, 61)
-    axes.plot(radius * np.cos(turn), radius * np.sin(turn), color="black", linewidth=1)
-    middle = text_radius * np.array([np.cos(turn[30]), np.sin(turn[30])])
-    _write(axes, middle, label, bbox=BEHIND_TEXT)
+def _draw_shade(axes: Axes, points: np.ndarray) -> Artist:
+    light = np.clip(points @ (LIGHT / np.linalg.norm(LIGHT)), 0.0, 1.0)
+    shade = np.zeros((*light.shape, 4))
+    shade[..., 3] = 0.3 * (1.0 - light)
+    extent = (-1.0, 1.0, -1.0, 1.0)
+    # Below the boundaries, which stay black.
+    return axes.imshow(shade, extent=extent, origin="lower", interpolation="bilinear", zorder=1.5)
 
 
-def _write(axes, place, text, **options):
-    axes.text(place[0], place[1], text, ha="center", va="center", **options)
+def _draw_arc(axes: Axes, radius: float, ends: np.ndarray, label: str, label_radius: float) -> None:
+    angles = np.linspace(ends[0], ends[1], 61)
+    axes.plot(radius * np.cos(angles), radius * np.sin(angles), color="black", linewidth=1)
+    place = label_radius * np.array([np.cos(angles[30]), np.sin(angles[30])])
+    _write(axes, place, label, bbox=BEHIND_TEXT)
+
+
+def _write(axes: Axes, place: np.ndarray, text: str, **style: Any) -> None:
+    axes.text(place[0], place[1], text, ha="center", va="center", **style)

@@ -4,27 +4,36 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import LogFormatter, MaxNLocator, StrMethodFormatter
+from numpy.typing import ArrayLike
 
 from keras_sphereface.plots.style import COLORS
 
 
-def plot_log(
-    axes: Axes, steps: np.ndarray, values: np.ndarray, title: str, unit: str, log: bool = False
+def plot_training_curve(
+    axes: Axes, steps: ArrayLike, values: ArrayLike, title: str, unit: str, log: bool = False
 ) -> Axes:
-    """A quantity of the training log over the steps.
+    """Draw a quantity of the training log over the steps.
 
     Args:
-        axes: where to draw.
-        steps, values: (N,); what is not finite, or on a log scale not above 0, is left out.
-        title: what it is.
-        unit: the label of the axis that goes up.
-        log: whether that has a log scale, if there is anything to draw.
+        axes: Where to draw.
+        steps: (N,) training steps.
+        values: (N,); values that are not finite, or not positive on a log scale, are left out.
+        title: Name of the quantity.
+        unit: Label of the vertical axis.
+        log: Bool. Use a log scale, if there is anything to draw on it.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> axes = Figure().subplots()
+        >>> plot_training_curve(axes, [0, 100], [7.1, 3.2], "Loss", "nats").get_ylabel()
+        'nats'
     """
     steps, values = np.asarray(steps), np.asarray(values, dtype=float)
     shown = np.isfinite(values) & ((values > 0) | (not log))
-    beside = np.pad(shown, 1)
-    alone = shown & ~beside[:-2] & ~beside[2:]  # a line through one point shows nothing
-    axes.plot(steps, np.where(shown, values, np.nan), color=COLORS[0], marker="o", markevery=alone)
+    padded = np.pad(shown, 1)
+    is_alone = shown & ~padded[:-2] & ~padded[2:]  # a line through one point shows nothing
+    shown_values = np.where(shown, values, np.nan)
+    axes.plot(steps, shown_values, color=COLORS[0], marker="o", markevery=is_alone)
     if log and shown.any():
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -38,13 +47,24 @@ def plot_log(
 
 
 def plot_accuracies(
-    axes: Axes, steps: np.ndarray, accuracy: np.ndarray, verification: pd.DataFrame | None = None
+    axes: Axes, steps: ArrayLike, accuracy: ArrayLike, verification: pd.DataFrame | None = None
 ) -> Axes:
-    """The training accuracy (N,) in 0 to 1, and verification accuracies with their spread.
+    """Draw the training accuracy, and verification accuracies with their spread over folds.
 
-    `verification` has the columns "step", "accuracy_mean" and "accuracy_std".
+    Args:
+        axes: Where to draw.
+        steps: (N,) training steps.
+        accuracy: (N,), 0 to 1.
+        verification: Table with the columns "step", "accuracy_mean" and "accuracy_std".
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> axes = plot_accuracies(Figure().subplots(), [100, 200], [0.25, 0.5])
+        >>> axes.lines[0].get_ydata()
+        array([25., 50.])
     """
-    plot_log(axes, steps, 100 * np.asarray(accuracy), "Accuracy without margin", "per cent")
+    percent = 100 * np.asarray(accuracy)
+    plot_training_curve(axes, steps, percent, "Accuracy without margin", "per cent")
     if verification is not None and len(verification):
         axes.lines[0].set_label("training")
         axes.errorbar(
@@ -61,12 +81,18 @@ def plot_accuracies(
     return axes
 
 
-def plot_lambda(axes: Axes, steps: np.ndarray, lambdas: np.ndarray) -> Axes:
-    """lambda (N,) of the annealing on a log scale; where it is infinite the axes are shaded."""
+def plot_lambda(axes: Axes, steps: ArrayLike, lambdas: ArrayLike) -> Axes:
+    """Draw lambda (N,) of the annealing on a log scale; steps with an infinite one are shaded.
+
+    Example:
+        >>> from matplotlib.figure import Figure
+        >>> plot_lambda(Figure().subplots(), [0, 100], [1000.0, 80.0]).get_title()
+        'Annealing'
+    """
     steps, lambdas = np.asarray(steps), np.asarray(lambdas, dtype=float)
-    annealed = bool(np.any(lambdas > 0))
-    plot_log(axes, steps, lambdas, "Annealing", "lambda", log=annealed)
-    if not annealed:
+    is_annealed = bool(np.any(lambdas > 0))
+    plot_training_curve(axes, steps, lambdas, "Annealing", "lambda", log=is_annealed)
+    if not is_annealed:
         axes.set(title="Annealing: none", ylim=(-0.05, 1))
     if np.isinf(lambdas).any():
         last = steps[np.isinf(lambdas)].max()

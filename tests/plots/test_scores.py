@@ -1,44 +1,18 @@
-import itertools
 import statistics
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from keras_sphereface import plots
-from keras_sphereface.metrics import roc
-
-
-def drawn_scores(num_pairs, gap=0.4, seed=0):
-    rng = np.random.default_rng(seed)
-    is_same = np.arange(num_pairs) % 2 == 0
-    return np.round(np.clip(rng.normal(gap * is_same, 0.2), -1, 1), 2), is_same
-
-
-def drawn_roc(num_pairs, gap=0.4, seed=0):
-    return roc.roc(*drawn_scores(num_pairs, gap, seed))
-
-
-def new_axes():
-    return Figure(figsize=(6.4, 4.8), layout="constrained").subplots()
-
-
-def finish(axes):
-    """Lay the figure out as for a file."""
-    axes.figure.savefig("/dev/null", format="png")
-    return axes
-
-
-def visible_ticks(axis):
-    low, high = axis.get_view_interval()
-    ticks = zip(axis.get_majorticklocs(), axis.get_ticklabels(), strict=True)
-    return {label.get_text(): at for at, label in ticks if low <= at <= high}
-
-
-def value_of_steps(line, x):
-    """What a line of steps shows at x: the last point that is not to the right of it."""
-    assert line.get_drawstyle() == "steps-post"
-    return [b for a, b in zip(*line.get_data(), strict=True) if a <= x][-1]
+from keras_sphereface.metrics import roc_curve
+from tests.helpers.axes import (
+    drawn_roc,
+    drawn_scores,
+    finish,
+    new_axes,
+    value_of_steps,
+    visible_ticks,
+)
 
 
 def rates_at(threshold, scores, is_same):
@@ -51,7 +25,7 @@ def rates_at(threshold, scores, is_same):
 
 def test_the_roc_shows_what_each_false_accept_rate_allows():
     scores, is_same = drawn_scores(400)
-    axes = plots.plot_roc(new_axes(), {"": roc.roc(scores, is_same)})
+    axes = plots.plot_roc(new_axes(), {"": roc_curve(scores, is_same)})
     (line,) = axes.lines
     rates = [rates_at(cut, scores, is_same) for cut in sorted(set(scores))]
     for far in (0.0051, 0.0101, 0.05, 0.2, 0.7, 1.0):
@@ -66,7 +40,7 @@ def test_the_roc_shows_what_each_false_accept_rate_allows():
 @pytest.mark.parametrize(("num_pairs", "smallest"), [(2, 0.5), (8, 0.25), (400, 0.005)])
 def test_the_roc_begins_where_one_negative_is_accepted(num_pairs, smallest):
     scores = np.linspace(1, 0, num_pairs)
-    curve = roc.roc(scores, np.arange(num_pairs) % 2 == 0)
+    curve = roc_curve(scores, np.arange(num_pairs) % 2 == 0)
     axes = finish(plots.plot_roc(new_axes(), {"": curve}))
     assert axes.get_xlim() == pytest.approx((smallest, 1.0))
     assert len(visible_ticks(axes.xaxis)) >= 2
@@ -79,47 +53,6 @@ def test_a_perfect_roc_is_seen_at_the_top():
     assert axes.get_ylim()[1] > 1
 
 
-def draw_all_kinds(labels):
-    """Each figure of several curves, with the same labels."""
-    rocs = {label: drawn_roc(300, 0.2 * i, i) for i, label in enumerate(labels, 1)}
-    far = np.linspace(0, 1, 101)
-    yield plots.plot_roc(new_axes(), rocs)
-    yield plots.plot_det(new_axes(), rocs)
-    yield plots.plot_cmc(new_axes(), {label: far for label in labels})
-    yield plots.plot_dir(new_axes(), {label: (far, far) for label in labels})
-    numbers = 10 ** np.arange(1, 7)
-    rates = {label: (numbers, 1 - i * numbers / 1e7) for i, label in enumerate(labels, 1)}
-    yield plots.plot_distractors(new_axes(), rates)
-
-
-def test_several_curves_are_told_apart_and_named_below_the_axes():
-    labels = ["SphereFace-20, m = 4", "SphereFace-20, m = 1 (softmax)", "one more network"]
-    for axes in draw_all_kinds(labels):
-        finish(axes)
-        legend = axes.get_legend()
-        assert [text.get_text() for text in legend.get_texts()] == labels
-        lines = [line for line in axes.lines if line.get_label() in labels]
-        assert len({line.get_color() for line in lines}) == 3
-        assert len({line.get_linestyle() for line in lines}) == 3
-        box, figure = legend.get_window_extent(), axes.figure.bbox
-        assert box.y1 <= axes.xaxis.label.get_window_extent().y0
-        assert box.y0 >= 0
-        assert box.x0 >= 0
-        assert box.x1 <= figure.x1
-
-
-def test_one_curve_needs_no_legend():
-    assert [axes.get_legend() for axes in draw_all_kinds(["m = 4"])] == [None] * 5
-
-
-@pytest.mark.parametrize(
-    "draw", ["plot_roc", "plot_det", "plot_cmc", "plot_dir", "plot_distractors"]
-)
-def test_no_curve_at_all_is_refused(draw):
-    with pytest.raises(ValueError, match=r"at least one curve. Received: curves=\{\}"):
-        getattr(plots, draw)(new_axes(), {})
-
-
 # Its last row of points ends with a false accept rate of 1.
 MATE_LAST = np.arange(7.0, 0.0, -1.0), np.array([1, 0, 1, 0, 0, 0, 1], bool)
 
@@ -127,7 +60,7 @@ MATE_LAST = np.arange(7.0, 0.0, -1.0), np.array([1, 0, 1, 0, 0, 0, 1], bool)
 @pytest.mark.parametrize("data", [drawn_scores(200), MATE_LAST], ids=["drawn", "mate last"])
 def test_the_det_has_the_errors_of_every_threshold_that_makes_both_kinds(data):
     scores, is_same = data
-    axes = plots.plot_det(new_axes(), {"": roc.roc(scores, is_same)})
+    axes = plots.plot_det(new_axes(), {"": roc_curve(scores, is_same)})
     cdf = np.vectorize(statistics.NormalDist().cdf)
     shown = {tuple(point) for point in np.round(cdf(axes.lines[0].get_xydata()), 6)}
     counted = {tuple(np.round(rates_at(cut, scores, is_same), 6)) for cut in scores}
@@ -157,7 +90,7 @@ def test_the_diagonal_of_the_det_is_where_both_errors_are_equal():
     np.testing.assert_array_equal(x, y)
 
 
-def test_a_det_without_any_errors_says_so():
+def test_a_det_without_any_errors_shows_a_note():
     axes = finish(plots.plot_det(new_axes(), {"": drawn_roc(60, gap=9)}))
     assert "no curve to draw" in axes.texts[0].get_text()
     assert {"5", "20", "40"} <= set(visible_ticks(axes.xaxis))
@@ -175,7 +108,7 @@ def test_a_model_without_errors_is_named_beside_one_with_errors():
 
 def test_one_point_is_marked():
     scores, is_same = np.array([4.0, 3, 2, 1]), np.array([True, False, True, False])
-    axes = plots.plot_det(new_axes(), {"": roc.roc(scores, is_same)})
+    axes = plots.plot_det(new_axes(), {"": roc_curve(scores, is_same)})
     np.testing.assert_allclose(axes.lines[0].get_xydata(), [[0, 0]], atol=1e-12)
     assert axes.lines[0].get_marker() == "o"
 
@@ -184,7 +117,7 @@ def test_one_point_is_marked():
 def test_a_million_scores_are_few_points():
     rng = np.random.default_rng(0)
     is_same = np.arange(1_000_000) % 2 == 0
-    curves = {"": roc.roc(rng.normal(is_same * 4.0, 1.0), is_same)}
+    curves = {"": roc_curve(rng.normal(is_same * 4.0, 1.0), is_same)}
     for draw in (plots.plot_roc, plots.plot_det):
         assert len(draw(new_axes(), curves).lines[0].get_xdata()) < 100_000
 
@@ -195,7 +128,7 @@ def test_the_histogram_counts_every_pair():
     assert sum(patch.get_height() for patch in axes.patches) == 400
     assert axes.get_xlabel() == "cosine"
     texts = [text.get_text() for text in finish(axes).get_legend().get_texts()]
-    assert texts == ["different people", "same person", "threshold 0.200"]
+    assert texts == ["different identities", "same identity", "threshold 0.200"]
 
 
 def test_the_histogram_takes_scores_of_any_range():
@@ -236,80 +169,3 @@ def test_classes_of_one_image_have_no_angles_within():
 def test_counts_of_other_shapes_are_refused(intra, inter):
     with pytest.raises(ValueError, match=r"one shape \(N,\). Received: \("):
         plots.plot_angle_distributions(new_axes(), np.ones(intra), np.ones(inter))
-
-
-@pytest.mark.parametrize(("most", "scale"), [(1, "linear"), (50, "linear"), (51, "log")])
-def test_ranks_are_whole_numbers_from_1(most, scale):
-    rates = 1 - 0.3 / np.arange(1, most + 1)
-    axes = finish(plots.plot_cmc(new_axes(), {"": rates}))
-    x, y = axes.lines[0].get_data()
-    np.testing.assert_array_equal(x, np.arange(most) + 1)
-    np.testing.assert_allclose(y, 100 * rates)
-    assert axes.get_xscale() == scale
-    ticks = visible_ticks(axes.xaxis)
-    assert ticks
-    assert all(int(text) == pytest.approx(at) for text, at in ticks.items())
-    assert axes.get_ylim()[0] < 70 < 100 < axes.get_ylim()[1]
-
-
-def test_curves_of_several_lengths_share_the_axes():
-    axes = plots.plot_cmc(new_axes(), {"a": np.full(20, 0.99), "b": np.full(5, 0.35)})
-    assert axes.get_xlim()[0] < 1
-    assert axes.get_xlim()[1] > 20
-    assert axes.get_ylim()[0] < 35
-
-
-def test_open_set_rates_are_shown_over_false_alarms():
-    far, rate = np.array([0, 0.01, 0.01, 0.1, 1]), np.array([0.3, 0.4, 0.5, 0.8, 0.9])
-    axes = finish(plots.plot_dir(new_axes(), {"": (far, rate)}))
-    shown = [value_of_steps(axes.lines[0], at) for at in (0.01, 0.05, 0.1, 0.5, 1)]
-    assert shown == [0.5, 0.5, 0.8, 0.8, 0.9]
-    assert axes.get_xlim() == (0.01, 1)
-    assert visible_ticks(axes.yaxis)["80"] == pytest.approx(0.8)
-
-
-def test_no_false_alarms_leave_nothing_to_draw():
-    axes = finish(plots.plot_dir(new_axes(), {"": (np.zeros(3), np.ones(3))}))
-    assert "no curve to draw" in axes.texts[0].get_text()
-
-
-MEGAFACE = 10 ** np.arange(1, 7), np.array([0.999, 0.992, 0.962, 0.91, 0.83, 0.729])
-
-
-def test_rates_are_shown_at_each_number_of_distractors():
-    axes = finish(plots.plot_distractors(new_axes(), {"": MEGAFACE}))
-    (line,) = axes.lines
-    np.testing.assert_array_equal(line.get_xdata(), MEGAFACE[0])
-    np.testing.assert_allclose(line.get_ydata(), [99.9, 99.2, 96.2, 91, 83, 72.9])
-    assert line.get_marker() == "o"
-    assert axes.get_xscale() == "log"
-    assert list(visible_ticks(axes.xaxis)) == "10 100 1,000 10,000 100,000 1,000,000".split()
-    assert axes.get_legend() is None
-    boxes = [label.get_window_extent() for label in axes.get_xticklabels() if label.get_text()]
-    shown = [box for box in boxes if box.x0 >= 0]
-    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(shown))
-
-
-@pytest.mark.parametrize(
-    ("numbers", "ticks"),
-    [
-        ([7], {"2", "5", "10"}),
-        ([10, 30], {"10", "20"}),
-        ([10, 100, 1000, 5506], {"10", "100", "1,000"}),
-    ],
-)
-def test_few_numbers_of_distractors_have_ticks_that_are_numbers(numbers, ticks):
-    axes = plots.plot_distractors(new_axes(), {"": (numbers, np.full(len(numbers), 0.5))})
-    found = visible_ticks(finish(axes).xaxis)
-    assert ticks <= set(found)
-    assert all(float(text.replace(",", "")) == pytest.approx(at) for text, at in found.items())
-
-
-def test_the_lowest_rate_among_distractors_leaves_its_tens_below():
-    low = MEGAFACE[0][:3], np.array([0.87, 0.6, 0.35])
-    axes = plots.plot_distractors(new_axes(), {"high": MEGAFACE, "low": low})
-    assert 25 < axes.get_ylim()[0] < 30
-    assert 100 < axes.get_ylim()[1] < 105
-    perfect = plots.plot_distractors(new_axes(), {"": (MEGAFACE[0], np.ones(6))})
-    assert 89 < perfect.get_ylim()[0] < 90
-    assert 100 < perfect.get_ylim()[1] < 101

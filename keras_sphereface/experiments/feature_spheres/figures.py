@@ -1,9 +1,10 @@
-"""Feature spheres side by side, one column for each loss: images, numbers and animations."""
+"""Feature spheres side by side, a column for each loss: figures, numbers and animations."""
 
 import io
 import itertools
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,60 +14,67 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from keras_sphereface import plots
-from keras_sphereface.experiments.feature_spheres.statistics import LINES, RUN, numbers_of
-from keras_sphereface.experiments.feature_spheres.train import Cloud, Sphere, loss_name
+from keras_sphereface.experiments.feature_spheres.statistics import (
+    LINES,
+    RUN,
+    SphereStatistics,
+    sphere_statistics,
+)
+from keras_sphereface.experiments.feature_spheres.train import Cloud, Sphere
 from keras_sphereface.metrics.vectors import normalize_rows
 from keras_sphereface.utils.progress import progress_bar
 
-WIDTH = 1.95  # of a column, inches
-FRAME_SECONDS = 0.12
-TURN_FRAMES = 60
-DOTS = 70  # per inch, of animations
+COLUMN_WIDTH = 1.95  # inches
+FRAME_SECONDS, LAST_FRAME_SECONDS = 0.12, 1.8
+ROTATION_FRAMES = 60
+ANIMATION_DPI = 70
+GIF_COLORS = 64
 
 
 def draw_spheres(spheres: Sequence[Sphere], names: Sequence[str]) -> Figure:
-    """A column for each loss: the test images' embeddings, and below them their numbers.
+    """Draw a column for each loss: the embeddings of the test images, and their statistics.
 
-    In 2-D the embeddings as they are and their directions, in 3-D their directions.
+    2-D embeddings are drawn as they are and as directions, 3-D embeddings as directions.
 
     Args:
-        spheres: of one dimension.
-        names: of the C people.
+        spheres: Networks of one dimension.
+        names: Names of the C identities.
     """
-    draws: list[Callable[..., Axes]] = [plots.plot_circle, plots.plot_unit_circle]
+    plotters: list[Any] = [plots.plot_circle, plots.plot_unit_circle]
     if spheres[0].dim == 3:
-        draws = [plots.plot_sphere]
-    columns = len(spheres)
-    height = WIDTH * len(draws) + 2.4
-    figure = Figure(figsize=(WIDTH * columns + 1.2, height), layout="constrained")
-    rows = figure.subplots(
-        len(draws) + 1, columns, squeeze=False, height_ratios=[*[WIDTH] * len(draws), 1.9]
+        plotters = [plots.plot_sphere]
+    columns, rows = len(spheres), len(plotters)
+    figure = Figure(
+        figsize=(COLUMN_WIDTH * columns + 1.2, COLUMN_WIDTH * rows + 2.4), layout="constrained"
     )
-    options = _options(spheres)
-    for place, draw in enumerate(draws):
-        for axes, sphere in zip(rows[place], spheres, strict=True):
-            draw(axes, *_data(sphere.test), loss_name(sphere.m) if place == 0 else "", **options)
-    for axes, sphere in zip(rows[-1], spheres, strict=True):
-        _write_numbers(axes, numbers_of(sphere), is_first=axes is rows[-1, 0])
-    _add_people(figure, names)
+    grid = figure.subplots(
+        rows + 1, columns, squeeze=False, height_ratios=[*[COLUMN_WIDTH] * rows, 1.9]
+    )
+    options = _view(spheres)
+    for row, plot in enumerate(plotters):
+        for axes, sphere in zip(grid[row], spheres, strict=True):
+            plot(axes, *_arrays(sphere.test), sphere.loss if row == 0 else "", **options)
+    for axes, sphere in zip(grid[-1], spheres, strict=True):
+        _write_statistics(axes, sphere_statistics(sphere), is_first=axes is grid[-1, 0])
+    _add_legend(figure, names)
     return figure
 
 
-def _write_numbers(axes, numbers, is_first):
-    """A column of numbers; the first has their names on its left."""
+def _write_statistics(axes: Axes, statistics: SphereStatistics, is_first: bool) -> None:
+    """Write a column of numbers; the first has their names on its left."""
     axes.set_axis_off()
     for line, (column, (name, form)) in enumerate(LINES.items()):
         height = 1 - (line + 0.5) / len(LINES)
-        place = {"y": height, "va": "center", "transform": axes.transAxes}
-        axes.text(x=0.5, s=form.format(numbers[column]), ha="center", **place)
+        place: dict[str, Any] = {"y": height, "va": "center", "transform": axes.transAxes}
+        axes.text(x=0.5, s=form.format(getattr(statistics, column)), ha="center", **place)
         if is_first:
             axes.text(x=0.13, s=name, ha="right", color="0.3", **place)
 
 
-def _add_people(figure, names):
-    """Whose color is whose, at the lower edge."""
-    longest = max(len(name) for name in names)
+def _add_legend(figure: Figure, names: Sequence[str]) -> None:
+    """Show the color of each identity at the lower edge."""
     # Letters of this size are so wide, in inches; rows are filled evenly.
+    longest = max(len(name) for name in names)
     fitting = max(1, int(figure.get_figwidth() / (0.55 + 0.085 * longest)))
     rows = math.ceil(len(names) / fitting)
     marks = [
@@ -74,7 +82,8 @@ def _add_people(figure, names):
         for label in range(len(names))
     ]
     figure.legend(
-        *(marks, [name.replace("_", " ") for name in names]),
+        marks,
+        [name.replace("_", " ") for name in names],
         loc="outside lower center",
         ncols=math.ceil(len(names) / rows),
         frameon=False,
@@ -83,13 +92,15 @@ def _add_people(figure, names):
 
 
 def draw_shrinkage(table: pd.DataFrame) -> Figure:
-    """The mean intra-class angles of `sphere_numbers.table_of` over the losses, a line a run."""
+    """Draw the mean intra-class angles of a `statistics_table` over the losses, a line a run."""
     dims = sorted(table["dim"].unique())
     figure = Figure(figsize=(4.2 * len(dims), 3.4), layout="constrained")
     for axes, dim in zip(figure.subplots(1, len(dims), squeeze=False)[0], dims, strict=True):
         for i, ((_, seed), run) in enumerate(table[table["dim"] == dim].groupby(RUN)):
-            line = {"color": plots.color_of(i), "marker": plots.MARKERS[i % len(plots.MARKERS)]}
-            axes.plot(run["loss"], run["mean_intra"], label=seed, **line)
+            marker = plots.MARKERS[i % len(plots.MARKERS)]
+            axes.plot(
+                run["loss"], run["mean_intra"], label=seed, color=plots.color_of(i), marker=marker
+            )
         axes.set(title=f"{dim}-D embeddings", ylabel="mean intra-class angle, degrees")
         axes.set_ylim(bottom=0)
         axes.grid(alpha=0.3)
@@ -98,61 +109,60 @@ def draw_shrinkage(table: pd.DataFrame) -> Figure:
 
 
 def best_view(spheres: Sequence[Sphere]) -> tuple[float, float]:
-    """Azimuth and elevation, degrees, from which most class weights are on the near side."""
+    """Return azimuth and elevation in degrees from which most class weights are on the near side."""
     weights = np.concatenate([normalize_rows(sphere.test.kernel.T) for sphere in spheres])
     views = list(itertools.product(range(-180, 180, 15), range(-60, 61, 15)))
     # Well inside the disc or nearer still: that counts little more.
-    return max(views, key=lambda view: np.tanh(3 * weights @ plots.towards_eye(*view)).sum())
+    return max(views, key=lambda view: np.tanh(3 * weights @ plots.view_direction(*view)).sum())
 
 
-def _options(spheres):
+def training_gif(spheres: Sequence[Sphere]) -> bytes:
+    """Return a GIF of all clouds of `Sphere.history`: how the directions move in training."""
+    options = _view(spheres)
+    steps = zip(*(sphere.history for sphere in spheres), strict=True)
+    frames = (_draw_frame(spheres, c, f"step {c[0].step:,}", **options) for c in steps)
+    return _gif(frames, len(spheres[0].history), "training", LAST_FRAME_SECONDS)
+
+
+def rotating_gif(spheres: Sequence[Sphere]) -> bytes:
+    """Return a GIF of the 3-D spheres, which rotate once."""
+    clouds = [sphere.test for sphere in spheres]
+    azimuth, elevation = best_view(spheres)
+    azimuths = azimuth + np.linspace(0, 360, ROTATION_FRAMES, endpoint=False)
+    frames = (_draw_frame(spheres, clouds, view=(angle, elevation)) for angle in azimuths)
+    return _gif(frames, ROTATION_FRAMES, "rotation", FRAME_SECONDS)
+
+
+def _view(spheres: Sequence[Sphere]) -> dict[str, Any]:
     return {"view": best_view(spheres)} if spheres[0].dim == 3 else {}
 
 
-def _data(cloud: Cloud):
+def _arrays(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return cloud.embeddings, cloud.labels, cloud.kernel
 
 
-def _draw_frame(clouds, titles, text="", **options):
-    """Directions only, side by side: one frame of an animation."""
+def _draw_frame(
+    spheres: Sequence[Sphere], clouds: Sequence[Cloud], text: str = "", **options: Any
+) -> Figure:
+    """Draw directions only, side by side: one frame of an animation."""
     figure = Figure(figsize=(2.4 * len(clouds), 2.9), layout="constrained")
-    draw = plots.plot_unit_circle if clouds[0].embeddings.shape[1] == 2 else plots.plot_sphere
-    every_axes = figure.subplots(1, len(clouds), squeeze=False)[0]
-    for axes, cloud, title in zip(every_axes, clouds, titles, strict=True):
-        draw(axes, *_data(cloud), title, **options)
+    plot: Any = plots.plot_unit_circle if spheres[0].dim == 2 else plots.plot_sphere
+    row = figure.subplots(1, len(clouds), squeeze=False)[0]
+    for axes, sphere, cloud in zip(row, spheres, clouds, strict=True):
+        plot(axes, *_arrays(cloud), sphere.loss, **options)
     figure.suptitle(text, fontsize="medium")
     return figure
 
 
-def training_gif(spheres: Sequence[Sphere]) -> bytes:
-    """How the directions move in training: a GIF of all looks of `history`; the last stays."""
-    titles = [loss_name(sphere.m) for sphere in spheres]
-    looks = zip(*(sphere.history for sphere in spheres), strict=True)
-    options = _options(spheres)
-    figures = (
-        _draw_frame(clouds, titles, f"step {clouds[0].step:,}", **options) for clouds in looks
-    )
-    return _gif(figures, len(spheres[0].history), "training", hold=15)
-
-
-def turning_gif(spheres: Sequence[Sphere]) -> bytes:
-    """The 3-D spheres, turning once: a GIF."""
-    clouds = [sphere.test for sphere in spheres]
-    titles = [loss_name(sphere.m) for sphere in spheres]
-    azimuth, elevation = best_view(spheres)
-    turns = azimuth + np.linspace(0, 360, TURN_FRAMES, endpoint=False)
-    figures = (_draw_frame(clouds, titles, view=(turn, elevation)) for turn in turns)
-    return _gif(figures, TURN_FRAMES, "turning", hold=1)
-
-
-def _gif(figures: Iterator[Figure], count: int, name: str, hold: int) -> bytes:
-    """Frames as a GIF; the last is shown `hold` times as long."""
+def _gif(figures: Iterator[Figure], count: int, name: str, last_seconds: float) -> bytes:
+    """Return frames as a GIF; the last is shown for `last_seconds`."""
     images = []
     for figure in progress_bar(figures, total=count, desc=f"animation, {name}", unit="frame"):
-        image = Image.fromarray(plots.figure_rgb(figure, DOTS))
-        images.append(image.quantize(64, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE))
-    durations = [int(1000 * FRAME_SECONDS)] * count
-    durations[-1] *= hold
+        image = Image.fromarray(plots.figure_rgb(figure, ANIMATION_DPI))
+        images.append(
+            image.quantize(GIF_COLORS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+        )
+    durations = [round(1000 * FRAME_SECONDS)] * (count - 1) + [round(1000 * last_seconds)]
     buffer = io.BytesIO()
     images[0].save(
         buffer, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0
