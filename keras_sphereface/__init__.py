@@ -15,7 +15,7 @@ from keras_sphereface.version import __version__
 if not os.environ.get("KERAS_SPHEREFACE_DATA_ONLY"):
     from keras_sphereface.callbacks.convergence_guard import ConvergenceGuard
     from keras_sphereface.heads.asoftmax import ASoftmax
-    from keras_sphereface.heads.family import (
+    from keras_sphereface.heads import (
         ArcFace,
         CosFace,
         NormFace,

@@ -24,6 +24,10 @@ class Spread(NamedTuple):
     Attributes:
         largest_intra: Largest angle between two points of one class, in [0, pi].
         smallest_inter: Smallest angle between points of two classes, in [0, pi].
+
+    Example:
+        >>> Spread(largest_intra=0.5, smallest_inter=0.6).smallest_inter
+        0.6
     """
 
     largest_intra: float

@@ -1,24 +1,22 @@
 """`ASoftmax` and the other classification layers of its family."""
 
-from keras_sphereface.config.choices import HEADS
 from keras_sphereface.heads.angular_head import AngularHead
+from keras_sphereface.heads.arcface import ArcFace
 from keras_sphereface.heads.asoftmax import ASoftmax
 from keras_sphereface.heads.base import Head
-from keras_sphereface.heads.batch_heads import SoftmaxCenter, SoftmaxContrastive, Triplet
-from keras_sphereface.heads.family import (
-    ArcFace,
-    CosFace,
-    NormFace,
-    PlainSoftmax,
-    SphereFace2,
-    SphereFacePlus,
-    SphereFaceR,
-)
-from keras_sphereface.heads.registry import make_head
+from keras_sphereface.heads.center import SoftmaxCenter
+from keras_sphereface.heads.contrastive import SoftmaxContrastive
+from keras_sphereface.heads.cosface import CosFace
+from keras_sphereface.heads.normface import NormFace
+from keras_sphereface.heads.registry import head_class, make_head
 from keras_sphereface.heads.sharded import ShardedHead
+from keras_sphereface.heads.softmax import PlainSoftmax
+from keras_sphereface.heads.sphereface2 import SphereFace2
+from keras_sphereface.heads.sphereface_plus import SphereFacePlus
+from keras_sphereface.heads.sphereface_r import SphereFaceR
+from keras_sphereface.heads.triplet import Triplet
 
 __all__ = [
-    "HEADS",
     "ASoftmax",
     "AngularHead",
     "ArcFace",
@@ -33,5 +31,6 @@ __all__ = [
     "SphereFacePlus",
     "SphereFaceR",
     "Triplet",
+    "head_class",
     "make_head",
 ]

@@ -1,32 +1,32 @@
-"""`AngularHead`: what all classification layers of the family share."""
+"""`AngularHead`: the base of all heads with class weights."""
 
 import math
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 import tensorflow as tf
 
 from keras_sphereface.distribute.collectives import ClassShard
 from keras_sphereface.functional.norms import NORM_FLOOR, inverse_norms, l2_norm
-from keras_sphereface.heads import _logits
-from keras_sphereface.heads.base import Head
-from keras_sphereface.losses.head_loss import (
-    HeadContext,
-    HeadOutput,
-    checked_labels,
-    context_of,
-    leave_context,
-)
-from keras_sphereface.utils import validation
-from keras_sphereface.utils.validation import check_choice
+from keras_sphereface.heads import _class_weights
+from keras_sphereface.heads._fused_softmax import LogSumExp, Reduction, target_and_negatives
+from keras_sphereface.heads.base import Head, Shape
+from keras_sphereface.losses.context import HeadContext, HeadOutput, attach_context, context_of
+from keras_sphereface.losses.labels import checked_labels
+from keras_sphereface.utils.validation import check_choice, check_integer, check_real
+
+if TYPE_CHECKING:
+    from keras.initializers import Initializer
+    from keras.regularizers import Regularizer
 
 KERNEL_NORMS = ("through", "projected")
 GRADIENTS = ("exact", "detached")
 
-# More classes than this, and a head works in blocks unless told otherwise: the float32 logits of
-# 256 samples would take more than 256 MiB.
+# With more classes a head uses blocks by default: the float32 logits of 256 samples would take
+# more than 256 MiB.
 MAX_CLASSES_WITHOUT_BLOCKS = 2**18
-# Wide enough for fast products, small enough that a block is nothing beside the kernel. Not a
+# Wide enough for fast products, small enough that a block is small beside the kernel. Not a
 # multiple of 1024: rows at such distances fall on the same lines of the cache.
 DEFAULT_BLOCK_SIZE = 255 * 64
 
@@ -34,8 +34,8 @@ DEFAULT_BLOCK_SIZE = 255 * 64
 class AngularHead(Head):
     """Embeddings (B, D) -> logits (B, C): scale times the cosine to each class weight.
 
-    The base of the family. A subclass says how a target differs from the other classes; the
-    margin enters in `head.loss`, which knows the labels, so the layer needs none:
+    The base of the family. A subclass defines the target logit; the margin is applied in
+    `head.loss`, which has the labels, so the layer needs none:
 
         model.add(head)
         model.compile("sgd", loss=head.loss, metrics=["accuracy"])
@@ -46,29 +46,35 @@ class AngularHead(Head):
     (`fit`, any `tf.function`) does not compute them; `metrics=["accuracy"]` reads them.
 
     Args:
-        num_classes: C, an int >= 2.
-        scale: the length given to every embedding, > 0; None: each keeps its own, |x|.
+        num_classes: Int >= 2. C, the number of classes.
+        scale: Float > 0. Length given to every embedding; None: each keeps its own, |x|.
         gradient: "exact", the derivative of the loss; or "detached", where the margin changes the
             value of the target only and its slope is that of the plain cosine.
         kernel_norm: "through": class weights of any length, of which only the direction counts,
             with the exact gradient. "projected": class weights are of unit length at the start
             and made so after each update, by a constraint, and the gradient ignores their norm;
             faster.
-        block_size: classes worked on at once. With fewer than `num_classes` the kernel is held
-            in blocks of that many classes, and the loss never holds (B, C) logits. None: all at
-            once up to `MAX_CLASSES_WITHOUT_BLOCKS` classes, else blocks of `DEFAULT_BLOCK_SIZE`.
-        sample_rate: in (0, 1]; in training the loss looks at the batch's own classes and at
-            random others, this share of all in sum, but at least B + 1 of each block (Partial FC;
-            see `logits.sample_classes`).
-        seed: of the sampling, an int.
-        kernel_initializer: of the class weights (D, C), or of each block, with another seed; by
-            default uniform with variance 1 / D, as in the authors' code.
-        kernel_regularizer: of the class weights.
+        block_size: Int >= 1. Classes in a block. With fewer than `num_classes` the kernel is held
+            in blocks of that many classes, and the loss never holds (B, C) logits. None: one
+            block up to `MAX_CLASSES_WITHOUT_BLOCKS` classes, else blocks of `DEFAULT_BLOCK_SIZE`.
+        sample_rate: Float in (0, 1]. In training the loss looks at the batch's classes and at
+            random others, this share of all in sum, but at least B + 1 of each block (Partial FC,
+            An et al., 2021).
+        seed: Int >= 0. Seed for class sampling.
+        kernel_initializer: Initializer of the class weights (D, C), or of each block, with another
+            seed; by default uniform with variance 1 / D, as in the reference implementation.
+        kernel_regularizer: Regularizer of the class weights.
         dtype: float32 (the default, also under a mixed policy) or float64: half precision
             cannot count classes and costs the cosines three digits.
+        **kwargs: `name` and `trainable`, as for any Keras layer.
 
     Raises:
-        TypeError, ValueError: if an argument is out of range.
+        TypeError, ValueError: If an argument is out of range.
+
+    Example:
+        >>> head = AngularHead(num_classes=10, scale=16.0, block_size=4)
+        >>> head(tf.ones((2, 8))).shape, head.block_sizes()
+        (TensorShape([2, 10]), [4, 4, 2])
     """
 
     gradients: tuple[str, ...] = GRADIENTS
@@ -83,25 +89,23 @@ class AngularHead(Head):
         block_size: int | None = None,
         sample_rate: float = 1.0,
         seed: int = 0,
-        kernel_initializer="lecun_uniform",
-        kernel_regularizer=None,
-        dtype=None,
-        **kwargs,
+        kernel_initializer: "str | Initializer" = "lecun_uniform",
+        kernel_regularizer: "str | Regularizer | None" = None,
+        dtype: str | None = None,
+        **kwargs: Any,
     ):
         super().__init__(num_classes, dtype=dtype, **kwargs)
-        self.scale = scale if scale is None else validation.check_real(scale, "scale", 1e-6)
+        self.scale = scale if scale is None else check_real(scale, "scale", 1e-6)
         self.gradient = check_choice(gradient, "gradient", self.gradients)
         self.kernel_norm = check_choice(kernel_norm, "kernel_norm", KERNEL_NORMS)
-        self.block_size = (
-            None if block_size is None else validation.check_integer(block_size, "block_size", 1)
-        )
-        self.sample_rate = validation.check_real(sample_rate, "sample_rate", 1e-9, 1.0)
-        self.seed = validation.check_integer(seed, "seed", 0)
+        self.block_size = None if block_size is None else check_integer(block_size, "block_size", 1)
+        self.sample_rate = check_real(sample_rate, "sample_rate", 1e-9, 1.0)
+        self.seed = check_integer(seed, "seed", 0)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
 
     def max_classes_per_block(self, num_classes: int) -> int:
-        """How many of `num_classes` classes, all or those of a part, a block holds at most."""
+        """Return the largest number of `num_classes`, of the head or a shard, in one block."""
         if self.block_size is not None:
             return self.block_size
         return num_classes if num_classes <= MAX_CLASSES_WITHOUT_BLOCKS else DEFAULT_BLOCK_SIZE
@@ -110,7 +114,7 @@ class AngularHead(Head):
         size = self.max_classes_per_block(self.num_classes)
         return [min(size, self.num_classes - i) for i in range(0, self.num_classes, size)]
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         sizes = self.block_sizes()
         names = ["kernel"] if len(sizes) == 1 else [f"kernel_{i}" for i in range(len(sizes))]
         self.kernels = [
@@ -133,28 +137,12 @@ class AngularHead(Head):
             setattr(self, f"_weight_{i}", weight)
         self.build_shared(input_shape)
 
-    def block_initializer(self, i: int):
-        """That of block i: one initializer would give every block the same start weights."""
+    def block_initializer(self, block: int) -> "Initializer":
+        """Return the initializer of the class weights of a block."""
         initializer = self.kernel_initializer
         if len(self.block_sizes()) > 1:
-            has_config = hasattr(initializer, "get_config")
-            config: dict[str, Any] = initializer.get_config() if has_config else {"seed": ""}
-            if not isinstance(config.get("seed", 0), int | None):
-                raise ValueError(
-                    "With several blocks, `kernel_initializer` must be an initializer with a "
-                    f"`get_config` and a seed that is an int or None. Received: {initializer!r}"
-                )
-            if isinstance(config.get("seed"), int):
-                config["seed"] += i
-            initializer = type(initializer).from_config(config)
-        if not self.projected:
-            return initializer
-
-        def unit_columns(shape, dtype=None, **kwargs):
-            kernel = initializer(shape, dtype=dtype, **kwargs)
-            return kernel * inverse_norms(kernel)
-
-        return unit_columns
+            initializer = _class_weights.block_initializer(initializer, block)
+        return _class_weights.unit_columns(initializer) if self.projected else initializer
 
     @property
     def normalize(self) -> bool:
@@ -172,7 +160,7 @@ class AngularHead(Head):
         return self.normalize and self.kernel_norm == "through"
 
     @property
-    def kernel(self):
+    def kernel(self) -> tf.Variable | tf.Tensor:
         """The class weights (D, C): the variable itself, or a copy of all blocks."""
         if len(self.kernels) == 1:
             return self.kernels[0]
@@ -193,16 +181,16 @@ class AngularHead(Head):
     def forward(
         self,
         embeddings: tf.Tensor,
-        kernels: list[tf.Tensor],
-        biases: list[tf.Tensor],
+        kernels: Sequence[tf.Tensor],
+        biases: Sequence[tf.Tensor],
         step: tf.Tensor,
         training: bool,
-        part: ClassShard | None = None,
+        shard: ClassShard | None = None,
     ) -> tf.Tensor:
-        """What `call` does, as a function of tensors: blocks of weights in, logits (B, C) out.
+        """Return what `call` returns, as a function of tensors: blocks of weights in, logits out.
 
-        With a `part` the blocks are its classes, the embeddings those of all replicas, gathered
-        in their order, and the logits are (B, C_part).
+        With a `shard` the blocks are its classes, the embeddings those of all replicas, gathered
+        in their order, and the logits are (B, C_shard).
         """
         norms = l2_norm(embeddings)
         rows = embeddings if self.scale is None else self._scaled(embeddings, norms)
@@ -210,37 +198,35 @@ class AngularHead(Head):
         inverses = self._inverse_norms(kernels) if self.through_norm else []
         if inverses:
             products = [p * inverse for p, inverse in zip(products, inverses, strict=True)]
-        blocks = (
-            [product + bias for product, bias in zip(products, biases, strict=True)]
-            if biases
-            else products
-        )
+        logits = products
+        if biases:
+            logits = [product + bias for product, bias in zip(products, biases, strict=True)]
         context = HeadContext(
             head=self,
             embeddings=embeddings,
             norms=norms,
             rows=rows,
+            step=step,
+            training=training,
             kernels=kernels,
             biases=biases,
             inverses=[tf.stop_gradient(inverse) for inverse in inverses],
             products=products[0] if len(products) == 1 else None,
-            step=step,
-            training=training,
-            part=part,
+            shard=shard,
         )
-        outputs = blocks[0] if len(blocks) == 1 else tf.concat(blocks, axis=1)
+        outputs = logits[0] if len(logits) == 1 else tf.concat(logits, axis=1)
         # A tensor of its own: one that held itself, through the context, would never be freed.
-        return leave_context(tf.identity(outputs), context)
+        return attach_context(tf.identity(outputs), context)
 
-    def _inverse_norms(self, kernels):
+    def _inverse_norms(self, kernels: Sequence[tf.Tensor]) -> list[tf.Tensor]:
         """Those of all blocks; one after another, since each takes as much memory as its block."""
-        inverses = []
+        inverses: list[tf.Tensor] = []
         for kernel in kernels:
             with tf.control_dependencies(inverses[-1:]):
                 inverses.append(inverse_norms(kernel))
         return inverses
 
-    def _scaled(self, embeddings, norms):
+    def _scaled(self, embeddings: tf.Tensor, norms: tf.Tensor) -> tf.Tensor:
         """The embeddings at length `scale`; one below the floor of the norm counts as zero."""
         factor = tf.where(norms > NORM_FLOOR, self.scale / norms, tf.zeros_like(norms))
         return embeddings * factor
@@ -248,78 +234,60 @@ class AngularHead(Head):
     def compute_losses(self, labels: tf.Tensor, outputs: tf.Tensor) -> HeadOutput:
         context = context_of(outputs)
         labels, valid = checked_labels(labels, self.num_classes, tf.shape(outputs)[0])
-        rest = self.rest(context)
-        own, total, highest = _logits.target_and_rest_logits(
+        reduction = self.negative_reduction(context)
+        target, negatives, highest = target_and_negatives(
             context.rows,
-            self._blocks(labels, context),
-            rest,
-            products=None if self._sampled(context) else context.products,
-            part=context.part,
+            _class_weights.blocks_of(context, labels),
+            reduction,
+            products=None if _class_weights.is_sampled(context) else context.products,
+            shard=context.shard,
         )
-        losses = self.sample_losses(own, total, labels, context)
+        losses = self.sample_losses(target, negatives, labels, context)
         losses = tf.where(valid, losses, tf.constant(float("nan"), losses.dtype))
-        correct = rest.transform(own[:, None])[:, 0] > highest
-        return HeadOutput(losses, correct, self.target_cosines(own, labels, context))
+        correct = reduction.transform(target[:, None])[:, 0] > highest
+        return HeadOutput(losses, correct, self.target_cosines(target, labels, context))
 
-    def rest(self, context: HeadContext) -> _logits.LogSumExp | _logits.SumOver:
-        """How the logits of the other classes become one number a sample."""
-        return _logits.LogSumExp()
+    def negative_reduction(self, context: HeadContext) -> Reduction:
+        """Return how the logits of the negative classes become one number a sample."""
+        return LogSumExp()
 
-    def sample_losses(self, own, rest, labels, context: HeadContext) -> tf.Tensor:
-        """The loss of each sample, from its own logit and its rest: (B,), (B,) -> (B,)."""
-        return tf.nn.softplus(rest - self.target_logits(own, labels, context))
+    def sample_losses(
+        self, target: tf.Tensor, negatives: tf.Tensor, labels: tf.Tensor, context: HeadContext
+    ) -> tf.Tensor:
+        """Return the loss of each sample, from its target logit and its negatives, (B,) each."""
+        return tf.nn.softplus(negatives - self.target_logits(target, labels, context))
 
-    def target_logits(self, own, labels, context: HeadContext) -> tf.Tensor:
-        """The own logit with the margin: (B,) -> (B,)."""
+    def target_logits(
+        self, target: tf.Tensor, labels: tf.Tensor, context: HeadContext
+    ) -> tf.Tensor:
+        """Return the target logits with the margin: (B,) -> (B,)."""
         if self.scale is None:
             lengths = context.norms[:, 0]
         else:
-            lengths = tf.fill(tf.shape(own), tf.constant(self.scale, own.dtype))
-        target = lengths * self.target_cosine(own / lengths, context)
-        return target if self.gradient == "exact" else own + tf.stop_gradient(target - own)
+            lengths = tf.fill(tf.shape(target), tf.constant(self.scale, target.dtype))
+        with_margin = lengths * self.target_cosine(target / lengths, context)
+        if self.gradient == "exact":
+            return with_margin
+        return target + tf.stop_gradient(with_margin - target)
 
-    def target_cosine(self, cos_theta, context: HeadContext) -> tf.Tensor:
-        """What stands in the place of cos(theta) for the own class: (B,) -> (B,)."""
+    def target_cosine(self, cos_theta: tf.Tensor, context: HeadContext) -> tf.Tensor:
+        """Return what replaces cos(theta) of the target class: (B,) -> (B,)."""
         return cos_theta
 
-    def target_cosines(self, own, labels, context: HeadContext) -> tf.Tensor:
-        """cos(theta) to the own class weight: (B,)."""
+    def target_cosines(
+        self, target: tf.Tensor, labels: tf.Tensor, context: HeadContext
+    ) -> tf.Tensor:
+        """Return cos(theta) to the target class weight: (B,)."""
         if self.normalize:
-            return own / l2_norm(context.rows)[:, 0]
-        weights = own_columns(context, labels)
+            return target / l2_norm(context.rows)[:, 0]
+        weights = _class_weights.target_weights(context, labels)
         products = tf.reduce_sum(context.embeddings * weights, axis=1)
         return products / (context.norms * l2_norm(weights))[:, 0]
 
-    def _sampled(self, context):
-        return context.training and self.sample_rate < 1.0
-
-    def _blocks(self, labels, context):
-        kernels, none = context.kernels, [None] * len(context.kernels)
-        parts = zip(kernels, context.biases or none, context.inverses or none, strict=True)
-        start, first, replicas = 0, 0, 1
-        if context.part is not None:
-            start, replicas = context.part.start, context.part.replicas
-            first = context.part.replica * len(kernels)
-        blocks = []
-        for i, (kernel, bias, inverse) in enumerate(parts):
-            if self._sampled(context):
-                step = tf.cast(context.step % 2**20, tf.int32)
-                seed = tf.stack([self.seed, step * (len(kernels) * replicas) + first + i])
-                block, _ = _logits.sample_classes(
-                    kernel, labels, start, self.sample_rate, seed, bias, self.through_norm
-                )
-                blocks.append(block)
-            else:
-                inside_all = len(kernels) == replicas == 1
-                own = _logits.target_class(labels, start, kernel.shape[1], inside_all)
-                blocks.append(_logits.Block(kernel, own, bias, inverse=inverse))
-            start += kernel.shape[1]
-        return blocks
-
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (input_shape[0], self.num_classes)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "scale": self.scale,
@@ -331,17 +299,3 @@ class AngularHead(Head):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
         }
-
-
-def own_columns(context: HeadContext, labels: tf.Tensor) -> tf.Tensor:
-    """The class weight of each sample's own class, (B, D), without a gradient."""
-    start, columns = context.part.start if context.part else 0, tf.zeros_like(context.rows)
-    for kernel in context.kernels:
-        width = kernel.shape[1]
-        inside, within = _logits.within_block(labels, start, width)
-        here = tf.transpose(tf.gather(kernel, within, axis=1))
-        columns = tf.where(inside[:, None], here, columns)
-        start += width
-    if context.part is not None:
-        columns = context.part.sum(columns)
-    return tf.stop_gradient(columns)

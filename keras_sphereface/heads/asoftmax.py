@@ -1,22 +1,40 @@
 """`ASoftmax`: the classification layer of SphereFace."""
 
+from typing import TYPE_CHECKING, Any
+
 import keras
 import tensorflow as tf
 
 from keras_sphereface.functional import annealing
 from keras_sphereface.functional.norms import l2_norm
 from keras_sphereface.functional.psi import psi
-from keras_sphereface.heads.angular_head import AngularHead, own_columns
+from keras_sphereface.heads._class_weights import ClassWeightArguments, target_weights
+from keras_sphereface.heads.angular_head import AngularHead
+from keras_sphereface.losses.context import HeadContext
 from keras_sphereface.losses.head_loss import ASoftmaxLoss
-from keras_sphereface.utils import validation
 from keras_sphereface.utils.compat import loss_dtype
+from keras_sphereface.utils.validation import check_integer
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+class AnnealedArguments(ClassWeightArguments, total=False):
+    """Arguments of `ASoftmax` beside the margin."""
+
+    base: float
+    gamma: float
+    power: float
+    lambda_min: float
+    margin_warmup_steps: int
+    gradient: str
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
 class ASoftmax(AngularHead):
     """Angular softmax: embeddings (B, D) -> |x| cos(theta_j) for each of C classes.
 
-    The margin enters in the loss, which knows the labels; the layer needs none:
+    The margin is applied in the loss, which has the labels; the layer needs none:
 
         head = ASoftmax(num_classes, m=4)
         model.add(head)
@@ -27,26 +45,34 @@ class ASoftmax(AngularHead):
     step is one call with `training=True`.
 
     Args:
-        num_classes: C, an int >= 2.
-        m: the margin, an int >= 1. m = 1 is the modified softmax: normalized class weights,
-            no margin. The paper recommends 4.
-        base, gamma, power, lambda_min: the annealing
-            lambda = max(lambda_min, base * (1 + gamma * step)^(-power)); the authors' values
-            by default. `base=0, lambda_min=0` is the pure margin.
-        margin_warmup_steps: an int >= 0, the number of first steps that are trained with m = 1; the
+        num_classes: Int >= 2. C, the number of classes.
+        m: Int >= 1. The margin. m = 1 is the modified softmax: normalized class weights, no
+            margin. The paper recommends 4.
+        base, gamma, power, lambda_min: The annealing
+            lambda = max(lambda_min, base * (1 + gamma * step)^(-power)); by default with the
+            values of Liu et al. `base=0, lambda_min=0` is the pure margin.
+        margin_warmup_steps: Int >= 0. Number of first steps that are trained with m = 1; the
             annealing counts from there.
         gradient: "exact", the derivative of the loss; "detached", where the margin changes the
             value of the target only and its slope is that of the cosine (Liu et al., "SphereFace
-            Revived", TPAMI 2022); or "caffe", that of the authors' first code: the class weights
-            learn as with "detached", the embeddings from a margin term divided by the length of
-            its two coefficients.
+            Revived", TPAMI 2022); or "caffe", that of the reference implementation: the class
+            weights learn as with "detached", the embeddings from a margin term divided by the
+            length of its two coefficients.
         **kwargs: `kernel_norm`, `block_size`, `sample_rate`, `seed`, `kernel_initializer`,
             `kernel_regularizer` and `dtype` as for `AngularHead`, and `name`.
 
     Raises:
-        TypeError, ValueError: if an argument is out of range.
+        TypeError, ValueError: If an argument is out of range.
 
     Reference: Liu et al., "SphereFace", CVPR 2017, equations 6 and 7.
+
+    Example:
+        >>> head = ASoftmax(num_classes=3, m=4)
+        >>> model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4), head])
+        >>> model.compile("sgd", loss=head.loss, metrics=["accuracy"])
+        >>> history = model.fit(np.ones((6, 8)), np.arange(6) % 3, batch_size=2, verbose=0)
+        >>> int(head.step), round(float(head.annealing_lambda), 2)
+        (3, 735.29)
     """
 
     gradients = ("exact", "caffe", "detached")
@@ -61,12 +87,13 @@ class ASoftmax(AngularHead):
         lambda_min: float = 5.0,
         margin_warmup_steps: int = 0,
         gradient: str = "exact",
-        **kwargs,
+        **kwargs: "Unpack[ClassWeightArguments]",
     ):
-        if kwargs.pop("scale", None) is not None:
+        options: dict[str, Any] = dict(kwargs)
+        if options.pop("scale", None) is not None:
             raise ValueError("A-Softmax has no `scale`: embeddings keep their own length.")
-        super().__init__(num_classes, gradient=gradient, **kwargs)
-        self.m = validation.check_integer(m, "m", 1)
+        super().__init__(num_classes, gradient=gradient, **options)
+        self.m = check_integer(m, "m", 1)
         self.annealing = annealing.check_annealing(
             annealing.Annealing(base, gamma, power, lambda_min, margin_warmup_steps)
         )
@@ -78,43 +105,45 @@ class ASoftmax(AngularHead):
 
     @property
     def annealing_lambda(self) -> tf.Tensor:
-        """lambda after the steps counted so far, a float32 scalar; infinite in the warm start."""
+        """lambda after the steps counted so far, a float32 scalar; infinite in the warmup."""
         return annealing.annealing_lambda(tf.convert_to_tensor(self.step), self.annealing)
 
-    def target_cosine(self, cos_theta, context):
+    def target_cosine(self, cos_theta: tf.Tensor, context: HeadContext) -> tf.Tensor:
         annealing_lambda = annealing.annealing_lambda(context.step, self.annealing)
         return annealing.blend(cos_theta, self.m, tf.cast(annealing_lambda, cos_theta.dtype))
 
-    def target_logits(self, own, labels, context):
-        target = super().target_logits(own, labels, context)
-        return (
-            target + self._caffe_term(own, labels, context) if self.gradient == "caffe" else target
-        )
+    def target_logits(
+        self, target: tf.Tensor, labels: tf.Tensor, context: HeadContext
+    ) -> tf.Tensor:
+        with_margin = super().target_logits(target, labels, context)
+        if self.gradient != "caffe":
+            return with_margin
+        return with_margin + self._caffe_term(target, labels, context)
 
-    def _caffe_term(self, own, labels, context):
-        """Zeros (B,) whose slope by the embeddings makes "detached" that of the authors' code.
+    def _caffe_term(self, target: tf.Tensor, labels: tf.Tensor, context: HeadContext) -> tf.Tensor:
+        """Zeros (B,) whose slope by the embeddings turns "detached" into "caffe".
 
-        With d(|x| psi) / dx = a w + b x, w the unit class weight, that code divides a and b by
-        (a^2 + b^2)^(1/2); lambda blends the result with w.
+        With d(|x| psi) / dx = a w + b x, w the unit class weight, the reference implementation
+        divides a and b by (a^2 + b^2)^(1/2); lambda blends the result with w.
         """
         embeddings, norms = context.embeddings, context.norms[:, 0]
         with tf.GradientTape() as tape:
-            cos_theta = tf.stop_gradient(own / norms)
+            cos_theta = tf.stop_gradient(target / norms)
             tape.watch(cos_theta)
             value = psi(cos_theta, self.m)
         a = tape.gradient(value, cos_theta)
         b = tf.stop_gradient((value - cos_theta * a) / norms)
         length = tf.sqrt(tf.square(a) + tf.square(b))
-        weights = own_columns(context, labels)
+        weights = target_weights(context, labels)
         along_weight = tf.reduce_sum(embeddings * weights, axis=1) / l2_norm(weights)[:, 0]
         along_embedding = tf.reduce_sum(tf.square(embeddings), axis=1) / 2.0
         annealing_lambda = annealing.annealing_lambda(context.step, self.annealing)
-        share = tf.cast(1.0 / (1.0 + annealing_lambda), own.dtype)
-        # The slope of "detached" is w; a and b come in its place, by the margin's share.
+        share = tf.cast(1.0 / (1.0 + annealing_lambda), target.dtype)
+        # The slope of "detached" is w; a and b replace it, by the margin's share.
         term = share * ((a / length - 1.0) * along_weight + b / length * along_embedding)
         return term - tf.stop_gradient(term)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = super().get_config()
         del config["scale"]
         return {**config, "m": self.m, **self.annealing._asdict()}

@@ -5,18 +5,18 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_sphereface.config.choices import HEADS
+from keras_sphereface.heads.arcface import ArcFace
 from keras_sphereface.heads.asoftmax import ASoftmax
 from keras_sphereface.heads.base import Head
-from keras_sphereface.heads.batch_heads import SoftmaxCenter, SoftmaxContrastive, Triplet
-from keras_sphereface.heads.family import (
-    ArcFace,
-    CosFace,
-    NormFace,
-    PlainSoftmax,
-    SphereFace2,
-    SphereFacePlus,
-    SphereFaceR,
-)
+from keras_sphereface.heads.center import SoftmaxCenter
+from keras_sphereface.heads.contrastive import SoftmaxContrastive
+from keras_sphereface.heads.cosface import CosFace
+from keras_sphereface.heads.normface import NormFace
+from keras_sphereface.heads.softmax import PlainSoftmax
+from keras_sphereface.heads.sphereface2 import SphereFace2
+from keras_sphereface.heads.sphereface_plus import SphereFacePlus
+from keras_sphereface.heads.sphereface_r import SphereFaceR
+from keras_sphereface.heads.triplet import Triplet
 
 LAYERS: dict[str, type[Head]] = {
     layer.__name__: layer
@@ -31,34 +31,39 @@ OF_CLASS_WEIGHTS = frozenset({"seed", "kernel_initializer", "kernel_regularizer"
 
 
 def head_class(kind: str) -> Callable[..., Head]:
-    """The class of a head, with the arguments that its name stands for.
+    """Return the class of a head, with the arguments that its name stands for.
 
     Args:
-        kind: One of `HEADS`.
+        kind: One of `config.choices.HEADS`.
 
     Raises:
         ValueError: If there is no such head.
+
+    Example:
+        >>> head_class("triplet-hard")(num_classes=3).mining
+        'hard'
     """
     if kind not in HEADS:
         raise ValueError(f"`head` must be one of {', '.join(HEADS)}. Received: head={kind!r}")
-    return functools.partial(LAYERS[HEADS[kind].layer], **HEADS[kind].fixed)
+    layer: Callable[..., Head] = LAYERS[HEADS[kind].layer]
+    return functools.partial(layer, **HEADS[kind].fixed)
 
 
 def make_head(kind: str, num_classes: int, **settings: Any) -> Head:
-    """A head by its name; a setting that is None is left at the head's own default.
+    """Return a head by its name; a setting that is None is left at the head's own default.
 
     Args:
-        kind: One of `HEADS`.
+        kind: One of `config.choices.HEADS`.
         num_classes: Int >= 2. C, the number of classes.
-        **settings: Arguments of the head.
+        **settings: Arguments of the head, as `HEADS[kind].settings` lists them; also `name`,
+            `dtype`, and with class weights `seed`, `kernel_initializer` and `kernel_regularizer`.
 
     Raises:
         ValueError: If there is no such head, or it does not take a setting.
 
     Example:
-
-    >>> make_head("cosface", num_classes=10, m=0.2).m
-    0.2
+        >>> make_head("cosface", num_classes=10, m=0.2, scale=None).get_config()["scale"]
+        64.0
     """
     layer, choice = head_class(kind), HEADS[kind]
     allowed = COMMON | choice.settings.keys()

@@ -1,9 +1,9 @@
-"""`ShardedHead`: the class weights of a head, of which each replica holds those of its classes."""
+"""`ShardedHead`: a head whose class weights are sharded over the replicas."""
 
 import itertools
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import keras
@@ -19,28 +19,34 @@ Rule = Callable[[tf.Variable, Sequence[tf.Variable], tf.Tensor], None]
 
 
 class ShardedHead:
-    """A head whose class weights (D, C) are split by class over the replicas of a strategy.
+    """A head whose class weights (D, C) are sharded by class over the replicas of a strategy.
 
-    With n replicas each holds C / n classes, and what the optimizer keeps for them, so that C
-    can grow with the number of devices. Embeddings and labels are gathered, every replica works
-    on the samples of all with its own classes, and sums over the classes go over the replicas.
-    Loss and gradients are those of the head in one piece. It is for a training loop of its own
-    (`strategy.run`): Keras optimizers do not know weights that differ between replicas.
+    With n replicas each holds C / n classes, and the optimizer slots of these, so that C can
+    grow with the number of devices. Embeddings and labels are gathered, every replica computes
+    its own classes for the samples of all, and sums over the classes include all replicas.
+    Loss and gradients are those of the head in one piece. It is for a custom training loop
+    (`strategy.run`): Keras optimizers do not support weights that differ between replicas.
 
-    To be made in the scope of the strategy. The start weights are those that the head would have
-    in one piece, whatever the number of replicas.
+    It must be made in the scope of the strategy. The start weights are those of the head in one
+    piece, whatever the number of replicas.
 
     Args:
-        head: a head that is not built yet; its weights that do not grow with the classes stay
+        head: A head that is not built yet; its weights that do not grow with the classes stay
             its own, equal on all replicas.
-        embedding_size: D.
-        num_slots: the number of variables that the optimizer keeps for each weight.
+        embedding_size: Int. D.
+        num_slots: Int. Number of variables that the optimizer keeps for each weight.
 
     Raises:
-        ValueError: if there are fewer classes than replicas, a block would hold less than two
-            classes, or the head has a regulariser.
+        ValueError: If there are fewer classes than replicas, a block would hold less than two
+            classes, or the head has a regularizer.
 
     Reference: An et al., "Partial FC: Training 10 Million Identities on a Single Machine", 2021.
+
+    Example:
+        >>> from keras_sphereface.heads import CosFace
+        >>> sharded = ShardedHead(CosFace(num_classes=10), embedding_size=4, num_slots=1)
+        >>> sharded.num_bytes  # of 10 x 4 float32 weights and as many of the optimizer
+        320
     """
 
     def __init__(self, head: AngularHead, embedding_size: int, num_slots: int):
@@ -49,16 +55,23 @@ class ShardedHead:
         count = self.strategy.num_replicas_in_sync
         if head.num_classes < count:
             raise ValueError(
-                f"Each of {count} replicas needs a class. Received: num_classes={head.num_classes}"
+                f"`num_classes` must be at least {count}, one class for each replica. "
+                f"Received: num_classes={head.num_classes}"
             )
         if head.kernel_regularizer is not None:
-            raise ValueError("A head that is split cannot have a `kernel_regularizer`.")
+            raise ValueError(
+                "A class-sharded head cannot have a `kernel_regularizer`; leave it at None. "
+                f"Received: kernel_regularizer={head.kernel_regularizer!r}"
+            )
         self.ranges = balanced_ranges(head.num_classes, count)
         widest = self.ranges[0][1]
-        at_once = head.max_classes_per_block(widest)
-        if at_once < min(2, widest):
-            raise ValueError("`block_size` of a head that is split must be >= 2. Received: 1")
-        self.num_blocks = -(-widest // at_once)
+        block_size = head.max_classes_per_block(widest)
+        if block_size < min(2, widest):
+            raise ValueError(
+                "`block_size` of a class-sharded head must be >= 2. "
+                f"Received: block_size={block_size}"
+            )
+        self.num_blocks = -(-widest // block_size)
         head.build_shared((None, embedding_size))
         names = ["kernel", "bias"] if head.use_bias else ["kernel"]
         # {name: a variable for each block}; the slots of "kernel" are "kernel_slot0" and so on.
@@ -72,7 +85,7 @@ class ShardedHead:
         }
         self._fill(embedding_size)
 
-    def _variable(self, shape):
+    def _variable(self, shape: int | tuple[int, ...]) -> tf.Variable:
         return tf.Variable(
             tf.zeros(shape, self.head.compute_dtype),
             trainable=False,
@@ -80,8 +93,8 @@ class ShardedHead:
             aggregation=tf.VariableAggregation.NONE,
         )
 
-    def _fill(self, embedding_size):
-        """Start weights as the head makes them in one piece, one of its blocks after another."""
+    def _fill(self, embedding_size: int) -> None:
+        """Set the start weights of the head in one piece, one of its blocks after another."""
         stops = list(itertools.accumulate(self.head.block_sizes()))
         for i, (first, end) in enumerate(zip([0, *stops[:-1]], stops, strict=True)):
             initializer = self.head.block_initializer(i)
@@ -89,12 +102,12 @@ class ShardedHead:
             for start, stop, components in self.local_blocks():
                 low, high = max(start, first), min(stop, end)
                 if low < high:
-                    here = components["kernel"][:, low - start : high - start]
-                    here.assign(values[:, low - first : high - first])
+                    columns = components["kernel"][:, low - start : high - start]
+                    columns.assign(values[:, low - first : high - first])
 
     @property
     def num_bytes(self) -> int:
-        """What all replicas hold together."""
+        """Bytes of the weights and slots that all replicas hold together."""
         return sum(
             len(self.ranges) * math.prod(block.shape) * block.dtype.size
             for blocks in self.variables.values()
@@ -102,33 +115,33 @@ class ShardedHead:
         )
 
     def blocks(self, index: int) -> list[tuple[int, int]]:
-        """The ranges of classes (start, stop) of the blocks of a replica."""
+        """Return the ranges of classes (start, stop) of the blocks of a replica."""
         first, end = self.ranges[index]
-        parts = balanced_ranges(end - first, self.num_blocks)
-        return [(first + start, first + stop) for start, stop in parts]
+        ranges = balanced_ranges(end - first, self.num_blocks)
+        return [(first + start, first + stop) for start, stop in ranges]
 
     def local_blocks(self) -> Iterator[tuple[int, int, dict[str, tf.Variable]]]:
-        """Of each block that this process holds: its classes (start, stop) and its variables."""
+        """Yield classes (start, stop) and variables of each block that this process holds."""
         numbers = self.strategy.experimental_distribute_values_from_function(
             lambda context: tf.constant(context.replica_id_in_sync_group)
         )
-        of = self.strategy.experimental_local_results
-        for place, index in enumerate(of(numbers)):
+        local = self.strategy.experimental_local_results
+        for place, index in enumerate(local(numbers)):
             for i, (start, stop) in enumerate(self.blocks(int(index))):
                 variables = self.variables.items()
-                yield start, stop, {name: of(blocks[i])[place] for name, blocks in variables}
+                yield start, stop, {name: local(blocks[i])[place] for name, blocks in variables}
 
-    def part(self) -> ClassShard:
-        """The classes of the replica at work."""
+    def shard(self) -> ClassShard:
+        """Return the classes of the current replica."""
         context = tf.distribute.get_replica_context()
         index = tf.get_static_value(context.replica_id_in_sync_group)
         return ClassShard(self.ranges[index][0], int(index), len(self.ranges))
 
     def weights(self) -> list[tf.Tensor]:
-        """The kernels, then the biases if there are any, of the replica at work."""
-        widths = [stop - start for start, stop in self.blocks(self.part().replica)]
+        """Return the kernels, then the biases if there are any, of the current replica."""
+        widths = [stop - start for start, stop in self.blocks(self.shard().replica)]
         return [
-            # A part that is narrower than the widest leaves the last column of a block unused.
+            # A shard that is narrower than the widest leaves the last column of a block unused.
             weight if weight.shape[-1] == width else weight[..., :width]
             for name in self._names()
             for weight, width in zip(
@@ -136,28 +149,28 @@ class ShardedHead:
             )
         ]
 
-    def _names(self):
+    def _names(self) -> list[str]:
         return [name for name in ("kernel", "bias") if name in self.variables]
 
     def outputs(
         self, embeddings: tf.Tensor, labels: tf.Tensor, weights: list[tf.Tensor], step: tf.Tensor
     ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The head's outputs for the samples of all replicas, and the labels of all.
+        """Return the head's outputs for the samples of all replicas, and the labels of all.
 
         Args:
             embeddings: (b, D), the replica's own.
             labels: (b,), the replica's own.
-            weights: what `weights` gave, watched by whatever differentiates.
-            step: of the annealing.
+            weights: The tensors that `weights` returned, watched by a gradient tape.
+            step: Step of the annealing.
         """
-        part = self.part()
-        everyone = tf.distribute.get_replica_context().all_gather(labels, axis=0)
+        shard = self.shard()
+        global_labels = tf.distribute.get_replica_context().all_gather(labels, axis=0)
         kernels, biases = weights[: self.num_blocks], weights[self.num_blocks :]
-        rows = part.gather_rows(embeddings)
-        return self.head.forward(rows, kernels, biases, step, True, part), everyone
+        rows = shard.gather_rows(embeddings)
+        return self.head.forward(rows, kernels, biases, step, True, shard), global_labels
 
     def update(self, gradients: list[tf.Tensor], rule: Rule) -> None:
-        """Let `rule` update each weight of the replica at work by its gradient."""
+        """Update each weight of the current replica by its gradient, with `rule`."""
         variables = [(name, i) for name in self._names() for i in range(len(self.variables[name]))]
         for (name, i), gradient in zip(variables, gradients, strict=True):
             weight = self.variables[name][i]
@@ -174,7 +187,7 @@ class ShardedHead:
                 weight.assign(keras.constraints.UnitNorm(axis=0)(tf.convert_to_tensor(weight)))
 
     def save(self, folder: Path) -> None:
-        """Write each block of this process as a file that is named by its classes."""
+        """Write each block of this process to a file that is named after its classes."""
         for start, stop, components in self.local_blocks():
             # A zip of arrays has checksums, which are checked in reading.
             np.savez(
@@ -186,29 +199,29 @@ class ShardedHead:
         """Read the classes of this process, whatever the number of replicas that wrote them.
 
         Raises:
-            ValueError: if there are not all classes or not the same variables.
-            zipfile.BadZipFile, EOFError, OSError, RuntimeError: if a file is damaged.
+            ValueError: If there are not all classes or not the same variables.
+            zipfile.BadZipFile, EOFError, OSError, RuntimeError: If a file is damaged.
         """
-        files = []
-        for path in sorted(folder.iterdir()):
-            match = FILE.fullmatch(path.name)
-            if match:
-                files.append((int(match[1]), int(match[2]), path))
+        matches = [(FILE.fullmatch(path.name), path) for path in sorted(folder.iterdir())]
+        files = [(int(match[1]), int(match[2]), path) for match, path in matches if match]
         for start, stop, components in self.local_blocks():
-            pieces = []
-            for first, end, path in files:
-                low, high = max(start, first), min(stop, end)
-                if low < high:
-                    with open(path, "rb") as file, np.load(file) as arrays:
-                        if set(arrays) != set(components):
-                            raise ValueError(f"{path} holds {sorted(arrays)}")
-                        pieces.append(
-                            {n: arrays[n][..., low - first : high - first] for n in components}
-                        )
+            pieces = [
+                _read_classes(path, components, max(start - first, 0), min(stop, end) - first)
+                for first, end, path in files
+                if max(start, first) < min(stop, end)
+            ]
             for name, component in components.items():
-                values = np.concatenate([piece[name] for piece in pieces] or [[]], axis=-1)
+                values = np.concatenate([piece[name] for piece in pieces] or [np.empty(0)], axis=-1)
                 if values.shape[-1] != stop - start:
                     raise ValueError(f"{folder} lacks some of the classes {start} to {stop - 1}")
                 unused = component.shape[-1] - values.shape[-1]
                 padding = [(0, 0)] * (values.ndim - 1) + [(0, unused)]
                 component.assign(np.pad(values, padding))
+
+
+def _read_classes(path: Path, names: Iterable[str], low: int, high: int) -> dict[str, np.ndarray]:
+    """Read the columns [low, high) of all arrays of a file."""
+    with open(path, "rb") as file, np.load(file) as arrays:
+        if set(arrays) != set(names):
+            raise ValueError(f"{path} must hold {sorted(names)}. Received: {sorted(arrays)}")
+        return {name: arrays[name][..., low:high] for name in arrays}

@@ -1,20 +1,22 @@
 """`FacePreprocessing`: augmentation and scaling as the first layer of a model."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
 from keras_sphereface.data import augmentation, preprocessing
-from keras_sphereface.utils import validation
 from keras_sphereface.utils.compat import add_replicated_weight
+from keras_sphereface.utils.validation import check_integer, check_real
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
 class FacePreprocessing(keras.layers.Layer):
-    """Images (B, H, W, 3), pixels 0..255 -> what a backbone sees, in [-1, 1).
+    """Images (B, H, W, 3), pixels 0..255 -> the input of a backbone, in [-1, 1).
 
-    With `training=True` the images are augmented before they are scaled. The draws come from
-    `seed` and from the number of training calls so far, which is a weight: a saved model goes
-    on with new ones. Each replica of a strategy draws its own.
+    With `training=True` the images are augmented before they are scaled. The random numbers come
+    from `seed` and from the number of training calls so far, which is a weight: a saved model
+    continues with new ones. Each replica of a strategy draws its own.
 
         model = keras.Sequential([keras.Input((112, 96, 3), dtype="uint8"),
                                   FacePreprocessing(), sphereface20(), ASoftmax(num_classes)])
@@ -23,12 +25,19 @@ class FacePreprocessing(keras.layers.Layer):
     `export_savedmodel` scales by itself: give it the backbone without this layer.
 
     Args:
-        flip, shift, zoom, rotation, brightness, contrast, erase, crop, saturation,
-            low_resolution: as those of `Augmentation`, each within its `augmentation.RANGES`.
-        seed: of the draws, an int >= 0.
+        flip: Bool. Mirror half of the images.
+        shift, zoom, rotation, brightness, contrast, erase, crop, saturation, low_resolution:
+            Floats as those of `Augmentation`, each within its `augmentation.RANGES`.
+        seed: Int >= 0. Seed for the augmentation.
+        **kwargs: `name` and `dtype`, as for any Keras layer.
 
     Raises:
-        TypeError, ValueError: if an argument is out of range.
+        TypeError, ValueError: If an argument is out of range.
+
+    Example:
+        >>> images = np.full((1, 2, 2, 3), 255, "uint8")
+        >>> float(np.max(FacePreprocessing(shift=4.0)(images)))
+        0.99609375
     """
 
     def __init__(
@@ -44,7 +53,7 @@ class FacePreprocessing(keras.layers.Layer):
         saturation: float = 0.0,
         low_resolution: float = 0.0,
         seed: int = 0,
-        **kwargs,
+        **kwargs: Any,
     ):
         super().__init__(**kwargs)
         if not isinstance(flip, bool):
@@ -59,22 +68,22 @@ class FacePreprocessing(keras.layers.Layer):
         self.crop = _checked(crop, "crop")
         self.saturation = _checked(saturation, "saturation")
         self.low_resolution = _checked(low_resolution, "low_resolution")
-        self.seed = validation.check_integer(seed, "seed", 0)
+        self.seed = check_integer(seed, "seed", 0)
         # XLA has no kernel for the resampling; Keras 3 asks before it compiles a model with it.
         self.supports_jit = not (self.shift or self.zoom or self.rotation or self.crop)
 
     @property
     def augment(self) -> augmentation.Augmentation:
-        """What is done to the images in training."""
+        """The augmentation of training images."""
         return augmentation.Augmentation(
             **{name: getattr(self, name) for name in augmentation.Augmentation._fields}
         )
 
-    def build(self, input_shape):
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.step = add_replicated_weight(self, name="step")
         self.built = True
 
-    def call(self, images, training=False):
+    def call(self, images: tf.Tensor, training: bool = False) -> tf.Tensor:
         if training:
             self.step.assign_add(1)
             context = tf.distribute.get_replica_context()
@@ -85,12 +94,12 @@ class FacePreprocessing(keras.layers.Layer):
             images = self.augment(images, seed=(self.seed, step * replicas + replica))
         return tf.cast(preprocessing.normalize(images), self.compute_dtype)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), **self.augment._asdict(), "seed": self.seed}
 
 
-def _checked(value, name):
-    return validation.check_real(value, name, *augmentation.RANGES[name])
+def _checked(value: float, name: str) -> float:
+    return check_real(value, name, *augmentation.RANGES[name])

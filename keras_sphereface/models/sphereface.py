@@ -5,15 +5,31 @@ residual blocks of two 3x3 convolutions; PReLU follows every convolution, the ad
 after the second PReLU and nothing after it. A fully connected layer (FC1) gives the
 embedding. No batch normalization, no dropout, no pooling.
 
-Reference: Liu et al., "SphereFace", CVPR 2017, table 2, and the authors' network files.
+Reference: Liu et al., "SphereFace", CVPR 2017, table 2, and the network files of the reference
+implementation.
 """
 
+from typing import TYPE_CHECKING, TypedDict
+
 import keras
+import tensorflow as tf
 
 from keras_sphereface.config.choices import NETWORKS
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
 STAGE_CHANNELS = (64, 128, 256, 512)
 BLOCKS_PER_STAGE = {network.depth: network.blocks_per_stage for network in NETWORKS.values()}
+
+
+class NetworkArguments(TypedDict, total=False):
+    """Arguments of `sphereface` beside `depth`."""
+
+    input_shape: tuple[int, int, int]
+    embedding_size: int
+    width: float
+    seed: int | None
 
 
 def sphereface(
@@ -23,21 +39,26 @@ def sphereface(
     width: float = 1.0,
     seed: int | None = None,
 ) -> keras.Model:
-    """A SphereFace network of `depth` convolutions and FC1.
+    """Return a SphereFace network of `depth` convolutions and FC1.
 
     Args:
-        depth: 4, 10, 20, 36 or 64.
+        depth: Int: 4, 10, 20, 36 or 64.
         input_shape: (H, W, channels); 112 x 96 x 3 in the paper. Pixels are expected as
             (value - 127.5) / 128.
-        embedding_size: D, the units of FC1.
-        width: factor on the channels of the four stages; 1 in the paper.
-        seed: of the start weights.
+        embedding_size: Int >= 1. D, the units of FC1.
+        width: Float > 0. Factor on the channels of the four stages; 1 in the paper.
+        seed: Int. Seed for the start weights; None: different ones each time.
 
     Returns:
         An uncompiled functional `keras.Model` named `sphereface<depth>`.
 
     Raises:
-        ValueError: if an argument is not one of those allowed.
+        ValueError: If an argument is not one of those allowed.
+
+    Example:
+        >>> network = sphereface(10, input_shape=(28, 24, 3), embedding_size=16, width=0.1)
+        >>> network.name, network.output_shape
+        ('sphereface10', (None, 16))
     """
     if depth not in BLOCKS_PER_STAGE:
         raise ValueError(
@@ -69,48 +90,73 @@ def sphereface(
     return keras.Model(image, embedding, name=f"sphereface{depth}")
 
 
-def sphereface4(**kwargs) -> keras.Model:
-    """SphereFace-4; the arguments of `sphereface` less `depth`."""
+def sphereface4(**kwargs: "Unpack[NetworkArguments]") -> keras.Model:
+    """Return SphereFace-4, with the arguments of `sphereface` except `depth`.
+
+    Example:
+        >>> sphereface4(input_shape=(28, 24, 3), width=0.05).output_shape
+        (None, 512)
+    """
     return sphereface(4, **kwargs)
 
 
-def sphereface10(**kwargs) -> keras.Model:
-    """SphereFace-10; the arguments of `sphereface` less `depth`."""
+def sphereface10(**kwargs: "Unpack[NetworkArguments]") -> keras.Model:
+    """Return SphereFace-10, with the arguments of `sphereface` except `depth`.
+
+    Example:
+        >>> sphereface10(input_shape=(28, 24, 3), width=0.05).output_shape
+        (None, 512)
+    """
     return sphereface(10, **kwargs)
 
 
-def sphereface20(**kwargs) -> keras.Model:
-    """SphereFace-20; the arguments of `sphereface` less `depth`."""
+def sphereface20(**kwargs: "Unpack[NetworkArguments]") -> keras.Model:
+    """Return SphereFace-20, with the arguments of `sphereface` except `depth`.
+
+    Example:
+        >>> sphereface20(input_shape=(28, 24, 3), width=0.05).output_shape
+        (None, 512)
+    """
     return sphereface(20, **kwargs)
 
 
-def sphereface36(**kwargs) -> keras.Model:
-    """SphereFace-36; the arguments of `sphereface` less `depth`."""
+def sphereface36(**kwargs: "Unpack[NetworkArguments]") -> keras.Model:
+    """Return SphereFace-36, with the arguments of `sphereface` except `depth`.
+
+    Example:
+        >>> sphereface36(input_shape=(28, 24, 3), width=0.05).output_shape
+        (None, 512)
+    """
     return sphereface(36, **kwargs)
 
 
-def sphereface64(**kwargs) -> keras.Model:
-    """SphereFace-64; the arguments of `sphereface` less `depth`."""
+def sphereface64(**kwargs: "Unpack[NetworkArguments]") -> keras.Model:
+    """Return SphereFace-64, with the arguments of `sphereface` except `depth`.
+
+    Example:
+        >>> sphereface64(input_shape=(28, 24, 3), width=0.05).output_shape
+        (None, 512)
+    """
     return sphereface(64, **kwargs)
 
 
 class _SeedSequence:
     """A different seed for every initializer, all from one; None stays None."""
 
-    def __init__(self, seed):
+    def __init__(self, seed: int | None):
         self.seed, self.count = seed, 0
 
-    def next(self):
+    def next(self) -> int | None:
         self.count += 1
         return None if self.seed is None else 1000 * self.seed + self.count
 
 
-def _fan_in_uniform(seeds):
+def _fan_in_uniform(seeds: _SeedSequence) -> keras.initializers.Initializer:
     """Uniform within +-sqrt(3 / fan_in): Caffe's "xavier" counts fan-in only."""
     return keras.initializers.LecunUniform(seed=seeds.next())
 
 
-def _prelu(x, name):
+def _prelu(x: tf.Tensor, name: str) -> tf.Tensor:
     return keras.layers.PReLU(
         alpha_initializer=keras.initializers.Constant(0.25),
         shared_axes=[1, 2],
@@ -118,7 +164,7 @@ def _prelu(x, name):
     )(x)
 
 
-def _downsample(x, channels, seeds, name):
+def _downsample(x: tf.Tensor, channels: int, seeds: _SeedSequence, name: str) -> tf.Tensor:
     # Keras' "same" pads an even size at the far side only; the paper pads one on every side.
     x = keras.layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
     x = keras.layers.Conv2D(
@@ -127,7 +173,7 @@ def _downsample(x, channels, seeds, name):
     return _prelu(x, name)
 
 
-def _residual_block(x, channels, seeds, name):
+def _residual_block(x: tf.Tensor, channels: int, seeds: _SeedSequence, name: str) -> tf.Tensor:
     stage, first = name.rsplit("_", 1)
     y = x
     for layer_name in (name, f"{stage}_{int(first) + 1}"):

@@ -398,7 +398,7 @@ def test_assessments_tell_right_from_wrong_and_the_cosine(batch):
             units = values(head)[0] / np.linalg.norm(values(head)[0], axis=0)
             expected = np.sum(embeddings * units[:, labels].T, axis=1)
             expected /= np.linalg.norm(embeddings, axis=1)
-            np.testing.assert_allclose(assessed.cos_theta, expected, atol=1e-9)
+            np.testing.assert_allclose(assessed.target_cosine, expected, atol=1e-9)
 
 
 def test_projected_class_weights_are_of_unit_length_and_stay_so(batch):
@@ -472,7 +472,7 @@ def test_the_energy_of_drawn_pairs_is_right_on_average(batch):
         (lambda: SphereFace2(10, alpha=1.0), ValueError, "Received: alpha=1.0"),
         (lambda: SphereFace2(10, gradient="detached"), ValueError, "Received: gradient="),
         (lambda: CosFace(10, gradient="caffe"), ValueError, "Received: gradient='caffe'"),
-        (lambda: PlainSoftmax(10, kernel_norm="projected"), ValueError, "means nothing"),
+        (lambda: PlainSoftmax(10, kernel_norm="projected"), ValueError, "normalizes nothing"),
         (lambda: ASoftmax(10, scale=30.0), ValueError, "A-Softmax has no `scale`"),
         (lambda: SphereFace2(10, scale=30.0), ValueError, "The loss has `r`"),
         (lambda: ASoftmax(10, dtype="int32"), ValueError, "Received: dtype='int32'"),

@@ -118,7 +118,7 @@ def assert_close(actual, expected, name=""):
 @pytest.mark.parametrize(("count", "case"), ALL_CASES)
 def test_every_replica_has_the_losses_of_the_head_in_one_piece(results, count, case):
     found = results[count, "found", case]
-    for name in ("losses", "cos_theta"):
+    for name in ("losses", "target_cosine"):
         assert len(found[name]) == count
         for of_replica in found[name]:
             assert_close(of_replica, expected(count, case)[name], name)
@@ -273,7 +273,7 @@ def test_a_folder_without_classes_is_refused(split, tmp_path):
 @pytest.mark.parametrize(("kind", "num_slots"), [("softmax", 1), ("asoftmax", 2)])
 def test_the_variables_of_another_optimizer_or_head_are_refused(folder, kind, num_slots):
     split = process.make_split(1, kind, num_slots, **process.BLOCKS)
-    with pytest.raises(ValueError, match=r"holds .*'bias', 'bias_slot0'.*'kernel_slot1'"):
+    with pytest.raises(ValueError, match=r"Received: .*'bias', 'bias_slot0'.*'kernel_slot1'"):
         split.restore(folder)
 
 
@@ -317,8 +317,11 @@ def test_a_changed_byte_gives_an_error_or_the_same_values(folder, split, place, 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"block_size": 1}, "`block_size` of a head that is split must be >= 2. Received: 1"),
-        ({"kernel_regularizer": "l2"}, "A head that is split cannot have a `kernel_regularizer`"),
+        (
+            {"block_size": 1},
+            "`block_size` of a class-sharded head must be >= 2. Received: block_size=1",
+        ),
+        ({"kernel_regularizer": "l2"}, "A class-sharded head cannot have a `kernel_regularizer`"),
     ],
 )
 def test_heads_that_cannot_be_split_are_refused(settings, message):
@@ -329,7 +332,9 @@ def test_heads_that_cannot_be_split_are_refused(settings, message):
 @pytest.mark.slow
 def test_fewer_classes_than_replicas_are_refused(results):
     message = results[4, "refused", 3]["message"].item()
-    assert message == "Each of 4 replicas needs a class. Received: num_classes=3"
+    assert message == (
+        "`num_classes` must be at least 4, one class for each replica. Received: num_classes=3"
+    )
 
 
 def test_blocks_are_no_larger_than_the_chunk_size():

@@ -1,13 +1,11 @@
 """Turns and shifts of training images are those of TensorFlow Addons, where that runs."""
 
-import warnings
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_sphereface.data import augmentation
-from keras_sphereface.utils import compat
+from tests.helpers.addons import addons_module
 
 # Places in a turned image are rounded to 1e-5 of a pixel, and next to a pixel may be 255 another.
 TOLERANCE = 0.01
@@ -15,13 +13,7 @@ TOLERANCE = 0.01
 
 @pytest.fixture(scope="module")
 def tfa_image():
-    if compat.addons_losses() is None:
-        pytest.skip("TensorFlow Addons is not installed, or Keras is not 2.15")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import tensorflow_addons.image
-
-        return tensorflow_addons.image
+    return addons_module("image")
 
 
 class Drawn:

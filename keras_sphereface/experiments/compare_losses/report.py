@@ -93,7 +93,7 @@ def report(
         pairs: {(loss, seed): pairs.csv} of the runs that have one.
         shared: what all runs share, in a sentence.
         own: {loss: what its runs set that others do not}.
-        conditions: "machine" and "metric_losses" of the runs.
+        conditions: "machine" of the runs.
         seed: of the bootstrap.
     """
     seeds = table["seed"].nunique()
@@ -115,7 +115,7 @@ def report(
         "the lowest and the highest. A run's time is the median of its log's rows. Memory is the "
         "most that was held in a training (on a GPU: of its memory), the median of the seeds.",
         "",
-        f"{conditions['machine']}. Contrastive and triplet losses: {conditions['metric_losses']}.",
+        f"{conditions['machine']}.",
     ]
     return "\n".join(lines) + "\n"
 

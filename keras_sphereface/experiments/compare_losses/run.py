@@ -20,9 +20,9 @@ from keras_sphereface.experiments.compare_losses import report
 from keras_sphereface.experiments.compare_losses.single import Run, check_folder, result_of
 from keras_sphereface.functional.annealing import Annealing
 from keras_sphereface.reporting.figures import save_figure
+from keras_sphereface.training.backbones import backbone_by_name
 from keras_sphereface.training.build_head import check_batches, head_of, images_per_identity
 from keras_sphereface.training.run_config import check_settings, data_checksum, planned_steps
-from keras_sphereface.training.backbones import backbone_by_name
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.environment import machine
 from keras_sphereface.utils.progress import progress_bar

@@ -1,11 +1,11 @@
-"""`target_and_rest_logits` against the plain way to compute the same, in float64."""
+"""`target_and_negatives` against the plain way to compute the same, in float64."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_sphereface.functional import norms
-from keras_sphereface.heads import _logits
+from keras_sphereface.heads import _fused_softmax, _partial_fc
 
 B, D, C = 9, 5, 13
 
@@ -56,16 +56,16 @@ def test_log_sum_exp_equals_the_plain_way(data, sizes, normalize, bias, compiled
             kernels, biases = split(sizes, data["kernel"], data["bias"])
             starts = np.cumsum([0, *sizes[:-1]])
             blocks = [
-                _logits.Block(
+                _fused_softmax.Block(
                     kernel,
-                    _logits.target_class(data["labels"], int(start), size, len(sizes) == 1),
+                    _fused_softmax.target_class(data["labels"], int(start), size, len(sizes) == 1),
                     offset if bias else None,
                     inverse=tf.stop_gradient(norms.inverse_norms(kernel)) if normalize else None,
                 )
                 for kernel, offset, size, start in zip(kernels, biases, sizes, starts, strict=True)
             ]
-            own, rest, highest = _logits.target_and_rest_logits(
-                data["rows"], blocks, _logits.LogSumExp()
+            own, rest, highest = _fused_softmax.target_and_negatives(
+                data["rows"], blocks, _fused_softmax.LogSumExp()
             )
             sum_ = tf.reduce_sum(own * data["by_own"] + rest * data["by_rest"])
         return own, rest, highest, *tape.gradient(sum_, sources)
@@ -101,15 +101,15 @@ def test_a_sum_over_classes_equals_the_plain_way(data, sizes):
             if ours:
                 (kernels,) = split(sizes, data["kernel"])
                 blocks = [
-                    _logits.Block(
+                    _fused_softmax.Block(
                         kernel,
-                        _logits.target_class(data["labels"], start, size, False),
+                        _fused_softmax.target_class(data["labels"], start, size, False),
                         inverse=tf.stop_gradient(norms.inverse_norms(kernel)),
                     )
                     for kernel, size, start in zip(kernels, sizes, [0, sizes[0]], strict=False)
                 ]
-                own, rest, _ = _logits.target_and_rest_logits(
-                    data["rows"], blocks, _logits.SumOver(entry, [a, b])
+                own, rest, _ = _fused_softmax.target_and_negatives(
+                    data["rows"], blocks, _fused_softmax.WeightedSum(entry, [a, b])
                 )
             else:
                 own, rest = plainly(
@@ -132,24 +132,28 @@ def test_an_own_logit_far_above_the_others_does_not_hide_them(sizes):
     (kernels,) = split(sizes, kernel)
     starts = np.cumsum([0, *sizes[:-1]])
     blocks = [
-        _logits.Block(k, _logits.target_class(tf.constant([0, 1]), int(s), n, len(sizes) == 1))
+        _fused_softmax.Block(
+            k, _fused_softmax.target_class(tf.constant([0, 1]), int(s), n, len(sizes) == 1)
+        )
         for k, s, n in zip(kernels, starts, sizes, strict=True)
     ]
-    own, rest, highest = _logits.target_and_rest_logits(rows, blocks, _logits.LogSumExp())
+    own, rest, highest = _fused_softmax.target_and_negatives(
+        rows, blocks, _fused_softmax.LogSumExp()
+    )
     np.testing.assert_allclose(own, [300.0, 300.0])
     np.testing.assert_allclose(rest, [0.0, 30.0], atol=1e-5)
     np.testing.assert_allclose(highest, [0.0, 30.0], atol=1e-5)
 
 
 def sampled_sum(data, rate, seed, rows, kernel):
-    block, chosen = _logits.sample_classes(
+    block, chosen = _partial_fc.sample_classes(
         kernel,
         data["labels"],
         0,
         rate,
         tf.stack([0, seed]),
     )
-    own, rest, _ = _logits.target_and_rest_logits(rows, [block], _logits.LogSumExp())
+    own, rest, _ = _fused_softmax.target_and_negatives(rows, [block], _fused_softmax.LogSumExp())
     return own, tf.exp(rest), chosen
 
 

@@ -1,0 +1,53 @@
+"""`ArcFace`: softmax with a margin that is added to the angle."""
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from keras_sphereface.functional import margins
+from keras_sphereface.heads._class_weights import ClassWeightArguments
+from keras_sphereface.heads.angular_head import AngularHead
+from keras_sphereface.losses.context import HeadContext
+from keras_sphereface.utils.validation import check_real
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+@keras.saving.register_keras_serializable(package="keras_sphereface")
+class ArcFace(AngularHead):
+    """Softmax of s cos(theta_j), the target being s cos(theta_y + m).
+
+    Args:
+        num_classes: Int >= 2. C, the number of classes.
+        m: Float in [0, 3]. The margin in radians.
+        scale: Float > 0. s.
+        gradient: "exact" or "detached", as for `AngularHead`.
+        **kwargs: `kernel_norm`, `block_size`, `sample_rate`, `seed`, `kernel_initializer`,
+            `kernel_regularizer` and `dtype` as for `AngularHead`, and `name`.
+
+    Reference: Deng et al., "ArcFace", CVPR 2019, equation 3.
+
+    Example:
+        >>> head = ArcFace(num_classes=3, m=0.3)
+        >>> head.loss([0, 2], head(np.ones((2, 4), "float32"))).shape
+        TensorShape([])
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        m: float = 0.5,
+        scale: float = 64.0,
+        gradient: str = "exact",
+        **kwargs: "Unpack[ClassWeightArguments]",
+    ):
+        super().__init__(num_classes, scale=scale, gradient=gradient, **kwargs)
+        self.m = check_real(m, "m", 0.0, 3.0)
+
+    def target_cosine(self, cos_theta: tf.Tensor, context: HeadContext) -> tf.Tensor:
+        return margins.added_angle(cos_theta, self.m)
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "m": self.m}

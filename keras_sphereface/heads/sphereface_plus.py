@@ -1,0 +1,103 @@
+"""`SphereFacePlus`: A-Softmax with class weights spread over the sphere."""
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+import tensorflow as tf
+
+from keras_sphereface.functional.margins import safe_angle
+from keras_sphereface.functional.norms import inverse_norms
+from keras_sphereface.heads._fused_softmax import columns_in_block
+from keras_sphereface.heads._partial_fc import gather_columns, ranks_of
+from keras_sphereface.heads.asoftmax import AnnealedArguments, ASoftmax
+from keras_sphereface.losses.context import HeadContext
+from keras_sphereface.utils.validation import check_integer, check_real
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+
+@keras.saving.register_keras_serializable(package="keras_sphereface")
+class SphereFacePlus(ASoftmax):
+    """A-Softmax and an energy that spreads the class weights over the sphere.
+
+    `energy_weight` times the mean of angle^-2 (radians) over pairs of class weights is added to
+    the loss of every sample. Up to `energy_classes` classes are paired; of more, as many are
+    drawn at each training step, which leaves the mean unbiased.
+
+    Args:
+        num_classes: Int >= 2. C, the number of classes.
+        m: Int >= 1. The margin.
+        energy_weight: Float >= 0. Weight of the energy.
+        energy_classes: Int >= 2. Largest number of classes that are paired.
+        **kwargs: Further arguments as for `ASoftmax`.
+
+    Reference: Liu et al., "Learning towards Minimum Hyperspherical Energy", NeurIPS 2018.
+
+    Example:
+        >>> from keras_sphereface.losses.context import context_of
+        >>> head = SphereFacePlus(num_classes=3, kernel_initializer="identity")
+        >>> energy = head.energy(context_of(head(tf.ones((2, 3)))))
+        >>> round(float(energy) ** -0.5 / np.pi, 3)  # all pairs at pi / 2
+        0.5
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        m: int = 4,
+        energy_weight: float = 1.0,
+        energy_classes: int = 512,
+        **kwargs: "Unpack[AnnealedArguments]",
+    ):
+        super().__init__(num_classes, m=m, **kwargs)
+        self.energy_weight = check_real(energy_weight, "energy_weight", 0.0)
+        self.energy_classes = check_integer(energy_classes, "energy_classes", 2)
+
+    def sample_losses(
+        self, target: tf.Tensor, negatives: tf.Tensor, labels: tf.Tensor, context: HeadContext
+    ) -> tf.Tensor:
+        losses = super().sample_losses(target, negatives, labels, context)
+        return losses + self.energy_weight * self.energy(context)
+
+    @property
+    def uninformative_loss(self) -> float | None:
+        return None
+
+    def energy(self, context: HeadContext) -> tf.Tensor:
+        """Return the mean of angle^-2 over pairs of class weights, a scalar."""
+        weights = self._energy_weights(context)
+        weights *= inverse_norms(weights)
+        angles = safe_angle(tf.matmul(weights, weights, transpose_a=True))
+        count = tf.shape(weights)[1]
+        pairs = 1.0 - tf.eye(count, dtype=weights.dtype)
+        total = tf.reduce_sum(pairs / tf.square(angles))
+        return total / tf.cast(count * (count - 1), weights.dtype)
+
+    def _energy_weights(self, context: HeadContext) -> tf.Tensor:
+        """The class weights to be paired, (D, K)."""
+        shard = context.shard
+        if self.num_classes > self.energy_classes:
+            seed = tf.stack([self.seed + 1, tf.cast(context.step % 2**20, tf.int32)])
+            keys = tf.random.stateless_uniform([self.num_classes], seed)
+            chosen = tf.math.top_k(keys, self.energy_classes).indices
+        elif shard is None:
+            return tf.concat(context.kernels, axis=1)
+        else:
+            chosen = tf.range(self.num_classes)
+        ranks = ranks_of(chosen, self.num_classes)
+        columns, start = 0.0, shard.start if shard else 0
+        for kernel in context.kernels:
+            width = kernel.shape[1]
+            inside, within = columns_in_block(chosen, start, width)
+            in_block = gather_columns(kernel, within, ranks[start:][:width])
+            columns += tf.where(inside, in_block, tf.zeros_like(in_block))
+            start += width
+        return columns if shard is None else shard.collect(columns)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "energy_weight": self.energy_weight,
+            "energy_classes": self.energy_classes,
+        }
