@@ -56,8 +56,9 @@ def similarity_transform(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     Example:
 
     >>> square = np.array([(0, 0), (1, 0), (1, 1), (0, 1)])
-    >>> similarity_transform(square, 2 * square + 5).round(6).tolist()
-    [[2.0, 0.0, 5.0], [0.0, 2.0, 5.0]]
+    >>> matrix = similarity_transform(square, 2 * square + 5)
+    >>> (matrix @ (1, 1, 1)).round(6)
+    array([7., 7.])
     """
     # A complex number a + bi rotates and scales the plane as [[a, -b], [b, a]] does.
     source, target = (np.asarray(points, np.float64) @ (1, 1j) for points in (source, target))

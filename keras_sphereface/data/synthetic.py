@@ -1,268 +1,26 @@
-"""Generated faces: people with stable traits, images that vary, all from one seed.
+"""Generated face data sets in the form of LFW.
 
 They stand in for a real data set where none is at hand: `make demo`, the tests and every
-script that is started without `--data` use them. A head is an ellipsoid on which features
-are drawn as polygons; it turns, is lit from one side, smiles, and is blurred and noisy.
+script that is started without `--data` use them.
 """
 
+import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
 
+from keras_sphereface.data.face_drawing import draw_traits, render_face
 from keras_sphereface.data.images import encode
 from keras_sphereface.data.landmarks import landmark_line
 from keras_sphereface.data.pairs import lfw
 from keras_sphereface.utils.atomic import atomic_directory
 from keras_sphereface.utils.progress import progress_bar
 
-SIZE = 160  # height and width of a generated image, pixels
-SUPERSAMPLING = 2
-IMAGES, LANDMARKS, PAIRS, TEST_IDENTITIES = "images", "landmarks.txt", "pairs.txt", "test_identities.txt"
-DESCRIPTION = "generated.txt"
-
-
-class Traits(NamedTuple):
-    """What stays the same in all images of a person. Lengths in half face heights."""
-
-    skin: np.ndarray  # colors: RGB 0..255
-    hair: np.ndarray
-    iris: np.ndarray
-    lips: np.ndarray
-    face_width: float
-    jaw: float  # 0 round ... 1 pointed
-    eye_distance: float  # from the middle of the face
-    eye_height: float
-    eye_width: float
-    eye_opening: float
-    eye_slant: float
-    brow_gap: float
-    brow_thickness: float
-    brow_slope: float
-    nose_length: float
-    nose_width: float
-    mouth_height: float
-    mouth_width: float
-    lip_thickness: float
-    hairline: float
-    hair_length: float
-    fringe: float  # side to which the fringe falls
-    beard: float  # 0 none ... 1 full
-    moles: np.ndarray  # (2, 2) places
-
-
-def draw_traits(rng: np.random.Generator) -> Traits:
-    """A person, at random."""
-    skins = np.array([(246, 214, 190), (224, 178, 142), (188, 136, 100), (120, 82, 60)])
-    hairs = np.array([(30, 24, 22), (82, 54, 34), (140, 100, 56), (206, 172, 110), (150, 146, 142)])
-    irises = np.array([(70, 46, 30), (96, 120, 70), (80, 120, 170), (110, 110, 120)])
-
-    def near(palette, spread):
-        mixed = palette[rng.integers(len(palette))] + rng.normal(0, spread, 3)
-        return np.clip(mixed, 0, 255)
-
-    def normal(mean, spread):
-        return float(mean + spread * np.clip(rng.normal(), -2, 2))
-
-    skin = near(skins, 9)
-    return Traits(
-        skin=skin,
-        hair=near(hairs, 10),
-        iris=near(irises, 8),
-        lips=np.clip(0.6 * skin + 0.4 * np.array((170, 60, 66)) + rng.normal(0, 10, 3), 0, 255),
-        face_width=normal(0.76, 0.045),
-        jaw=normal(0.45, 0.2),
-        eye_distance=normal(0.32, 0.022),
-        eye_height=normal(-0.12, 0.03),
-        eye_width=normal(0.135, 0.014),
-        eye_opening=normal(0.06, 0.012),
-        eye_slant=normal(0.0, 0.018),
-        brow_gap=normal(0.15, 0.025),
-        brow_thickness=normal(0.035, 0.011),
-        brow_slope=normal(0.02, 0.03),
-        nose_length=normal(0.36, 0.045),
-        nose_width=normal(0.13, 0.024),
-        mouth_height=normal(0.48, 0.03),
-        mouth_width=normal(0.25, 0.032),
-        lip_thickness=normal(0.055, 0.015),
-        hairline=normal(-0.62, 0.07),
-        hair_length=float(rng.choice([-0.3, 0.1, 0.9], p=[0.5, 0.2, 0.3])) + normal(0, 0.06),
-        fringe=float(rng.uniform(-1, 1)),
-        beard=float(max(0.0, rng.uniform(-1.4, 0.8))),
-        moles=rng.uniform((-0.5, 0.1), (0.5, 0.7), (2, 2)),
-    )
-
-
-class _Pose:
-    """Places on the head (x right, y down, in half face heights) -> pixels of the canvas."""
-
-    def __init__(self, rng):
-        yaw, pitch = np.radians([rng.normal(0, 13), rng.normal(0, 7)])
-        roll, size = np.radians(rng.normal(0, 6)), SIZE * SUPERSAMPLING
-        turn_yaw = [[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]]
-        sin, cos = np.sin(pitch), np.cos(pitch)
-        turn_pitch = [[1, 0, 0], [0, cos, sin], [0, -sin, cos]]
-        turn_roll = [[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]]
-        self.turn = np.array(turn_roll) @ turn_pitch @ turn_yaw
-        self.scale = size * 0.34 * rng.uniform(0.9, 1.1)
-        self.center = size * (0.5 + rng.normal(0, 0.025, 2))
-
-    def __call__(self, places, lift=0.0):
-        places = np.atleast_2d(places)
-        depth = np.sqrt(np.maximum(0.0, 1.0 - np.sum((places * (0.95, 0.8)) ** 2, axis=1)))
-        solid = np.column_stack([places, 0.75 * depth + lift])
-        return self.center + self.scale * (solid @ self.turn.T)[:, :2]
-
-
-def _oval(x, y, width, height, slant=0.0):
-    """A closed oval as (48, 2) places."""
-    angle = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-    dx = width * np.cos(angle)
-    return np.column_stack([x + dx, y + height * np.sin(angle) + slant * dx / width])
-
-
-def render_face(traits: Traits, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """An image of the person, the rest at random.
-
-    Returns:
-        uint8 (160, 160, 3) RGB, and the five points (5, 2): eyes, nose, mouth corners.
-    """
-    t, pose = traits, _Pose(rng)
-    size = SIZE * SUPERSAMPLING
-    background = rng.uniform(30, 220, 3)
-    canvas = Image.new("RGB", (size, size), _color(background))
-    draw = ImageDraw.Draw(canvas)
-
-    def polygon(places, color, lift=0.0):
-        draw.polygon([tuple(point) for point in pose(places, lift)], fill=_color(color))
-
-    smile, opening = rng.normal(0.02, 0.035), max(0.0, rng.normal(0.01, 0.03))
-    lids, raised = rng.uniform(0.5, 1.15), rng.normal(0, 0.02)
-    gaze = rng.normal(0, 0.02)
-    _draw_background(draw, rng, size, background)
-    _draw_head(polygon, t, rng)
-    for side in (-1, 1):
-        _draw_eye(polygon, t, side, lids, gaze, raised)
-    _draw_nose_and_mouth(polygon, t, smile, opening)
-    for mole in t.moles:
-        polygon(_oval(mole[0], mole[1], 0.018, 0.018), 0.45 * t.skin)
-    if rng.random() < 0.2:
-        _draw_glasses(draw, pose, t)
-
-    points = np.array(
-        [
-            (-t.eye_distance, t.eye_height),
-            (t.eye_distance, t.eye_height),
-            (0.0, t.eye_height + t.nose_length),
-            (-t.mouth_width, t.mouth_height - smile),
-            (t.mouth_width, t.mouth_height - smile),
-        ]
-    )
-    placed = np.vstack([pose(points[:2]), pose(points[2], lift=0.12), pose(points[3:])])
-    # The center of pixel 0 is 0, here and in a landmark file.
-    placed = (placed + 0.5) / SUPERSAMPLING - 0.5
-    return _photograph(canvas, rng), placed
-
-
-def _color(rgb):
-    return tuple(int(channel) for channel in np.clip(rgb, 0, 255))
-
-
-def _draw_background(draw, rng, size, background):
-    for _ in range(rng.integers(0, 4)):
-        corner, extent = rng.uniform(0, size, 2), rng.uniform(0.1, 0.6, 2) * size
-        color = _color(background + rng.normal(0, 30, 3))
-        draw.rectangle([*corner, *(corner + extent)], fill=color)
-
-
-def _draw_head(polygon, t, rng):
-    back = _oval(0, -0.12, t.face_width + 0.14, 1.0)
-    polygon(back, t.hair)
-    if t.hair_length > 0:
-        lower = np.array([(-1, 0), (1, 0), (1, 1), (-1, 1)]) * (t.face_width + 0.1, t.hair_length)
-        polygon(lower, 0.92 * t.hair, lift=-0.5)
-    neck = np.array([(-0.4, 0.5), (0.4, 0.5), (0.5, 1.5), (-0.5, 1.5)])
-    polygon(neck, 0.8 * t.skin, lift=-0.4)
-    shoulders = np.array([(-1.4, 1.25), (1.4, 1.25), (1.6, 2), (-1.6, 2)])
-    polygon(shoulders, rng.uniform(20, 230, 3), lift=-0.4)
-    outline = _oval(0, 0, t.face_width, 1.0)
-    below = np.clip(outline[:, 1], 0, 1)
-    outline[:, 0] *= 1 - 0.35 * t.jaw * below**2
-    polygon(outline, t.skin)
-    if t.beard > 0.05:
-        lower_face = outline[outline[:, 1] > 0.25]
-        inner = np.array([(-0.3, 0.42), (0.3, 0.42)])[:: 1 if lower_face[0, 0] < 0 else -1]
-        polygon(np.vstack([lower_face, inner]), (1 - t.beard) * t.skin + t.beard * t.hair)
-    top = outline[outline[:, 1] < t.hairline]
-    top = top[np.argsort(top[:, 0])]
-    fringe = np.array([(0.3 * t.fringe, t.hairline + 0.12), (-0.5 * t.fringe, t.hairline - 0.05)])
-    polygon(np.vstack([top, fringe[np.argsort(-fringe[:, 0])]]), t.hair)
-
-
-def _draw_eye(polygon, t, side, lids, gaze, raised):
-    x, y, opening = side * t.eye_distance, t.eye_height, t.eye_opening * lids
-    slant = side * t.eye_slant
-    polygon(_oval(x, y - 0.01, 1.2 * t.eye_width, 1.5 * t.eye_opening), 0.86 * t.skin)
-    polygon(_oval(x, y, t.eye_width, opening, slant), np.array((238, 236, 232)))
-    iris = min(0.06, opening)
-    polygon(_oval(x + gaze, y, 0.062, iris), t.iris)
-    polygon(_oval(x + gaze, y, 0.026, min(0.026, opening)), np.array((15, 12, 12)))
-    brow_y, half = y - t.brow_gap - raised, 0.17
-    inner, outer = x - side * half, x + side * half
-    brow = np.array(
-        [
-            (inner, brow_y + t.brow_slope),
-            (x, brow_y - 0.03),
-            (outer, brow_y - t.brow_slope + 0.02),
-            (x, brow_y - 0.03 + t.brow_thickness),
-            (inner, brow_y + t.brow_slope + t.brow_thickness),
-        ]
-    )
-    polygon(brow, 0.8 * t.hair)
-
-
-def _draw_nose_and_mouth(polygon, t, smile, opening):
-    tip = t.eye_height + t.nose_length
-    bridge = np.array([(-0.035, t.eye_height), (0.035, t.eye_height)])
-    base = np.array([(t.nose_width, tip + 0.02), (0, tip + 0.06), (-t.nose_width, tip + 0.02)])
-    polygon(np.vstack([bridge, base]), 0.92 * t.skin, lift=0.06)
-    polygon(_oval(0, tip, 0.6 * t.nose_width, 0.05), 1.04 * t.skin, lift=0.12)
-    for side in (-1, 1):
-        polygon(_oval(side * 0.55 * t.nose_width, tip + 0.035, 0.028, 0.016), 0.5 * t.skin, 0.08)
-    x = np.linspace(-1, 1, 15)
-    curve = t.mouth_height - smile * x**2
-    arch = t.lip_thickness * (1 - x**2)
-    xs = t.mouth_width * x
-    upper = np.column_stack([xs, curve - 0.8 * arch])
-    lower = np.column_stack([xs, curve + arch + opening * (1 - x**2)])
-    polygon(np.vstack([upper, lower[::-1]]), t.lips)
-    gap = (0.012 + opening) * (1 - x**2)
-    inside = np.vstack([np.column_stack([xs, curve]), np.column_stack([xs, curve + gap])[::-1]])
-    polygon(inside, np.array((70, 26, 28)) if opening < 0.03 else np.array((214, 206, 200)))
-
-
-def _draw_glasses(draw, pose, t):
-    width = SUPERSAMPLING * 2
-    for side in (-1, 1):
-        rim = pose(_oval(side * t.eye_distance, t.eye_height + 0.02, 0.21, 0.16), 0.05)
-        draw.line([tuple(p) for p in (*rim, rim[0])], fill=(35, 32, 32), width=width)
-    bridge = pose(np.array([(-0.11, t.eye_height), (0.11, t.eye_height)]), 0.1)
-    draw.line([tuple(p) for p in bridge], fill=(35, 32, 32), width=width)
-
-
-def _photograph(canvas, rng):
-    """Light from one side, exposure, white balance, blur and sensor noise."""
-    picture = canvas.reduce(SUPERSAMPLING).filter(ImageFilter.GaussianBlur(rng.uniform(0.3, 1.3)))
-    pixels = np.asarray(picture, np.float64)
-    across = np.linspace(-1, 1, SIZE)
-    direction, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0, 0.45)
-    light = across[None] * np.cos(direction) + across[:, None] * np.sin(direction)
-    exposure = rng.uniform(0.65, 1.2) * (1 + rng.normal(0, 0.05, 3))
-    pixels = pixels * (1 + strength * light[..., None]) * exposure
-    pixels += rng.normal(0, rng.uniform(2, 9), pixels.shape)
-    return np.clip(pixels, 0, 255).astype(np.uint8)
+IMAGES, LANDMARKS, PAIRS = "images", "landmarks.txt", "pairs.txt"
+TEST_IDENTITIES = "test_identities.txt"
+DESCRIPTION = "generated.txt"  # the arguments, as JSON
 
 
 def generate_faces(
@@ -277,29 +35,83 @@ def generate_faces(
     """Write a data set in the form of LFW.
 
     FOLDER/images/person_0001/person_0001_0001.jpg and so on, landmarks.txt, and for the test
-    people, who come last, pairs.txt and test_identities.txt (to be excluded from training).
-    People of different folds are disjoint. Faces generated with the same numbers before are
-    left as they are, and those of other numbers are replaced.
+    identities, the last ones, pairs.txt and test_identities.txt (to be excluded from training).
+    Each test identity is in one fold. Faces generated with the same arguments are left as they
+    are, and those of other arguments are replaced.
 
     Args:
-        folder: where to write.
-        num_identities: people to train on.
-        images_per_identity: images of each, at least 2.
-        num_test_identities: further people, who are in the pairs only; 0 for no pairs.
-        num_folds: folds of the pairs.
-        pairs_per_class: matched pairs a fold, and as many mismatched ones.
-        seed: of everything.
+        folder: Folder to write.
+        num_identities: Int. Identities to train on.
+        images_per_identity: Int. Images of each, at least 2.
+        num_test_identities: Int. Further identities, for the pairs only; 0 for no pairs.
+        num_folds: Int. Folds of the pairs.
+        pairs_per_class: Int. Matched pairs a fold, and as many mismatched ones.
+        seed: Int. Seed for faces and pairs.
 
     Returns:
-        The folder.
+        The folder, as an absolute path.
 
     Raises:
-        ValueError: if the numbers leave too few people or images for the pairs.
-        FileExistsError: if the folder holds something else.
+        ValueError: if there are too few identities or images for the pairs.
+        FileExistsError: if the folder holds other files.
+
+    Example:
+
+    >>> folder = generate_faces("new", num_identities=1, images_per_identity=2,
+    ...                         num_test_identities=0)
+    >>> sorted(path.name for path in (folder / "images" / "person_0001").iterdir())
+    ['person_0001_0001.jpg', 'person_0001_0002.jpg']
     """
+    settings = dict(
+        num_identities=num_identities,
+        images_per_identity=images_per_identity,
+        num_test_identities=num_test_identities,
+        num_folds=num_folds,
+        pairs_per_class=pairs_per_class,
+        seed=seed,
+    )
+    _check_numbers(**settings)
+    finished, text = Path(folder).resolve(), json.dumps(settings) + "\n"
+    if finished.exists() and any(finished.iterdir()) and description(finished) == text:
+        return finished
+    names = [f"person_{i:04d}" for i in range(1, num_identities + num_test_identities + 1)]
+    test_names = names[num_identities:]
+    with atomic_directory(finished) as partial:
+        _write_images(partial, names, images_per_identity, seed)
+        (partial / TEST_IDENTITIES).write_text("".join(f"{name}\n" for name in test_names))
+        if test_names:
+            rng = np.random.default_rng([seed, len(names)])
+            pairs = _draw_pairs(test_names, images_per_identity, num_folds, pairs_per_class, rng)
+            lfw.write_pairs(partial / PAIRS, pairs)
+        (partial / DESCRIPTION).write_text(text)
+    return finished
+
+
+def description(folder: Path) -> str:
+    """Return the arguments that a generated data set was made with, as JSON.
+
+    Raises:
+        FileExistsError: if `folder` holds other files.
+    """
+    file = folder / DESCRIPTION
+    if not file.is_file():
+        raise FileExistsError(
+            f"The folder must be new, empty, or hold generated faces. Received: {folder}"
+        )
+    return file.read_text()
+
+
+def _check_numbers(
+    num_identities: int,
+    images_per_identity: int,
+    num_test_identities: int,
+    num_folds: int,
+    pairs_per_class: int,
+    seed: int,
+) -> None:
     if num_identities + num_test_identities < 1 or images_per_identity < 2:
         raise ValueError(
-            "At least one person and 2 images a person are needed. Received: "
+            "At least one identity and 2 images an identity are needed. Received: "
             f"num_identities={num_identities}, num_test_identities={num_test_identities}, "
             f"images_per_identity={images_per_identity}"
         )
@@ -310,72 +122,49 @@ def generate_faces(
         )
     if num_test_identities and num_test_identities < 2 * num_folds:
         raise ValueError(
-            "Every fold needs at least 2 test people. "
+            "Every fold needs at least 2 test identities. "
             f"Received: num_test_identities={num_test_identities}, num_folds={num_folds}"
         )
-    finished = Path(folder).resolve()
-    wanted = dict(
-        num_identities=num_identities,
-        images_per_identity=images_per_identity,
-        num_test_identities=num_test_identities,
-        num_folds=num_folds,
-        pairs_per_class=pairs_per_class,
-        seed=seed,
-    )
-    in_use = finished.exists() and any(finished.iterdir())
-    if in_use and description(finished) == f"{wanted}\n":
-        return finished
-    with atomic_directory(finished) as folder:
-        names = [f"person_{i:04d}" for i in range(1, num_identities + num_test_identities + 1)]
-        lines = []
-        total = len(names) * images_per_identity
-        with progress_bar(total=total, unit="image", desc="generating faces") as progress:
-            for person, name in enumerate(names):
-                traits = draw_traits(np.random.default_rng([seed, person]))
-                (folder / IMAGES / name).mkdir(parents=True, exist_ok=True)
-                for number in range(1, images_per_identity + 1):
-                    image, points = render_face(traits, np.random.default_rng([seed, person, number]))
-                    key = f"{name}/{name}_{number:04d}.jpg"
-                    (folder / IMAGES / key).write_bytes(encode(image))
-                    lines.append(landmark_line(key, points))
-                    progress.update()
-        (folder / LANDMARKS).write_text("".join(lines))
-        test_names = names[num_identities:]
-        (folder / TEST_IDENTITIES).write_text("".join(f"{name}\n" for name in test_names))
-        if test_names:
-            rng = np.random.default_rng([seed, len(names)])
-            pairs = _draw_pairs(test_names, images_per_identity, num_folds, pairs_per_class, rng)
-            lfw.write_pairs(folder / PAIRS, pairs)
-        (folder / DESCRIPTION).write_text(f"{wanted}\n")
-    return finished
 
 
-def description(folder: Path) -> str:
-    """The numbers that a generated data set was made with.
+def _write_images(folder: Path, names: Sequence[str], images_per_identity: int, seed: int) -> None:
+    """Write the images of all identities, and their landmarks."""
+    total = len(names) * images_per_identity
+    with (
+        open(folder / LANDMARKS, "w") as landmarks,
+        progress_bar(total=total, unit="image", desc="generating faces") as progress,
+    ):
+        for identity, name in enumerate(names):
+            traits = draw_traits(np.random.default_rng([seed, identity]))
+            (folder / IMAGES / name).mkdir(parents=True)
+            for number in range(1, images_per_identity + 1):
+                image, points = render_face(traits, np.random.default_rng([seed, identity, number]))
+                key = f"{name}/{name}_{number:04d}.jpg"
+                (folder / IMAGES / key).write_bytes(encode(image))
+                landmarks.write(landmark_line(key, points))
+                progress.update()
 
-    Raises:
-        FileExistsError: if `folder` holds something else.
-    """
-    file = folder / DESCRIPTION
-    if not file.is_file():
-        raise FileExistsError(
-            f"The folder must be new, empty, or hold generated faces. Received: {folder}"
-        )
-    return file.read_text()
 
-
-def _draw_pairs(names, images_per_identity, num_folds, pairs_per_class, rng):
-    """Random pairs, of two images each; none comes again before all others were there."""
+def _draw_pairs(
+    names: Sequence[str],
+    images_per_identity: int,
+    num_folds: int,
+    pairs_per_class: int,
+    rng: np.random.Generator,
+) -> lfw.Pairs:
+    """Draw random pairs of two images; none is repeated before all others were drawn."""
     first, second, is_same, folds = [], [], [], []
-    for fold, people in enumerate(np.array_split(names, num_folds), start=1):
+    for fold, identities in enumerate(np.array_split(names, num_folds), start=1):
         keys = [
-            f"{who}/{who}_{i:04d}.jpg" for who in people for i in range(1, images_per_identity + 1)
+            f"{name}/{name}_{i:04d}.jpg"
+            for name in identities
+            for i in range(1, images_per_identity + 1)
         ]
         # All pairs of images, by their places in `keys`.
         pairs = np.stack(np.triu_indices(len(keys), k=1), axis=1)
-        of_one_person = np.equal(*(pairs // images_per_identity).T)
+        of_one_identity = np.equal(*(pairs // images_per_identity).T)
         for matched in (True, False):
-            candidates = pairs[of_one_person == matched]
+            candidates = pairs[of_one_identity == matched]
             order = np.resize(rng.permutation(len(candidates)), pairs_per_class)
             # Either image may come first.
             for one, other in rng.permuted(candidates[order], axis=1):

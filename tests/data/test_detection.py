@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_sphereface.data import synthetic
+from keras_sphereface.data import face_drawing
 from keras_sphereface.data.detection import make_detector
 from tests.conftest import read_lfw
 
@@ -36,8 +36,8 @@ def test_no_face_is_none(detect, shape, seed):
 def test_some_generated_faces_are_found_where_they_are(detect):
     distances = []
     for person in range(20):
-        traits = synthetic.draw_traits(np.random.default_rng([7, person]))
-        image, points = synthetic.render_face(traits, np.random.default_rng([7, person, 0]))
+        traits = face_drawing.draw_traits(np.random.default_rng([7, person]))
+        image, points = face_drawing.render_face(traits, np.random.default_rng([7, person, 0]))
         found = detect(image)
         if found is not None:
             assert found.shape == (5, 2)

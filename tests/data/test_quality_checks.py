@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_sphereface.data import alignment, images, synthetic
+from keras_sphereface.data import alignment, face_drawing, images
 from keras_sphereface.data.quality_checks import (
     MIN_SAMPLE,
     black_share,
@@ -21,9 +21,10 @@ def generated():
     """48 images of 24 identities, and their points."""
     samples = []
     for identity in range(24):
-        traits = synthetic.draw_traits(np.random.default_rng([3, identity]))
+        traits = face_drawing.draw_traits(np.random.default_rng([3, identity]))
         samples += [
-            synthetic.render_face(traits, np.random.default_rng([3, identity, n])) for n in (0, 1)
+            face_drawing.render_face(traits, np.random.default_rng([3, identity, n]))
+            for n in (0, 1)
         ]
     return samples
 
