@@ -140,8 +140,8 @@ def write_pairs(path: str | os.PathLike, pairs: Pairs) -> None:
     Example:
 
     >>> write_pairs("two_folds.txt", read_pairs("faces/pairs.txt").in_folds([1, 2]))
-    >>> open("two_folds.txt").readline()
-    '2\\t4\\n'
+    >>> len(read_pairs("two_folds.txt").first)
+    16
     """
     folds = np.unique(pairs.folds)
     per_class = len(pairs.first) // (2 * len(folds))
