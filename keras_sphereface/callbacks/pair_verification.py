@@ -72,7 +72,7 @@ class PairVerification(keras.callbacks.Callback):
         >>> callback = PairVerification(dataset, backbone, every_steps=1000, out="pairs.csv")
         >>> callback.on_train_begin()  # `model.fit(..., callbacks=[callback])` calls it
         >>> len(callback.pixels)
-        24
+        18
     """
 
     def __init__(

@@ -1,14 +1,14 @@
-"""`tools/evaluate.py`: verify pairs of faces and print what came of it."""
+"""`tools/evaluate.py`: verify pairs of faces and print the results."""
 
 from keras_sphereface.config import EvaluateConfig
 from keras_sphereface.config.parsing import errors_in_one_sentence
-from keras_sphereface.evaluation import report
 from keras_sphereface.evaluation.evaluate import evaluate
+from keras_sphereface.evaluation.report import verification_summary
 
 
-def main(config: EvaluateConfig) -> None:
-    """Evaluate, and print what came of it; what users can mend ends in one sentence."""
+def run_evaluate(config: EvaluateConfig) -> None:
+    """Evaluate, and print the results; an error that a user can mend ends in one sentence."""
     with errors_in_one_sentence():
         results = evaluate(config)
-    print("\n\n".join(map(report.verification_summary, results)))
+    print("\n\n".join(map(verification_summary, results)))
     print(f"written to {config.out}")

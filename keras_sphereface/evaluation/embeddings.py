@@ -123,7 +123,7 @@ def template_embeddings(
         >>> template_embeddings(
         ...     Embeddings(["1.jpg", "2.jpg", "3.jpg"], views, {}), {"T": video}
         ... ).features.tolist()
-        [[0.5, 2.5]]
+        [[0.25, 1.25]]
     """
     present = set(image_embeddings.keys)
     entries = [(name, key, m) for name, of in images.items() for key, m in of if key in present]

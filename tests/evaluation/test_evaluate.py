@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from keras_sphereface.commands.evaluate import main
+from keras_sphereface.commands.evaluate import run_evaluate
 from keras_sphereface.config import ConvertConfig, EvaluateConfig
 from keras_sphereface.config.choices import PROTOCOLS
 from keras_sphereface.data import alignment, images, preprocessing
@@ -633,8 +633,8 @@ def test_an_evaluation_that_fails_leaves_no_old_numbers(saved, tmp_path, monkeyp
 @pytest.mark.slow
 def test_users_read_one_sentence_instead_of_a_traceback(saved, capsys):
     with pytest.raises(SystemExit, match=r"error: .*Received: folds="):
-        main(EvaluateConfig(**{**saved, "folds": (1,)}))
-    main(EvaluateConfig(**saved))
+        run_evaluate(EvaluateConfig(**{**saved, "folds": (1,)}))
+    run_evaluate(EvaluateConfig(**saved))
     assert "criterion          it " in capsys.readouterr().out
 
 
