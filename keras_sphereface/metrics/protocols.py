@@ -12,12 +12,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from keras_sphereface.config.choices import PROTOCOLS
-from keras_sphereface.metrics.vectors import (
-    normalize_rows,
-    pair_products,
-    pair_squared_distances,
-    row_products,
-)
+from keras_sphereface.metrics import vectors
 
 # -1, -0.9999, ..., 1: the thresholds that the reference implementation tries.
 COSINE_THRESHOLDS = np.arange(-10_000, 10_001) / 10_000
@@ -184,8 +179,8 @@ def _insightface(
     Reference: Deng et al., "ArcFace", CVPR 2019, and the verification code of the InsightFace
     project; Schroff et al., "FaceNet", CVPR 2015, section 4, for squared distances.
     """
-    unit = normalize_rows(views.sum(axis=1, dtype=np.float64))
-    scores = -pair_squared_distances(unit, pairs)
+    unit = vectors.normalize_rows(views.sum(axis=1, dtype=np.float64))
+    scores = -vectors.pair_squared_distances(unit, pairs)
     # Of equally good thresholds the first is the smallest distance.
     candidates = 0.0 - SQUARED_DISTANCES
 
@@ -206,7 +201,7 @@ def _plain(
 
     Reference: Huang et al., "Labeled Faces in the Wild", 2007, View 2.
     """
-    unit = normalize_rows(views[:, 0].astype(np.float64))
+    unit = vectors.normalize_rows(views[:, 0].astype(np.float64))
 
     def choose(same: np.ndarray, different: np.ndarray) -> float:
         # Above all scores is a candidate too: then all pairs are different.
@@ -216,7 +211,7 @@ def _plain(
         num_correct += _count_below(different, candidates)
         return candidates[np.argmax(num_correct)]
 
-    return _judge(pair_products(unit, pairs), is_same, folds, choose, np.greater_equal)
+    return _judge(vectors.pair_products(unit, pairs), is_same, folds, choose, np.greater_equal)
 
 
 class _CenteredCosines:
@@ -230,8 +225,8 @@ class _CenteredCosines:
         self.features = features.astype(np.float64)
         self.features -= self.features.mean(axis=0)
         self.first, self.second = pairs.T
-        self.squares = row_products(self.features, self.features)  # (N,)
-        self.products = pair_products(self.features, pairs)
+        self.squares = vectors.row_products(self.features, self.features)  # (N,)
+        self.products = vectors.pair_products(self.features, pairs)
 
     def cosines(self, chosen: np.ndarray) -> np.ndarray:
         """Return (P,) of all pairs, minus the mean of both sides of the `chosen` ones (P,) bool."""

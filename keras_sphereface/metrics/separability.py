@@ -8,12 +8,7 @@ import dataclasses
 
 import numpy as np
 
-from keras_sphereface.metrics.vectors import (
-    degrees_from_cosines,
-    normalize_rows,
-    pair_products,
-    row_products,
-)
+from keras_sphereface.metrics import vectors
 
 BLOCK = 256  # rows of the matrix of all angles that are held at once
 NUM_BINS = 180  # of histograms of angles: whole degrees
@@ -133,7 +128,7 @@ def class_angles(embeddings: np.ndarray, labels: np.ndarray) -> ClassAngles:
         >>> round(angles.largest_intra, 3), round(angles.smallest_inter, 3)
         (45.0, 135.0)
     """
-    unit = normalize_rows(np.asarray(embeddings, np.float64))
+    unit = vectors.normalize_rows(np.asarray(embeddings, np.float64))
     classes, codes, sizes = np.unique(labels, return_inverse=True, return_counts=True)
     if len(classes) < 2 or sizes.max() < 2:
         raise ValueError(
@@ -152,16 +147,17 @@ def class_angles(embeddings: np.ndarray, labels: np.ndarray) -> ClassAngles:
         lowest_intra[rows] = np.where(is_same, cosines, np.inf).min(axis=1)
         # Each pair once: from the sample that comes first.
         later = np.arange(len(unit)) > np.arange(start, start + len(is_same))[:, None]
-        counts += _histograms(degrees_from_cosines(cosines[later]), is_same[later])
-    to_mean = row_products(unit, _class_means(unit, codes))
+        counts += _histograms(vectors.degrees_from_cosines(cosines[later]), is_same[later])
+    to_mean = vectors.row_products(unit, _class_means(unit, codes))
     inter_by_class, intra_by_class = np.full(len(classes), -np.inf), np.full(len(classes), np.inf)
     np.maximum.at(inter_by_class, codes, highest_inter)
     np.minimum.at(intra_by_class, codes, lowest_intra)
+    intra_by_class[sizes == 1] = np.nan
     return ClassAngles(
         classes=classes,
-        mean_intra=float(degrees_from_cosines(to_mean).mean()),
-        largest_intra_by_class=np.where(sizes > 1, degrees_from_cosines(intra_by_class), np.nan),
-        smallest_inter_by_class=degrees_from_cosines(inter_by_class),
+        mean_intra=float(vectors.degrees_from_cosines(to_mean).mean()),
+        largest_intra_by_class=vectors.degrees_from_cosines(intra_by_class),
+        smallest_inter_by_class=vectors.degrees_from_cosines(inter_by_class),
         intra_counts=counts[0],
         inter_counts=counts[1],
     )
@@ -181,8 +177,8 @@ def pair_angles(embeddings: np.ndarray, pairs: np.ndarray, is_same: np.ndarray) 
         >>> round(angles.largest_intra, 3), round(angles.smallest_inter, 3)
         (45.0, 180.0)
     """
-    unit = normalize_rows(np.asarray(embeddings, np.float64))
-    degrees = degrees_from_cosines(pair_products(unit, pairs))
+    unit = vectors.normalize_rows(np.asarray(embeddings, np.float64))
+    degrees = vectors.degrees_from_cosines(vectors.pair_products(unit, pairs))
     intra_counts, inter_counts = _histograms(degrees, is_same)
     largest_intra, smallest_inter = degrees[is_same].max(), degrees[~is_same].min()
     return PairAngles(float(largest_intra), float(smallest_inter), intra_counts, inter_counts)
@@ -206,10 +202,10 @@ def angular_fisher_score(embeddings: np.ndarray, labels: np.ndarray) -> float:
         >>> angular_fisher_score(np.eye(3)[[0, 0, 1]], np.array([7, 7, 8]))
         0.0
     """
-    unit = normalize_rows(np.asarray(embeddings, np.float64))
+    unit = vectors.normalize_rows(np.asarray(embeddings, np.float64))
     class_means = _class_means(unit, np.unique(labels, return_inverse=True)[1])
-    within = np.sum(1.0 - row_products(unit, class_means))
-    between = np.sum(1.0 - class_means @ normalize_rows(unit.sum(axis=0, keepdims=True))[0])
+    within = np.sum(1.0 - vectors.row_products(unit, class_means))
+    between = np.sum(1.0 - class_means @ vectors.normalize_rows(unit.sum(axis=0, keepdims=True))[0])
     return float(within / between) if between > 0 else float("inf")
 
 
@@ -221,12 +217,12 @@ def nearest_classes(kernel: np.ndarray) -> ClassNeighbors:
         array([[0, 1],
                [1, 2]])
     """
-    unit = normalize_rows(np.asarray(kernel, np.float64).T)
+    unit = vectors.normalize_rows(np.asarray(kernel, np.float64).T)
     cosines = unit @ unit.T
     np.fill_diagonal(cosines, -np.inf)
     nearest = np.stack([np.arange(len(unit)), cosines.argmax(axis=1)], axis=1)
     pairs = np.unique(np.sort(nearest, axis=1), axis=0)
-    return ClassNeighbors(pairs, degrees_from_cosines(cosines[pairs[:, 0], pairs[:, 1]]))
+    return ClassNeighbors(pairs, vectors.degrees_from_cosines(cosines[pairs[:, 0], pairs[:, 1]]))
 
 
 def angular_gaps(embeddings: np.ndarray, labels: np.ndarray, pairs: np.ndarray) -> np.ndarray:
@@ -244,19 +240,18 @@ def angular_gaps(embeddings: np.ndarray, labels: np.ndarray, pairs: np.ndarray) 
         >>> angular_gaps(np.eye(3)[[0, 0, 1]], np.array([7, 7, 8]), np.array([(7, 8)]))
         array([90.])
     """
-    unit = normalize_rows(np.asarray(embeddings, np.float64))
+    unit = vectors.normalize_rows(np.asarray(embeddings, np.float64))
     samples = {label: unit[labels == label] for label in np.unique(pairs)}
     between = (samples[first] @ samples[second].T for first, second in pairs)
-    return np.array(
-        [degrees_from_cosines(cosines.max()) if cosines.size else np.nan for cosines in between]
-    )
+    highest = [cosines.max() if cosines.size else np.nan for cosines in between]
+    return vectors.degrees_from_cosines(np.array(highest))
 
 
 def _class_means(unit: np.ndarray, codes: np.ndarray) -> np.ndarray:
     """Return the mean direction (N, D) of the class of each unit vector (N, D)."""
     means = np.zeros((codes.max() + 1, unit.shape[1]))
     np.add.at(means, codes, unit)
-    return normalize_rows(means)[codes]
+    return vectors.normalize_rows(means)[codes]
 
 
 def _histograms(degrees: np.ndarray, is_same: np.ndarray) -> np.ndarray:

@@ -11,14 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
-from keras_sphereface.plots._curves import (
-    add_legend,
-    check_curves,
-    end_at_100,
-    line_style,
-    plot_over_log_rate,
-    set_log_ticks,
-)
+from keras_sphereface.plots import _curves
 
 MAX_LINEAR_RANKS = 50  # more ranks have a log scale
 
@@ -38,21 +31,21 @@ def plot_cmc(axes: Axes, curves: Mapping[str, np.ndarray]) -> Axes:
         >>> plot_cmc(Figure().subplots(), {"m = 4": np.array([0.8, 0.9, 0.95])}).get_ylabel()
         'identified, per cent'
     """
-    check_curves(curves)
+    _curves.check_curves(curves)
     for i, (label, rates) in enumerate(curves.items()):
         ranks = np.arange(1, len(rates) + 1)
-        axes.plot(ranks, 100 * np.asarray(rates), label=label, **line_style(i, len(rates)))
+        axes.plot(ranks, 100 * np.asarray(rates), label=label, **_curves.line_style(i, len(rates)))
     max_rank = max(len(rates) for rates in curves.values())
-    end_at_100(axes, min(np.min(rates) for rates in curves.values()))
+    _curves.end_at_100(axes, min(np.min(rates) for rates in curves.values()))
     if max_rank > MAX_LINEAR_RANKS:
         axes.set(xscale="log", xlim=(1, max_rank))
-        set_log_ticks(axes.xaxis, (1, 2, 5), "{x:g}")
+        _curves.set_log_ticks(axes.xaxis, (1, 2, 5), "{x:g}")
     else:
         axes.set_xlim(0.5, max_rank + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
     axes.set(xlabel="rank", ylabel="identified, per cent", title="CMC")
     axes.grid(alpha=0.3)
-    add_legend(axes, curves)
+    _curves.add_legend(axes, curves)
     return axes
 
 
@@ -72,7 +65,7 @@ def plot_dir(axes: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) ->
         >>> plot_dir(Figure().subplots(), {"m = 4": (far, rates)}).get_xlabel()
         'false alarm rate'
     """
-    plot_over_log_rate(axes, curves)
+    _curves.plot_over_log_rate(axes, curves)
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
     axes.set(xlabel="false alarm rate", ylabel="detected and identified, per cent")
     axes.set_title("Open-set identification")
@@ -95,16 +88,16 @@ def plot_distractors(axes: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarr
         >>> plot_distractors(Figure().subplots(), {"m = 4": (numbers, rates)}).get_xlabel()
         'distractors'
     """
-    check_curves(curves)
+    _curves.check_curves(curves)
     for i, (label, (numbers, rates)) in enumerate(curves.items()):
-        line = line_style(i, len(numbers)) | {"marker": "o"}
+        line = _curves.line_style(i, len(numbers)) | {"marker": "o"}
         axes.plot(numbers, 100 * np.asarray(rates), label=label, **line)
-    end_at_100(axes, min(np.min(rates) for _, rates in curves.values()))
+    _curves.end_at_100(axes, min(np.min(rates) for _, rates in curves.values()))
     axes.set(xscale="log", xlabel="distractors", ylabel="rank 1, per cent")
     low, high = axes.get_xlim()
     # An axis of less than two decades needs numbers between them.
-    set_log_ticks(axes.xaxis, (1,) if high > 100 * low else (1, 2, 5), "{x:,.0f}")
+    _curves.set_log_ticks(axes.xaxis, (1,) if high > 100 * low else (1, 2, 5), "{x:,.0f}")
     axes.set_title("Identification among distractors")
     axes.grid(alpha=0.3)
-    add_legend(axes, curves)
+    _curves.add_legend(axes, curves)
     return axes

@@ -13,16 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
 from keras_sphereface.metrics.roc import Roc
-from keras_sphereface.plots._curves import (
-    add_legend,
-    check_curves,
-    corners,
-    has_points,
-    line_style,
-    normal_quantiles,
-    plot_over_log_rate,
-    write_note,
-)
+from keras_sphereface.plots import _curves
 from keras_sphereface.plots.style import COLORS
 
 DET_TICKS = (0.001, 0.01, 0.1, 1, 5, 20, 40, 60, 80, 95, 99, 99.9)  # per cent
@@ -47,7 +38,7 @@ def plot_roc(axes: Axes, curves: Mapping[str, Roc]) -> Axes:
         >>> plot_roc(Figure().subplots(), {"m = 4": curve}).get_xlabel()
         'false accept rate'
     """
-    plot_over_log_rate(axes, {label: (roc.far, roc.tar) for label, roc in curves.items()})
+    _curves.plot_over_log_rate(axes, {label: (roc.far, roc.tar) for label, roc in curves.items()})
     axes.set(xlabel="false accept rate", ylabel="true accept rate", title="ROC")
     return axes
 
@@ -75,28 +66,29 @@ def plot_det(axes: Axes, curves: Mapping[str, Roc]) -> Axes:
         >>> plot_det(Figure().subplots(), {"m = 4": roc_curve(scores, is_same)}).get_title()
         'DET'
     """
-    check_curves(curves)
+    _curves.check_curves(curves)
     ends = [NormalDist().inv_cdf(rate) for rate in (0.05, 0.5)]
     for i, (label, curve) in enumerate(curves.items()):
         x, y = curve.far, 1.0 - curve.tar
         is_inside = (np.minimum(x, y) > 0) & (np.maximum(x, y) < 1)
-        x, y = (normal_quantiles(rates) for rates in corners(x[is_inside], y[is_inside]))
+        x, y = map(_curves.normal_quantiles, _curves.corners(x[is_inside], y[is_inside]))
         ends += [*x, *y]
         label += "" if is_inside.any() else " (no point to draw)"
-        axes.plot(x, y, label=label, **line_style(i, len(x)))
+        axes.plot(x, y, label=label, **_curves.line_style(i, len(x)))
     limits = (min(ends) - 0.1, max(ends) + 0.1)
-    if has_points(axes):
+    if _curves.has_points(axes):
         axes.plot(limits, limits, color="0.6", linestyle=":", linewidth=1, zorder=1)
     else:
-        write_note(axes, "No threshold with errors of both kinds:\nthere is no curve to draw.")
+        note = "No threshold with errors of both kinds:\nthere is no curve to draw."
+        _curves.write_note(axes, note)
     for axis in (axes.xaxis, axes.yaxis):
-        ticks = normal_quantiles(np.array(DET_TICKS) / 100)
+        ticks = _curves.normal_quantiles(np.array(DET_TICKS) / 100)
         axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in DET_TICKS])
         axis.set_minor_locator(NullLocator())
     axes.set(xlim=limits, ylim=limits, title="DET")
     axes.set(xlabel="false accept rate, per cent", ylabel="false reject rate, per cent")
     axes.grid(alpha=0.3)
-    add_legend(axes, curves)
+    _curves.add_legend(axes, curves)
     return axes
 
 
@@ -134,7 +126,7 @@ def plot_similarity_histogram(
         axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.3f}")
     axes.set(xlabel=unit, ylabel="pairs", title="Similarity of pairs")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    add_legend(axes, axes.get_legend_handles_labels()[1])
+    _curves.add_legend(axes, axes.get_legend_handles_labels()[1])
     return axes
 
 
@@ -184,5 +176,5 @@ def plot_angle_distributions(
     axes.set(xlabel="angle, degrees", ylabel="share per degree", title="Angles", xlim=(0, 180))
     axes.set_xticks(range(0, 181, 30))
     axes.set_ylim(bottom=0)
-    add_legend(axes, axes.get_legend_handles_labels()[1])
+    _curves.add_legend(axes, axes.get_legend_handles_labels()[1])
     return axes

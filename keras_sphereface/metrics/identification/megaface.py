@@ -6,22 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_sphereface.metrics.identification.inputs import (
-    as_labels,
-    check_at_least_one,
-    check_rate,
-    check_rows,
-    max_errors,
-)
-from keras_sphereface.metrics.identification.products import (
-    BLOCK,
-    TIE,
-    ScoreTiles,
-    matched_pairs,
-    matched_scores,
-    ranges_of_groups,
-    slices,
-)
+from keras_sphereface.metrics.identification import inputs, products
 from keras_sphereface.metrics.vectors import unit_rows
 
 SEGMENTS = 8  # of a block; only segments with a high maximum are searched
@@ -55,7 +40,7 @@ def evaluate_megaface(
     sizes: Sequence[int] | None = None,
     max_rank: int = 10,
     fars: Sequence[float] = (1e-6, 1e-5, 1e-4),
-    block_size: int = BLOCK,
+    block_size: int = products.BLOCK,
 ) -> list[MegaFaceResult]:
     """Return the rates of MegaFace at several numbers of distractors.
 
@@ -91,23 +76,24 @@ def evaluate_megaface(
         (1, array([1.]))
     """
     probes = np.asarray(probes)
-    check_rows(probes, "probes")
-    check_rows(distractors, "distractors", probes.shape[1])
-    check_at_least_one(max_rank, "max_rank")
-    check_at_least_one(block_size, "block_size")
+    inputs.check_rows(probes, "probes")
+    inputs.check_rows(distractors, "distractors", probes.shape[1])
+    inputs.check_at_least_one(max_rank, "max_rank")
+    inputs.check_at_least_one(block_size, "block_size")
     for far in fars:
-        check_rate(far)
+        inputs.check_rate(far)
     sizes = _checked_sizes(sizes, len(distractors))
-    owners, matched = _matched_scores(probes, as_labels(labels, "labels", len(probes)))
+    owners, matched = _matched_scores(probes, inputs.as_labels(labels, "labels", len(probes)))
     probes = unit_rows(probes, "probes")
     tops = np.full((len(probes), max_rank), -np.inf, np.float32)
-    mismatched = _HighestScores(1 + max_errors(max(fars, default=0.0), len(probes) * sizes[-1]))
-    products = ScoreTiles(probes)
+    max_accepts = inputs.max_errors(max(fars, default=0.0), len(probes) * sizes[-1])
+    mismatched = _HighestScores(1 + max_accepts)
+    score_tiles = products.ScoreTiles(probes)
     results = []
     for start, stop in itertools.pairwise([0, *sizes]):
-        for block in slices(start, stop, block_size):
+        for block in products.slices(start, stop, block_size):
             units = unit_rows(distractors[block], "distractors", block.start)
-            for tile, scores in products.tiles(units):
+            for tile, scores in score_tiles.tiles(units):
                 _keep_highest(scores, tops[tile], mismatched)
         falling = mismatched.falling()
         rates = {far: _tar_at_far(matched, falling, far, len(probes) * stop) for far in fars}
@@ -132,14 +118,14 @@ def _checked_sizes(sizes: Sequence[int] | None, num_distractors: int) -> list[in
 def _matched_scores(probes: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the probe (M,) of each ordered pair of two of one identity, and its score (M,)."""
     codes = np.unique(labels, return_inverse=True)[1]
-    first, second = matched_pairs(codes, codes)
+    first, second = products.matched_pairs(codes, codes)
     first, second = first[first != second], second[first != second]
     if len(first) == 0:
         raise ValueError(
             "At least one identity needs two images. "
             f"Received: {len(labels)} images of as many identities"
         )
-    return first, matched_scores(unit_rows(probes, "probes"), probes, first, second)
+    return first, products.matched_scores(unit_rows(probes, "probes"), probes, first, second)
 
 
 def _tar_at_far(
@@ -149,11 +135,11 @@ def _tar_at_far(
 
     Of `num_mismatched` mismatched scores the highest are given, falling.
     """
-    allowed = max_errors(far, num_mismatched)
+    allowed = inputs.max_errors(far, num_mismatched)
     if allowed == 0:
         return None
     refused = falling[allowed] if allowed < num_mismatched else -np.inf
-    return float(np.mean(matched > refused + TIE))
+    return float(np.mean(matched > refused + products.TIE))
 
 
 def _cmc_of_pairs(owners: np.ndarray, matched: np.ndarray, tops: np.ndarray) -> np.ndarray:
@@ -165,7 +151,7 @@ def _cmc_of_pairs(owners: np.ndarray, matched: np.ndarray, tops: np.ndarray) -> 
         tops: (P, R) the highest scores of each probe; -inf for fewer than R distractors.
     """
     falling = -np.sort(-tops, axis=1)
-    return np.array([np.mean(at_rank[owners] < matched - TIE) for at_rank in falling.T])
+    return np.array([np.mean(at_rank[owners] < matched - products.TIE) for at_rank in falling.T])
 
 
 def _keep_highest(scores: np.ndarray, tops: np.ndarray, mismatched: "_HighestScores") -> None:
@@ -195,7 +181,7 @@ def _merge(tops: np.ndarray, owners: np.ndarray, scores: np.ndarray) -> None:
     width = counts.max()
     new = np.full((len(touched), width), -np.inf, np.float32)
     rows = np.repeat(np.arange(len(touched)), counts)
-    new[rows, ranges_of_groups(starts, counts)] = scores[order]
+    new[rows, products.ranges_of_groups(starts, counts)] = scores[order]
     both = np.concatenate([tops[touched], new], axis=1)
     tops[touched] = np.partition(both, width, axis=1)[:, width:]
 

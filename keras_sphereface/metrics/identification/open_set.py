@@ -4,11 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from keras_sphereface.metrics.identification.inputs import (
-    check_at_least_one,
-    check_rate,
-    max_errors,
-)
+from keras_sphereface.metrics.identification import inputs
 from keras_sphereface.metrics.identification.search import SearchResult
 
 
@@ -58,7 +54,7 @@ def dir_curve(result: SearchResult, rank: int | None = 1) -> DirCurve:
         array([0., 1., 1.])
     """
     if rank is not None:
-        check_at_least_one(rank, "rank")
+        inputs.check_at_least_one(rank, "rank")
     is_mated = result.ranks > 0
     if is_mated.all() or not is_mated.any():
         raise ValueError(
@@ -91,8 +87,8 @@ def dir_at_far(result: SearchResult, far: float, rank: int | None = 1) -> float 
         >>> dir_at_far(result, far=1.0), dir_at_far(result, far=0.01)
         (1.0, None)
     """
-    check_rate(far)
+    inputs.check_rate(far)
     curve = dir_curve(result, rank)
-    if not max_errors(far, int(np.sum(result.ranks == 0))):
+    if not inputs.max_errors(far, int(np.sum(result.ranks == 0))):
         return None
     return float(curve.dir[curve.far <= far].max())

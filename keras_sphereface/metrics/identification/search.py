@@ -9,21 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from keras_sphereface.metrics.identification.inputs import (
-    as_labels,
-    check_at_least_one,
-    check_rows,
-    common_codes,
-)
-from keras_sphereface.metrics.identification.products import (
-    BLOCK,
-    TIE,
-    ScoreTiles,
-    gallery_rows,
-    matched_pairs,
-    matched_scores,
-    slices,
-)
+from keras_sphereface.metrics.identification import inputs, products
 from keras_sphereface.metrics.vectors import unit_rows
 
 DISTRACTOR = -1  # code of rows that are no probe's mate
@@ -59,7 +45,7 @@ def search_gallery(
     probe_labels: np.ndarray,
     *,
     distractors: np.ndarray | None = None,
-    block_size: int = BLOCK,
+    block_size: int = products.BLOCK,
 ) -> SearchResult:
     """Search every probe among all identities of the gallery and all distractors.
 
@@ -86,20 +72,20 @@ def search_gallery(
         array([1, 2])
     """
     gallery, probes = np.asarray(gallery), np.asarray(probes)
-    check_rows(probes, "probes")
-    check_rows(gallery, "gallery", probes.shape[1])
-    check_at_least_one(block_size, "block_size")
+    inputs.check_rows(probes, "probes")
+    inputs.check_rows(gallery, "gallery", probes.shape[1])
+    inputs.check_at_least_one(block_size, "block_size")
     distractors = np.empty((0, probes.shape[1])) if distractors is None else distractors
-    check_rows(distractors, "distractors", probes.shape[1], min_rows=0)
-    gallery_labels = as_labels(gallery_labels, "gallery_labels", len(gallery))
-    probe_labels = as_labels(probe_labels, "probe_labels", len(probes))
-    entry_codes, probe_codes = common_codes(gallery_labels, probe_labels)
+    inputs.check_rows(distractors, "distractors", probes.shape[1], min_rows=0)
+    gallery_labels = inputs.as_labels(gallery_labels, "gallery_labels", len(gallery))
+    probe_labels = inputs.as_labels(probe_labels, "probe_labels", len(probes))
+    entry_codes, probe_codes = inputs.common_codes(gallery_labels, probe_labels)
     probes = unit_rows(probes, "probes")
-    pairs = matched_pairs(probe_codes, entry_codes)
+    pairs = products.matched_pairs(probe_codes, entry_codes)
     mates = np.full(len(probes), -np.inf, np.float32)
-    np.maximum.at(mates, pairs[0], matched_scores(probes, gallery, *pairs))
+    np.maximum.at(mates, pairs[0], products.matched_scores(probes, gallery, *pairs))
     # No score reaches the limit of a non-mated probe.
-    limits = np.where(np.isneginf(mates), np.float32(np.inf), mates - TIE)
+    limits = np.where(np.isneginf(mates), np.float32(np.inf), mates - products.TIE)
     ahead = np.zeros(len(probes), np.int64)
     tops = np.full(len(probes), -np.inf, np.float32)
     blocks = _identity_scores(gallery, entry_codes, distractors, probes, block_size)
@@ -121,17 +107,17 @@ def _identity_scores(
     block_size: int,
 ) -> Iterator[tuple[np.ndarray, slice, np.ndarray]]:
     """Yield identities (I,), a tile of T probes and the scores (I, T), block by block."""
-    products = ScoreTiles(unit_probes)
+    score_tiles = products.ScoreTiles(unit_probes)
     for identities, rows in _identity_blocks(entry_codes, block_size):
-        units = gallery_rows(gallery, rows.ravel())
-        for tile, scores in products.tiles(units):
+        units = products.gallery_rows(gallery, rows.ravel())
+        for tile, scores in score_tiles.tiles(units):
             num_entries = rows.shape[1]
             if num_entries > 1:
                 scores = scores.reshape(len(rows), num_entries, -1).max(axis=1)
             yield identities, tile, scores
-    for block in slices(0, len(distractors), block_size):
+    for block in products.slices(0, len(distractors), block_size):
         units = unit_rows(distractors[block], "distractors", block.start)
-        for tile, scores in products.tiles(units):
+        for tile, scores in score_tiles.tiles(units):
             yield np.full(len(units), DISTRACTOR), tile, scores
 
 
@@ -145,7 +131,7 @@ def _identity_blocks(codes: np.ndarray, block_size: int) -> Iterator[tuple[np.nd
     identities, starts, counts = np.unique(codes[order], return_index=True, return_counts=True)
     for count in np.unique(counts):
         of_count = np.flatnonzero(counts == count)
-        for block in slices(0, len(of_count), max(1, block_size // count)):
+        for block in products.slices(0, len(of_count), max(1, block_size // count)):
             chosen = of_count[block]
             yield identities[chosen], order[starts[chosen][:, None] + np.arange(count)]
 
