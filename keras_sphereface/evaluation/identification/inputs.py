@@ -123,13 +123,13 @@ def remaining_gallery(lists: Gallery, images: LabeledImages) -> Gallery:
     Raises:
         ValueError: If a list has none.
     """
-    entries, probes = (
-        {key: identity for key, identity in listed.items() if key in images.identities}
-        for listed in lists
+    remaining = Gallery(
+        *({k: who for k, who in listed.items() if k in images.identities} for listed in lists)
     )
-    for flag, listed in (("gallery", entries), ("probes", probes)):
-        if not listed:
+    for flag, listed, left in zip(("gallery", "probes"), lists, remaining, strict=True):
+        if not left:
             raise ValueError(
-                f"No identity of `{flag}` is left. Check `pairs`, `folds` and `train_labels`"
+                f"No identity of `{flag}` is left. Check `pairs`, `folds` and `train_labels`. "
+                f"Received: {len(listed)} keys, for example {next(iter(listed))}"
             )
-    return Gallery(entries, probes)
+    return remaining
