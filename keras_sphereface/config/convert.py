@@ -2,20 +2,27 @@
 
 import dataclasses
 
+from keras_sphereface.config.choices import SOURCE_KINDS
 from keras_sphereface.config.fields import setting
 
 
 @dataclasses.dataclass(frozen=True)
 class FacesConfig:
-    """Generate faces in the form of LFW: images, landmarks, and pairs of further people."""
+    """Generate faces in the form of LFW: images, landmarks, and pairs of further identities.
 
-    out: str = setting(help="folder for images/, landmarks.txt, pairs.txt, test_identities.txt")
-    num_identities: int = setting(60, "people to train on")
-    images_per_identity: int = setting(20, "images of each")
-    num_test_identities: int = setting(40, "further people, in the pairs only")
-    num_folds: int = setting(2, "folds of the pairs")
-    pairs_per_class: int = setting(150, "matched pairs a fold, and as many mismatched ones")
-    seed: int = setting(0, "of everything")
+    Example:
+
+    >>> FacesConfig(out="runs/faces", num_identities=10).images_per_identity
+    20
+    """
+
+    out: str = setting(help="Folder for images/, landmarks.txt, pairs.txt and test_identities.txt.")
+    num_identities: int = setting(60, "Number of identities to train on.")
+    images_per_identity: int = setting(20, "Images of each identity, at least 2.")
+    num_test_identities: int = setting(40, "Number of further identities, for the pairs only.")
+    num_folds: int = setting(2, "Number of folds of the pairs, at least 2.")
+    pairs_per_class: int = setting(150, "Matched pairs a fold, and as many mismatched ones.")
+    seed: int = setting(0, "Seed for faces and pairs.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,8 +38,7 @@ class ConvertConfig:
 
     source: str = setting(
         "",
-        "Folder of class folders (SOURCE/IDENTITY/IMAGE), list file, zip or tar archive, .rec or "
-        ".parquet file, or a folder of those.",
+        f"Source of the faces: {'; '.join(SOURCE_KINDS.values())}; or a folder of such files.",
     )
     out: str = setting("", "Folder for the shards, dataset.json and tables.")
     landmarks: str = setting("", "File of five points an image; every face is aligned by them.")
