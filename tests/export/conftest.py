@@ -5,13 +5,13 @@ import pytest
 import tensorflow as tf
 
 from keras_sphereface.data import preprocessing
-from keras_sphereface.export.saved_model import export_savedmodel
 from keras_sphereface.models import sphereface4
 
 
 @pytest.fixture(scope="session")
 def backbone():
-    return sphereface4(width=0.1, embedding_size=8, seed=0)
+    """The network of the fixture `savedmodel`."""
+    return sphereface4(embedding_size=8, width=0.05, seed=0)
 
 
 @pytest.fixture(scope="session")
@@ -19,12 +19,6 @@ def images():
     """Squares of one color: noise would be the same gray to every filter."""
     colors = np.random.default_rng(0).integers(0, 256, (9, 7, 6, 3), dtype=np.uint8)
     return colors.repeat(16, axis=1).repeat(16, axis=2)
-
-
-@pytest.fixture(scope="session")
-def exported(backbone, tmp_path_factory):
-    """The SavedModel of `backbone`."""
-    return export_savedmodel(backbone, tmp_path_factory.mktemp("casia") / "export")
 
 
 @pytest.fixture(scope="session")

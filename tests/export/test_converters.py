@@ -27,9 +27,9 @@ TOLERANCE = {"tflite": 1e-5, "tflite-float16": 2e-3, "tflite-int8": 0.1, "onnx":
 
 
 @pytest.fixture(scope="module")
-def converted(exported, fixed_batch, images, tmp_path_factory):
+def converted(savedmodel, fixed_batch, images, tmp_path_factory):
     """The file of a format, written when it is first asked for: (format, batch size) -> path."""
-    sources = {None: exported, 3: fixed_batch}
+    sources = {None: savedmodel, 3: fixed_batch}
     folder = tmp_path_factory.mktemp("converted")
     calibration = np.concatenate([images, images[:, :, ::-1]])
 
@@ -117,9 +117,9 @@ def test_files_are_smaller_the_coarser_the_precision(converted):
     assert sizes[1] > 1.2 * sizes[2]
 
 
-def test_calibration_sets_the_ranges(converted, exported, images, both_views, tmp_path):
+def test_calibration_sets_the_ranges(converted, savedmodel, images, both_views, tmp_path):
     """Black images do not show the activations of others."""
-    black = write_format(exported, tmp_path, "tflite-int8", np.zeros_like(images))
+    black = write_format(savedmodel, tmp_path, "tflite-int8", np.zeros_like(images))
     errors = [
         np.abs(open_network(path)(images) - both_views[:, :8]).max()
         for path in (converted("tflite-int8", None), black)
@@ -190,11 +190,11 @@ def test_a_savedmodel_that_is_none_or_other_is_refused(tmp_path, write):
     assert not path.exists()
 
 
-def test_a_file_is_named_after_its_format(exported, tmp_path):
+def test_a_file_is_named_after_its_format(savedmodel, tmp_path):
     with pytest.raises(ValueError, match=r"`path` must end in \.tflite. Received: .*x\.onnx"):
-        converters.to_tflite(exported, tmp_path / "x.onnx")
+        converters.to_tflite(savedmodel, tmp_path / "x.onnx")
     with pytest.raises(ValueError, match=r"`path` must end in \.onnx. Received: .*x\.tflite"):
-        converters.to_onnx(exported, tmp_path / "x.tflite")
+        converters.to_onnx(savedmodel, tmp_path / "x.tflite")
 
 
 FACES = np.zeros((2, 112, 96, 3), np.uint8)
@@ -212,13 +212,13 @@ FACES = np.zeros((2, 112, 96, 3), np.uint8)
         ("int8", FACES.astype(np.float32), r"Received: float32 \(2, 112, 96, 3\)"),
     ],
 )
-def test_other_arguments_are_refused(exported, tmp_path, precision, calibration, message):
+def test_other_arguments_are_refused(savedmodel, tmp_path, precision, calibration, message):
     with pytest.raises(ValueError, match=message):
-        converters.to_tflite(exported, tmp_path / "x.tflite", precision, calibration)
+        converters.to_tflite(savedmodel, tmp_path / "x.tflite", precision, calibration)
     assert not list(tmp_path.iterdir())
 
 
-def test_onnx_without_tf2onnx_says_what_to_install(exported, tmp_path, monkeypatch):
+def test_onnx_without_tf2onnx_says_what_to_install(savedmodel, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     with pytest.raises(ImportError, match=r"pip install keras-sphereface\[onnx\]"):
-        converters.to_onnx(exported, tmp_path / "model.onnx")
+        converters.to_onnx(savedmodel, tmp_path / "model.onnx")

@@ -40,8 +40,8 @@ class Pooling(tf.Module):
 
 
 @pytest.mark.parametrize("count", [1, 7])
-def test_a_savedmodel_gives_the_embeddings_of_the_backbone(exported, images, both_views, count):
-    network = open_network(str(exported))
+def test_a_savedmodel_gives_the_embeddings_of_the_backbone(savedmodel, images, both_views, count):
+    network = open_network(str(savedmodel))
     assert (network.image_size, network.batch_size, network.embedding_size) == ((112, 96), None, 8)
     assert network.name.endswith("/export")
     embeddings = network(images[:count])
@@ -49,9 +49,9 @@ def test_a_savedmodel_gives_the_embeddings_of_the_backbone(exported, images, bot
     np.testing.assert_allclose(embeddings, both_views[:count, :8], atol=1e-5)
 
 
-def test_both_views_are_those_of_the_signature_embed(exported, images):
-    fused = tf.saved_model.load(str(exported)).signatures["embed"](images=tf.constant(images))
-    both = open_network(exported).both_views(images)
+def test_both_views_are_those_of_the_signature_embed(savedmodel, images):
+    fused = tf.saved_model.load(str(savedmodel)).signatures["embed"](images=tf.constant(images))
+    both = open_network(savedmodel).both_views(images)
     np.testing.assert_allclose(both, fused["embeddings"], atol=1e-5)
 
 

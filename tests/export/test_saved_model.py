@@ -25,8 +25,8 @@ for name in ("serving_default", "embed"):
 """
 
 
-def test_the_signatures_are_those_promised(exported):
-    loaded = tf.saved_model.load(str(exported))
+def test_the_signatures_are_those_promised(savedmodel):
+    loaded = tf.saved_model.load(str(savedmodel))
     for name, size in (("serving_default", 8), ("embed", 16)):
         signature = loaded.signatures[name]
         (spec,) = signature.structured_input_signature[1].values()
@@ -38,11 +38,11 @@ def test_the_signatures_are_those_promised(exported):
 
 @pytest.mark.slow
 def test_the_savedmodel_runs_in_a_process_without_the_package(
-    exported, images, both_views, tmp_path
+    savedmodel, images, both_views, tmp_path
 ):
     np.save(tmp_path / "images.npy", images)
     result = subprocess.run(
-        [sys.executable, "-c", WITHOUT_THE_PACKAGE, str(exported), "images.npy"],
+        [sys.executable, "-c", WITHOUT_THE_PACKAGE, str(savedmodel), "images.npy"],
         capture_output=True,
         text=True,
         check=False,
@@ -55,8 +55,8 @@ def test_the_savedmodel_runs_in_a_process_without_the_package(
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_any_number_of_images_is_embedded(exported, images, both_views, count):
-    embed = tf.saved_model.load(str(exported)).signatures["embed"]
+def test_any_number_of_images_is_embedded(savedmodel, images, both_views, count):
+    embed = tf.saved_model.load(str(savedmodel)).signatures["embed"]
     embeddings = embed(images=tf.constant(images[:count]))["embeddings"]
     np.testing.assert_allclose(embeddings, both_views[:count], atol=1e-5)
 

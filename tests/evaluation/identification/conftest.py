@@ -5,19 +5,14 @@ import pytest
 
 from keras_sphereface.data import alignment, images, landmarks, preprocessing
 from keras_sphereface.data.pairs import lfw
-from keras_sphereface.export import export_savedmodel
 from keras_sphereface.models import sphereface4
 from tests.helpers.identification import identity_of, save_views
 
 
 @pytest.fixture(scope="package")
 def network():
-    return sphereface4(width=0.1, embedding_size=8, seed=0)
-
-
-@pytest.fixture(scope="package")
-def model(network, tmp_path_factory):
-    return export_savedmodel(network, tmp_path_factory.mktemp("run") / "export")
+    """The network of the fixture `savedmodel`."""
+    return sphereface4(embedding_size=8, width=0.05, seed=0)
 
 
 @pytest.fixture(scope="package")
@@ -47,9 +42,9 @@ def saved(views, tmp_path_factory):
 
 
 @pytest.fixture
-def settings(model, faces, tmp_path):
+def settings(savedmodel, faces, tmp_path):
     return {
-        "model": (str(model),),
+        "model": (str(savedmodel),),
         "out": str(tmp_path / "out"),
         "images": str(faces / "images"),
         "landmarks": str(faces / "landmarks.txt"),

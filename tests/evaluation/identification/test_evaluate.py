@@ -258,10 +258,10 @@ def test_the_script_identifies_and_reports_errors(quick, tmp_path):
 
 
 @pytest.mark.slow
-def test_real_faces_are_identified_better_than_by_chance(model, real_faces, tmp_path):
+def test_real_faces_are_identified_better_than_by_chance(savedmodel, real_faces, tmp_path):
     folder = real_faces / "lfw_dev"
     common = {
-        "model": (str(model),),
+        "model": (str(savedmodel),),
         "images": str(folder / "images"),
         "landmarks": str(folder / "landmarks.txt"),
         "pairs": str(folder / "pairs.txt"),
