@@ -1,4 +1,4 @@
-"""A headless Chromium for tests of pages; a test that needs it is skipped where there is none."""
+"""A headless Chromium for tests of pages; without one these tests are skipped."""
 
 import base64
 import contextlib
@@ -25,7 +25,7 @@ OPTIONS = (
     "--disable-background-networking --disable-component-update --disable-sync "
     "--disable-extensions --hide-scrollbars"
 ).split() + ["--host-resolver-rules=MAP * ~NOTFOUND"]
-# What draws in three dimensions needs WebGL, here without a graphics card.
+# Figures in three dimensions need WebGL, here without a graphics card.
 WEBGL = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
 SMALLEST_WINDOW = 500  # a window is never narrower, whatever one asks for
 
@@ -62,9 +62,9 @@ def evaluate(path: Path, expression: str, width: int, height: int = 800) -> obje
         copy = Path(folder) / "page.html"
         copy.write_text(page.replace("</body>", script + "</body>"), encoding="utf-8")
         dom = dump_dom(framed(copy, Path(folder), width, height))
-    found = re.search(r'<html[^>]* data-value="([^"]*)"', dom)
-    assert found, f"the page has not evaluated {expression}: {dom[:300]}"
-    return json.loads(html.unescape(found[1]))
+    match = re.search(r'<html[^>]* data-value="([^"]*)"', dom)
+    assert match, f"the page has not evaluated {expression}: {dom[:300]}"
+    return json.loads(html.unescape(match[1]))
 
 
 def framed(path: Path, folder: Path, width: int, height: int) -> Path:
@@ -80,13 +80,13 @@ def framed(path: Path, folder: Path, width: int, height: int) -> Path:
 
 
 class Page:
-    """A page that is open in a browser, with mouse and keys; it keeps what is logged and asked for.
+    """A page that is open in a browser, with mouse and keys; it keeps errors and requests.
 
     It speaks the DevTools protocol through the two ends of pipes.
     """
 
     def __init__(self, commands: int, answers: int):
-        self.requests: list[str] = []  # addresses, the page's own first
+        self.requests: list[str] = []  # addresses, that of the page first
         self.complaints: list[str] = []  # errors, and what the policy refused
         self._commands, self._answers = commands, answers
         self._number, self._session, self._read, self._events = 0, None, b"", []
@@ -160,16 +160,16 @@ class Page:
         self._note(message.get("method"), message.get("params", {}))
         return message
 
-    def _note(self, event, said):
+    def _note(self, event, parameters):
         self._events.append(event)
         if event == "Network.requestWillBeSent":
-            self.requests.append(said["request"]["url"])
+            self.requests.append(parameters["request"]["url"])
         elif event == "Runtime.exceptionThrown":
-            self.complaints.append(json.dumps(said["exceptionDetails"]))
-        elif event == "Runtime.consoleAPICalled" and said["type"] == "error":
-            self.complaints.append(json.dumps(said["args"]))
-        elif event == "Log.entryAdded" and said["entry"]["level"] == "error":
-            self.complaints.append(said["entry"]["text"])
+            self.complaints.append(json.dumps(parameters["exceptionDetails"]))
+        elif event == "Runtime.consoleAPICalled" and parameters["type"] == "error":
+            self.complaints.append(json.dumps(parameters["args"]))
+        elif event == "Log.entryAdded" and parameters["entry"]["level"] == "error":
+            self.complaints.append(parameters["entry"]["text"])
 
 
 @contextlib.contextmanager
@@ -209,10 +209,10 @@ def opened(path: Path, width: int, height: int = 800) -> Iterator[Page]:
 
 
 def _browser():
-    found = [name for name in NAMES if shutil.which(name)]
-    if not found:
+    installed = [name for name in NAMES if shutil.which(name)]
+    if not installed:
         pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
-    return found[0]
+    return installed[0]
 
 
 def _run(path, *options):

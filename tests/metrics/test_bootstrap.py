@@ -23,10 +23,10 @@ def drawn_scores(seed, num_same, num_different, apart=1.0):
     return rng.normal(size=len(is_same)) + apart * is_same, is_same
 
 
-def between(values, part):
-    """The value below which this part of them lies, by a line between neighbors."""
+def quantile_by_hand(values, fraction):
+    """The value below which this fraction lies, by a line between neighbors."""
     values = sorted(values)
-    place = part * (len(values) - 1)
+    place = fraction * (len(values) - 1)
     below = min(int(place), len(values) - 2)
     return values[below] + (place - below) * (values[below + 1] - values[below])
 
@@ -35,7 +35,7 @@ def between(values, part):
 def test_intervals_are_those_of_pairs_drawn_and_written_out(decimals):
     scores, is_same = drawn_scores(0, 30, 50)
     scores = np.round(scores, decimals)
-    found = bootstrap_intervals(scores, is_same, MEASURES, 40, np.random.default_rng(5))
+    intervals = bootstrap_intervals(scores, is_same, MEASURES, 40, np.random.default_rng(5))
     rng = np.random.default_rng(5)
     falling = np.argsort(-scores, kind="stable")
     sides = [[scores[i] for i in falling if is_same[i] == kind] for kind in (True, False)]
@@ -52,27 +52,29 @@ def test_intervals_are_those_of_pairs_drawn_and_written_out(decimals):
         cuts = [c for c in [*same, *different] if sum(d >= c for d in different) <= 5]
         drawn["0.1"].append(max((sum(s >= c for s in same) / 30 for c in cuts), default=0.0))
     for name, values in drawn.items():
-        expected = between(values, 0.025), between(values, 0.975)
-        np.testing.assert_allclose((found[name].low, found[name].high), expected, atol=1e-12)
+        expected = quantile_by_hand(values, 0.025), quantile_by_hand(values, 0.975)
+        np.testing.assert_allclose(
+            (intervals[name].low, intervals[name].high), expected, atol=1e-12
+        )
 
 
 def test_an_interval_holds_the_value_and_narrows_with_more_pairs():
     widths = []
     for count in (50, 5000):
         scores, is_same = drawn_scores(1, count, count)
-        found = bootstrap_intervals(scores, is_same, MEASURES, 200, np.random.default_rng(0))
+        intervals = bootstrap_intervals(scores, is_same, MEASURES, 200, np.random.default_rng(0))
         curve = roc.roc_curve(scores, is_same)
         for name, measure in MEASURES.items():
-            assert found[name].low < measure(curve) < found[name].high
-        widths.append(found["auc"].high - found["auc"].low)
+            assert intervals[name].low < measure(curve) < intervals[name].high
+        widths.append(intervals["auc"].high - intervals["auc"].low)
     # By the root of the number of pairs, about.
     assert 5 < widths[0] / widths[1] < 20
 
 
 def test_perfect_scores_stay_perfect_whatever_is_drawn():
     scores, is_same = np.array([4.0, 3, 2, 1]), np.array([True, True, False, False])
-    found = bootstrap_intervals(scores, is_same, MEASURES, 50, np.random.default_rng(0))
-    assert found == {
+    intervals = bootstrap_intervals(scores, is_same, MEASURES, 50, np.random.default_rng(0))
+    assert intervals == {
         "auc": Interval(1.0, 1.0),
         "eer": Interval(0.0, 0.0),
         "0.1": Interval(1.0, 1.0),
@@ -81,8 +83,8 @@ def test_perfect_scores_stay_perfect_whatever_is_drawn():
 
 def test_equal_scores_stay_useless():
     is_same = np.arange(10) < 5
-    found = bootstrap_intervals(np.ones(10), is_same, MEASURES, 50, np.random.default_rng(0))
-    assert found == {
+    intervals = bootstrap_intervals(np.ones(10), is_same, MEASURES, 50, np.random.default_rng(0))
+    assert intervals == {
         "auc": Interval(0.5, 0.5),
         "eer": Interval(0.5, 0.5),
         "0.1": Interval(0.0, 0.0),
@@ -90,15 +92,15 @@ def test_equal_scores_stay_useless():
 
 
 def test_one_pair_of_each_kind_is_enough():
-    found = bootstrap_intervals(
+    intervals = bootstrap_intervals(
         np.array([0.0, 1.0]), np.array([True, False]), MEASURES, 3, np.random.default_rng(0)
     )
-    assert found["auc"] == Interval(0.0, 0.0)
+    assert intervals["auc"] == Interval(0.0, 0.0)
 
 
 def test_one_replicate_is_an_interval_without_width():
-    found = bootstrap_intervals(*drawn_scores(0, 9, 9), MEASURES, 1, np.random.default_rng(0))
-    assert found["auc"].low == found["auc"].high
+    intervals = bootstrap_intervals(*drawn_scores(0, 9, 9), MEASURES, 1, np.random.default_rng(0))
+    assert intervals["auc"].low == intervals["auc"].high
 
 
 def test_without_replicates_there_is_nothing():
@@ -130,8 +132,10 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     truth, covered = 0.7602499389, 0
     for seed in range(100):
         data = drawn_scores(seed, 80, 120)
-        found = bootstrap_intervals(*data, {"auc": roc.auc_score}, 300, np.random.default_rng(seed))
-        covered += found["auc"].low <= truth <= found["auc"].high
+        intervals = bootstrap_intervals(
+            *data, {"auc": roc.auc_score}, 300, np.random.default_rng(seed)
+        )
+        covered += intervals["auc"].low <= truth <= intervals["auc"].high
     assert 85 <= covered <= 100
 
 
@@ -158,10 +162,10 @@ def test_runs_of_mismatched_pairs_change_no_measure(pairs, far):
 
 def test_many_pairs_are_drawn_in_runs_with_the_same_spread(monkeypatch):
     scores, is_same = drawn_scores(3, 200, 3000)
-    found = bootstrap_intervals(scores, is_same, MEASURES, 800, np.random.default_rng(0))
+    intervals = bootstrap_intervals(scores, is_same, MEASURES, 800, np.random.default_rng(0))
     monkeypatch.setattr(bootstrap, "MAX_SINGLE_PAIRS", 1000)
     in_runs = bootstrap_intervals(scores, is_same, MEASURES, 800, np.random.default_rng(0))
-    for name, single in found.items():
+    for name, single in intervals.items():
         assert in_runs[name] != single  # drawn in another way
         slack = 0.25 * (single.high - single.low)
         assert in_runs[name].low == pytest.approx(single.low, abs=slack)

@@ -19,7 +19,7 @@ COSINES = np.array([(step - 10_000) / 10_000 for step in range(20_001)])
 
 
 def correct_at_each(scores, is_same, thresholds, says_same, says_different):
-    """How many pairs each threshold tells rightly, one pair at a time."""
+    """Count the correct decisions of each threshold, one pair at a time."""
     right = np.zeros(len(thresholds), int)
     for score, same in zip(scores, is_same, strict=True):
         right += says_same(score, thresholds) if same else says_different(score, thresholds)
@@ -45,8 +45,8 @@ def sphereface_by_loops(views, pairs, is_same, folds):
     features = np.array([np.concatenate(list(of_image)) for of_image in views], float)
 
     def scores_for(others):
-        seen = [features[image] for i in others for image in pairs[i]]
-        mean = sum(seen) / len(seen)
+        rows = [features[image] for i in others for image in pairs[i]]
+        mean = sum(rows) / len(rows)
         scores = []
         for one, two in pairs:
             a, b = features[one] - mean, features[two] - mean
@@ -103,11 +103,11 @@ BY_LOOPS = {
 
 
 def drawn_set(seed, num_pairs, num_folds, size=4, num_views=2, num_images=None):
-    """Images of people, in pairs of which many share an image; folds in no order."""
+    """Images of identities, in pairs of which many share an image; folds in no order."""
     rng = np.random.default_rng(seed)
     count = num_images or num_pairs
-    people = np.arange(count) // 3
-    views = rng.normal(size=(people[-1] + 1, 1, size))[people] + 0.5
+    labels = np.arange(count) // 3
+    views = rng.normal(size=(labels[-1] + 1, 1, size))[labels] + 0.5
     views = (views + rng.normal(size=(count, num_views, size))).astype(np.float32)
     is_same = np.arange(num_pairs) % 2 == 0
     first = rng.integers(count // 3 * 3, size=num_pairs)
@@ -120,11 +120,11 @@ def drawn_set(seed, num_pairs, num_folds, size=4, num_views=2, num_images=None):
 
 
 def agrees(name, data):
-    verdict = protocols.k_fold(name, *data)
+    result = protocols.k_fold(name, *data)
     accuracies, thresholds = BY_LOOPS[name](*data)
-    assert verdict.accuracies.tolist() == accuracies
-    np.testing.assert_allclose(verdict.thresholds, thresholds, rtol=0, atol=1e-12)
-    return verdict
+    assert result.accuracies.tolist() == accuracies
+    np.testing.assert_allclose(result.thresholds, thresholds, rtol=0, atol=1e-12)
+    return result
 
 
 def assert_equal_results(one, other):
@@ -166,7 +166,7 @@ INDEX = st.integers(0, len(EXACT) - 1)
     st.sampled_from([2, 3, 5]),
     st.sampled_from(NAMES),
 )
-def test_ties_are_told_as_loops_tell_them(drawn, num_folds, name):
+def test_ties_match_loops(drawn, num_folds, name):
     # The other folds have 4, 8 or 16 pairs: means of them are exact.
     drawn = drawn[: 4 * num_folds]
     pairs = np.array([entry[:2] for entry in drawn])
@@ -175,10 +175,10 @@ def test_ties_are_told_as_loops_tell_them(drawn, num_folds, name):
     assume(all(len(set(is_same[folds == fold])) == 2 for fold in folds))
     # The second view is longer, but the sum of both has the direction of the first.
     views = np.stack([EXACT, EXACT * 3], axis=1)
-    verdict = protocols.k_fold(name, views, pairs, is_same, folds)
+    result = protocols.k_fold(name, views, pairs, is_same, folds)
     accuracies, thresholds = BY_LOOPS[name](views, pairs, is_same, folds)
-    assert verdict.accuracies.tolist() == accuracies
-    assert verdict.thresholds.tolist() == thresholds
+    assert result.accuracies.tolist() == accuracies
+    assert result.thresholds.tolist() == thresholds
 
 
 def two_folds(same, different):
@@ -195,90 +195,90 @@ def test_a_cosine_on_the_threshold_is_wrong_either_way():
     views = np.stack([rows, -rows], axis=1).reshape(-1, 2)
     same, different = [(0, 4), (1, 5)], [(0, 6), (1, 7)]
     data = two_folds([*same, (0, 2)], [*different, (1, 3)])
-    verdict = protocols.k_fold("sphereface", views[:, None], *data)
-    assert verdict.thresholds.tolist() == [0.6, 0.6]
-    assert verdict.scores[[2, 5]].tolist() == [0.6, 0.6]
-    assert verdict.is_correct[:6].tolist() == [True, True, False] * 2
+    result = protocols.k_fold("sphereface", views[:, None], *data)
+    assert result.thresholds.tolist() == [0.6, 0.6]
+    assert result.scores[[2, 5]].tolist() == [0.6, 0.6]
+    assert result.is_correct[:6].tolist() == [True, True, False] * 2
 
 
 def test_a_distance_on_the_threshold_is_different():
     views = np.array([[1, 0], [0, 1], [0.0025, 1]])[:, None]
-    verdict = protocols.k_fold("insightface", views, *two_folds([(0, 2)], [(0, 1)]))
-    assert verdict.thresholds.tolist() == [-2.0, -2.0]
-    assert verdict.scores[1] == -2.0
-    assert verdict.is_correct.all()
+    result = protocols.k_fold("insightface", views, *two_folds([(0, 2)], [(0, 1)]))
+    assert result.thresholds.tolist() == [-2.0, -2.0]
+    assert result.scores[1] == -2.0
+    assert result.is_correct.all()
 
 
 def test_a_cosine_on_the_plain_threshold_is_the_same():
     views = np.array([[1, 0], [0, 1], [-1, 0]], float)[:, None]
-    verdict = protocols.k_fold("plain", views, *two_folds([(0, 1)], [(0, 2)]))
-    assert verdict.thresholds.tolist() == [0.0, 0.0]
-    assert verdict.is_correct.all()
+    result = protocols.k_fold("plain", views, *two_folds([(0, 1)], [(0, 2)]))
+    assert result.thresholds.tolist() == [0.0, 0.0]
+    assert result.is_correct.all()
 
 
-def test_a_image_that_is_the_mean_of_the_others_scores_0():
+def test_an_image_that_is_the_mean_of_the_others_scores_0():
     rng = np.random.default_rng(0)
     around = rng.normal(size=(8, 1, 6))
     views = np.concatenate([around, np.mean(around, axis=0)[None]])
     pairs = np.array([(0, 1), (2, 3), (4, 5), (6, 7), (8, 0), (0, 8)])
     is_same = np.array([True, False, True, False, True, False])
     data = views, pairs, is_same, np.array([0, 0, 0, 0, 1, 1])
-    verdict = protocols.k_fold("sphereface", *data)
-    np.testing.assert_array_equal(verdict.scores[4:], [0.0, 0.0])
-    assert np.abs(verdict.scores[:4]).min() > 0.01
+    result = protocols.k_fold("sphereface", *data)
+    np.testing.assert_array_equal(result.scores[4:], [0.0, 0.0])
+    assert np.abs(result.scores[:4]).min() > 0.01
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_a_image_that_equals_all_others_scores_0(seed):
+def test_an_image_that_equals_all_others_scores_0(seed):
     # Rounding leaves 1e-8 of a feature, in any direction.
     equal, *others = np.random.default_rng(seed).normal(size=(3, 1, 64)).astype(np.float32)
     views = np.stack([equal] * 11 + others)
     pairs = np.array([(0, 1), (2, 3), (4, 5), (6, 7), (8, 9), (10, 11), (10, 12)])
     is_same = np.arange(7) % 2 == 0
-    verdict = protocols.k_fold("sphereface", views, pairs, is_same, np.arange(7) // 5)
-    np.testing.assert_array_equal(verdict.scores[5:], [0.0, 0.0])
+    result = protocols.k_fold("sphereface", views, pairs, is_same, np.arange(7) // 5)
+    np.testing.assert_array_equal(result.scores[5:], [0.0, 0.0])
 
 
-def test_equal_images_give_a_verdict():
+def test_equal_images_give_a_result():
     views = np.tile(np.array([0.1, -0.7, 1.3], np.float32), (6, 2, 1))
     data = two_folds([(0, 1), (2, 3)], [(4, 5)])
     expected = {"sphereface": 0.0, "insightface": 0.0, "plain": 1.0}
     for name, score in expected.items():
-        verdict = protocols.k_fold(name, views, *data)
-        np.testing.assert_allclose(verdict.scores, score, atol=1e-15)
+        result = protocols.k_fold(name, views, *data)
+        np.testing.assert_allclose(result.scores, score, atol=1e-15)
         # Two of three are matched, so all are taken for the same.
-        np.testing.assert_allclose(verdict.accuracies, 2 / 3)
-        assert verdict.is_correct.tolist() == [True, True, False] * 2
+        np.testing.assert_allclose(result.accuracies, 2 / 3)
+        assert result.is_correct.tolist() == [True, True, False] * 2
 
 
 def test_where_more_differ_all_are_different():
     views = np.ones((6, 1, 4), np.float32)
     data = two_folds([(0, 1)], [(2, 3), (4, 5)])
     for name in NAMES:
-        verdict = protocols.k_fold(name, views, *data)
-        assert verdict.is_correct.tolist() == [False, True, True] * 2
+        result = protocols.k_fold(name, views, *data)
+        assert result.is_correct.tolist() == [False, True, True] * 2
 
 
 def test_mirror_images_that_cancel_have_no_direction():
     views = np.array([[[1, 0], [-1, 0]], [[1, 0], [1, 0]], [[0, 2], [0, 2]]], float)
-    verdict = protocols.k_fold("insightface", views, *two_folds([(0, 1)], [(1, 2)]))
-    np.testing.assert_array_equal(verdict.scores[:2], [-1.0, -2.0])
+    result = protocols.k_fold("insightface", views, *two_folds([(0, 1)], [(1, 2)]))
+    np.testing.assert_array_equal(result.scores[:2], [-1.0, -2.0])
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_verdict_agrees_with_itself(name):
+def test_the_fields_of_a_result_agree(name):
     data = drawn_set(3, 60, 3)
     folds = data[3]
-    verdict = protocols.k_fold(name, *data)
-    np.testing.assert_array_equal(verdict.folds, [-2, 1, 4])
+    result = protocols.k_fold(name, *data)
+    np.testing.assert_array_equal(result.folds, [-2, 1, 4])
     for fold, threshold, accuracy in zip(
-        verdict.folds, verdict.thresholds, verdict.accuracies, strict=True
+        result.folds, result.thresholds, result.accuracies, strict=True
     ):
-        assert np.mean(verdict.is_correct[folds == fold]) == accuracy
-        np.testing.assert_array_equal(verdict.thresholds_of_pairs(folds)[folds == fold], threshold)
-    above = verdict.scores > verdict.thresholds_of_pairs(folds)
-    off = verdict.scores != verdict.thresholds_of_pairs(folds)
-    np.testing.assert_array_equal(verdict.is_correct[off], (above == data[2])[off])
+        assert np.mean(result.is_correct[folds == fold]) == accuracy
+        np.testing.assert_array_equal(result.thresholds_of_pairs(folds)[folds == fold], threshold)
+    above = result.scores > result.thresholds_of_pairs(folds)
+    off = result.scores != result.thresholds_of_pairs(folds)
+    np.testing.assert_array_equal(result.is_correct[off], (above == data[2])[off])
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -286,7 +286,7 @@ def test_the_threshold_of_a_fold_does_not_see_that_fold(name):
     views, pairs, is_same, folds = drawn_set(0, 60, 3)
     before = protocols.k_fold(name, views, pairs, is_same, folds)
     inside = folds == -2
-    # Images of their own, which are all turned round.
+    # Other images, with the opposite sign.
     changed = np.where(inside[:, None], pairs + len(views), pairs)
     after = protocols.k_fold(name, np.concatenate([views, -views[::-1]]), changed, is_same, folds)
     assert after.thresholds[0] == pytest.approx(before.thresholds[0], abs=1e-12)
@@ -299,44 +299,44 @@ def test_the_threshold_of_a_fold_does_not_see_that_fold(name):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("scale", [2.0**-100, 2.0**60])
 def test_the_length_of_all_embeddings_changes_nothing(name, scale):
-    views, *rest = drawn_set(5, 60, 3)
-    verdict = protocols.k_fold(name, views, *rest)
-    scaled = protocols.k_fold(name, views * np.float32(scale), *rest)
-    assert_equal_results(verdict, scaled)
+    views, *others = drawn_set(5, 60, 3)
+    result = protocols.k_fold(name, views, *others)
+    scaled = protocols.k_fold(name, views * np.float32(scale), *others)
+    assert_equal_results(result, scaled)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_rotation_changes_nothing(name):
-    views, *rest = drawn_set(6, 60, 3)
+    views, *others = drawn_set(6, 60, 3)
     rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(4, 4)))[0]
-    verdict = protocols.k_fold(name, views, *rest)
-    rotated = protocols.k_fold(name, views.astype(float) @ rotation, *rest)
-    np.testing.assert_allclose(rotated.scores, verdict.scores, atol=1e-12)
-    np.testing.assert_array_equal(rotated.accuracies, verdict.accuracies)
+    result = protocols.k_fold(name, views, *others)
+    rotated = protocols.k_fold(name, views.astype(float) @ rotation, *others)
+    np.testing.assert_allclose(rotated.scores, result.scores, atol=1e-12)
+    np.testing.assert_array_equal(rotated.accuracies, result.accuracies)
 
 
 @pytest.mark.parametrize(("name", "matters"), [("sphereface", True), ("insightface", False)])
 def test_the_length_of_one_image_matters_only_where_a_mean_is_subtracted(name, matters):
-    views, *rest = drawn_set(7, 60, 3)
+    views, *others = drawn_set(7, 60, 3)
     lengths = 2.0 ** np.random.default_rng(0).integers(-3, 4, size=(len(views), 1, 1))
-    before = protocols.k_fold(name, views, *rest).scores
-    after = protocols.k_fold(name, views * lengths, *rest).scores
+    before = protocols.k_fold(name, views, *others).scores
+    after = protocols.k_fold(name, views * lengths, *others).scores
     assert matters == (np.abs(after - before).max() > 1e-9)
 
 
 @pytest.mark.parametrize(("name", "matters"), [("sphereface", False), ("plain", True)])
 def test_a_common_offset_vanishes_only_where_a_mean_is_subtracted(name, matters):
-    views, *rest = drawn_set(8, 60, 3)
-    before = protocols.k_fold(name, views, *rest).scores
-    after = protocols.k_fold(name, views + 1e5 * np.array([3.0, -2, 1, 5]), *rest).scores
+    views, *others = drawn_set(8, 60, 3)
+    before = protocols.k_fold(name, views, *others).scores
+    after = protocols.k_fold(name, views + 1e5 * np.array([3.0, -2, 1, 5]), *others).scores
     assert matters == (np.abs(after - before).max() > 1e-9)
 
 
 @pytest.mark.parametrize(("name", "matters"), [("sphereface", 1), ("insightface", 1), ("plain", 0)])
 def test_mirror_images_matter_to_all_but_plain(name, matters):
-    views, *rest = drawn_set(9, 60, 3)
-    both = protocols.k_fold(name, views, *rest).scores
-    one = protocols.k_fold(name, views[:, :1], *rest).scores
+    views, *others = drawn_set(9, 60, 3)
+    both = protocols.k_fold(name, views, *others).scores
+    one = protocols.k_fold(name, views[:, :1], *others).scores
     assert matters == (np.abs(both - one).max() > 1e-9)
 
 
@@ -402,7 +402,7 @@ def set_to(views, row, view, value):
     ],
 )
 @pytest.mark.parametrize("name", NAMES)
-def test_pairs_that_cannot_be_judged_are_refused(name, change, message):
+def test_unsuitable_pairs_are_refused(name, change, message):
     with pytest.raises(ValueError, match=message):
         protocols.k_fold(name, *change(*drawn_set(0, 20, 2)))
 

@@ -78,17 +78,17 @@ def test_a_roc_of_counts_is_that_of_the_pairs_written_out(counts):
     counts = np.array([(1, 1), *counts])
     ranked = np.array([9, 5, 5, 4, 3, 2, 2])
     same, different = (np.repeat(ranked, side).tolist() for side in counts.T)
-    found = roc.weighted_roc_curve(ranked, *counts.T)
+    counted = roc.weighted_roc_curve(ranked, *counts.T)
     expected = roc.roc_curve(*scored(same, different))
     # A score that counts nowhere repeats the point before it.
-    np.testing.assert_array_equal(found.thresholds, [np.inf, 9, 5, 4, 3, 2])
-    for threshold, far, tar in zip(found.thresholds, found.far, found.tar, strict=True):
+    np.testing.assert_array_equal(counted.thresholds, [np.inf, 9, 5, 4, 3, 2])
+    for threshold, far, tar in zip(counted.thresholds, counted.far, counted.tar, strict=True):
         point = np.flatnonzero(expected.thresholds >= threshold)[-1]
         assert (far, tar) == (expected.far[point], expected.tar[point])
-    assert roc.auc_score(found) == pytest.approx(roc.auc_score(expected))
-    assert roc.equal_error_rate(found) == pytest.approx(roc.equal_error_rate(expected))
+    assert roc.auc_score(counted) == pytest.approx(roc.auc_score(expected))
+    assert roc.equal_error_rate(counted) == pytest.approx(roc.equal_error_rate(expected))
     for far in (0.0, 0.1, 0.5, 1.0):
-        measured = [roc.tar_at_far(curve, far) for curve in (found, expected)]
+        measured = [roc.tar_at_far(curve, far) for curve in (counted, expected)]
         assert measured[0] == measured[1]
 
 
@@ -115,7 +115,7 @@ def test_tar_and_threshold_at_far_are_those_of_all_cuts(same, different, count):
     assert roc.threshold_at_far(curve, float(far)) == (cut if cut < np.inf else None)
 
 
-def test_no_threshold_is_told_where_the_best_pair_is_a_false_one():
+def test_no_threshold_where_the_best_pair_is_mismatched():
     curve = roc.roc_curve(*scored([0.5, 0.9], [0.1, 0.9]))
     assert roc.threshold_at_far(curve, 0.49) is None
     assert roc.tar_at_far(curve, 0.49) == 0.0
@@ -141,14 +141,14 @@ def test_equal_error_lies_between_the_rates_around_it(same, different):
 
 
 @pytest.mark.parametrize("far", roc.FARS)
-def test_a_rate_is_carried_from_as_many_pairs_as_one_of_them_is(far):
+def test_a_rate_is_measurable_with_enough_pairs_to_allow_one_of_them(far):
     enough = round(1 / far)
     assert roc.is_measurable(far, enough)
     assert not roc.is_measurable(far, enough - 1)
 
 
 @given(st.integers(1, 10**9))
-def test_one_of_n_is_carried_by_n_pairs(count):
+def test_one_of_n_is_measurable_with_n_pairs(count):
     assert roc.is_measurable(1 / count, count)
     assert not roc.is_measurable(1 / count, count - 1)
 

@@ -39,35 +39,35 @@ def angles_by_loops(embeddings, labels):
     return intra, inter, counts
 
 
-def assert_like_loops(found, embeddings, labels):
+def assert_like_loops(measured, embeddings, labels):
     intra, inter, counts = angles_by_loops(embeddings, labels)
-    assert found.classes.tolist() == sorted(intra)
-    largest = [max(intra[label], default=np.nan) for label in found.classes]
-    smallest = [min(inter[label]) for label in found.classes]
-    np.testing.assert_allclose(found.largest_intra_by_class, largest, atol=1e-5)
-    np.testing.assert_allclose(found.smallest_inter_by_class, smallest, atol=1e-5)
-    assert found.intra_counts.tolist() == counts[True]
-    assert found.inter_counts.tolist() == counts[False]
-    assert found.largest_intra == pytest.approx(np.nanmax(largest), abs=1e-5)
-    assert found.smallest_inter == pytest.approx(min(smallest), abs=1e-5)
+    assert measured.classes.tolist() == sorted(intra)
+    largest = [max(intra[label], default=np.nan) for label in measured.classes]
+    smallest = [min(inter[label]) for label in measured.classes]
+    np.testing.assert_allclose(measured.largest_intra_by_class, largest, atol=1e-5)
+    np.testing.assert_allclose(measured.smallest_inter_by_class, smallest, atol=1e-5)
+    assert measured.intra_counts.tolist() == counts[True]
+    assert measured.inter_counts.tolist() == counts[False]
+    assert measured.largest_intra == pytest.approx(np.nanmax(largest), abs=1e-5)
+    assert measured.smallest_inter == pytest.approx(min(smallest), abs=1e-5)
     several = [(a, b) for a, b in zip(largest, smallest, strict=True) if not math.isnan(a)]
-    assert found.share_of_classes == sum(a < b for a, b in several) / len(several)
+    assert measured.share_of_classes == sum(a < b for a, b in several) / len(several)
     to_mean = []
     for row, label in zip(embeddings, labels, strict=True):
-        own = [
+        of_class = [
             e / np.linalg.norm(e) for e, of in zip(embeddings, labels, strict=True) if of == label
         ]
-        to_mean.append(angle(row, sum(own)))
-    assert found.mean_intra == pytest.approx(np.mean(to_mean), abs=1e-5)
+        to_mean.append(angle(row, sum(of_class)))
+    assert measured.mean_intra == pytest.approx(np.mean(to_mean), abs=1e-5)
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 7, 12, 13, 256])
 def test_class_angles_are_those_of_all_pairs(block, monkeypatch):
     monkeypatch.setattr(separability, "BLOCK", block)
     embeddings, labels = drawn_classes(0, [4, 1, 3, 2, 1, 2], spread=0.4)
-    found = separability.class_angles(embeddings, labels)
-    assert_like_loops(found, embeddings, labels)
-    assert 0 < found.share_of_classes < 1
+    measured = separability.class_angles(embeddings, labels)
+    assert_like_loops(measured, embeddings, labels)
+    assert 0 < measured.share_of_classes < 1
 
 
 @given(st.integers(0, 10**6), st.lists(st.integers(1, 4), min_size=2, max_size=6))
@@ -79,10 +79,10 @@ def test_class_angles_of_drawn_classes_are_those_of_all_pairs(seed, sizes):
 def test_every_pair_is_counted_once():
     sizes = [200, 1, 149, 50]
     embeddings, labels = drawn_classes(1, sizes)
-    found = separability.class_angles(embeddings, labels)
+    measured = separability.class_angles(embeddings, labels)
     intra = sum(n * (n - 1) // 2 for n in sizes)
-    assert found.intra_counts.sum() == intra
-    assert found.inter_counts.sum() == 400 * 399 // 2 - intra
+    assert measured.intra_counts.sum() == intra
+    assert measured.inter_counts.sum() == 400 * 399 // 2 - intra
 
 
 def test_angles_of_known_directions():
@@ -100,28 +100,28 @@ def test_angles_of_known_directions():
     assert overlapping.share_of_classes == 0.0
 
 
-def test_a_class_may_hold_where_the_set_does_not():
+def test_a_class_may_fulfill_the_criterion_where_the_set_does_not():
     # Two classes lie 5 degrees wide and 60 apart; the third is 120 wide, 70 from the nearest.
-    found = separability.class_angles(at(0, 5, 65, 70, 140, 260), np.array([0, 0, 1, 1, 2, 2]))
-    assert not found.criterion_holds
-    assert found.share_of_classes == 2 / 3
+    measured = separability.class_angles(at(0, 5, 65, 70, 140, 260), np.array([0, 0, 1, 1, 2, 2]))
+    assert not measured.criterion_holds
+    assert measured.share_of_classes == 2 / 3
 
 
-def test_a_single_sample_has_no_angle_within_and_no_part_in_the_share():
-    found = separability.class_angles(at(0, 10, 50), np.array(["b", "b", "a"]))
-    assert found.classes.tolist() == ["a", "b"]
-    np.testing.assert_allclose(found.largest_intra_by_class, [np.nan, 10], atol=1e-6)
-    np.testing.assert_allclose(found.smallest_inter_by_class, [40, 40], atol=1e-6)
-    assert found.largest_intra == pytest.approx(10)
-    assert found.share_of_classes == 1.0
+def test_a_single_sample_has_no_angle_within_and_does_not_count_in_the_share():
+    measured = separability.class_angles(at(0, 10, 50), np.array(["b", "b", "a"]))
+    assert measured.classes.tolist() == ["a", "b"]
+    np.testing.assert_allclose(measured.largest_intra_by_class, [np.nan, 10], atol=1e-6)
+    np.testing.assert_allclose(measured.smallest_inter_by_class, [40, 40], atol=1e-6)
+    assert measured.largest_intra == pytest.approx(10)
+    assert measured.share_of_classes == 1.0
 
 
 def test_equal_and_opposite_samples_fall_into_the_outer_bins():
     embeddings = np.array([[2.0, 0], [1, 0], [-3, 0]])
-    found = separability.class_angles(embeddings, np.array([0, 0, 1]))
-    assert found.intra_counts[0] == 1
-    assert found.inter_counts[179] == 2
-    assert (found.largest_intra, found.smallest_inter) == (0.0, 180.0)
+    measured = separability.class_angles(embeddings, np.array([0, 0, 1]))
+    assert measured.intra_counts[0] == 1
+    assert measured.inter_counts[179] == 2
+    assert (measured.largest_intra, measured.smallest_inter) == (0.0, 180.0)
     pairs = separability.pair_angles(
         embeddings, np.array([(0, 1), (1, 2)]), np.array([True, False])
     )
@@ -144,17 +144,17 @@ def test_pair_angles_are_those_of_each_pair(block, monkeypatch):
     embeddings, pairs = rng.normal(size=(12, 5)), rng.integers(12, size=(30, 2))
     pairs[:, 1] = (pairs[:, 0] + 1 + pairs[:, 1] % 11) % 12
     is_same = np.arange(30) % 3 == 0
-    found = separability.pair_angles(embeddings, pairs, is_same)
+    measured = separability.pair_angles(embeddings, pairs, is_same)
     counts = {True: [0] * 180, False: [0] * 180}
     degrees = {True: [], False: []}
     for (a, b), same in zip(pairs, is_same.tolist(), strict=True):
         degrees[same].append(angle(embeddings[a], embeddings[b]))
         counts[same][int(degrees[same][-1])] += 1
-    assert found.largest_intra == pytest.approx(max(degrees[True]))
-    assert found.smallest_inter == pytest.approx(min(degrees[False]))
-    assert found.intra_counts.tolist() == counts[True]
-    assert found.inter_counts.tolist() == counts[False]
-    assert found.criterion_holds == (max(degrees[True]) < min(degrees[False]))
+    assert measured.largest_intra == pytest.approx(max(degrees[True]))
+    assert measured.smallest_inter == pytest.approx(min(degrees[False]))
+    assert measured.intra_counts.tolist() == counts[True]
+    assert measured.inter_counts.tolist() == counts[False]
+    assert measured.criterion_holds == (max(degrees[True]) < min(degrees[False]))
 
 
 @pytest.mark.parametrize(("second", "holds"), [(39, True), (41, False)])
@@ -163,12 +163,12 @@ def test_the_criterion_of_pairs(second, holds):
     assert separability.pair_angles(at(0, second, 40), pairs, is_same).criterion_holds == holds
 
 
-def test_equal_angles_do_not_fulfil_the_criterion():
+def test_equal_angles_do_not_fulfill_the_criterion():
     embeddings = np.array([(1.0, 0), (0, 1), (-1, 0), (0, -1)])
-    found = separability.class_angles(embeddings, np.array([0, 0, 1, 1]))
-    assert found.largest_intra == found.smallest_inter
-    assert not found.criterion_holds
-    assert found.share_of_classes == 0.0
+    measured = separability.class_angles(embeddings, np.array([0, 0, 1, 1]))
+    assert measured.largest_intra == measured.smallest_inter
+    assert not measured.criterion_holds
+    assert measured.share_of_classes == 0.0
     pairs = np.array([(0, 1), (1, 2)])
     assert not separability.pair_angles(embeddings, pairs, np.array([True, False])).criterion_holds
 
@@ -176,14 +176,18 @@ def test_equal_angles_do_not_fulfil_the_criterion():
 def test_the_fisher_score_by_loops():
     embeddings, labels = drawn_classes(3, [4, 7, 2])
     units = [row / math.sqrt(sum(row * row)) for row in embeddings]
-    mean = {c: sum(u for u, own in zip(units, labels, strict=True) if own == c) for c in range(3)}
+    mean = {
+        c: sum(u for u, label in zip(units, labels, strict=True) if label == c) for c in range(3)
+    }
     cosine = lambda a, b: math.cos(math.radians(angle(a, b)))  # noqa: E731
     within = sum(1 - cosine(u, mean[c]) for u, c in zip(units, labels, strict=True))
     between = sum(1 - cosine(mean[c], sum(units)) for c in labels)
-    found = separability.angular_fisher_score(embeddings, labels)
-    assert found == pytest.approx(within / between, rel=1e-9)
+    measured = separability.angular_fisher_score(embeddings, labels)
+    assert measured == pytest.approx(within / between, rel=1e-9)
     lengths = np.linspace(1, 9, len(labels))[:, None]
-    assert separability.angular_fisher_score(lengths * embeddings, labels) == pytest.approx(found)
+    assert separability.angular_fisher_score(lengths * embeddings, labels) == pytest.approx(
+        measured
+    )
 
 
 def test_the_fisher_score_of_one_mean_direction_is_infinite():
@@ -193,13 +197,13 @@ def test_the_fisher_score_of_one_mean_direction_is_infinite():
 
 def test_neighbors_are_pairs_with_a_nearest_class():
     # 0 and 20 are each other's nearest; 50 is nearest to 20; 200 is nearest to 50.
-    found = separability.nearest_classes(at(0, 20, 50, 200).T * [1.0, 3.0, 2.0, 5.0])
-    assert found.pairs.tolist() == [[0, 1], [1, 2], [2, 3]]
-    np.testing.assert_allclose(found.angles, [20, 30, 150])
+    measured = separability.nearest_classes(at(0, 20, 50, 200).T * [1.0, 3.0, 2.0, 5.0])
+    assert measured.pairs.tolist() == [[0, 1], [1, 2], [2, 3]]
+    np.testing.assert_allclose(measured.angles, [20, 30, 150])
 
 
 def test_gaps_are_between_the_nearest_samples_of_two_classes():
     labels = np.array([0, 1, 0, 1, 2])
     pairs = np.array([[0, 1], [1, 2], [0, 3]])
-    found = separability.angular_gaps(at(0, 40, 10, 35, 90) * 7, labels, pairs)
-    np.testing.assert_allclose(found, [25, 50, np.nan])
+    measured = separability.angular_gaps(at(0, 40, 10, 35, 90) * 7, labels, pairs)
+    np.testing.assert_allclose(measured, [25, 50, np.nan])

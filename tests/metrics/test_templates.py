@@ -13,7 +13,7 @@ def means_by_loops(embeddings, names, media):
         for embedding, other, medium in zip(embeddings, names, media, strict=True):
             if other == name:
                 frames.setdefault(medium, []).append(embedding)
-        of_media = [sum(seen) / len(seen) for seen in frames.values()]
+        of_media = [sum(rows) / len(rows) for rows in frames.values()]
         expected[name] = sum(of_media) / len(of_media)
     return expected
 
@@ -26,12 +26,12 @@ def test_means_are_those_of_loops(images, seed):
     names, media = (np.array(side) for side in zip(*images, strict=True))
     embeddings = np.random.default_rng(seed).normal(size=(len(images), 3))
     expected = means_by_loops(embeddings, names, media)
-    found, means = templates.template_means(embeddings, names, media)
-    assert found.tolist() == list(expected)
+    template_names, means = templates.template_means(embeddings, names, media)
+    assert template_names.tolist() == list(expected)
     np.testing.assert_allclose(means, list(expected.values()), atol=1e-12)
 
 
-def test_a_video_counts_as_much_as_a_image():
+def test_a_video_counts_as_much_as_an_image():
     embeddings = np.array([[1.0, 0], [1, 0], [1, 0], [0, 1]])
     _, means = templates.template_means(embeddings, np.zeros(4, int), np.array([7, 7, 7, 9]))
     np.testing.assert_array_equal(means, [[0.5, 0.5]])
@@ -51,10 +51,10 @@ def test_short_embeddings_count_for_less_unless_normalized(normalize, expected):
 
 
 @pytest.mark.parametrize(
-    ("given_type", "result"), [(np.float16, np.float32), (np.float32, np.float32), (float, float)]
+    ("dtype", "result"), [(np.float16, np.float32), (np.float32, np.float32), (float, float)]
 )
-def test_type_of_the_means(given_type, result):
-    embeddings = np.full((2048, 1), 1000, given_type)  # in float16 the sum would overflow
+def test_type_of_the_means(dtype, result):
+    embeddings = np.full((2048, 1), 1000, dtype)  # in float16 the sum would overflow
     one = np.zeros(2048, int)
     _, means = templates.template_means(embeddings, one, one)
     assert means.dtype == result
@@ -71,7 +71,7 @@ def test_type_of_the_means(given_type, result):
         (lambda e, t, m: (e + [[0], [np.nan], [0]], t, m), "nan or infinity in row 1"),
     ],
 )
-def test_images_that_do_not_fit_are_refused(change, message):
+def test_arrays_of_unequal_lengths_or_with_nan_are_refused(change, message):
     images = np.ones((3, 2)), np.arange(3), np.arange(3)
     with pytest.raises(ValueError, match=message):
         templates.template_means(*change(*images))

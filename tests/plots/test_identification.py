@@ -73,9 +73,9 @@ def test_rates_are_shown_at_each_number_of_distractors():
 )
 def test_few_numbers_of_distractors_have_ticks_that_are_numbers(numbers, ticks):
     axes = plots.plot_distractors(new_axes(), {"": (numbers, np.full(len(numbers), 0.5))})
-    found = visible_ticks(finish(axes).xaxis)
-    assert ticks <= set(found)
-    assert all(float(text.replace(",", "")) == pytest.approx(at) for text, at in found.items())
+    shown = visible_ticks(finish(axes).xaxis)
+    assert ticks <= set(shown)
+    assert all(float(text.replace(",", "")) == pytest.approx(at) for text, at in shown.items())
 
 
 def test_the_lowest_rate_among_distractors_leaves_its_tens_below():

@@ -99,20 +99,20 @@ def test_every_text_is_shown_as_it_is(text):
 
 
 @pytest.mark.parametrize("character", ["\x00", "\x1b", "\x85", "\udc80", "\ufffe"])
-def test_what_html_cannot_hold_is_replaced(character):
+def test_characters_that_html_cannot_hold_are_replaced(character):
     page = render_page("title", [Paragraph(f"a{character}b\tc")])
     page.encode("utf-8")
     assert Document(page).texts("p") == ["a\ufffdb\tc"]
 
 
-def test_the_page_says_what_it_is_and_forbids_the_rest():
+def test_the_page_declares_its_language_and_a_strict_policy():
     document = Document(everything("text"))
     assert document.all("html")[0][0] == {"lang": "en"}
     metas = [attrs for attrs, _ in document.all("meta")]
     assert metas[0] == {"charset": "utf-8"}
     assert {"name": "viewport", "content": "width=device-width, initial-scale=1"} in metas
     (policy,) = [m["content"] for m in metas if "http-equiv" in m]
-    assert dict(part.split(maxsplit=1) for part in policy.split("; ")) == {
+    assert dict(directive.split(maxsplit=1) for directive in policy.split("; ")) == {
         "default-src": "'none'",
         "img-src": "data:",
         "style-src": "'unsafe-inline'",
@@ -121,7 +121,7 @@ def test_the_page_says_what_it_is_and_forbids_the_rest():
     }
 
 
-def test_nothing_is_taken_from_elsewhere():
+def test_nothing_is_loaded_from_elsewhere():
     page = everything("text")
     ids = [attrs["id"] for _, attrs, _ in Document(page).elements if "id" in attrs]
     assert len(ids) == len(set(ids)) == 5
@@ -136,16 +136,16 @@ def test_nothing_is_taken_from_elsewhere():
 
 def test_contents_are_listed_from_five_sections_on():
     for number, listed in ((4, 0), (5, 5)):
-        blocks = [Heading("first", 3)] + [Heading(f"part {i}") for i in range(number)]
+        blocks = [Heading("first", 3)] + [Heading(f"section {i}") for i in range(number)]
         document = Document(render_page("title", blocks))
         targets = {attrs["id"]: text for attrs, text in document.all("h2")}
         links = document.all("a")
-        assert [text for _, text in links] == [f"part {i}" for i in range(listed)]
+        assert [text for _, text in links] == [f"section {i}" for i in range(listed)]
         assert all(targets[attrs["href"][1:]] == text for attrs, text in links)
 
 
 def test_headings_in_details_do_not_shift_the_contents():
-    blocks = [Details("more", [Heading("inner")])] + [Heading(f"part {i}") for i in range(5)]
+    blocks = [Details("more", [Heading("inner")])] + [Heading(f"section {i}") for i in range(5)]
     document = Document(render_page("title", blocks))
     targets = {attrs["id"]: text for attrs, text in document.all("h2") if attrs}
     assert all(targets[attrs["href"][1:]] == text for attrs, text in document.all("a"))
@@ -164,7 +164,7 @@ def test_headings_in_details_do_not_shift_the_contents():
         ["3 / 600", "12-"],
     ],
 )
-def test_columns_of_numbers_stand_to_the_right(cells):
+def test_columns_of_numbers_are_aligned_to_the_right(cells):
     document = Document(
         render_page("t", [Table(["name", "number"], [["a1", cell] for cell in cells])])
     )
@@ -176,7 +176,7 @@ def test_columns_of_numbers_stand_to_the_right(cells):
 
 
 @pytest.mark.parametrize("cells", [["a", "1", "b"], ["", "-"], ["m4", "20 layers"], ["2024-01-02"]])
-def test_columns_of_words_stand_to_the_left(cells):
+def test_columns_of_words_are_aligned_to_the_left(cells):
     document = Document(render_page("t", [Table(["x", "y"], [["a", c] for c in cells])]))
     assert document.all("td") == [({}, cell) for cell in cells]
 
@@ -232,7 +232,7 @@ def test_bad_blocks_are_refused(block, message):
         render_page("title", [block])
 
 
-def test_what_is_no_block_is_refused():
+def test_other_types_than_blocks_are_refused():
     with pytest.raises(TypeError, match=r"blocks of this module. Received: 'text'"):
         render_page("title", ["text"])
 
@@ -261,19 +261,19 @@ MEASURE = """{
 @pytest.mark.full
 @pytest.mark.parametrize(("width", "columns"), [(375, 1), (1280, 2)])
 def test_a_browser_shows_all_of_it_and_the_page_never_scrolls_sideways(page, width, columns):
-    seen = browser.evaluate(page, MEASURE, width)
-    assert seen["inner"] == seen["width"] == width
-    assert seen["images"] == [
+    measured = browser.evaluate(page, MEASURE, width)
+    assert measured["inner"] == measured["width"] == width
+    assert measured["images"] == [
         [True, 2000, 300],
         [True, 800, 600],
         [True, 80, 60],
         [True, 900, 600],
     ]
-    assert seen["scrolling"] >= 1  # the table of 31 columns, in its own box
-    assert seen["title"] == seen["shown"] == " ".join(HOSTILE)
-    assert seen["scripts"] == 1  # the one that measures
-    assert [name for name in seen["requests"] if not name.startswith("data:")] == []
-    assert len(seen["columns"]) == columns
+    assert measured["scrolling"] >= 1  # the table of 31 columns, in its own box
+    assert measured["title"] == measured["shown"] == " ".join(HOSTILE)
+    assert measured["scripts"] == 1  # the one that measures
+    assert [name for name in measured["requests"] if not name.startswith("data:")] == []
+    assert len(measured["columns"]) == columns
 
 
 @pytest.mark.full
@@ -288,7 +288,7 @@ def test_a_browser_runs_no_script_that_gets_into_the_page(page, tmp_path):
 
 @pytest.mark.full
 @pytest.mark.parametrize("width", [375, 1280])
-def test_the_page_is_light_or_dark_as_one_likes(page, tmp_path, width):
+def test_the_page_follows_the_light_or_dark_color_scheme(page, tmp_path, width):
     for dark in (False, True):
         out = tmp_path / "page.png"
         browser.screenshot(page, out, width, 700, dark)

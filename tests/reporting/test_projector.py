@@ -22,7 +22,7 @@ def embeddings(dim=7, seed=0):
 
 
 class TensorBoard:
-    """What the Projector tab asks of the server, for a folder given as `--logdir`."""
+    """Requests of the Projector tab to the server, for a folder given as `--logdir`."""
 
     def __init__(self, folder):
         provider = MultiplexerDataProvider(EventMultiplexer(), str(folder))
