@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,10 +11,11 @@ from matplotlib.figure import Figure
 
 from keras_sphereface import plots
 from keras_sphereface.data import contact_sheet, images
-from keras_sphereface.evaluation import report
+from keras_sphereface.evaluation import comparison, report
 from keras_sphereface.evaluation.face_pairs import Templates
 from keras_sphereface.evaluation.faces import Faces, MissingFaceError
-from keras_sphereface.evaluation.verification import Angles, Verification
+from keras_sphereface.evaluation.result import EvaluationResult
+from keras_sphereface.evaluation.verification import Verification
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics
 from keras_sphereface.reporting import figures
 from keras_sphereface.reporting.metrics_file import write_metrics
@@ -43,16 +43,6 @@ TABLE_FIELDS = (
 TILES_PER_ROW = 5
 NUM_WORST = 20  # false accepts, and false rejects, that are shown
 GAP = 6  # white pixels beside a pair, so that one sees which two faces belong together
-
-
-class EvaluationResult(NamedTuple):
-    """The result of one embedder on one set of pairs, with all that its files are made from."""
-
-    metrics: EvaluationMetrics
-    verification: Verification
-    angles: Angles
-    faces: Faces | None
-    templates: Templates
 
 
 def result_folders(out: Path, sets: Sequence[str], models: Sequence[str]) -> list[Path]:
@@ -221,4 +211,4 @@ def write_overview(out: Path, results: Sequence[EvaluationResult]) -> None:
         plots.plot_det(right, curves)
         pngs[name] = figures.figure_png(figure)
     with atomic_file(out / REPORT_FILE) as partial:
-        partial.write_text(report.comparison_report(metrics, pngs), encoding="utf-8")
+        partial.write_text(comparison.comparison_report(metrics, pngs), encoding="utf-8")

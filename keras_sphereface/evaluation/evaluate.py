@@ -1,48 +1,24 @@
 """Verification of pairs by several models: metrics.json, images and a report of each."""
 
-import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
-
-import numpy as np
 
 from keras_sphereface.config import EvaluateConfig
 from keras_sphereface.config.choices import PROTOCOLS
 from keras_sphereface.data.images import IMAGE_SIZE
-from keras_sphereface.data.pairs import lfw
 from keras_sphereface.evaluation import artifacts, face_pairs, faces, quality_checks
-from keras_sphereface.evaluation.artifacts import EvaluationResult
 from keras_sphereface.evaluation.embedders import Embedder, as_list, open_embedders
-from keras_sphereface.evaluation.embeddings import (
-    Embeddings,
-    save_embeddings,
-    template_embeddings,
-)
+from keras_sphereface.evaluation.embeddings import save_embeddings
 from keras_sphereface.evaluation.face_pairs import PairDataset, PairSources
-from keras_sphereface.evaluation.verification import (
-    Verification,
-    measure_angles,
-    measure_criterion,
-    verify_pairs,
+from keras_sphereface.evaluation.result import (
+    EvaluationResult,
+    EvaluationSettings,
+    evaluate_pairs,
 )
-from keras_sphereface.evaluation.verification_metrics import (
-    AccuracyVariant,
-    EvaluationMetrics,
-    VerificationMetrics,
-)
+from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics
 from keras_sphereface.metrics import protocols
 from keras_sphereface.utils import names
 from keras_sphereface.utils.progress import log
-
-
-class _Settings(NamedTuple):
-    """What the result of a model on a set depends on, beside both."""
-
-    protocol: str
-    replicates: int  # of the bootstrap
-    seed: int
-    training_identities: set[str]
 
 
 def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
@@ -81,7 +57,7 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
     )
     datasets = [checked_dataset(one, config.folds, config.num_folds) for one in sources]
     labels = config.train_labels
-    settings = _Settings(
+    settings = EvaluationSettings(
         config.protocol,
         config.bootstrap,
         config.seed,
@@ -175,7 +151,7 @@ def _evaluate_all(
     embedders: Sequence[Embedder],
     sources: Sequence[PairSources],
     datasets: Sequence[PairDataset],
-    settings: _Settings,
+    settings: EvaluationSettings,
     out: Path,
     save: bool,
 ) -> list[EvaluationMetrics]:
@@ -193,7 +169,7 @@ def _evaluate_all(
             opened = face_pairs.open_dataset_faces(one, keys, size)
             embedded = embedder.embed(keys, opened and opened.load)
             with_faces = dataset._replace(faces=opened)
-            result = _evaluate_one(embedder, set_name, with_faces, embedded, settings)
+            result = evaluate_pairs(embedder, set_name, with_faces, embedded, settings)
             if not results:
                 artifacts.clear_folder(out)
             folder = next(folders)
@@ -203,116 +179,3 @@ def _evaluate_all(
             results.append(result._replace(faces=None))
     artifacts.write_overview(out, results)
     return [result.metrics for result in results]
-
-
-def _evaluate_one(
-    embedder: Embedder,
-    set_name: str,
-    dataset: PairDataset,
-    image_embeddings: Embeddings,
-    settings: _Settings,
-) -> EvaluationResult:
-    """Return the result of an embedder on a set of pairs, from the embeddings of its images."""
-    embeddings = _of_pairs(image_embeddings, dataset)
-    verification = verify_pairs(
-        dataset.pairs,
-        embeddings,
-        settings.protocol,
-        replicates=settings.replicates,
-        seed=settings.seed,
-        file=dataset.file,
-    )
-    numbers = dataclasses.replace(
-        verification.metrics, missing={**image_embeddings.missing, **embeddings.missing}
-    )
-    angles = measure_angles(verification.pairs, embeddings, dataset.has_names)
-    # Without names, nothing shows which identities the pairs share with the training set.
-    shared = settings.training_identities if dataset.has_names else set()
-    metrics = EvaluationMetrics(
-        model=embedder.name,
-        set=set_name,
-        warnings=tuple(_warnings(dataset, image_embeddings, embeddings, numbers, settings)),
-        verification=numbers,
-        criterion=measure_criterion(angles),
-        variants=tuple(_variants(embedder, dataset, image_embeddings, verification, shared)),
-    )
-    return EvaluationResult(metrics, verification, angles, dataset.faces, dataset.templates)
-
-
-def _of_pairs(image_embeddings: Embeddings, dataset: PairDataset) -> Embeddings:
-    """Return the embeddings of what the pairs name: images, or templates of them."""
-    if not dataset.templates:
-        return image_embeddings
-    return template_embeddings(image_embeddings, dataset.templates)
-
-
-def _warnings(
-    dataset: PairDataset,
-    image_embeddings: Embeddings,
-    embeddings: Embeddings,
-    numbers: VerificationMetrics,
-    settings: _Settings,
-) -> list[str]:
-    """Return the findings of the quality checks."""
-    pairs = dataset.pairs
-    warnings = quality_checks.missing_face_warnings(
-        image_embeddings.missing,
-        embeddings.missing if dataset.templates else {},
-        numbers.num_pairs_left_out,
-        len(pairs.first),
-    )
-    warnings += quality_checks.repeated_pair_warnings(pairs)
-    warnings += quality_checks.folder_warnings(pairs, bool(dataset.templates))
-    if dataset.has_names:
-        warnings += quality_checks.identity_overlap_warnings(pairs, settings.training_identities)
-    elif settings.training_identities:
-        warnings.append(
-            "The identity overlap with the training set is unknown: the keys of these pairs do "
-            "not name identities."
-        )
-    if dataset.faces is not None:
-        rng = np.random.default_rng(settings.seed)
-        warnings += quality_checks.image_warnings(dataset.faces, image_embeddings.keys, rng)
-    return warnings
-
-
-def _variants(
-    embedder: Embedder,
-    dataset: PairDataset,
-    image_embeddings: Embeddings,
-    verification: Verification,
-    shared: set[str],
-) -> Iterator[AccuracyVariant]:
-    """Yield the accuracy with other pairs, where something is missing, repeated or shared."""
-    pairs, numbers, protocol = dataset.pairs, verification.metrics, verification.protocol
-    if numbers.num_pairs_left_out:
-        for decision, bound in zip(("wrong", "correct"), numbers.accuracy_bounds, strict=True):
-            description = f"all, those left out counted as {decision}"
-            yield AccuracyVariant(description, len(pairs.first), bound)
-    unaligned = quality_checks.without_landmarks(image_embeddings.missing)
-    if unaligned and dataset.faces is not None and dataset.faces.crop is not None:
-        cropped = embedder.embed(unaligned, dataset.faces.crop)
-        embeddings = _of_pairs(image_embeddings.merge(cropped), dataset)
-        description = "with images without landmarks, cropped at their center"
-        yield _variant(description, pairs, embeddings, protocol)
-    for description, excluded in (
-        ("without repeated pairs", quality_checks.repeated_pairs(pairs)),
-        (
-            "without identities of the training set",
-            quality_checks.contains_identity(pairs, shared),
-        ),
-    ):
-        if excluded.any():
-            embeddings = _of_pairs(image_embeddings, dataset)
-            yield _variant(description, pairs.select(~excluded), embeddings, protocol)
-
-
-def _variant(
-    description: str, pairs: lfw.Pairs, embeddings: Embeddings, protocol: str
-) -> AccuracyVariant:
-    """Return the accuracy with other pairs; None if the protocol cannot judge them."""
-    try:
-        metrics = verify_pairs(pairs, embeddings, protocol).metrics
-    except ValueError:
-        return AccuracyVariant(description, len(pairs.first), None)
-    return AccuracyVariant(description, metrics.num_pairs, metrics.accuracy_mean)

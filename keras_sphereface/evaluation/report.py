@@ -61,14 +61,15 @@ def verification_summary(metrics: EvaluationMetrics) -> str:
             *(f"WARNING: {warning}" for warning in metrics.warnings),
             f"{metrics.model} on {metrics.set}: {numbers.protocol}",
             f"pairs              {numbers.num_pairs}",
-            f"accuracy           {_accuracy(numbers)}, standard error "
+            f"accuracy           {format_accuracy(numbers)}, standard error "
             f"{100 * numbers.accuracy_standard_error:.2f} (folds: {per_fold})",
             f"  by protocol      {', '.join(by_protocol)}",
             *(
                 f"  {variant.pairs}: {_variant(variant, percent)} of {variant.num_pairs} pairs"
                 for variant in metrics.variants
             ),
-            "AUC                " + _with_interval(numbers.auc, numbers.intervals.auc, _decimal),
+            "AUC                "
+            + _with_interval(numbers.auc, numbers.intervals.auc, format_decimal),
             "EER                " + _with_interval(numbers.eer, numbers.intervals.eer, percent),
             f"TAR at FAR         {', '.join(tars)}",
             f"criterion          {_criterion(metrics.criterion)}",
@@ -115,64 +116,18 @@ def verification_report(
     return html.render_page(f"Face verification: {metrics.model}", blocks)
 
 
-def comparison_report(results: Sequence[EvaluationMetrics], images: Mapping[str, bytes]) -> str:
-    """Return the report on several models or sets, as HTML.
-
-    Args:
-        results: Contents of each metrics.json.
-        images: {set: PNG with the curves of all models on it}.
-    """
-    protocols = list(results[0].verification.accuracy_by_protocol)
-    by_protocol = [
-        [m.model, m.set, *(f"{100 * a.accuracy_mean:.2f}" for a in accuracies.values())]
-        for m in results
-        for accuracies in [m.verification.accuracy_by_protocol]
-    ]
-    blocks: list[Block] = [
-        Warnings([f"{m.model} on {m.set}: {warning}" for m in results for warning in m.warnings]),
-        _comparison_table(results),
-        Heading("Accuracy by protocol, %"),
-        Table(["model", "set", *protocols], by_protocol),
-    ]
-    for name, png in images.items():
-        blocks += [Heading(name), ImageBlock(png, f"ROC and DET curves on {name}")]
-    return html.render_page("Face verification compared", blocks)
-
-
-def _comparison_table(results: Sequence[EvaluationMetrics]) -> Table:
-    """Return the main numbers, with the false accept rates that some set supports."""
-    measured = [
-        far
-        for far in results[0].verification.tar_at_far
-        if any(m.verification.tar_at_far[far] is not None for m in results)
-    ]
-    header = ["model", "set", "pairs", "accuracy, %", "EER, %", "AUC"]
-    header += [f"TAR at FAR {far}, %" for far in measured]
-    rows = [
-        [
-            metrics.model,
-            metrics.set,
-            f"{numbers.num_pairs:,}",
-            _accuracy(numbers).replace(" %", ""),
-            f"{100 * numbers.eer:.2f}",
-            _decimal(numbers.auc),
-            *(_rate(numbers.tar_at_far[far]) for far in measured),
-        ]
-        for metrics in results
-        for numbers in [metrics.verification]
-    ]
-    return Table(header, rows, note=f"Protocol {results[0].verification.protocol}.")
-
-
-def _rate(rate: float | None) -> str:
+def format_rate(rate: float | None) -> str:
+    """Return a rate in per cent, for a column that names the unit."""
     return "too few pairs" if rate is None else f"{100 * rate:.2f}"
 
 
-def _decimal(value: float) -> str:
+def format_decimal(value: float) -> str:
+    """Return a number with four decimals, as for an AUC."""
     return f"{value:.4f}"
 
 
-def _accuracy(numbers: VerificationMetrics) -> str:
+def format_accuracy(numbers: VerificationMetrics) -> str:
+    """Return the mean accuracy and its standard deviation over the folds, in per cent."""
     return f"{100 * numbers.accuracy_mean:.2f} % +- {100 * numbers.accuracy_std:.2f}"
 
 
@@ -198,7 +153,7 @@ def _key_numbers(numbers: VerificationMetrics) -> KeyNumbers:
         [
             ("accuracy", percent(numbers.accuracy_mean), spread),
             ("equal error rate", percent(numbers.eer), _between(intervals.eer, percent)),
-            ("AUC", _decimal(numbers.auc), _between(intervals.auc, _decimal)),
+            ("AUC", format_decimal(numbers.auc), _between(intervals.auc, format_decimal)),
             _tar_at_smallest_far(numbers),
         ]
     )
@@ -229,9 +184,9 @@ def _variant_table(metrics: EvaluationMetrics) -> list[Block]:
         return []
     numbers = metrics.verification
     rows = [
-        ["as above", f"{numbers.num_pairs:,}", _rate(numbers.accuracy_mean)],
+        ["as above", f"{numbers.num_pairs:,}", format_rate(numbers.accuracy_mean)],
         *(
-            [variant.pairs, f"{variant.num_pairs:,}", _variant(variant, _rate)]
+            [variant.pairs, f"{variant.num_pairs:,}", _variant(variant, format_rate)]
             for variant in metrics.variants
         ),
     ]
@@ -259,10 +214,14 @@ def _far_table(numbers: VerificationMetrics) -> Table:
             rows.append([far, allowed, "", TOO_FEW, ""])
             continue
         interval = numbers.intervals.tar_at_far.get(far)
-        between = "" if interval is None else f"{_rate(interval.low)} to {_rate(interval.high)}"
+        between = (
+            ""
+            if interval is None
+            else f"{format_rate(interval.low)} to {format_rate(interval.high)}"
+        )
         threshold = numbers.threshold_at_far[far]
         shown = "none" if threshold is None else f"{threshold:.4f}"
-        rows.append([far, allowed, _rate(tar), between, shown])
+        rows.append([far, allowed, format_rate(tar), between, shown])
     return Table(
         ["FAR", "false accepts allowed", "TAR, %", "95 % interval", "threshold"],
         rows,

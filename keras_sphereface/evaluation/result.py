@@ -1,0 +1,176 @@
+"""The result of one model on one set of pairs: metrics, warnings and variants."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from keras_sphereface.data.pairs import lfw
+from keras_sphereface.evaluation import quality_checks
+from keras_sphereface.evaluation.embedders import Embedder
+from keras_sphereface.evaluation.embeddings import Embeddings, template_embeddings
+from keras_sphereface.evaluation.face_pairs import PairDataset, Templates
+from keras_sphereface.evaluation.faces import Faces
+from keras_sphereface.evaluation.verification import (
+    Angles,
+    Verification,
+    measure_angles,
+    measure_criterion,
+    verify_pairs,
+)
+from keras_sphereface.evaluation.verification_metrics import (
+    AccuracyVariant,
+    EvaluationMetrics,
+    VerificationMetrics,
+)
+
+
+class EvaluationSettings(NamedTuple):
+    """Settings of a result, beside the model and the pairs.
+
+    Attributes:
+        protocol: Name of the protocol.
+        replicates: Int. Bootstrap draws for the intervals; 0 computes none.
+        seed: Int. Seed of the bootstrap and of the sample of images that is checked.
+        training_identities: Identities of the training set; empty if unknown.
+    """
+
+    protocol: str
+    replicates: int
+    seed: int
+    training_identities: set[str]
+
+
+class EvaluationResult(NamedTuple):
+    """The result of one model on one set of pairs, with all that its files are made from."""
+
+    metrics: EvaluationMetrics
+    verification: Verification
+    angles: Angles
+    faces: Faces | None
+    templates: Templates
+
+
+def evaluate_pairs(
+    embedder: Embedder,
+    set_name: str,
+    dataset: PairDataset,
+    image_embeddings: Embeddings,
+    settings: EvaluationSettings,
+) -> EvaluationResult:
+    """Verify a set of pairs by the embeddings of its images, and check its quality.
+
+    Args:
+        embedder: Model of the embeddings; it embeds more images for the variants.
+        set_name: Name of the set of pairs.
+        dataset: Pairs with the loaders of their faces, if there are any.
+        image_embeddings: Embeddings of the images.
+        settings: Protocol, bootstrap, seed and training identities.
+
+    Raises:
+        ValueError: If no pair is complete, or the protocol cannot judge the complete ones.
+    """
+    embeddings = _of_pairs(image_embeddings, dataset)
+    verification = verify_pairs(
+        dataset.pairs,
+        embeddings,
+        settings.protocol,
+        replicates=settings.replicates,
+        seed=settings.seed,
+        file=dataset.file,
+    )
+    numbers = dataclasses.replace(
+        verification.metrics, missing={**image_embeddings.missing, **embeddings.missing}
+    )
+    angles = measure_angles(verification.pairs, embeddings, dataset.has_names)
+    # Without names, nothing shows which identities the pairs share with the training set.
+    shared = settings.training_identities if dataset.has_names else set()
+    metrics = EvaluationMetrics(
+        model=embedder.name,
+        set=set_name,
+        warnings=tuple(_warnings(dataset, image_embeddings, embeddings, numbers, settings)),
+        verification=numbers,
+        criterion=measure_criterion(angles),
+        variants=tuple(_variants(embedder, dataset, image_embeddings, verification, shared)),
+    )
+    return EvaluationResult(metrics, verification, angles, dataset.faces, dataset.templates)
+
+
+def _of_pairs(image_embeddings: Embeddings, dataset: PairDataset) -> Embeddings:
+    """Return the embeddings of what the pairs name: images, or templates of them."""
+    if not dataset.templates:
+        return image_embeddings
+    return template_embeddings(image_embeddings, dataset.templates)
+
+
+def _warnings(
+    dataset: PairDataset,
+    image_embeddings: Embeddings,
+    embeddings: Embeddings,
+    numbers: VerificationMetrics,
+    settings: EvaluationSettings,
+) -> list[str]:
+    """Return the findings of the quality checks."""
+    pairs = dataset.pairs
+    warnings = quality_checks.missing_face_warnings(
+        image_embeddings.missing,
+        embeddings.missing if dataset.templates else {},
+        numbers.num_pairs_left_out,
+        len(pairs.first),
+    )
+    warnings += quality_checks.repeated_pair_warnings(pairs)
+    warnings += quality_checks.folder_warnings(pairs, bool(dataset.templates))
+    if dataset.has_names:
+        warnings += quality_checks.identity_overlap_warnings(pairs, settings.training_identities)
+    elif settings.training_identities:
+        warnings.append(
+            "The identity overlap with the training set is unknown: the keys of these pairs do "
+            "not name identities."
+        )
+    if dataset.faces is not None:
+        rng = np.random.default_rng(settings.seed)
+        warnings += quality_checks.image_warnings(dataset.faces, image_embeddings.keys, rng)
+    return warnings
+
+
+def _variants(
+    embedder: Embedder,
+    dataset: PairDataset,
+    image_embeddings: Embeddings,
+    verification: Verification,
+    shared: set[str],
+) -> Iterator[AccuracyVariant]:
+    """Yield the accuracy with other pairs, where something is missing, repeated or shared."""
+    pairs, numbers, protocol = dataset.pairs, verification.metrics, verification.protocol
+    if numbers.num_pairs_left_out:
+        for decision, bound in zip(("wrong", "correct"), numbers.accuracy_bounds, strict=True):
+            description = f"all, those left out counted as {decision}"
+            yield AccuracyVariant(description, len(pairs.first), bound)
+    unaligned = quality_checks.without_landmarks(image_embeddings.missing)
+    if unaligned and dataset.faces is not None and dataset.faces.crop is not None:
+        cropped = embedder.embed(unaligned, dataset.faces.crop)
+        embeddings = _of_pairs(image_embeddings.merge(cropped), dataset)
+        description = "with images without landmarks, cropped at their center"
+        yield _variant(description, pairs, embeddings, protocol)
+    for description, excluded in (
+        ("without repeated pairs", quality_checks.repeated_pairs(pairs)),
+        (
+            "without identities of the training set",
+            quality_checks.contains_identity(pairs, shared),
+        ),
+    ):
+        if excluded.any():
+            embeddings = _of_pairs(image_embeddings, dataset)
+            yield _variant(description, pairs.select(~excluded), embeddings, protocol)
+
+
+def _variant(
+    description: str, pairs: lfw.Pairs, embeddings: Embeddings, protocol: str
+) -> AccuracyVariant:
+    """Return the accuracy with other pairs; None if the protocol cannot judge them."""
+    try:
+        metrics = verify_pairs(pairs, embeddings, protocol).metrics
+    except ValueError:
+        return AccuracyVariant(description, len(pairs.first), None)
+    return AccuracyVariant(description, metrics.num_pairs, metrics.accuracy_mean)
