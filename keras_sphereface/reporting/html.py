@@ -194,16 +194,3 @@ def _image(block: ImageBlock, place: str) -> dict[str, Any]:
         "alt": block.alt,
         "caption": block.caption,
     }
-
-
-def escape(text: str) -> str:
-    import html
-
-    return html.escape(FORBIDDEN.sub("\ufffd", text))
-
-
-def opening(title: str, policy: str, style: str) -> str:
-    shell = template_environment().get_template("page.html.j2")
-    page = shell.render(title=title, policy=policy)
-    css = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
-    return page.replace(css, style).partition("</h1>")[0] + "</h1>"
