@@ -1,30 +1,28 @@
-"""Training on several devices and workers equals training on one; what is killed goes on."""
+"""Training on several devices and workers equals training on one; a killed run continues."""
 
 import contextlib
-import json
-import subprocess
-import sys
 import time
 
 import numpy as np
 import pandas as pd
 import pytest
-from keras_sphereface.training.training_log import LOG_FIELDS
 
+from keras_sphereface.config import TrainConfig
 from keras_sphereface.distribute.launcher import worker_environments
+from keras_sphereface.training.train import train
 from keras_sphereface.utils.compat import KERAS_3
-from tests.conftest import ROOT
-from tests.helpers.small_training import state
+from tests.helpers.small_training import SAME_COLUMNS, assert_same_state, checkpoint, state
+from tests.helpers.training_process import training
 
+TOTAL, LOGGED = 20, [4, 8, 12, 16, 20]
 # Epochs of 30 images end inside batches of 8, and the shards are uneven too.
 SETTINGS = {
-    "backbone": "sphereface4",
-    "width": 0.1,
+    "backbone": "tests.helpers.small_training:one_layer",
     "embedding_size": 16,
     "batch_size": 8,
-    "total_steps": 50,
-    "log_steps": 10,
-    "checkpoint_steps": 20,
+    "total_steps": TOTAL,
+    "log_steps": 4,
+    "checkpoint_steps": 8,
     "learning_rate": 0.01,
     "shift": 2.0,
     "rotation": 5.0,
@@ -46,157 +44,172 @@ EVERYTHING = {
 # Rounding alone, as float64 shows: the sums of TensorFlow 2.15 depend more on the batch's size and
 # on the number of threads.
 FLOAT32 = 1e-6 if KERAS_3 else 1e-5
+NETWORK = {"backbone": "sphereface4", "width": 0.05}
 # At larger rates the kinks of PReLU turn a rounding into a difference of a whole step.
 CASES = {
-    "paper": ({}, 1e-12),
-    "float32": ({"precision": "float32", "learning_rate": 1e-3}, FLOAT32),
-    "split": ({"shard_classes": True}, 1e-12),
+    "paper": (NETWORK, 1e-12),
+    "float32": ({**NETWORK, "precision": "float32", "learning_rate": 1e-3}, FLOAT32),
+    "sharded": ({"shard_classes": True}, 1e-12),
     "everything": (EVERYTHING, 1e-11),
     "contrastive": ({"head": "softmax+contrastive", "images_per_identity": 2}, 1e-12),
     "center": ({"head": "softmax+center", "term_weight": 0.1, "images_per_identity": 2}, 1e-12),
-    "split center": ({"head": "softmax+center", "term_weight": 0.1, "shard_classes": True}, 1e-12),
+    "sharded center": (
+        {"head": "softmax+center", "term_weight": 0.1, "shard_classes": True},
+        1e-12,
+    ),
     "triplet": ({"head": "triplet", "images_per_identity": 2}, 1e-12),
     "triplet-hard": ({"head": "triplet-hard", "images_per_identity": 4}, 1e-12),
-    "penalised": (
-        {"backbone": "tests.helpers.training_process:penalised", "shard_classes": True},
+    "penalized": (
+        {"backbone": "tests.helpers.small_training:penalized", "shard_classes": True},
         1e-12,
     ),
 }
 
 
-@contextlib.contextmanager
-def started(records, workdir, devices=1, environment=None, kill=(0, 0), stop=0, **settings):
-    """The process of a training, which does not outlive the block."""
-    settings = {"data": str(records), "workdir": str(workdir), **SETTINGS, **settings}
-    facts = {"devices": devices, "stop_after": stop}
-    facts |= {"kill_after": kill[0], "kill_in_checkpoint": kill[1]}
-    process = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "tests.helpers.training_process",
-            json.dumps({**facts, "settings": settings}),
-        ],
-        env=environment,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
+def run_settings(records_folder, workdir, case, **settings):
+    """What a process is given for a run of a case."""
+    paths = {"data": str(records_folder), "workdir": str(workdir)}
+    return {**paths, **SETTINGS, **CASES[case][0], **settings}
 
 
-def finish(process, returncode=0, timeout=300):
-    """What a process says until it ends, as it should."""
-    said, _ = process.communicate(timeout=timeout)
-    assert process.returncode == returncode, said
-    return said
-
-
-def run(records, workdir, devices=1, **settings):
-    with started(records, workdir, devices, **settings) as process:
-        return finish(process)
-
-
-def assert_same_state(workdir, other, tolerance):
-    one, two = state(workdir, 50), state(other, 50)
-    assert set(one) == set(two)
-    assert len(one) >= 10
-    for name, value in one.items():
-        np.testing.assert_allclose(value, two[name], rtol=0, atol=tolerance, err_msg=name)
-
-
-def assert_same_log(workdir, other, tolerance):
-    one, two = (pd.read_csv(folder / "log.csv") for folder in (workdir, other))
-    same = [name for name in LOG_FIELDS if name != "images_per_second"]
-    pd.testing.assert_frame_equal(one[same], two[same], rtol=tolerance)
-    assert one["step"].tolist() == [10, 20, 30, 40, 50]
+def train_here(records_folder, workdir, case, **settings):
+    """Train in this process, on one device."""
+    train(TrainConfig(**run_settings(records_folder, workdir, case, **settings)))
 
 
 @pytest.fixture(scope="module")
-def alone(records_folder, tmp_path_factory):
+def on_one_device(records_folder, tmp_path_factory):
     """The folders of runs on one device, made where they are asked for."""
-    folder, made = tmp_path_factory.mktemp("alone"), {}
+    folder, made = tmp_path_factory.mktemp("one"), {}
 
     def of(case):
         if case not in made:
             made[case] = folder / case
-            run(records_folder, made[case], **CASES[case][0])
+            train_here(records_folder, made[case], case)
         return made[case]
 
     return of
 
 
-# Two devices are enough where it is the batch that is put together.
-WHOLE_BATCH = [case for case in CASES if "head" in CASES[case][0] and case != "everything"]
+def assert_same_run(workdir, other, tolerance, log_tolerance=1e-4):
+    one, two = state(workdir, TOTAL), state(other, TOTAL)
+    assert len(one) >= 8
+    assert_same_state(one, two, tolerance)
+    one, two = (pd.read_csv(folder / "log.csv") for folder in (workdir, other))
+    pd.testing.assert_frame_equal(one[SAME_COLUMNS], two[SAME_COLUMNS], rtol=log_tolerance)
+    assert one["step"].tolist() == LOGGED
 
 
-@pytest.mark.slow
+# One process for all of them: slow ones first, the rest of the combinations in `full`.
+SLOW = [("paper", 2), ("triplet", 2), ("everything", 4)]
+GLOBAL_BATCH = ["contrastive", "center", "sharded center", "triplet", "triplet-hard"]
+FULL = [
+    (case, devices)
+    for case in CASES
+    # Two devices are enough where it is the batch that is put together.
+    for devices in ((2,) if case in GLOBAL_BATCH else (2, 4))
+    if (case, devices) not in SLOW
+]
+
+
+@pytest.fixture(scope="module")
+def on_devices(records_folder, tmp_path_factory):
+    """A function from case and devices to the folder and the output of a run."""
+    made = {}
+
+    def of(case, devices):
+        cases = SLOW if (case, devices) in SLOW else FULL
+        if (case, devices) not in made:
+            folder = tmp_path_factory.mktemp("devices")
+            together = [pair for pair in cases if pair[1] == devices]
+            runs = [run_settings(records_folder, folder / name, name) for name, _ in together]
+            with training(folder / "outputs", *runs, devices=devices) as process:
+                process.finish()
+            for number, pair in enumerate(together):
+                made[pair] = folder / pair[0], process.output(number)
+        return made[case, devices]
+
+    return of
+
+
 @pytest.mark.parametrize(
     ("case", "devices"),
-    [(case, count) for case in CASES for count in ((2,) if case in WHOLE_BATCH else (2, 4))],
+    [pytest.param(*pair, marks=pytest.mark.slow) for pair in SLOW]
+    + [pytest.param(*pair, marks=pytest.mark.full) for pair in FULL],
 )
-def test_several_devices_train_as_one(records_folder, tmp_path, alone, case, devices):
-    settings, tolerance = CASES[case]
-    said = run(records_folder, tmp_path, devices, **settings)
-    assert f"{devices} x CPU" in said
-    assert_same_state(tmp_path, alone(case), tolerance)
-    assert_same_log(tmp_path, alone(case), 1e-4)
+def test_several_devices_train_as_one(on_devices, on_one_device, case, devices):
+    workdir, output = on_devices(case, devices)
+    assert f"{devices} x CPU" in output
+    assert_same_run(workdir, on_one_device(case), CASES[case][1])
 
 
 @contextlib.contextmanager
-def workers(records, workdir, of_second=None, **settings):
-    """Two of them; the second may have settings of its own."""
-    with contextlib.ExitStack() as stack:
-        own = ({}, of_second or {})
-        yield [
-            stack.enter_context(
-                started(records, workdir, environment=environment, **{**settings, **others})
-            )
-            for environment, others in zip(worker_environments(2), own, strict=True)
-        ]
+def two_workers(folder, runs, other_runs=None):
+    """Two processes that train together; the second may have settings of its own."""
+    environments = worker_environments(2)
+    with (
+        training(folder / "chief", *runs, environment=environments[0]) as chief,
+        training(folder / "other", *(other_runs or runs), environment=environments[1]) as other,
+    ):
+        yield chief, other
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("case", ["paper", "everything", "center", "triplet"])
-def test_two_workers_train_as_one_process(records_folder, tmp_path, alone, case):
-    settings, tolerance = CASES[case]
-    with workers(records_folder, tmp_path, **settings) as processes:
-        chief, other = (finish(process) for process in processes)
-    assert_same_state(tmp_path, alone(case), tolerance)
-    assert_same_log(tmp_path, alone(case), 1e-4)
-    assert "2 x CPU (2 workers)" in chief
-    assert "step" not in other  # the chief speaks for all
-    assert len(list((tmp_path / "tensorboard").iterdir())) == 1
-    assert (tmp_path / "export" / "saved_model.pb").is_file()
-
-
-@pytest.mark.slow
-def test_workers_that_are_started_differently_are_refused(records_folder, tmp_path):
-    with workers(records_folder, tmp_path, {"learning_rate": 0.02}) as processes:
+@pytest.fixture(scope="module")
+def on_workers(records_folder, tmp_path_factory):
+    """Three runs of one pair of workers: as one, with other settings, and one that stops."""
+    folder = tmp_path_factory.mktemp("workers")
+    names = ("equal", "different", "stopped")
+    runs = [run_settings(records_folder, folder / name, "everything") for name in names]
+    changes = [{}, {"learning_rate": 0.02}, {"stop_after": 7}]
+    other_runs = [{**run, **change} for run, change in zip(runs, changes, strict=True)]
+    with two_workers(folder, runs, other_runs) as processes:
         for process in processes:
-            said = finish(process, returncode=1)
-            assert "The checksum of settings and records differs between the workers" in said
-    assert not (tmp_path / "log.csv").exists()
+            process.finish(exitcode=1)  # of the second run
+    return folder, processes
 
 
 @pytest.mark.slow
-def test_one_worker_that_stops_ends_all_at_the_next_row_of_the_log(records_folder, tmp_path):
-    with workers(records_folder, tmp_path, {"stop": 13}) as processes:
+def test_two_workers_train_as_one_process(on_workers, on_one_device):
+    folder, (chief, other) = on_workers
+    workdir = folder / "equal"
+    assert_same_run(workdir, on_one_device("everything"), CASES["everything"][1])
+    assert "2 x CPU (2 workers)" in chief.output(0)
+    assert "step" not in other.output(0)  # the chief logs for all
+    assert len(list((workdir / "tensorboard").iterdir())) == 1
+    assert (workdir / "export" / "saved_model.pb").is_file()
+
+
+@pytest.mark.slow
+def test_workers_that_are_started_differently_are_refused(on_workers):
+    folder, processes = on_workers
+    for process in processes:
+        expected = "The checksum of settings and records differs between the workers"
+        assert expected in process.output(1)
+    assert not (folder / "different" / "log.csv").exists()
+
+
+@pytest.mark.slow
+def test_one_worker_that_stops_ends_all_at_the_next_row_of_the_log(on_workers):
+    folder, _ = on_workers
+    assert pd.read_csv(folder / "stopped" / "log.csv")["step"].tolist() == [4, 8]
+    assert (folder / "stopped" / "export" / "saved_model.pb").is_file()
+
+
+@pytest.mark.full
+def test_two_workers_train_as_one_process_in_other_cases(records_folder, tmp_path, on_one_device):
+    cases = ("paper", "center", "triplet")
+    runs = [run_settings(records_folder, tmp_path / case, case) for case in cases]
+    with two_workers(tmp_path, runs) as processes:
         for process in processes:
-            finish(process)
-    assert pd.read_csv(tmp_path / "log.csv")["step"].tolist() == [10, 20]
-    assert (tmp_path / "export" / "saved_model.pb").is_file()
+            process.finish()
+    for case in cases:
+        assert_same_run(tmp_path / case, on_one_device(case), CASES[case][1])
 
 
 def wait_for(condition, process, seconds=200):
     deadline = time.monotonic() + seconds
     while not condition():
-        assert process.poll() is None, process.communicate()[0]
+        assert process.process.is_alive(), process.output()
         assert time.monotonic() < deadline
         time.sleep(0.005)
 
@@ -206,82 +219,106 @@ def steps_logged(workdir):
     return len(path.read_text().splitlines()) - 1 if path.is_file() else 0
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("lost", [0, 1])
-def test_a_lost_worker_is_said_and_all_go_on_when_they_are_started_again(
-    records_folder, tmp_path, alone, lost
+@pytest.mark.parametrize(
+    "lost", [pytest.param(0, marks=pytest.mark.full), pytest.param(1, marks=pytest.mark.slow)]
+)
+def test_a_lost_worker_is_reported_and_all_continue_when_they_are_started_again(
+    records_folder, tmp_path, on_one_device, lost
 ):
-    settings = {**CASES["split"][0], "checkpoint_steps": 5}
-    folder = tmp_path / "checkpoints"
-    with workers(records_folder, tmp_path, **settings) as processes:
-        wait_for((folder / "step-00000010").exists, processes[lost])
-        processes[lost].kill()
-        said = finish(processes[1 - lost], returncode=1, timeout=120)
-    assert "WorkerLostError: Another worker has gone" in said
-    assert "Start all workers again with the same command" in said
-    assert not (tmp_path / "export").exists()
+    workdir = tmp_path / "run"
+    run = run_settings(records_folder, workdir, "sharded", checkpoint_steps=2)
+    kills = [{**run, "kill_after": 9 if worker == lost else 0} for worker in (0, 1)]
+    with two_workers(tmp_path / "first", kills[:1], kills[1:]) as processes:
+        processes[lost].finish(exitcode=-9)
+        output = processes[1 - lost].finish(exitcode=1)
+    assert "WorkerLostError: The connection to another worker is lost" in output
+    assert "Start all workers again with the same command" in output
+    assert not (workdir / "export").exists()
     # One of the two alone reads this file, and both must go back to the checkpoint before.
-    before, newest = sorted(folder.glob("step-*"))[-2:]
+    newest = checkpoint(workdir, 8)
     damaged = sorted(newest.glob("classes-*"))[lost]
     damaged.write_bytes(damaged.read_bytes()[:100])
-    with workers(records_folder, tmp_path, **settings) as processes:
-        chief, _ = (finish(process) for process in processes)
-    assert f"continuing from step {int(before.name[5:])}\n" in chief
-    assert_same_state(tmp_path, alone("split"), 1e-12)
-    assert_same_log(tmp_path, alone("split"), 1e-4)
+    with two_workers(tmp_path / "second", [run]) as processes:
+        chief, _ = (process.finish() for process in processes)
+    assert "continuing from step 6\n" in chief
+    assert_same_run(workdir, on_one_device("sharded"), 1e-12)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("devices", "tolerance"), [(1, 0), (2, FLOAT32)])
-def test_killed_at_any_moment_it_goes_on_to_the_same_weights(
-    records_folder, tmp_path, alone, devices, tolerance
+@pytest.mark.parametrize(
+    ("kill", "continued_from"),
+    [
+        pytest.param({"kill_in_checkpoint": 16}, 8, marks=pytest.mark.slow),
+        pytest.param({"kill_in_checkpoint": 8}, 0, marks=pytest.mark.full),
+        pytest.param({"kill_in_checkpoint": 20}, 16, marks=pytest.mark.full),
+        pytest.param({"kill_after": 13}, 8, marks=pytest.mark.full),
+    ],
+    ids=str,
+)
+def test_killed_inside_a_checkpoint_the_one_before_is_taken(
+    records_folder, tmp_path, on_one_device, kill, continued_from, capfd
 ):
-    settings = {**CASES["float32"][0], "checkpoint_steps": 2}
-    rng, kills, ended = np.random.default_rng(devices), 0, False
+    workdir = tmp_path / "run"
+    run = run_settings(records_folder, workdir, "everything")
+    with training(tmp_path / "output", {**run, **kill}) as process:
+        process.finish(exitcode=-9)
+    train(TrainConfig(**run))
+    error = capfd.readouterr().err
+    assert ("continuing from step" in error) == bool(continued_from)
+    assert f"continuing from step {continued_from}\n" in error or not continued_from
+    assert_same_run(workdir, on_one_device("everything"), 0, 0)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(("devices", "tolerance"), [(1, 0), (2, FLOAT32)])
+def test_killed_at_any_moment_it_continues_to_the_same_weights(
+    records_folder, tmp_path, on_one_device, devices, tolerance
+):
+    workdir = tmp_path / "run"
+    run = run_settings(records_folder, workdir, "float32", checkpoint_steps=2)
+    rng, kills, ended, output = np.random.default_rng(devices), 0, False, ""
     while not ended:
-        before = steps_logged(tmp_path)
-        with started(records_folder, tmp_path, devices, **settings) as process:
+        before = steps_logged(workdir)
+        with training(tmp_path / "output", run, devices=devices) as process:
             if kills < 3 and before < 4:  # else it might end before the next row
-                wait_for(lambda before=before: steps_logged(tmp_path) > before, process)
-                time.sleep(rng.uniform(0, 0.4))
-                kills += process.poll() is None
+                wait_for(lambda before=before: steps_logged(workdir) > before, process)
+                time.sleep(rng.uniform(0, 0.1))
+                kills += process.process.is_alive()
             else:
-                said, ended = finish(process), True
-    assert "continuing from step" in said
-    assert_same_state(tmp_path, alone("float32"), tolerance)
-    assert_same_log(tmp_path, alone("float32"), 1e-6 if tolerance == 0 else 1e-4)
+                output, ended = process.finish(), True
+    assert "continuing from step" in output
+    assert_same_run(workdir, on_one_device("float32"), tolerance, 1e-4 if tolerance else 1e-6)
+
+
+@pytest.mark.full
+def test_centers_and_the_place_in_balanced_batches_are_kept(
+    records_folder, tmp_path, on_one_device
+):
+    workdir = tmp_path / "run"
+    run = run_settings(records_folder, workdir, "center")
+    with training(tmp_path / "output", {**run, "kill_after": 13}) as process:
+        process.finish(exitcode=-9)
+    train(TrainConfig(**run))
+    assert any("centers" in name for name in state(workdir, TOTAL))
+    assert_same_run(workdir, on_one_device("center"), 0, 0)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kill", [(33, 0), (0, 20), (0, 50)], ids=["step", "checkpoint", "last"])
-def test_killed_inside_a_checkpoint_the_one_before_is_taken(records_folder, tmp_path, alone, kill):
-    settings = CASES["everything"][0]
-    with started(records_folder, tmp_path, kill=kill, **settings) as process:
-        finish(process, returncode=-9)
-    expected = {33: 20, 20: 0, 50: 40}[sum(kill)]
-    said = run(records_folder, tmp_path, **settings)
-    assert ("continuing from step" in said) == bool(expected)
-    assert f"continuing from step {expected}" in said or not expected
-    assert_same_state(tmp_path, alone("everything"), 0)
-    assert_same_log(tmp_path, alone("everything"), 0)
+def test_a_run_continues_with_another_number_of_devices(records_folder, tmp_path, on_one_device):
+    workdir = tmp_path / "run"
+    run = run_settings(records_folder, workdir, "everything")
+    with training(tmp_path / "four", {**run, "stop_after": 9}, devices=4) as process:
+        process.finish()
+    train(TrainConfig(**run))
+    assert_same_run(workdir, on_one_device("everything"), 1e-11)
 
 
-@pytest.mark.slow
-def test_centers_and_the_place_in_balanced_batches_are_kept(records_folder, tmp_path, alone):
-    settings = CASES["center"][0]
-    with started(records_folder, tmp_path, kill=(33, 0), **settings) as process:
-        finish(process, returncode=-9)
-    assert "continuing from step 20" in run(records_folder, tmp_path, **settings)
-    assert any("centers" in name for name in state(tmp_path, 50))
-    assert_same_state(tmp_path, alone("center"), 0)
-    assert_same_log(tmp_path, alone("center"), 0)
-
-
-@pytest.mark.slow
-def test_a_run_goes_on_with_another_number_of_devices(records_folder, tmp_path, alone):
-    settings = CASES["everything"][0]
-    for devices, kill in ((4, (22, 0)), (1, (41, 0)), (2, (0, 0))):
-        with started(records_folder, tmp_path, devices, kill=kill, **settings) as process:
-            finish(process, returncode=-9 if kill[0] else 0)
-    assert_same_state(tmp_path, alone("everything"), 1e-11)
-    assert_same_log(tmp_path, alone("everything"), 1e-4)
+@pytest.mark.full
+def test_a_run_continues_after_kills_with_other_numbers_of_devices(
+    records_folder, tmp_path, on_one_device
+):
+    workdir = tmp_path / "run"
+    run = run_settings(records_folder, workdir, "everything")
+    for devices, kill in ((4, 9), (1, 18), (2, 0)):
+        with training(tmp_path / "output", {**run, "kill_after": kill}, devices=devices) as process:
+            process.finish(exitcode=-9 if kill else 0)
+    assert_same_run(workdir, on_one_device("everything"), 1e-11)

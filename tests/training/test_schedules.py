@@ -1,4 +1,4 @@
-"""The learning rate of every step: the authors' steps, a cosine, a constant, and the warm-up."""
+"""The learning rate of every step: the steps of the paper, a cosine, a constant, the warm-up."""
 
 import json
 
@@ -25,7 +25,7 @@ def rates(schedule, steps):
         (27_999, 0.001),
     ],
 )
-def test_the_steps_are_those_of_the_authors_solver(iteration, rate):
+def test_the_steps_are_those_of_the_reference_solver(iteration, rate):
     # base_lr 0.1, gamma 0.1, stepvalue 16000 and 24000; Caffe counts iterations from 0.
     assert float(LearningRate(0.1, 28_000)(iteration)) == pytest.approx(rate, rel=1e-6)
 
@@ -34,19 +34,19 @@ def test_the_steps_are_those_of_the_authors_solver(iteration, rate):
 def test_the_steps_keep_their_share_of_a_run_of_any_length(total_steps):
     steps = np.arange(total_steps)
     first, second = (steps >= round(total_steps * n / 28) for n in (16, 24))
-    found = rates(LearningRate(1.0, total_steps), steps)
-    np.testing.assert_allclose(found, 0.1 ** (first + 1.0 * second), rtol=1e-6)
+    values = rates(LearningRate(1.0, total_steps), steps)
+    np.testing.assert_allclose(values, 0.1 ** (first + 1.0 * second), rtol=1e-6)
 
 
 def test_the_cosine_falls_from_the_rate_to_zero_by_its_formula():
     steps = np.arange(41)
-    found = rates(LearningRate(0.2, 40, "cosine"), steps)
-    np.testing.assert_allclose(found, 0.1 * (1 + np.cos(np.pi * steps / 40)), atol=1e-7)
+    values = rates(LearningRate(0.2, 40, "cosine"), steps)
+    np.testing.assert_allclose(values, 0.1 * (1 + np.cos(np.pi * steps / 40)), atol=1e-7)
 
 
 def test_a_constant_rate_stays():
-    found = rates(LearningRate(0.3, 10, "constant"), (0, 5, 9, 10, 1_000))
-    np.testing.assert_allclose(found, 0.3, rtol=1e-6)
+    values = rates(LearningRate(0.3, 10, "constant"), (0, 5, 9, 10, 1_000))
+    np.testing.assert_allclose(values, 0.3, rtol=1e-6)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
@@ -64,9 +64,9 @@ def test_a_compiled_step_sees_the_same_rate(schedule):
     rate = LearningRate(0.1, 28, schedule, lr_warmup_steps=3)
     compiled = tf.function(lambda step: rate(step))
     for step in (0, 2, 15, 16, 24):
-        found = compiled(tf.constant(step, tf.int64))
-        assert found.dtype == tf.float32
-        assert float(found) == pytest.approx(float(rate(step)), rel=1e-6)
+        value = compiled(tf.constant(step, tf.int64))
+        assert value.dtype == tf.float32
+        assert float(value) == pytest.approx(float(rate(step)), rel=1e-6)
 
 
 @pytest.mark.parametrize("schedule", SCHEDULES)

@@ -1,4 +1,4 @@
-"""What is left at the end of a run holds its numbers, its commands and its curves."""
+"""The summary of a run: its numbers, its commands and its curves."""
 
 import re
 import shlex
@@ -7,11 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import tensorflow as tf
-from keras_sphereface.training.training_log import LOG_FIELDS
 from PIL import Image
 
 from keras_sphereface import plots
+from keras_sphereface.config import EvaluateConfig
+from keras_sphereface.config.parsing import parse_config
+from keras_sphereface.evaluation.face_pairs import PairSources
 from keras_sphereface.training import summary
+from keras_sphereface.training.logging import LOG_FIELDS
 
 EVALUATE = ["python", "tools/evaluate.py", "--model", "my runs/export", "--images", "it's here"]
 REPEAT = ["python", "examples/train_casia.py", "--config", "my runs/config.yaml"]
@@ -74,14 +77,15 @@ def rows(text):
     return {first: rest for first, *rest in cells if rest}
 
 
+@pytest.mark.usefixtures("no_curves")
 def test_the_summary_holds_the_run(tmp_path):
     text = write(tmp_path, log_of([100, 200]), verification_of([0.9, 0.975, 0.95]))
     assert "```text\nnetwork        sphereface20\n```" in text
     table = rows(text)
     assert table["step"] == ["200", ""]
-    assert table["loss, with the margin"] == ["0.09158", "nats"]  # 5 e^-4
-    assert table["accuracy on training images, without the margin"] == ["98.17", "%"]
-    assert table["mean angle to the own class weight"] == ["70.0", "degrees"]
+    assert table["loss with margin"] == ["0.09158", "nats"]  # 5 e^-4
+    assert table["training accuracy without margin"] == ["98.17", "%"]
+    assert table["mean angle to the target class weight"] == ["70.0", "degrees"]
     assert table["lambda"] == ["40", ""]
     assert table["best"] == ["100", "97.50 +- 1.25", "0.9877", "4.32", "6,000"]
     assert table["last"] == ["150", "95.00 +- 1.25", "0.9877", "4.32", "6,000"]
@@ -92,23 +96,50 @@ def test_the_summary_holds_the_run(tmp_path):
     assert (tmp_path / re.search(r"!\[.*\]\((.*)\)", text).group(1)).is_file()
 
 
+@pytest.mark.usefixtures("no_curves")
 def test_the_commands_can_be_pasted(tmp_path):
     text = write(tmp_path, log_of([100]))
     commands = re.findall(r"^```sh\n(.*?)\n```$", text, re.M | re.S)
     assert [shlex.split(command) for command in commands] == [EVALUATE, REPEAT]
 
 
-def test_without_verification_nothing_is_said_of_it(tmp_path):
+@pytest.mark.parametrize(
+    ("sources", "folds", "expected"),
+    [
+        (
+            PairSources(),
+            (),
+            {
+                "images": ("lfw/images",),
+                "pairs": ("lfw/pairs.txt",),
+                "landmarks": ("lfw/landmarks.txt",),
+            },
+        ),
+        (PairSources(bin="a set.bin"), (1, 3), {"bin": ("a set.bin",), "folds": (1, 3)}),
+        (PairSources("p", "i"), (), {"images": ("i",), "pairs": ("p",)}),
+    ],
+)
+def test_the_command_that_evaluates_is_for_the_verified_pairs(tmp_path, sources, folds, expected):
+    words = summary.evaluate_command(tmp_path / "export", sources, folds)
+    assert parse_config(EvaluateConfig, words[2:]) == EvaluateConfig(
+        model=(str(tmp_path / "export"),), out=str(tmp_path / "evaluation"), **expected
+    )
+
+
+@pytest.mark.usefixtures("no_curves")
+def test_without_verification_there_is_no_table_of_it(tmp_path):
     assert "## Verification" not in write(tmp_path, log_of([100]))
     assert "## Verification" not in write(tmp_path, log_of([100]), verification_of([]))
     assert "## Verification" in write(tmp_path, log_of([100]), verification_of([0.5]))
 
 
+@pytest.mark.usefixtures("no_curves")
 def test_a_verification_that_is_not_a_number_is_never_the_best(tmp_path):
     text = write(tmp_path, log_of([100]), verification_of([np.nan, 0.6, np.nan]))
     assert rows(text)["best"][:2] == ["100", "60.00 +- 1.25"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "log",
     [
@@ -128,6 +159,7 @@ def test_the_curves_are_drawn_of_any_log(tmp_path, log):
     assert not list(tmp_path.glob(".partial*"))
 
 
+@pytest.mark.usefixtures("no_curves")
 def test_a_summary_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
     before = write(tmp_path, log_of([100]))
 
@@ -148,8 +180,8 @@ def test_every_column_of_the_log_is_drawn_and_named():
         "Loss with margin": "loss",
         "Accuracy without margin": "accuracy",
         "Annealing": "annealing_lambda",
-        "Mean angle to the own class weight": "target_angle",
-        "Mean length of the embeddings": "embedding_norm",
+        "Mean angle to the target class weight": "target_angle",
+        "Mean norm of the embeddings": "embedding_norm",
         "Learning rate": "learning_rate",
         "Speed": "images_per_second",
     }

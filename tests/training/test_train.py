@@ -229,4 +229,6 @@ def test_the_last_verification_is_that_of_the_export(verified_run, tmp_path):
     table = pd.read_csv(workdir / "verification.csv")
     assert table["step"].tolist() == [4, 6]
     for name in ("accuracy_mean", "accuracy_std", "auc", "eer", "num_pairs"):
-        assert table[name].iloc[-1] == pytest.approx(getattr(expected.verification, name), rel=1e-5), name
+        assert table[name].iloc[-1] == pytest.approx(
+            getattr(expected.verification, name), rel=1e-5
+        ), name
