@@ -1,4 +1,4 @@
-"""Embeddings by key: loaded ahead, computed in batches, kept in files, averaged to templates."""
+"""Embeddings by key: computed in batches, kept in files, averaged to templates."""
 
 import io
 import re
@@ -27,70 +27,69 @@ def test_every_image_is_embedded_once_in_batches(batch_size):
         sizes.append(len(images))
         return both_views(images)
 
-    found = embeddings.embed_faces(keys_to(12), load, counted, batch_size)
+    embedded = embeddings.embed_faces(keys_to(12), load, counted, batch_size)
     kept = [key for key in keys_to(12) if key not in load.missing]
-    assert found.keys == kept
+    assert embedded.keys == kept
     numbers = [int(key[1:]) for key in kept]
-    np.testing.assert_array_equal(found.views[:, 0], [[n, 1] for n in numbers])
-    np.testing.assert_array_equal(found.views[:, 1], [[n, 2] for n in numbers])
-    np.testing.assert_array_equal(found.features, [[n, 1, n, 2] for n in numbers])
-    assert found.missing == {"k2": "no k2", "k9": "no k9"}
+    np.testing.assert_array_equal(embedded.views[:, 0], [[n, 1] for n in numbers])
+    np.testing.assert_array_equal(embedded.views[:, 1], [[n, 2] for n in numbers])
+    np.testing.assert_array_equal(embedded.features, [[n, 1, n, 2] for n in numbers])
+    assert embedded.missing == {"k2": "no k2", "k9": "no k9"}
     assert sorted(load.loaded) == sorted(keys_to(12))
-    # Missing faces make no batch smaller; the last holds what is left.
-    full, rest = divmod(10, batch_size)
-    assert sizes == [batch_size] * full + [rest] * bool(rest)
+    # Missing faces make no batch smaller; the last holds the remaining ones.
+    full, remaining = divmod(10, batch_size)
+    assert sizes == [batch_size] * full + [remaining] * bool(remaining)
 
 
 def test_all_faces_missing_is_no_embedding():
-    found = embeddings.embed_faces(keys_to(3), FaceLoader(keys_to(3)), both_views, 2)
-    assert (found.keys, len(found.views)) == ([], 0)
-    assert list(found.missing) == keys_to(3)
-    assert embeddings.template_embeddings(found, {"T": [("k1", "")]}).missing == {
-        "T": "none of its images"
-    }
+    embedded = embeddings.embed_faces(keys_to(3), FaceLoader(keys_to(3)), both_views, 2)
+    assert (embedded.keys, len(embedded.views)) == ([], 0)
+    assert list(embedded.missing) == keys_to(3)
+    means = embeddings.template_embeddings(embedded, {"T": [("k1", "")]})
+    assert means.missing == {"T": "none of its images"}
 
 
 def test_the_bar_counts_missing_faces_too(monkeypatch):
     bars = []
 
-    def kept(**settings):
-        bars.append(embeddings_bar(**settings))
+    def recorded(**settings):
+        bars.append(original(**settings))
         return bars[0]
 
-    embeddings_bar = embeddings.progress_bar
-    monkeypatch.setattr(embeddings, "progress_bar", kept)
+    original = embeddings.progress_bar
+    monkeypatch.setattr(embeddings, "progress_bar", recorded)
     embeddings.embed_faces(keys_to(7), FaceLoader({"k1", "k3", "k7"}), both_views, 2)
     assert (bars[0].total, bars[0].n) == (7, 7)
 
 
 @pytest.mark.parametrize(
-    ("value", "what"), [(np.nan, "nan or infinity"), (-np.inf, "nan or infinity"), (0, "zero")]
+    ("value", "received"), [(np.nan, "nan or infinity"), (-np.inf, "nan or infinity"), (0, "zero")]
 )
 @pytest.mark.parametrize("view", [0, 1])
-def test_an_embedding_without_direction_is_an_error_that_names_its_image(value, what, view):
-    def spoilt(images):
+def test_an_embedding_without_direction_is_an_error_that_names_its_image(value, received, view):
+    def damaged(images):
         views = both_views(images)
         views[images[:, 0, 0, 0] > 5, 2 * view : 2 * view + 2] = value
         return views
 
-    with pytest.raises(ValueError, match=f"Received: {what} for k7, the first of"):
-        embeddings.embed_faces(keys_to(9), FaceLoader({"k6"}), spoilt, 2)
+    with pytest.raises(ValueError, match=f"Received: {received} for k7, the first of"):
+        embeddings.embed_faces(keys_to(9), FaceLoader({"k6"}), damaged, 2)
 
 
-def drawn(count, num_views=2, dtype=np.float32, seed=0):
+def draw_embeddings(count, num_views=2, dtype=np.float32, seed=0):
     views = np.random.default_rng(seed).normal(size=(count, num_views, 3)).astype(dtype)
     return Embeddings(keys_to(count), views, {"x": "no such image"})
 
 
 def test_rows_are_those_of_the_keys():
-    assert drawn(4).rows(["k3", "k1", "k3"]).tolist() == [2, 0, 2]
-    assert drawn(4).rows([]).dtype == np.int64
+    assert draw_embeddings(4).rows(["k3", "k1", "k3"]).tolist() == [2, 0, 2]
+    assert draw_embeddings(4).rows([]).dtype == np.int64
     with pytest.raises(KeyError, match="x"):
-        drawn(4).rows(["x"])
+        draw_embeddings(4).rows(["x"])
 
 
-def test_select_takes_keys_in_their_order_and_tells_why_others_are_missing():
-    whole = drawn(4)
+def test_select_keeps_the_order_of_keys_and_the_reasons_of_missing_ones():
+    whole = draw_embeddings(4)
     chosen = whole.select(["k4", "x", "k1", "y"])
     assert chosen.keys == ["k4", "k1"]
     np.testing.assert_array_equal(chosen.views, [whole.views[3], whole.views[0]])
@@ -100,7 +99,7 @@ def test_select_takes_keys_in_their_order_and_tells_why_others_are_missing():
     assert nothing.views.shape == (0, 2, 3)
 
 
-def test_joined_has_the_keys_of_both_and_misses_what_neither_has():
+def test_merged_embeddings_have_the_keys_of_both():
     views = np.ones((2, 2, 3), np.float32)
     first = Embeddings(["a", "b"], views, {"c": "why", "d": "no landmarks"})
     second = Embeddings(["c"], 2 * views[:1], {"d": "cannot be read", "a": "?"})
@@ -110,10 +109,10 @@ def test_joined_has_the_keys_of_both_and_misses_what_neither_has():
     assert both.missing == {"d": "cannot be read"}
 
 
-def test_what_has_no_embedding_can_be_joined():
+def test_embeddings_of_no_face_can_be_merged():
     # Of unknown size: no face was ever embedded.
     nothing = Embeddings([], np.zeros((0, 2, 0), np.float32), {"x": "no", "k1": "no"})
-    whole = drawn(2)._replace(missing={})
+    whole = draw_embeddings(2)._replace(missing={})
     for both in (whole.merge(nothing), nothing.merge(whole)):
         assert both.keys == whole.keys
         np.testing.assert_array_equal(both.views, whole.views)
@@ -125,33 +124,33 @@ def test_what_has_no_embedding_can_be_joined():
 
 def test_templates_are_means_over_their_media():
     views = np.arange(5 * 2 * 3, dtype=np.float32).reshape(5, 2, 3) ** 2
-    known = Embeddings(keys_to(5), views, {"gone": "no such image"})
+    image_embeddings = Embeddings(keys_to(5), views, {"gone": "no such image"})
     images = {
         "frames": [("k1", "v"), ("k2", "v"), ("k3", "p")],
         "again": [("k3", "p"), ("gone", "q")],  # an image may be in several
         "empty": [("gone", "v"), ("away", "v")],
         "none": [],
     }
-    found = embeddings.template_embeddings(known, images)
-    assert found.missing == dict.fromkeys(["empty", "none"], "none of its images")
-    assert sorted(found.keys) == ["again", "frames"]
-    assert all(type(key) is str for key in found.keys)
-    mean = dict(zip(found.keys, found.views, strict=True))
+    means = embeddings.template_embeddings(image_embeddings, images)
+    assert means.missing == dict.fromkeys(["empty", "none"], "none of its images")
+    assert sorted(means.keys) == ["again", "frames"]
+    assert all(type(key) is str for key in means.keys)
+    mean = dict(zip(means.keys, means.views, strict=True))
     np.testing.assert_array_equal(mean["again"], views[2])
     np.testing.assert_allclose(mean["frames"], (views[0] + views[1]) / 4 + views[2] / 2)
 
 
 def test_templates_of_missing_images_only_keep_the_shape_of_embeddings():
-    found = embeddings.template_embeddings(drawn(2), {"T": [("x", "")]})
-    assert found.views.shape == (0, 2, 3)
-    assert found.missing == {"T": "none of its images"}
+    means = embeddings.template_embeddings(draw_embeddings(2), {"T": [("x", "")]})
+    assert means.views.shape == (0, 2, 3)
+    assert means.missing == {"T": "none of its images"}
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 @pytest.mark.parametrize("num_views", [1, 2])
 def test_saved_embeddings_are_loaded_as_they_were(tmp_path, num_views, dtype):
     keys = ["Ærø/Ærø 0001.jpg", "王菲/王菲_0001.jpg", "😀.png", "not utf-8 \udcff.png"]
-    saved = drawn(4, num_views, dtype)._replace(keys=keys)
+    saved = draw_embeddings(4, num_views, dtype)._replace(keys=keys)
     embeddings.save_embeddings(saved, tmp_path / "some.npz")
     loaded = embeddings.load_embeddings(str(tmp_path / "some.npz"))
     assert loaded.keys == keys
@@ -170,7 +169,7 @@ def test_the_file_of_another_system_is_loaded(tmp_path):
 
 
 def test_no_embedding_is_saved_and_loaded(tmp_path):
-    embeddings.save_embeddings(drawn(2).select([]), tmp_path / "none.npz")
+    embeddings.save_embeddings(draw_embeddings(2).select([]), tmp_path / "none.npz")
     assert embeddings.load_embeddings(tmp_path / "none.npz").keys == []
 
 
@@ -280,11 +279,12 @@ def test_another_kind_of_file_is_refused(tmp_path, content, message):
         embeddings.load_embeddings(tmp_path / "bad.npz")
 
 
-def test_an_absent_file_is_said(tmp_path):
+def test_an_absent_file_is_refused_by_name(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"absent\.npz"):
         embeddings.load_embeddings(tmp_path / "absent.npz")
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # zipfile and NumPy warn of some damage
 @settings(max_examples=300)
 @given(st.data())
@@ -299,8 +299,8 @@ def test_damage_gives_embeddings_or_a_value_error_that_names_the_file(tmp_path_f
     try:
         loaded = embeddings.load_embeddings(path)
     except ValueError as error:
-        said = str(error)
+        message = str(error)
     else:
-        said = f"{path} holds {len(loaded.keys)}"
+        message = f"{path} holds {len(loaded.keys)}"
         assert loaded.views.shape[0] == len(loaded.keys)
-    assert said.startswith(str(path))
+    assert message.startswith(str(path))
