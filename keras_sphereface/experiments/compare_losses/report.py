@@ -60,7 +60,7 @@ def difference(
             )
     gains = np.array(
         [
-            one["is_right"].to_numpy(float) - other["is_right"].to_numpy(float)
+            one["is_correct"].to_numpy(float) - other["is_correct"].to_numpy(float)
             for one, other in zip(better, worse, strict=True)
         ]
     )  # (seeds, P)
