@@ -1,45 +1,33 @@
 """The conversion as an Apache Beam pipeline, for sources that one machine cannot do.
 
-It composes the same steps as the local conversion; Beam spreads them over the workers of any of
-its runners, and reads and writes through its file systems. Needs apache-beam, the extra `beam`.
+It composes the steps of the local conversion; Beam spreads them over the workers of any of its
+runners, and reads and writes through its file systems. Needs apache-beam, the extra `beam`.
 
-Records, labels, counts and skipped images are those of the local conversion. What differs: the
-shard of a record follows from the hash of its key alone, so shards are equal only on average; of
-images with the same key, and landmarks of the same key, any one may be kept; and warnings come
-at the end. One worker holds the records of a shard, the names of the identities, and the list of
-skipped images; every worker the names of the identities.
+Records, labels, counts and skipped images are those of the local conversion. Shards are equal
+only on average, as the hash of a key decides on the shard of its record; any one of the images or
+landmarks with the same key may be kept. Every worker holds the names of the identities, and one
+the records of a shard or the list of skipped images.
 """
 
 import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.pvalue import AsDict, AsIter, AsList, AsSingleton, TaggedOutput
+from apache_beam.pvalue import AsDict, AsIter, AsList, AsSingleton
 
 from keras_sphereface.config import ConvertConfig
-from keras_sphereface.data import landmarks, records, tfrecord
-from keras_sphereface.data.conversion import beam_files, sample, steps
-from keras_sphereface.data.conversion.beam_source import (
-    SourceFile,
-    find_source,
-    load_content,
-    read_source_file,
-)
-from keras_sphereface.data.conversion.checks import check_places, check_settings
+from keras_sphereface.data import records
+from keras_sphereface.data.conversion import beam_files, beam_source, checks, sample, steps
 from keras_sphereface.data.conversion.convert import EmptyDatasetError
 from keras_sphereface.data.conversion.dataset_info import write_dataset_info
 from keras_sphereface.data.conversion.exclusions import Exclusions, combined_exclusions
 from keras_sphereface.data.conversion.ordering import RANKS, rank_of
 from keras_sphereface.data.conversion.prepare import Preparation
+from keras_sphereface.data.landmarks import landmark_line
 from keras_sphereface.data.types import SkippedImage
-
-KEPT, SKIPPED, EXCLUDED = "kept", "skipped", "excluded"
-TAGS = {SkippedImage: SKIPPED, steps.Excluded: EXCLUDED}
 
 
 def make_records_on_beam(config: ConvertConfig) -> records.DatasetInfo:
@@ -52,20 +40,16 @@ def make_records_on_beam(config: ConvertConfig) -> records.DatasetInfo:
     Raises:
         FileExistsError, FileNotFoundError, ValueError: if source or settings cannot be used.
     """
-    check_settings(config)
+    checks.check_settings(config)
     if beam_files.is_local(config.source) and beam_files.is_local(config.out):
         out, path = (Path(os.path.abspath(path)) for path in (config.out, config.source))
         lists = (config.landmarks, config.exclude, config.exclude_pairs)
-        check_places(out, path, lists, config.contact_sheet)
-    if beam_files.exists(info_file := beam_files.join(config.out, records.INFO_FILE)):
-        raise FileExistsError(
-            "The output folder holds records, which a run on Beam does not replace: name a new "
-            f"one, --out. Received: {config.out}"
-        )
+        checks.check_places(out, path, lists, config.contact_sheet)
     beam_files.prepare_output(config.out)
-    kind, files, warnings = find_source(config.source)
-    with beam_files.local_copies(config.exclude, config.exclude_pairs) as copies:
-        exclusions = combined_exclusions(*copies, config.exclude_folds, config.exclude_casia_lfw)
+    kind, files, warnings = beam_source.find_source(config.source)
+    folds, casia_lfw = config.exclude_folds, config.exclude_casia_lfw
+    with beam_files.local_copies(config.exclude, config.exclude_pairs) as (lines, pairs):
+        exclusions = combined_exclusions(lines, pairs, folds, casia_lfw)
     preparation = Preparation((config.height, config.width), config.aligns, config.detect)
     options = PipelineOptions([f"--runner={config.runner}", *config.beam_options])
     with beam.Pipeline(options=options) as pipeline:
@@ -74,62 +58,43 @@ def make_records_on_beam(config: ConvertConfig) -> records.DatasetInfo:
         faces, labels = conversion.prepare(images)
         shards = conversion.write_shards(faces, labels, config.out, config.num_shards)
         results = conversion.results(faces, labels, shards)
-        description = config.source, config.out, config.contact_sheet, kind, warnings, exclusions
-        _ = (
-            pipeline
-            | "Last" >> beam.Create([None])
-            | beam.Map(_describe, *description, preparation, config.seed, **results)
-        )
-    with beam_files.open_file(info_file) as file:
-        return records.info_from_json(file.read().decode(), config.out)
-
-
-class _Route(beam.DoFn):
-    """Sends each result of a step to the output of its type: kept, skipped or excluded."""
-
-    def __init__(self, step: Callable[..., Iterator[Any]]):
-        self.step = step
-
-    def process(self, element: Any, *arguments: Any) -> Iterator[Any]:
-        for result in self.step(element, *arguments):
-            tag = TAGS.get(type(result))
-            yield TaggedOutput(tag, result) if tag else result
+        paths = (config.source, config.out, config.contact_sheet)
+        settings = (kind, warnings, exclusions, preparation, config.seed)
+        _ = pipeline | "Last" >> beam.Create([paths]) | beam.Map(_describe, *settings, **results)
+    return beam_files.read_remote_info(config.out)
 
 
 class _Conversion:
-    """The parts of the pipeline; they gather what is skipped and excluded on the way."""
+    """The parts of the pipeline; `left_out` gathers what their steps skip or exclude."""
 
-    def __init__(
-        self, pipeline: beam.Pipeline, preparation: Preparation, min_images: int, seed: int
-    ):
+    def __init__(self, pipeline: Any, preparation: Preparation, min_images: int, seed: int):
         self.pipeline, self.preparation, self.seed = pipeline, preparation, seed
         self.has_enough = beam.Filter(lambda count: count[1] >= min_images)
         self.few, self.few_readable = steps.too_few_reasons(min_images)
-        self.skipped: list[beam.PCollection] = []
+        self.left_out: list[Any] = []
 
     def _apply(self, name: str, collection: Any, step: Callable, *arguments: Any) -> Any:
-        route = beam.ParDo(_Route(step), *arguments)
-        outputs = collection | name >> route.with_outputs(*TAGS.values(), main=KEPT)
-        self.skipped.append(outputs[SKIPPED])
-        return outputs
+        """Return what a step keeps."""
+        # In a lambda: Beam would take the annotations of the step for those of its coders.
+        results = collection | name >> beam.FlatMap(lambda *all: step(*all), *arguments)
+        self.left_out.append(results | f"{name}: left out" >> beam.Filter(_is_left_out))
+        return results | f"{name}: kept" >> beam.Filter(lambda result: not _is_left_out(result))
 
-    def list_images(self, files: list[SourceFile], exclusions: Exclusions, points: str) -> Any:
+    def list_images(self, files: list, exclusions: Exclusions, landmark_file: str) -> Any:
         """Return the images to prepare: one of each key, of identities with enough of them."""
-        spread = self.pipeline | "Files" >> beam.Create(files) | "Spread" >> beam.Reshuffle()
-        entries = self._apply("Read", spread, _read, exclusions)
-        self.excluded = entries[EXCLUDED] | beam.Map(tuple) | beam.combiners.Count.PerElement()
-        keyed = entries[KEPT] | "By key" >> beam.Map(lambda image: (image.key, image))
-        sides = {"images": keyed, "points": _read_landmarks(self.pipeline, points)}
-        groups = sides | "Same key" >> beam.CoGroupByKey()
-        needs_landmarks = self.preparation.needs_landmarks
-        images = self._apply("Pick", groups, steps.pick_image, needs_landmarks)[KEPT]
+        files = self.pipeline | "Files" >> beam.Create(files) | "Spread" >> beam.Reshuffle()
+        images = self._apply("Read", files, beam_source.read_wanted, exclusions)
+        keyed = images | "By key" >> beam.Map(lambda image: (image.key, image))
+        points = beam_source.read_landmarks(self.pipeline, landmark_file)
+        groups = {"images": keyed, "points": points} | beam.CoGroupByKey()
+        images = self._apply("Pick", groups, steps.pick_image, self.preparation.needs_landmarks)
         enough = AsDict(_count(images, "Listed") | "Enough" >> self.has_enough)
-        return self._apply("Few", images, steps.keep_identities, enough, self.few)[KEPT]
+        return self._apply("Few", images, steps.keep_identities, enough, self.few)
 
-    def prepare(self, images: beam.PCollection) -> tuple[beam.PCollection, AsSingleton]:
+    def prepare(self, images: Any) -> tuple[Any, AsSingleton]:
         """Return the faces, and {identity: (label, images)} of those with enough of them."""
         seed = self.seed
-        images = self._apply("Load", images | beam.Reshuffle(), load_content)[KEPT]
+        images = self._apply("Load", images | beam.Reshuffle(), beam_source.load_content)
         self.sample = images | beam.combiners.Top.Of(
             sample.sample_size(self.preparation),
             key=lambda image: (rank_of(image.key, seed), image.key),
@@ -137,74 +102,60 @@ class _Conversion:
         )
         # Of one size: Beam's search for the best divides by zero where its clock is too coarse.
         blocks = images | beam.BatchElements(steps.BLOCK_SIZE, steps.BLOCK_SIZE)
-        faces = self._apply("Prepare", blocks, steps.prepare_block, self.preparation)[KEPT]
-        faces = faces | beam.Map(steps.without_source) | "Keep" >> beam.Reshuffle()
+        faces = self._apply("Prepare", blocks, steps.prepare_block, self.preparation)
+        faces = faces | beam.Map(lambda f: steps.without_source(f)) | "Keep" >> beam.Reshuffle()
         images = faces | beam.Map(lambda face: face.image)
         enough = _count(images, "Readable") | "Enough readable" >> self.has_enough
-        labels = AsSingleton(enough | beam.combiners.ToList() | beam.Map(steps.number_identities))
-        keep = steps.keep_identities
-        return self._apply("Few readable", faces, keep, labels, self.few_readable)[KEPT], labels
+        listed = enough | beam.combiners.ToList()
+        labels = AsSingleton(listed | beam.Map(lambda counts: steps.number_identities(counts)))
+        keep, few = steps.keep_identities, self.few_readable
+        return self._apply("Few readable", faces, keep, labels, few), labels
 
-    def write_shards(
-        self, faces: beam.PCollection, labels: AsSingleton, out: str, requested: int
-    ) -> beam.PCollection:
+    def write_shards(self, faces: Any, labels: AsSingleton, out: str, requested: int) -> Any:
         """Write the shards, and the landmarks of detected faces; return the `Shard`s."""
-        num_shards = AsSingleton(
-            faces
-            | beam.Map(lambda face: (1, len(face.face.image) + steps.RECORD_OVERHEAD))
-            | beam.CombineGlobally(beam.combiners.TupleCombineFn(sum, sum))
-            | beam.Map(lambda sums: steps.num_shards_for(*sums, requested))
-        )
+        sizes = faces | beam.Map(lambda face: (1, len(face.face.image) + steps.RECORD_OVERHEAD))
+        sums = sizes | beam.CombineGlobally(beam.combiners.TupleCombineFn(sum, sum))
+        choose = steps.num_shards_for
+        num_shards = AsSingleton(sums | beam.Map(lambda n: choose(n[0], n[1], requested)))
         if self.preparation.detect:
             path = beam_files.join(out, records.LANDMARKS_FILE)
-            _ = (
-                faces
-                | beam.Map(
-                    lambda face: landmarks.landmark_line(face.image.key, face.face.landmarks)
-                )
-                | "Without end" >> beam.Map(str.rstrip)
-                | beam.io.WriteToText(path, shard_name_template="")
+            lines = faces | beam.Map(lambda f: landmark_line(f.image.key, f.face.landmarks))
+            write = beam.io.WriteToText(
+                path, shard_name_template="", append_trailing_newlines=False
             )
+            _ = lines | write
         placed = faces | beam.Map(_placed, labels, num_shards, self.seed)
         # Shards that no record falls into are written as well.
-        numbers = self.pipeline | beam.Create([None])
-        empty = numbers | beam.FlatMap(lambda _, n: [(i, None) for i in range(n)], num_shards)
-        groups = (placed, empty) | beam.Flatten() | "Shard" >> beam.GroupByKey()
-        return groups | beam.Map(_write_shard, num_shards, out)
+        start = self.pipeline | beam.Create([None])
+        numbers = start | beam.FlatMap(lambda _, n: [(i, None) for i in range(n)], num_shards)
+        groups = (placed, numbers) | beam.Flatten() | "Shard" >> beam.GroupByKey()
+        return groups | beam.Map(beam_files.write_remote_shard, num_shards, out)
 
-    def results(
-        self, faces: beam.PCollection, labels: AsSingleton, shards: beam.PCollection
-    ) -> dict[str, Any]:
+    def results(self, faces: Any, labels: AsSingleton, shards: Any) -> dict[str, Any]:
         """Return all that the last step describes, as side inputs."""
-        same_bytes = (
-            faces
-            | beam.Map(lambda face: (face.face.digest, (face.image.key, face.image.identity)))
-            | "Same bytes" >> beam.GroupByKey()
-            | beam.Map(lambda group: sorted(group[1]))
-            | beam.Filter(lambda group: len(group) > 1)
-        )
+        left_out = tuple(self.left_out) | "Left out" >> beam.Flatten()
+        skipped = left_out | beam.Filter(lambda entry: isinstance(entry, SkippedImage))
+        excluded = left_out | beam.Filter(lambda entry: isinstance(entry, steps.Excluded))
+        counts = excluded | beam.Map(tuple) | beam.combiners.Count.PerElement()
+        digests = faces | beam.Map(lambda f: (f.face.digest, (f.image.key, f.image.identity)))
+        groups = digests | "Same bytes" >> beam.GroupByKey()
+        copies = groups | beam.Map(lambda group: sorted(group[1]))
+        copies = copies | beam.Filter(lambda group: len(group) > 1)
         return {
-            "shards": AsList(shards),
             "labels": labels,
-            "skipped": AsIter(tuple(self.skipped) | "All skipped" >> beam.Flatten()),
-            "excluded": AsDict(self.excluded),
-            "same_bytes": AsIter(same_bytes),
+            "shards": AsList(shards),
+            "skipped": AsIter(skipped),
+            "excluded": AsDict(counts),
+            "copies": AsIter(copies),
             "images": AsSingleton(self.sample),
         }
 
 
-def _read(file: SourceFile, exclusions: Exclusions) -> Iterator[Any]:
-    return steps.exclude(read_source_file(file), exclusions)
+def _is_left_out(result: Any) -> bool:
+    return isinstance(result, SkippedImage | steps.Excluded)
 
 
-def _read_landmarks(pipeline: beam.Pipeline, path: str) -> Any:
-    if not path:
-        return pipeline | "No landmarks" >> beam.Create([])
-    lines = pipeline | beam.io.ReadFromText(path) | "Not blank" >> beam.Filter(str.strip)
-    return lines | beam.Map(lambda line: landmarks.parse_landmarks(line.strip().lstrip("\ufeff")))
-
-
-def _count(images: beam.PCollection, name: str) -> Any:
+def _count(images: Any, name: str) -> Any:
     identities = images | f"{name}: identity" >> beam.Map(lambda image: image.identity)
     return identities | f"{name}: images" >> beam.combiners.Count.PerElement()
 
@@ -217,25 +168,8 @@ def _placed(face: Any, labels: Any, num_shards: int, seed: int) -> Any:
     return rank * num_shards // RANKS, (rank, face.image.key, record)
 
 
-def _write_shard(group: Any, num_shards: int, out: str) -> Any:
-    """Write one shard, whose records are sorted in memory; return its `Shard`."""
-    number, entries = group
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / records.shard_name(number, num_shards)
-        with tfrecord.ShardWriter(path) as writer:
-            for _, _, record in sorted(entry for entry in entries if entry is not None):
-                writer.write(record)
-        remote_path = beam_files.join(out, path.name)
-        with open(path, "rb") as local, beam_files.atomic_remote_file(remote_path) as remote:
-            shutil.copyfileobj(local, remote, 1 << 20)
-        return writer.shard
-
-
 def _describe(
-    _: None,
-    source: str,
-    out: str,
-    contact_sheet: str,
+    paths: tuple[str, str, str],
     kind: str,
     warnings: Any,
     exclusions: Exclusions,
@@ -244,13 +178,13 @@ def _describe(
     **results: Any,
 ) -> None:
     """Check the sample, and write all that stands beside the shards."""
-    if not results["labels"]:
+    (source, out, contact_sheet), labels = paths, results["labels"]
+    if not labels:
         raise EmptyDatasetError(f"No image of the source can be used. Received: source={source}")
-    checked = sample.prepare_sample(results["images"], preparation)
+    faces = sample.prepare_sample(results["images"], preparation)
     if contact_sheet:
         with beam_files.atomic_remote_file(contact_sheet) as file:
-            file.write(sample.draw_sample(checked))
-    labels = results["labels"].items()
+            file.write(sample.draw_sample(faces))
     write_dataset_info(
         lambda name: beam_files.atomic_remote_text(beam_files.join(out, name)),
         kind=kind,
@@ -258,9 +192,9 @@ def _describe(
         preparation=preparation,
         seed=seed,
         shards=sorted(results["shards"], key=lambda shard: shard.file),
-        identities=((label, identity, count) for identity, (label, count) in labels),
+        identities=[(label, identity, count) for identity, (label, count) in labels.items()],
         skipped=sorted(results["skipped"]),
-        duplicates=steps.group_duplicates(results["same_bytes"]),
+        duplicates=steps.group_duplicates(results["copies"]),
         exclusions=exclusions.summary(results["excluded"]),
-        warnings=[*warnings, *sample.check_sample(checked, preparation)],
+        warnings=[*warnings, *sample.check_sample(faces, preparation)],
     )

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -10,6 +11,8 @@ from typing import Any, BinaryIO, TextIO
 
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
+
+from keras_sphereface.data import records, tfrecord
 
 join, exists = FileSystems.join, FileSystems.exists
 
@@ -51,20 +54,51 @@ def atomic_remote_text(path: str) -> Iterator[TextIO]:
 
 
 def prepare_output(out: str) -> None:
-    """Make the output folder, and remove the shards that a run left that did not end."""
+    """Make the output folder, and remove the shards of a run that did not end.
+
+    Raises:
+        FileExistsError: if the folder holds records.
+    """
+    if exists(join(out, records.INFO_FILE)):
+        raise FileExistsError(
+            "The output folder holds records, which a run on Beam does not replace: name a new "
+            f"one, --out. Received: {out}"
+        )
     with contextlib.suppress(BeamIOError, OSError):  # it exists already
         FileSystems.mkdirs(out)
     if leftover := [metadata.path for metadata in match(join(out, "train-*.tfrecord"))]:
         FileSystems.delete(leftover)
 
 
+def read_remote_info(out: str) -> records.DatasetInfo:
+    """Return the contents of OUT/dataset.json."""
+    with open_file(join(out, records.INFO_FILE)) as file:
+        return records.info_from_json(file.read().decode(), out)
+
+
 @contextlib.contextmanager
-def local_copies(*paths: str) -> Iterator[list[str]]:
-    """Copy files to this machine while the block runs; "" stays ""."""
+def local_copies(first: str, second: str) -> Iterator[tuple[str, str]]:
+    """Copy two files to this machine while the block runs; "" stays ""."""
     with tempfile.TemporaryDirectory() as folder:
-        copies = [str(Path(folder) / str(i)) if path else "" for i, path in enumerate(paths)]
-        for path, copy in zip(paths, copies, strict=True):
+        copies = [f"{folder}/{i}" if path else "" for i, path in enumerate((first, second))]
+        for path, copy in zip((first, second), copies, strict=True):
             if path:
                 with open_file(path) as file:
                     Path(copy).write_bytes(file.read())
-        yield copies
+        yield copies[0], copies[1]
+
+
+def write_remote_shard(group: Any, num_shards: int, out: str) -> Any:
+    """Write a shard of (number, records after what orders them); return its `Shard`.
+
+    The records are sorted in memory; None among them is ignored.
+    """
+    number, entries = group
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / records.shard_name(number, num_shards)
+        with tfrecord.ShardWriter(path) as writer:
+            for *_, record in sorted(entry for entry in entries if entry is not None):
+                writer.write(record)
+        with open(path, "rb") as local, atomic_remote_file(join(out, path.name)) as remote:
+            shutil.copyfileobj(local, remote, 1 << 20)
+        return writer.shard

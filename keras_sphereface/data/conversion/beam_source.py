@@ -4,11 +4,15 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError
 
+from keras_sphereface.data import landmarks
 from keras_sphereface.data.conversion.beam_files import exists, is_local, join, match, open_file
+from keras_sphereface.data.conversion.exclusions import Exclusions
+from keras_sphereface.data.conversion.steps import Excluded, exclude
 from keras_sphereface.data.readers import filenames, list_file, open_source, registry
 from keras_sphereface.data.readers.class_folders import read_class_folders
 from keras_sphereface.data.readers.source import key_prefix
@@ -69,6 +73,21 @@ def find_source(source: str) -> tuple[str, list[SourceFile], tuple[str, ...]]:
             f"or be a file. Received: {source}"
         )
     return registry.CLASS_FOLDERS, [SourceFile(registry.CLASS_FOLDERS, source)], ()
+
+
+def read_wanted(
+    file: SourceFile, exclusions: Exclusions
+) -> Iterator[ImageRecord | SkippedImage | Excluded]:
+    """Yield the entries of a portion of a source, those left out as `Excluded`."""
+    return exclude(read_source_file(file), exclusions)
+
+
+def read_landmarks(pipeline: beam.Pipeline, path: str) -> Any:
+    """Return the collection of the (key, points) of a landmark file; an empty one without."""
+    if not path:
+        return pipeline | "No landmarks" >> beam.Create([])
+    lines = pipeline | beam.io.ReadFromText(path) | "Not blank" >> beam.Filter(str.strip)
+    return lines | beam.Map(lambda line: landmarks.parse_landmarks(line.strip().lstrip("\ufeff")))
 
 
 def read_source_file(file: SourceFile) -> Iterator[ImageRecord | SkippedImage]:

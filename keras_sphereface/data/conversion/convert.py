@@ -12,26 +12,11 @@ from typing import TextIO
 
 from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import landmarks, records
-from keras_sphereface.data.conversion.checks import check_output, check_places, check_settings
+from keras_sphereface.data.conversion import checks, sample, shards, steps
 from keras_sphereface.data.conversion.dataset_info import by_frequency, write_dataset_info
 from keras_sphereface.data.conversion.exclusions import Exclusions, combined_exclusions
 from keras_sphereface.data.conversion.manifest import Manifest
 from keras_sphereface.data.conversion.prepare import NO_LANDMARKS, Preparation
-from keras_sphereface.data.conversion.sample import (
-    Sample,
-    check_sample,
-    draw_sample,
-    estimate_bytes,
-    prepare_sample,
-    sample_size,
-)
-from keras_sphereface.data.conversion.shards import relabel_shards, write_shards
-from keras_sphereface.data.conversion.steps import (
-    Excluded,
-    exclude,
-    num_shards_for,
-    too_few_reasons,
-)
 from keras_sphereface.data.readers import Source, open_source
 from keras_sphereface.data.types import ImageRecord, SkippedImage
 from keras_sphereface.utils.atomic import (
@@ -83,11 +68,11 @@ def make_records(config: ConvertConfig) -> records.DatasetInfo:
     >>> info.num_images, info.num_identities, info.image_size, info.alignment
     (114, 19, (112, 96), 'five-point similarity')
     """
-    check_settings(config)
+    checks.check_settings(config)
     # Not resolved: a link's own name and place are what its user knows.
     out, source_path = (Path(os.path.abspath(path)) for path in (config.out, config.source))
     lists = (config.landmarks, config.exclude, config.exclude_pairs)
-    check_places(out, source_path, lists, config.contact_sheet)
+    checks.check_places(out, source_path, lists, config.contact_sheet)
     source = open_source(source_path)
     exclusions = combined_exclusions(
         config.exclude, config.exclude_pairs, config.exclude_folds, config.exclude_casia_lfw
@@ -101,7 +86,7 @@ def make_records(config: ConvertConfig) -> records.DatasetInfo:
         manifest = Manifest(partial / SCRATCH)  # from here on nobody else works here
         try:
             recover(out)
-            check_output(out, config.overwrite)
+            checks.check_output(out, config.overwrite)
             _begin(manifest, partial, fingerprint)
             info = _convert(config, source, exclusions, manifest, partial)
             commit_directory(out)
@@ -125,7 +110,7 @@ def _convert(
 ) -> records.DatasetInfo:
     """Take all steps from the list of images to the finished folder, but those done before."""
     preparation = Preparation((config.height, config.width), config.aligns, config.detect)
-    few, few_readable = too_few_reasons(config.min_images)
+    few, few_readable = steps.too_few_reasons(config.min_images)
     if not manifest.get_meta("listed"):
         _list_images(source, exclusions, manifest, config.seed)
     if config.landmarks and not manifest.get_meta("landmarks"):
@@ -136,24 +121,24 @@ def _convert(
     if not manifest.num_images:
         raise _empty(manifest, config.source)
     if not manifest.num_shards or config.contact_sheet:
-        sample = _prepare_first(manifest, preparation)
+        faces = _prepare_first(manifest, preparation)
         if config.contact_sheet:
-            Path(config.contact_sheet).write_bytes(draw_sample(sample))
+            Path(config.contact_sheet).write_bytes(sample.draw_sample(faces))
     if not manifest.num_shards:
-        num_bytes = estimate_bytes(sample, manifest.num_images)
+        num_bytes = sample.estimate_bytes(faces, manifest.num_images)
         check_free_space(partial, num_bytes)
-        checks = (
+        warnings = (
             *source.warnings,
-            *check_sample(sample, preparation),
+            *sample.check_sample(faces, preparation),
             *_check_landmarks(manifest, preparation.align, config.landmarks),
         )
-        manifest.set_meta(doubts=checks)
-        manifest.divide(num_shards_for(manifest.num_images, num_bytes, config.num_shards))
+        manifest.set_meta(doubts=warnings)
+        manifest.divide(steps.num_shards_for(manifest.num_images, num_bytes, config.num_shards))
     for warning in manifest.get_meta("doubts"):
         log(warning, logging.WARNING)
-    write_shards(manifest, partial, preparation, config.workers)
+    shards.write_shards(manifest, partial, preparation, config.workers)
     manifest.skip_identities_below(config.min_images, few_readable)
-    relabel_shards(manifest, partial)
+    shards.relabel_shards(manifest, partial)
     if not any(shard.num_images for shard in manifest.shards()):
         raise _empty(manifest, config.source)
     return _describe(source.kind, preparation, config.seed, manifest, partial)
@@ -165,8 +150,8 @@ def _list_images(source: Source, exclusions: Exclusions, manifest: Manifest, see
 
     def kept() -> Iterator[ImageRecord | SkippedImage]:
         entries = progress_bar(source.images(), unit="image", desc="listing")
-        for entry in exclude(entries, exclusions):
-            if isinstance(entry, Excluded):
+        for entry in steps.exclude(entries, exclusions):
+            if isinstance(entry, steps.Excluded):
                 counts[entry] += 1
             else:
                 yield entry
@@ -174,10 +159,10 @@ def _list_images(source: Source, exclusions: Exclusions, manifest: Manifest, see
     manifest.list_images(kept(), seed, lambda: {"left_out": exclusions.summary(counts)})
 
 
-def _prepare_first(manifest: Manifest, preparation: Preparation) -> Sample:
+def _prepare_first(manifest: Manifest, preparation: Preparation) -> sample.Sample:
     """Return the first images in the order of the records, with their faces."""
-    items = manifest.items(1, sample_size(preparation))
-    return prepare_sample([item.image for item in items], preparation)
+    items = manifest.items(1, sample.sample_size(preparation))
+    return sample.prepare_sample([item.image for item in items], preparation)
 
 
 def _check_landmarks(manifest: Manifest, align: bool, file: str) -> list[str]:

@@ -4,13 +4,15 @@ import collections
 import csv
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 from keras_sphereface.data import records, tfrecord
 from keras_sphereface.data.conversion.prepare import Preparation
 from keras_sphereface.data.conversion.steps import SAME_IDENTITY, SEVERAL_IDENTITIES, Duplicate
 from keras_sphereface.data.types import SkippedImage
 from keras_sphereface.version import __version__
+
+Row = TypeVar("Row", bound=tuple)
 
 
 def write_dataset_info(
@@ -42,31 +44,25 @@ def write_dataset_info(
         exclusions: `Exclusions.summary()`.
         warnings: Iterable of str. Results of the quality checks.
     """
-    first_skipped: list[SkippedImage] = []
-    reasons: collections.Counter[str] = collections.Counter()
-    kinds: collections.Counter[str] = collections.Counter()
 
-    def counted_skipped() -> Iterator[SkippedImage]:
-        for entry in skipped:
-            reasons[entry.reason] += 1
-            if len(first_skipped) < records.MAX_SKIPPED_LISTED:
-                first_skipped.append(entry)
-            yield entry
-
-    def counted_duplicates() -> Iterator[Duplicate]:
-        for duplicate in duplicates:
-            kinds[duplicate.kind] += 1
-            yield duplicate
-
-    def write(name: str, header: Iterable[str], rows: Iterable[Iterable]) -> int:
+    def write(name: str, header: Iterable[str], rows: Iterable[Row]) -> Iterator[Row]:
+        """Yield the rows of a table as they are written."""
         with create(name) as file:
             writer = csv.writer(file)
             writer.writerow(header)
-            return sum(1 for row in rows if writer.writerow(row))
+            for row in rows:
+                writer.writerow(row)
+                yield row
 
-    num_identities = write(records.LABELS_FILE, records.LABELS_HEADER, identities)
-    write(records.SKIPPED_FILE, SkippedImage._fields, counted_skipped())
-    write(records.DUPLICATES_FILE, Duplicate._fields, counted_duplicates())
+    num_identities = sum(1 for _ in write(records.LABELS_FILE, records.LABELS_HEADER, identities))
+    listed: list[SkippedImage] = []
+    reasons: collections.Counter[str] = collections.Counter()
+    for entry in write(records.SKIPPED_FILE, SkippedImage._fields, skipped):
+        reasons[entry.reason] += 1
+        if len(listed) < records.MAX_SKIPPED_LISTED:
+            listed.append(entry)
+    table = write(records.DUPLICATES_FILE, Duplicate._fields, duplicates)
+    kinds = collections.Counter(duplicate.kind for duplicate in table)
     info = records.DatasetInfo(
         format_version=records.FORMAT_VERSION,
         tool_version=__version__,
@@ -84,7 +80,7 @@ def write_dataset_info(
         duplicates_same_identity=kinds[SAME_IDENTITY],
         duplicates_several_identities=kinds[SEVERAL_IDENTITIES],
         skipped_by_reason=by_frequency(reasons),
-        skipped=tuple(first_skipped),
+        skipped=tuple(listed),
         warnings=tuple(warnings),
     )
     with create(records.INFO_FILE) as file:

@@ -68,10 +68,7 @@ def read_exclusions(path: str | os.PathLike) -> Exclusions:
 
 
 def combined_exclusions(
-    file: str | os.PathLike = "",
-    pairs_file: str | os.PathLike = "",
-    folds: Iterable[int] = (),
-    casia_lfw: bool = True,
+    file: str, pairs_file: str, folds: Iterable[int], casia_lfw: bool
 ) -> Exclusions:
     """Return all exclusions of a conversion.
 

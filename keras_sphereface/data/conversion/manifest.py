@@ -1,20 +1,18 @@
 """The manifest of a conversion: the place of each image and the work done, in a database on disk.
 
-SQLite sorts, joins and counts in bounded memory however many images there are, and its commits
-survive a process that is killed at any moment.
+It sorts, joins and counts in bounded memory however many images there are, and what it committed
+survives a process that is killed at any moment.
 """
 
-import contextlib
 import itertools
 import json
-import os
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from keras_sphereface.data.conversion.database import Database
 from keras_sphereface.data.conversion.ordering import RANKS, label_order, rank_of
 from keras_sphereface.data.conversion.steps import (
     SAME_IDENTITY,
@@ -39,9 +37,7 @@ CREATE TABLE shards (number INTEGER PRIMARY KEY, first INTEGER, last INTEGER,
 CREATE TABLE done (position INTEGER PRIMARY KEY, digest BLOB, points BLOB)
 """
 _SPOOL = "pictures"
-_CACHE_KILOBYTES = 65_536
 _ROWS = 64  # written at once: few, as images may come with their bytes
-_SORT_FOLDER = "SQLITE_TMPDIR"
 _DONE = "done JOIN pictures ON done.position = pictures.rowid"
 
 
@@ -61,7 +57,7 @@ class Done(NamedTuple):
     points: np.ndarray | None
 
 
-class Manifest:
+class Manifest(Database):
     """The database FOLDER/plan.sqlite, and a file beside it for bytes that no file holds plainly.
 
     Raises:
@@ -71,53 +67,19 @@ class Manifest:
     FILE = "plan.sqlite"
 
     def __init__(self, folder: Path):
-        folder.mkdir(parents=True, exist_ok=True)
         self.spool = folder / _SPOOL
-        # SQLite sorts what is larger than its memory in files, by default on another disk.
-        self._sort_folder = os.environ.get(_SORT_FOLDER)
-        os.environ[_SORT_FOLDER] = str(folder)
-        self._database = sqlite3.connect(folder / self.FILE, isolation_level=None, timeout=0)
-        try:
-            self._run("PRAGMA locking_mode = EXCLUSIVE")
-            self._run(f"PRAGMA cache_size = -{_CACHE_KILOBYTES}")
-            with self._transaction():
-                if not self._one("SELECT COUNT(*) FROM sqlite_master"):
-                    self._make_tables()
-        except sqlite3.OperationalError as error:
-            self.close()
-            if "locked" not in str(error):
-                raise
-            raise BlockingIOError(
-                "Another conversion writes to this folder; wait for its end, or name another "
-                f"--out. Received: {folder}"
-            ) from error
-        self._database.create_function("label_order", 1, label_order, deterministic=True)
-
-    def close(self) -> None:
-        """Let go of the database and its lock."""
-        self._database.close()
-        if self._sort_folder is None:
-            os.environ.pop(_SORT_FOLDER, None)
-        else:
-            os.environ[_SORT_FOLDER] = self._sort_folder
-
-    def clear(self) -> None:
-        """Empty the manifest without letting go of its lock."""
-        with self._transaction():
-            tables = self._run("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-            for (table,) in tables:
-                self._run(f"DROP TABLE {table}")
-            self._make_tables()
+        super().__init__(folder, self.FILE, _TABLES)
+        self.create_function("label_order", label_order)
 
     def get_meta(self, name: str) -> Any:
         """Return the metadata of this name; None if it was never set."""
-        value = self._one("SELECT value FROM facts WHERE name = ?", name)
+        value = self.value("SELECT value FROM facts WHERE name = ?", name)
         return None if value is None else json.loads(value)
 
     def set_meta(self, **values: Any) -> None:
         """Set metadata, each of what JSON can hold."""
         rows = [(name, json.dumps(value)) for name, value in values.items()]
-        self._many("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
+        self.run_many("INSERT OR REPLACE INTO facts VALUES (?, ?)", rows)
 
     def list_images(
         self,
@@ -136,12 +98,12 @@ class Manifest:
             metadata: Function that returns metadata known at the end of `entries`.
         """
         insert = "INSERT INTO listed VALUES (NULL, ?, ?, ?, ?, ?, ?, ?)"
-        with self._transaction(), open(self.spool, "wb") as spool:
+        with self.transaction(), open(self.spool, "wb") as spool:
             remaining = iter(entries)
             while block := list(itertools.islice(remaining, _ROWS)):
                 self._skip(entry for entry in block if isinstance(entry, SkippedImage))
                 images = (entry for entry in block if isinstance(entry, ImageRecord))
-                self._many(insert, [_row(image, spool, seed) for image in images])
+                self.run_many(insert, [_row(image, spool, seed) for image in images])
             self._skip_where(
                 "number NOT IN (SELECT MIN(number) FROM listed GROUP BY rank, key)", SAME_KEY
             )
@@ -149,10 +111,10 @@ class Manifest:
 
     def add_landmarks(self, landmarks: Iterable[tuple[str, np.ndarray]]) -> None:
         """Set the points of the listed images from (key, points)."""
-        with self._transaction():
+        with self.transaction():
             rows = ((key, _packed(points)) for key, points in landmarks)
-            self._many("INSERT OR REPLACE INTO landmarks VALUES (?, ?)", rows)
-            self._run(
+            self.run_many("INSERT OR REPLACE INTO landmarks VALUES (?, ?)", rows)
+            self.run(
                 "UPDATE listed SET points = landmarks.points FROM landmarks "
                 "WHERE landmarks.key = listed.key"
             )
@@ -167,17 +129,17 @@ class Manifest:
             no_landmarks: Str or None. The reason to skip images without landmarks; None: keep
                 them.
         """
-        with self._transaction():
+        with self.transaction():
             if no_landmarks is not None:
                 self._skip_where("points IS NULL", no_landmarks)
             few = "SELECT identity FROM listed GROUP BY identity HAVING COUNT(*) < ?"
             self._skip_where(f"identity IN ({few})", too_few, min_images)
-            self._run(
+            self.run(
                 "CREATE TABLE pictures AS SELECT key, identity, file, offset, size, points "
                 "FROM listed ORDER BY rank, key"
             )
-            self._run("DROP TABLE listed")
-            self._run("DROP TABLE landmarks")
+            self.run("DROP TABLE listed")
+            self.run("DROP TABLE landmarks")
             self._number_identities("pictures")
             self.set_meta(arranged=True)
 
@@ -185,30 +147,30 @@ class Manifest:
         """Cut the order into shards of equal numbers of images."""
         ends = [self.num_images * i // num_shards for i in range(num_shards + 1)]
         rows = [(i, ends[i] + 1, ends[i + 1]) for i in range(num_shards)]
-        with self._transaction():
-            self._many("INSERT INTO shards (number, first, last) VALUES (?, ?, ?)", rows)
+        with self.transaction():
+            self.run_many("INSERT INTO shards (number, first, last) VALUES (?, ?, ?)", rows)
 
     @property
     def num_images(self) -> int:
-        return self._one("SELECT COUNT(*) FROM pictures")
+        return self.value("SELECT COUNT(*) FROM pictures")
 
     @property
     def num_with_landmarks(self) -> int:
-        return self._one("SELECT COUNT(*) FROM pictures WHERE points IS NOT NULL")
+        return self.value("SELECT COUNT(*) FROM pictures WHERE points IS NOT NULL")
 
     @property
     def num_shards(self) -> int:
-        return self._one("SELECT COUNT(*) FROM shards")
+        return self.value("SELECT COUNT(*) FROM shards")
 
     def open_shards(self) -> list[tuple[int, int, int]]:
         """Return (number, first position, last position) of the shards still to be written."""
-        return self._run(
+        return self.run(
             "SELECT number, first, last FROM shards WHERE sha256 IS NULL ORDER BY number"
         ).fetchall()
 
     def items(self, first: int, last: int) -> Iterator[Item]:
         """Yield the images at these positions, in order."""
-        rows = self._run(
+        rows = self.run(
             "SELECT pictures.rowid, label, key, identity, file, offset, size, points "
             "FROM pictures JOIN people USING (identity) "
             "WHERE pictures.rowid BETWEEN ? AND ? ORDER BY pictures.rowid",
@@ -229,10 +191,10 @@ class Manifest:
     ) -> None:
         """Record, in one step, that a shard is written with the labels of now."""
         rows = [(position, digest, _packed(points)) for position, digest, points in done]
-        with self._transaction():
-            self._many("INSERT INTO done VALUES (?, ?, ?)", rows)
+        with self.transaction():
+            self.run_many("INSERT INTO done VALUES (?, ?, ?)", rows)
             self._skip(skipped)
-            self._run(
+            self.run(
                 "UPDATE shards SET num_images = ?, num_bytes = ?, sha256 = ?, labelled = 1 "
                 "WHERE number = ?",
                 shard.num_images,
@@ -247,40 +209,40 @@ class Manifest:
             "SELECT identity FROM pictures LEFT JOIN done ON done.position = pictures.rowid "
             f"GROUP BY identity HAVING COUNT(done.position) < {int(max(min_images, 1))}"
         )
-        if not self._one(f"SELECT COUNT(*) FROM people WHERE identity IN ({few})"):
+        if not self.value(f"SELECT COUNT(*) FROM people WHERE identity IN ({few})"):
             return
         theirs = f"position IN (SELECT rowid FROM pictures WHERE identity IN ({few}))"
-        with self._transaction():
-            self._run(f"INSERT INTO dropped SELECT key, ? FROM {_DONE} WHERE {theirs}", reason)
-            self._run(f"DELETE FROM done WHERE {theirs}")
+        with self.transaction():
+            self.run(f"INSERT INTO dropped SELECT key, ? FROM {_DONE} WHERE {theirs}", reason)
+            self.run(f"DELETE FROM done WHERE {theirs}")
             self._number_identities(_DONE)
-            self._run("UPDATE shards SET labelled = 0")
+            self.run("UPDATE shards SET labelled = 0")
 
     def label_of(self, identity: str) -> int | None:
         """Return the label of an identity; None for one that is skipped."""
-        return self._one("SELECT label FROM people WHERE identity = ?", identity)
+        return self.value("SELECT label FROM people WHERE identity = ?", identity)
 
     def outdated_shards(self) -> list[int]:
         """Return the numbers of the shards whose labels are no longer those of the identities."""
-        rows = self._run("SELECT number FROM shards WHERE labelled = 0 ORDER BY number")
+        rows = self.run("SELECT number FROM shards WHERE labelled = 0 ORDER BY number")
         return [number for (number,) in rows]
 
     def shards(self) -> list[Shard]:
         """Return the shards, which must all be finished."""
-        rows = self._run("SELECT num_images, num_bytes, sha256 FROM shards ORDER BY number")
+        rows = self.run("SELECT num_images, num_bytes, sha256 FROM shards ORDER BY number")
         total = self.num_shards
         return [Shard(shard_name(number, total), *row) for number, row in enumerate(rows)]
 
     def identities(self) -> Iterator[tuple[int, str, int]]:
         """Yield (label, identity, images) by label."""
-        yield from self._run(
+        yield from self.run(
             f"SELECT label, identity, COUNT(*) FROM {_DONE} JOIN people USING (identity) "
             "GROUP BY label ORDER BY label"
         )
 
     def skipped(self) -> Iterator[SkippedImage]:
         """Yield the skipped images by key."""
-        rows = self._run("SELECT key, reason FROM dropped ORDER BY key, reason")
+        rows = self.run("SELECT key, reason FROM dropped ORDER BY key, reason")
         yield from map(SkippedImage._make, rows)
 
     def duplicates(self) -> Iterator[Duplicate]:
@@ -291,7 +253,7 @@ class Manifest:
             "MIN(identity) OVER same = MAX(identity) OVER same AS is_same "
             f"FROM {_DONE} WHERE digest IN ({copies}) WINDOW same AS (PARTITION BY digest)"
         )
-        rows = self._run(
+        rows = self.run(
             "SELECT DENSE_RANK() OVER (ORDER BY first) - 1, IIF(is_same, ?, ?), identity, key "
             f"FROM ({groups}) ORDER BY first, key",
             SAME_IDENTITY,
@@ -301,50 +263,23 @@ class Manifest:
 
     def landmarks(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yield (key, points) of the detected faces by key."""
-        rows = self._run(
+        rows = self.run(
             f"SELECT key, done.points FROM {_DONE} WHERE done.points IS NOT NULL ORDER BY key"
         )
         for key, points in rows:
             yield key, _unpacked(points)
 
-    def _run(self, statement: str, *values: Any) -> sqlite3.Cursor:
-        return self._database.execute(statement, values)
-
-    def _many(self, statement: str, rows: Iterable[tuple]) -> None:
-        self._database.executemany(statement, rows)
-
-    def _one(self, query: str, *values: Any) -> Any:
-        row = self._run(query, *values).fetchone()
-        return None if row is None else row[0]
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._run("BEGIN EXCLUSIVE")
-        try:
-            yield
-        except BaseException:
-            # After a full disk SQLite has rolled back by itself.
-            if self._database.in_transaction:
-                self._run("ROLLBACK")
-            raise
-        self._run("COMMIT")
-
-    def _make_tables(self) -> None:
-        # `executescript` would commit on its own.
-        for statement in _TABLES.split(";"):
-            self._run(statement)
-
     def _skip(self, entries: Iterable[SkippedImage]) -> None:
-        self._many("INSERT INTO dropped VALUES (?, ?)", entries)
+        self.run_many("INSERT INTO dropped VALUES (?, ?)", entries)
 
     def _skip_where(self, condition: str, reason: str, *values: Any) -> None:
         select = f"INSERT INTO dropped SELECT key, ? FROM listed WHERE {condition}"
-        self._run(select, reason, *values)
-        self._run(f"DELETE FROM listed WHERE {condition}", *values)
+        self.run(select, reason, *values)
+        self.run(f"DELETE FROM listed WHERE {condition}", *values)
 
     def _number_identities(self, images: str) -> None:
-        self._run("DELETE FROM people")
-        self._run(
+        self.run("DELETE FROM people")
+        self.run(
             "INSERT INTO people "
             "SELECT identity, ROW_NUMBER() OVER (ORDER BY label_order(identity)) - 1 "
             f"FROM (SELECT DISTINCT identity FROM {images})"

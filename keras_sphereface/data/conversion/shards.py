@@ -1,10 +1,10 @@
 """Writing the shards of a conversion that its manifest lists."""
 
+import functools
 import itertools
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from keras_sphereface.data import records, tfrecord
 from keras_sphereface.data.conversion.manifest import Done, Item, Manifest
@@ -18,29 +18,20 @@ from keras_sphereface.utils.progress import progress_bar
 FEW_IMAGES, FEW_TO_DETECT = 2_000, 100
 
 
-class Written(NamedTuple):
-    """A record, and what the manifest keeps of its image."""
-
-    record: bytes
-    done: Done
-
-
-class BlockWorker(NamedTuple):
-    """A function that makes records of a block of items, here or in another process."""
-
-    preparation: Preparation
-
-    def __call__(self, block: Sequence[Item]) -> list[Written | SkippedImage]:
-        results: list[Written | SkippedImage] = []
-        prepared = prepare_block([item.image for item in block], self.preparation)
-        for item, result in zip(block, prepared, strict=True):
-            if isinstance(result, SkippedImage):
-                results.append(result)
-                continue
-            points = result.face.landmarks if self.preparation.detect else None
-            done = Done(item.position, result.face.digest, points)
-            results.append(Written(serialized_record(result, item.label), done))
-        return results
+def make_block_records(
+    block: Sequence[Item], preparation: Preparation
+) -> list[tuple[bytes, Done] | SkippedImage]:
+    """Return the record of each image of a block, and what the manifest keeps of the image."""
+    results: list[tuple[bytes, Done] | SkippedImage] = []
+    prepared = prepare_block([item.image for item in block], preparation)
+    for item, result in zip(block, prepared, strict=True):
+        if isinstance(result, SkippedImage):
+            results.append(result)
+            continue
+        points = result.face.landmarks if preparation.detect else None
+        done = Done(item.position, result.face.digest, points)
+        results.append((serialized_record(result, item.label), done))
+    return results
 
 
 def write_shards(manifest: Manifest, folder: Path, preparation: Preparation, workers: int) -> None:
@@ -58,7 +49,8 @@ def write_shards(manifest: Manifest, folder: Path, preparation: Preparation, wor
     workers = workers or ((os.cpu_count() or 1) if total > few else 1)
     blocks = itertools.chain.from_iterable(_blocks(first, last) for _, first, last in open_shards)
     items = (list(manifest.items(*block)) for block in blocks)
-    results = ordered_map(BlockWorker(preparation), items, workers)
+    make = functools.partial(make_block_records, preparation=preparation)
+    results = ordered_map(make, items, workers)
     finished = total - sum(last - first + 1 for _, first, last in open_shards)
     with progress_bar(total=total, initial=finished, unit="image", desc="records") as progress:
         for number, first, last in open_shards:
@@ -71,8 +63,8 @@ def write_shards(manifest: Manifest, folder: Path, preparation: Preparation, wor
                         if isinstance(result, SkippedImage):
                             skipped.append(result)
                         else:
-                            writer.write(result.record)
-                            done.append(result.done)
+                            writer.write(result[0])
+                            done.append(result[1])
             manifest.finish_shard(number, writer.shard, done, skipped)
     results.close()
 

@@ -52,8 +52,10 @@ def exclude(
 ) -> Iterator[ImageRecord | SkippedImage | Excluded]:
     """Yield the entries of a source, those that the exclusions leave out as `Excluded`."""
     for entry in entries:
-        line = exclusions.line_for(entry) if isinstance(entry, ImageRecord) else None
-        yield entry if line is None else Excluded(line, entry.identity)
+        if isinstance(entry, ImageRecord) and (line := exclusions.line_for(entry)) is not None:
+            yield Excluded(line, entry.identity)
+        else:
+            yield entry
 
 
 def pick_image(
@@ -90,7 +92,7 @@ def number_identities(counts: Iterable[tuple[str, int]]) -> dict[str, tuple[int,
     return {identity: (label, count) for label, (identity, count) in enumerate(ordered)}
 
 
-def group_duplicates(groups: Iterable[Sequence[tuple[str, str]]]) -> Iterator[Duplicate]:
+def group_duplicates(groups: Iterable[list[tuple[str, str]]]) -> Iterator[Duplicate]:
     """Yield the duplicates of the sorted (key, identity) of images with the same bytes."""
     for number, group in enumerate(sorted(groups)):
         is_same = len({identity for _, identity in group}) == 1

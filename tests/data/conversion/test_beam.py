@@ -11,11 +11,12 @@ pytest.importorskip("apache_beam")
 
 from keras_sphereface.commands import convert as datasets
 from keras_sphereface.config import ConvertConfig
-from keras_sphereface.data import images, landmarks, records
+from keras_sphereface.data import detection, images, landmarks, records
+from keras_sphereface.data.conversion import prepare
 from keras_sphereface.data.conversion.beam import make_records_on_beam
 from keras_sphereface.data.conversion.convert import make_records
 from keras_sphereface.utils.parallel import DATA_ONLY
-from tests.data.readers.test_source import (
+from tests.helpers.sources import (
     as_list,
     as_parquet,
     as_recordio,
@@ -112,6 +113,18 @@ def test_every_kind_of_source_gives_the_same(messy, tmp_path, form):
     (tmp_path / "source").mkdir()
     path = form(messy / "source", tmp_path / "source")
     assert_the_same(tmp_path, (), source=str(path), min_images=2)
+
+
+def test_detected_landmarks_are_the_same(messy, tmp_path, monkeypatch):
+    def detect(image):
+        return None if image.mean() < 100 else np.array(image[:5, 0, :2], np.float64) + np.eye(5, 2)
+
+    monkeypatch.setattr(prepare, "_detector", lambda: detect)
+    monkeypatch.setattr(detection, "check_mtcnn_installed", lambda: None)
+    assert_the_same(tmp_path, (), source=str(messy / "source"), detect=True)
+    lines = [(tmp_path / name / "landmarks.txt").read_text() for name in ("local", "beam")]
+    assert len(lines[0].splitlines()) > 10
+    assert sorted(lines[1].splitlines()) == lines[0].splitlines()
 
 
 def test_a_pattern_of_files_is_read_through_beams_file_systems(messy, tmp_path):

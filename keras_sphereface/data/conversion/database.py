@@ -1,0 +1,97 @@
+"""An SQLite database that one process works on at a time."""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+_CACHE_KILOBYTES = 65_536
+_SORT_FOLDER = "SQLITE_TMPDIR"
+
+
+class Database:
+    """The database FOLDER/`file`, locked until it is closed.
+
+    Args:
+        folder: Path of a folder, which is made.
+        file: Str. Name of the file in it.
+        tables: Str. SQL that creates the tables, separated by semicolons.
+
+    Raises:
+        BlockingIOError: if another process works on it.
+    """
+
+    def __init__(self, folder: Path, file: str, tables: str):
+        folder.mkdir(parents=True, exist_ok=True)
+        self._tables = tables
+        # SQLite sorts what is larger than its memory in files, by default on another disk.
+        self._sort_folder = os.environ.get(_SORT_FOLDER)
+        os.environ[_SORT_FOLDER] = str(folder)
+        self._connection = sqlite3.connect(folder / file, isolation_level=None, timeout=0)
+        try:
+            self.run("PRAGMA locking_mode = EXCLUSIVE")
+            self.run(f"PRAGMA cache_size = -{_CACHE_KILOBYTES}")
+            with self.transaction():
+                if not self.value("SELECT COUNT(*) FROM sqlite_master"):
+                    self._make_tables()
+        except sqlite3.OperationalError as error:
+            self.close()
+            if "locked" not in str(error):
+                raise
+            raise BlockingIOError(
+                "Another conversion writes to this folder; wait for its end, or name another "
+                f"--out. Received: {folder}"
+            ) from error
+
+    def close(self) -> None:
+        """Let go of the database and its lock."""
+        self._connection.close()
+        if self._sort_folder is None:
+            os.environ.pop(_SORT_FOLDER, None)
+        else:
+            os.environ[_SORT_FOLDER] = self._sort_folder
+
+    def clear(self) -> None:
+        """Make all tables anew without letting go of the lock."""
+        with self.transaction():
+            tables = self.run("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+            for (table,) in tables:
+                self.run(f"DROP TABLE {table}")
+            self._make_tables()
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what the block does, all or none."""
+        self.run("BEGIN EXCLUSIVE")
+        try:
+            yield
+        except BaseException:
+            # After a full disk SQLite has rolled back by itself.
+            if self._connection.in_transaction:
+                self.run("ROLLBACK")
+            raise
+        self.run("COMMIT")
+
+    def run(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        """Execute a statement with these values for its question marks."""
+        return self._connection.execute(statement, values)
+
+    def run_many(self, statement: str, rows: Iterable[tuple]) -> None:
+        """Execute a statement for each row of values."""
+        self._connection.executemany(statement, rows)
+
+    def value(self, query: str, *values: Any) -> Any:
+        """Return the first value of the first row; None if there is no row."""
+        row = self.run(query, *values).fetchone()
+        return None if row is None else row[0]
+
+    def create_function(self, name: str, function: Callable[[Any], Any]) -> None:
+        """Let SQL call a function of one argument that depends on nothing else."""
+        self._connection.create_function(name, 1, function, deterministic=True)
+
+    def _make_tables(self) -> None:
+        # `executescript` would commit on its own.
+        for statement in self._tables.split(";"):
+            self.run(statement)
