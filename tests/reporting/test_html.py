@@ -3,9 +3,9 @@ import html.parser
 import io
 import re
 
+import jinja2
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from keras_sphereface.reporting.blocks import (
@@ -17,8 +17,7 @@ from keras_sphereface.reporting.blocks import (
     Table,
     Warnings,
 )
-from keras_sphereface.reporting.figures import figure_png
-from keras_sphereface.reporting.html import render_page
+from keras_sphereface.reporting.html import render_page, security_policy, template_environment
 from tests.helpers import browser
 
 VOID = {"meta", "link", "img", "br"}
@@ -121,6 +120,26 @@ def test_the_page_declares_its_language_and_a_strict_policy():
     }
 
 
+def test_a_page_of_its_own_fills_the_shell_and_escapes_values(tmp_path):
+    (tmp_path / "own.html.j2").write_text(
+        '{% extends "page.html.j2" %}{% block main %}<p>{{ text }}</p>{% endblock %}'
+        "{% block scripts %}<script>run()</script>{% endblock %}"
+    )
+    template = template_environment(tmp_path).get_template("own.html.j2")
+    policy = security_policy(script_src="'unsafe-inline'")
+    for text in HOSTILE:
+        document = Document(template.render(title=text, policy=policy, text=text))
+        assert document.texts("title") == document.texts("h1") == document.texts("p") == [text]
+        assert document.texts("script") == ["run()"]
+        (shown,) = [m["content"] for m, _ in document.all("meta") if "http-equiv" in m]
+        assert shown == policy == f"{security_policy()}; script-src 'unsafe-inline'"
+
+
+def test_a_value_that_a_template_lacks_is_an_error():
+    with pytest.raises(jinja2.UndefinedError, match="policy"):
+        template_environment().get_template("page.html.j2").render(title="t")
+
+
 def test_nothing_is_loaded_from_elsewhere():
     page = everything("text")
     ids = [attrs["id"] for _, attrs, _ in Document(page).elements if "id" in attrs]
@@ -209,11 +228,6 @@ def test_neighboring_images_share_a_row_unless_wide():
     document = Document(render_page("t", [*blocks, ImageBlock(png(60, 50), "c")]))
     assert [attrs["class"] for attrs, _ in document.all("figure")] == ["", "wide", "alone"]
     assert len([1 for attrs, _ in document.all("div") if attrs == {"class": "images"}]) == 1
-
-
-def test_a_figure_becomes_a_png_of_its_size():
-    data = figure_png(Figure(figsize=(3, 2)), dpi=50)
-    assert Image.open(io.BytesIO(data)).size == (150, 100)
 
 
 @pytest.mark.parametrize(

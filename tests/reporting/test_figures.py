@@ -1,0 +1,25 @@
+import io
+
+from matplotlib.figure import Figure
+from PIL import Image
+
+from keras_sphereface.reporting.figures import figure_png, save_figure
+
+
+def test_a_figure_becomes_a_png_of_its_size():
+    data = figure_png(Figure(figsize=(3, 2)), dpi=50)
+    assert Image.open(io.BytesIO(data)).size == (150, 100)
+
+
+def test_equal_figures_are_equal_files(tmp_path):
+    for name in ("a", "b"):
+        figure = Figure(figsize=(3, 2))
+        figure.subplots().plot([0, 1], clip_on=True)
+        (tmp_path / name).mkdir()
+        save_figure(figure, tmp_path / name / "curve")
+    for suffix in (".png", ".svg"):
+        first, second = (tmp_path / name / f"curve{suffix}" for name in ("a", "b"))
+        assert first.read_bytes() == second.read_bytes()
+    with Image.open(tmp_path / "a" / "curve.png") as image:
+        assert image.size == (450, 300)
+    assert len(list((tmp_path / "a").iterdir())) == 2
