@@ -5,15 +5,7 @@
 Without `--data` faces are generated. `--help` lists the flags.
 """
 
-from pathlib import Path
-
-from keras_sphereface.config import SpheresConfig
-from keras_sphereface.config.parsing import errors_in_one_sentence, parse_config
-from keras_sphereface.experiments.feature_spheres.run import feature_spheres
+from keras_sphereface.commands.spheres import main
 
 if __name__ == "__main__":
-    config = parse_config(SpheresConfig)
-    with errors_in_one_sentence():
-        feature_spheres(config)
-    print((Path(config.out) / "spheres.md").read_text(encoding="utf-8"))
-    print(f"written to {config.out}")
+    main()

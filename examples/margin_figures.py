@@ -5,12 +5,7 @@
 Nothing is trained. `--help` lists the flags.
 """
 
-from keras_sphereface.config import MarginFiguresConfig
-from keras_sphereface.config.parsing import errors_in_one_sentence, parse_config
-from keras_sphereface.experiments.margin_figures import margin_figures
+from keras_sphereface.commands.margins import main
 
 if __name__ == "__main__":
-    config = parse_config(MarginFiguresConfig)
-    with errors_in_one_sentence():
-        print(margin_figures(config).to_string(index=False))
-    print(f"written to {config.out}")
+    main()

@@ -22,7 +22,6 @@ SAMPLED = "A-Softmax, 10 % of the classes"
 ONE_BLOCK, SMALL_BLOCKS = "one block", "small blocks"
 
 Losses = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-Step = Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, list[tf.Tensor]]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -92,7 +91,9 @@ def dense_losses(embeddings: tf.Tensor, kernel: tf.Tensor, labels: tf.Tensor) ->
     return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
 
 
-def make_step(case: str, shape: StepShape, initializer: str = "lecun_uniform") -> Step:
+def make_step(
+    case: str, shape: StepShape, initializer: str = "lecun_uniform"
+) -> tf.types.experimental.GenericFunction:
     """Return a compiled training step of one of `CASES`.
 
     Args:

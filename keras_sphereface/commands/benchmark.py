@@ -28,7 +28,7 @@ BENCHMARKS: dict[str, tuple[type, Callable[[Any], str]]] = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Parse a command line, run the benchmark that it names, and print the results."""
-    configs = {name: config_class for name, (config_class, _) in BENCHMARKS.items()}
+    configs: dict[str, Any] = {name: config_class for name, (config_class, _) in BENCHMARKS.items()}
     command, config = parse_command(configs, argv)
     with errors_in_one_sentence():
         print(BENCHMARKS[command][1](config))

@@ -22,7 +22,7 @@ FEWER = {
     "launch_local.py": SHORT_TRAINING,
     "compare_losses.py": "--losses softmax triplet --num-seeds 1 -- --backbone sphereface4 "
     "--width 0.05 --batch-size 8 --total-steps 2",
-    "feature_spheres.py": "--people 3 --total-steps 2 --m 4 --num-seeds 1",
+    "feature_spheres.py": "--num-identities 3 --total-steps 2 --m 4 --num-seeds 1",
     "benchmark.py head": "--cases A-Softmax --num-classes 40 --sweep 30 --repeats 1 --batch-size 4",
     "benchmark.py convergence": "--num-networks 1 --m 4 --total-steps 5 --width 0.1 --batch-size 4",
     "benchmark.py data": "--num-images 130 --memory-images 0 --repeats 1",

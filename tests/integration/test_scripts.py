@@ -60,7 +60,7 @@ def test_training_without_data_generates_faces_and_says_so_first(tmp_path):
 
 
 def test_feature_spheres_are_drawn_side_by_side(records_folder, tmp_path):
-    small = "--people 4 --total-steps 3 --m 1 4".split()
+    small = "--num-identities 4 --total-steps 3 --m 1 4".split()
     result = run("examples/feature_spheres.py", "--data", records_folder, "--out", tmp_path, *small)
     table = pd.read_csv(tmp_path / "spheres.csv")
     measures = "mean_intra largest_intra smallest_inter fisher_score margin train_gap test_gap"

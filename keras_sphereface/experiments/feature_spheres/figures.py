@@ -109,7 +109,7 @@ def draw_shrinkage(table: pd.DataFrame) -> Figure:
 
 
 def best_view(spheres: Sequence[Sphere]) -> tuple[float, float]:
-    """Return azimuth and elevation in degrees from which most class weights are on the near side."""
+    """Return azimuth and elevation, degrees, with most class weights on the near side."""
     weights = np.concatenate([normalize_rows(sphere.test.kernel.T) for sphere in spheres])
     views = list(itertools.product(range(-180, 180, 15), range(-60, 61, 15)))
     # Well inside the disc or nearer still: that counts little more.

@@ -243,7 +243,7 @@ def test_bad_settings_are_refused_before_the_first_run(
 
 def pairs_of(right):
     keys = {"first": [f"{i}" for i in range(len(right))], "second": "x"}
-    return pd.DataFrame({**keys, "is_same": np.arange(len(right)) % 2, "is_right": right})
+    return pd.DataFrame({**keys, "is_same": np.arange(len(right)) % 2, "is_correct": right})
 
 
 def table_with(losses, seeds=2, **of_first):
