@@ -276,7 +276,8 @@ def target_and_negatives(
         kept = (block_products, logits) if single else None
 
         def gradient(by_target: tf.Tensor, by_negatives: tf.Tensor, _: tf.Tensor) -> tuple:
-            by_rows, by_kernels = tf.zeros_like(rows), []
+            by_rows = tf.zeros_like(rows)
+            by_kernels: list[tf.Tensor] = []
             by_offsets, by_parameters = [], []
             for block in own_blocks:
                 with tf.control_dependencies([by_rows, *by_kernels[-1:]]):
