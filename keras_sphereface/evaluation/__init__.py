@@ -20,27 +20,14 @@ from keras_sphereface.evaluation.face_pairs import (
 )
 from keras_sphereface.evaluation.faces import Faces, FaceSources, MissingFaceError, open_faces
 from keras_sphereface.evaluation.verification import Verification, verify_pairs
-from keras_sphereface.evaluation.verification_metrics import (
-    AccuracySummary,
-    AccuracyVariant,
-    BootstrapIntervals,
-    Criterion,
-    EvaluationMetrics,
-    FoldMetrics,
-    VerificationMetrics,
-)
+from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics, VerificationMetrics
 
 __all__ = [
-    "AccuracySummary",
-    "AccuracyVariant",
-    "BootstrapIntervals",
-    "Criterion",
     "Embedder",
     "Embeddings",
     "EvaluationMetrics",
     "FaceSources",
     "Faces",
-    "FoldMetrics",
     "MissingFaceError",
     "PairDataset",
     "PairSources",

@@ -1,20 +1,18 @@
 """Verification of pairs by several models: metrics.json, images and a report of each."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
 from keras_sphereface.config import EvaluateConfig
 from keras_sphereface.config.choices import PROTOCOLS
 from keras_sphereface.data.images import IMAGE_SIZE
-from keras_sphereface.evaluation import artifacts, face_pairs, faces, quality_checks
+from keras_sphereface.evaluation import artifacts, face_pairs, quality_checks
 from keras_sphereface.evaluation.embedders import Embedder, as_list, open_embedders
-from keras_sphereface.evaluation.embeddings import save_embeddings
+from keras_sphereface.evaluation.embeddings import Embeddings, save_embeddings
 from keras_sphereface.evaluation.face_pairs import PairDataset, PairSources
-from keras_sphereface.evaluation.result import (
-    EvaluationResult,
-    EvaluationSettings,
-    evaluate_pairs,
-)
+from keras_sphereface.evaluation.faces import Faces, check_face_files
+from keras_sphereface.evaluation.result import EvaluationResult, evaluate_pairs
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics
 from keras_sphereface.metrics import protocols
 from keras_sphereface.utils import names
@@ -57,19 +55,35 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
     )
     datasets = [checked_dataset(one, config.folds, config.num_folds) for one in sources]
     labels = config.train_labels
-    settings = EvaluationSettings(
-        config.protocol,
-        config.bootstrap,
-        config.seed,
-        quality_checks.read_training_identities(labels) if labels else set(),
-    )
+    training_identities = quality_checks.read_training_identities(labels) if labels else set()
     embedders = open_embedders(config.model, config.embeddings, config.batch_size)
-    for one in sources:
-        for embedder in embedders:
-            embedder.require_images(one.has_faces)
-    return _evaluate_all(
-        embedders, sources, datasets, settings, Path(config.out), config.save_embeddings
-    )
+    for one, embedder in itertools.product(sources, embedders):
+        embedder.require_images(one.has_faces)
+    out, set_names = Path(config.out), names.distinct(one.name for one in sources)
+    folders = artifacts.result_folders(out, set_names, [embedder.name for embedder in embedders])
+    combinations = itertools.product(zip(set_names, sources, datasets, strict=True), embedders)
+    results: list[EvaluationResult] = []
+    for folder, ((set_name, one, dataset), embedder) in zip(folders, combinations, strict=True):
+        log(f"{embedder.name} on {set_name}")
+        opened, image_embeddings = _embed(embedder, one, dataset.keys())
+        result = evaluate_pairs(
+            embedder,
+            set_name,
+            dataset._replace(faces=opened),
+            image_embeddings,
+            config.protocol,
+            config.bootstrap,
+            config.seed,
+            training_identities,
+        )
+        if not results:
+            artifacts.clear_folder(out)
+        artifacts.write_result(folder, result)
+        if config.save_embeddings:
+            save_embeddings(image_embeddings, folder / artifacts.EMBEDDINGS_FILE)
+        results.append(result._replace(faces=None))
+    artifacts.write_overview(out, results)
+    return [result.metrics for result in results]
 
 
 def _check(protocol: str, replicates: int, num_folds: int) -> None:
@@ -138,7 +152,7 @@ def checked_dataset(
         FileNotFoundError, ValueError: If pairs or faces cannot be used, with the file.
     """
     dataset = face_pairs.read_pair_dataset(sources, folds, num_folds)
-    faces.check_face_files(sources.faces)
+    check_face_files(sources.faces)
     quality_checks.check_contradictions(dataset.pairs, dataset.file)
     try:
         protocols.check_folds(dataset.pairs.is_same, dataset.pairs.folds)
@@ -147,35 +161,10 @@ def checked_dataset(
     return dataset
 
 
-def _evaluate_all(
-    embedders: Sequence[Embedder],
-    sources: Sequence[PairSources],
-    datasets: Sequence[PairDataset],
-    settings: EvaluationSettings,
-    out: Path,
-    save: bool,
-) -> list[EvaluationMetrics]:
-    """Evaluate each embedder on each dataset, and write the results as they come."""
-    set_names = names.distinct(one.name for one in sources)
-    folders = iter(
-        artifacts.result_folders(out, set_names, [embedder.name for embedder in embedders])
-    )
-    results: list[EvaluationResult] = []
-    for set_name, one, dataset in zip(set_names, sources, datasets, strict=True):
-        keys = dataset.keys()
-        for embedder in embedders:
-            log(f"{embedder.name} on {set_name}")
-            size = embedder.image_size or IMAGE_SIZE
-            opened = face_pairs.open_dataset_faces(one, keys, size)
-            embedded = embedder.embed(keys, opened and opened.load)
-            with_faces = dataset._replace(faces=opened)
-            result = evaluate_pairs(embedder, set_name, with_faces, embedded, settings)
-            if not results:
-                artifacts.clear_folder(out)
-            folder = next(folders)
-            artifacts.write_result(folder, result)
-            if save:
-                save_embeddings(embedded, folder / artifacts.EMBEDDINGS_FILE)
-            results.append(result._replace(faces=None))
-    artifacts.write_overview(out, results)
-    return [result.metrics for result in results]
+def _embed(
+    embedder: Embedder, sources: PairSources, keys: Sequence[str]
+) -> tuple[Faces | None, Embeddings]:
+    """Open the faces in the size that the embedder takes, and embed them."""
+    size = embedder.image_size or IMAGE_SIZE
+    opened = face_pairs.open_dataset_faces(sources, keys, size)
+    return opened, embedder.embed(keys, opened and opened.load)

@@ -6,14 +6,41 @@ import os
 from collections.abc import Iterable, Mapping
 
 import numpy as np
+import pandas as pd
 
 from keras_sphereface.data import quality_checks, records
 from keras_sphereface.data.pairs import lfw
 from keras_sphereface.data.pairs.lfw import identity_of_key
+from keras_sphereface.evaluation.face_pairs import PairDataset
 from keras_sphereface.evaluation.faces import NO_LANDMARKS, Faces, MissingFaceError
 
 SAMPLE = 64  # images that are checked
 CONTRADICTING_SHARE = 0.1  # where more pairs contradict their folders, these name no identities
+
+
+def dataset_warnings(
+    dataset: PairDataset,
+    missing_images: Mapping[str, str],
+    missing_templates: Mapping[str, str],
+    num_left_out: int,
+    training_identities: set[str],
+) -> list[str]:
+    """Check the pairs: missing faces, repetitions, contradictions, identity overlap.
+
+    Args:
+        dataset: Pairs of images or templates.
+        missing_images: {key: reason}.
+        missing_templates: {name: reason} of templates without any image.
+        num_left_out: Int. Number of pairs that are left out.
+        training_identities: Identities of the training set; empty if unknown.
+    """
+    pairs, are_templates = dataset.pairs, bool(dataset.templates)
+    return [
+        *missing_face_warnings(missing_images, missing_templates, num_left_out, len(pairs.first)),
+        *repeated_pair_warnings(pairs),
+        *folder_warnings(pairs, are_templates),
+        *identity_overlap_warnings(pairs, training_identities, dataset.has_names),
+    ]
 
 
 def image_warnings(faces: Faces, keys: list[str], rng: np.random.Generator) -> list[str]:
@@ -99,13 +126,9 @@ def check_contradictions(pairs: lfw.Pairs, file: str) -> None:
 def _first_places(pairs: lfw.Pairs) -> np.ndarray:
     """Return where each pair stands for the first time, in either order of its images, (P,)."""
     # Lists of IJB have 15 million pairs: as numbers they take seconds.
-    number_of = {key: number for number, key in enumerate(pairs.keys())}
-    sides = [
-        np.fromiter(map(number_of.__getitem__, side), np.int64)
-        for side in (pairs.first, pairs.second)
-    ]
-    low, high = np.sort(sides, axis=0)
-    codes = low * len(number_of) + high
+    numbers, keys = pd.factorize(np.array([*pairs.first, *pairs.second], dtype=object))
+    low, high = np.sort(numbers.reshape(2, -1), axis=0)
+    codes = low * len(keys) + high
     _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
     return first[inverse]
 
@@ -169,8 +192,21 @@ def contains_identity(pairs: lfw.Pairs, identities: Iterable[str]) -> np.ndarray
     )
 
 
-def identity_overlap_warnings(pairs: lfw.Pairs, training_identities: set[str]) -> list[str]:
-    """Count the identities of the pairs that are in the training set too."""
+def identity_overlap_warnings(
+    pairs: lfw.Pairs, training_identities: set[str], has_names: bool = True
+) -> list[str]:
+    """Count the identities of the pairs that are in the training set too.
+
+    Args:
+        pairs: Pairs of images.
+        training_identities: Identities of the training set; empty if unknown.
+        has_names: Bool. Whether keys name the identity; if not, the overlap is unknown.
+    """
+    if training_identities and not has_names:
+        return [
+            "The identity overlap with the training set is unknown: the keys of these pairs do "
+            "not name identities."
+        ]
     shared = sorted(pairs.identities() & training_identities)
     if not shared:
         return []

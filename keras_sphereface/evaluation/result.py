@@ -19,27 +19,7 @@ from keras_sphereface.evaluation.verification import (
     measure_criterion,
     verify_pairs,
 )
-from keras_sphereface.evaluation.verification_metrics import (
-    AccuracyVariant,
-    EvaluationMetrics,
-    VerificationMetrics,
-)
-
-
-class EvaluationSettings(NamedTuple):
-    """Settings of a result, beside the model and the pairs.
-
-    Attributes:
-        protocol: Name of the protocol.
-        replicates: Int. Bootstrap draws for the intervals; 0 computes none.
-        seed: Int. Seed of the bootstrap and of the sample of images that is checked.
-        training_identities: Identities of the training set; empty if unknown.
-    """
-
-    protocol: str
-    replicates: int
-    seed: int
-    training_identities: set[str]
+from keras_sphereface.evaluation.verification_metrics import AccuracyVariant, EvaluationMetrics
 
 
 class EvaluationResult(NamedTuple):
@@ -57,7 +37,10 @@ def evaluate_pairs(
     set_name: str,
     dataset: PairDataset,
     image_embeddings: Embeddings,
-    settings: EvaluationSettings,
+    protocol: str,
+    replicates: int,
+    seed: int,
+    training_identities: set[str],
 ) -> EvaluationResult:
     """Verify a set of pairs by the embeddings of its images, and check its quality.
 
@@ -66,31 +49,37 @@ def evaluate_pairs(
         set_name: Name of the set of pairs.
         dataset: Pairs with the loaders of their faces, if there are any.
         image_embeddings: Embeddings of the images.
-        settings: Protocol, bootstrap, seed and training identities.
+        protocol: Name of the protocol.
+        replicates: Int. Bootstrap draws for the intervals; 0 computes none.
+        seed: Int. Seed of the bootstrap and of the sample of images that is checked.
+        training_identities: Identities of the training set; empty if unknown.
 
     Raises:
         ValueError: If no pair is complete, or the protocol cannot judge the complete ones.
     """
     embeddings = _of_pairs(image_embeddings, dataset)
-    verification = verify_pairs(
-        dataset.pairs,
-        embeddings,
-        settings.protocol,
-        replicates=settings.replicates,
-        seed=settings.seed,
-        file=dataset.file,
+    missing_templates = embeddings.missing if dataset.templates else {}
+    verification = verify_pairs(dataset.pairs, embeddings, protocol, replicates, seed, dataset.file)
+    warnings = quality_checks.dataset_warnings(
+        dataset,
+        image_embeddings.missing,
+        missing_templates,
+        verification.metrics.num_pairs_left_out,
+        training_identities,
     )
-    numbers = dataclasses.replace(
-        verification.metrics, missing={**image_embeddings.missing, **embeddings.missing}
-    )
+    if dataset.faces is not None:
+        rng = np.random.default_rng(seed)
+        warnings += quality_checks.image_warnings(dataset.faces, image_embeddings.keys, rng)
     angles = measure_angles(verification.pairs, embeddings, dataset.has_names)
     # Without names, nothing shows which identities the pairs share with the training set.
-    shared = settings.training_identities if dataset.has_names else set()
+    shared = training_identities if dataset.has_names else set()
     metrics = EvaluationMetrics(
         model=embedder.name,
         set=set_name,
-        warnings=tuple(_warnings(dataset, image_embeddings, embeddings, numbers, settings)),
-        verification=numbers,
+        warnings=tuple(warnings),
+        verification=dataclasses.replace(
+            verification.metrics, missing={**image_embeddings.missing, **missing_templates}
+        ),
         criterion=measure_criterion(angles),
         variants=tuple(_variants(embedder, dataset, image_embeddings, verification, shared)),
     )
@@ -102,36 +91,6 @@ def _of_pairs(image_embeddings: Embeddings, dataset: PairDataset) -> Embeddings:
     if not dataset.templates:
         return image_embeddings
     return template_embeddings(image_embeddings, dataset.templates)
-
-
-def _warnings(
-    dataset: PairDataset,
-    image_embeddings: Embeddings,
-    embeddings: Embeddings,
-    numbers: VerificationMetrics,
-    settings: EvaluationSettings,
-) -> list[str]:
-    """Return the findings of the quality checks."""
-    pairs = dataset.pairs
-    warnings = quality_checks.missing_face_warnings(
-        image_embeddings.missing,
-        embeddings.missing if dataset.templates else {},
-        numbers.num_pairs_left_out,
-        len(pairs.first),
-    )
-    warnings += quality_checks.repeated_pair_warnings(pairs)
-    warnings += quality_checks.folder_warnings(pairs, bool(dataset.templates))
-    if dataset.has_names:
-        warnings += quality_checks.identity_overlap_warnings(pairs, settings.training_identities)
-    elif settings.training_identities:
-        warnings.append(
-            "The identity overlap with the training set is unknown: the keys of these pairs do "
-            "not name identities."
-        )
-    if dataset.faces is not None:
-        rng = np.random.default_rng(settings.seed)
-        warnings += quality_checks.image_warnings(dataset.faces, image_embeddings.keys, rng)
-    return warnings
 
 
 def _variants(
