@@ -1,8 +1,8 @@
-"""Turn faces of any source into sharded TFRecords; `--help` lists the flags."""
+"""Convert faces of any source to sharded TFRecords; `--help` lists the flags."""
 
 import os
 
-# No image needs TensorFlow to be converted: without, all starts at once and stays small.
+# A conversion needs no TensorFlow; without it all processes start at once and stay small.
 os.environ.setdefault("KERAS_SPHEREFACE_DATA_ONLY", "1")
 
 from keras_sphereface.commands.convert import main

@@ -33,7 +33,16 @@ SCRATCH = ".scratch"
 
 
 class EmptyDatasetError(ValueError):
-    """No image of the source can be used."""
+    """No image of the source can be used.
+
+    Example:
+
+    >>> try:
+    ...     make_records(ConvertConfig(source="faces/images", out="empty", min_images=7))
+    ... except EmptyDatasetError as error:
+    ...     print(str(error).partition(" Received")[0])
+    No image of the source can be used; skipped: {'fewer than 7 images of this identity': 114}.
+    """
 
 
 def make_records(config: ConvertConfig) -> records.DatasetInfo:

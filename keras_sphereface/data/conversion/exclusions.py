@@ -21,6 +21,13 @@ class Exclusions:
         lines: Iterable of str. Each is an identity, the key of an image, or a shell pattern
             (*, ?, [...]): of keys if it holds a slash, of identities otherwise.
         optional: Iterable of str. Identities that may be absent from the source.
+
+    Example:
+
+    >>> exclusions = Exclusions(["Ada_*", "Bob/7.jpg"])
+    >>> images = [ImageRecord(f"{name}/7.jpg", name, b"") for name in ("Ada_1", "Bob", "Cem")]
+    >>> [exclusions.line_for(image) for image in images]
+    ['Ada_*', 'Bob/7.jpg', None]
     """
 
     def __init__(self, lines: Iterable[str] = (), optional: Iterable[str] = ()):
@@ -63,6 +70,12 @@ def read_exclusions(path: str | os.PathLike) -> Exclusions:
 
     Raises:
         ValueError: if the file is not UTF-8 text.
+
+    Example:
+
+    >>> exclusions = read_exclusions("faces/test_identities.txt")
+    >>> len(exclusions.lines), "person_0006" in exclusions.lines
+    (14, True)
     """
     return Exclusions(line for _, line in numbered_lines(path) if not line.startswith("#"))
 
