@@ -140,11 +140,17 @@ def read_records(path: Path) -> Iterator[bytes]:
         while head := file.read(12):
             length = head[:8]
             if head[8:] != _checksum(length):
-                raise ValueError(f"{path} is damaged at byte {file.tell() - len(head)}")
+                raise _damaged(path, "at", file.tell() - len(head))
             example = file.read(*struct.unpack("<Q", length))
             if file.read(4) != _checksum(example):
-                raise ValueError(f"{path} is damaged before byte {file.tell()}")
+                raise _damaged(path, "before", file.tell())
             yield example
+
+
+def _damaged(path: Path, where: str, offset: int) -> ValueError:
+    return ValueError(
+        f"{path} is damaged {where} byte {offset}. Make the records again: --overwrite"
+    )
 
 
 def _checksum(content: bytes) -> bytes:

@@ -75,9 +75,9 @@ def brightest_near(image, point, reach=6):
     """The center of mass of the light around a point."""
     px, py = (int(value) for value in np.rint(point))
     rows, columns = slice(py - reach, py + reach + 1), slice(px - reach, px + reach + 1)
-    part = image[rows, columns, 0].astype(float)
+    window = image[rows, columns, 0].astype(float)
     y, x = np.mgrid[rows, columns]
-    return np.array([np.sum(part * x), np.sum(part * y)]) / part.sum()
+    return np.array([np.sum(window * x), np.sum(window * y)]) / window.sum()
 
 
 @pytest.mark.parametrize("scale", [0.8, 1.7, 5.3])

@@ -109,14 +109,14 @@ def test_saturation_keeps_the_gray_and_scales_the_distance_from_it():
 
 @pytest.mark.parametrize("size", [(40, 30), (23, 30), (10, 8)])
 def test_coarsening_equals_tensorflows_resize_down_and_up(size):
-    picture = np.random.default_rng(0).uniform(0, 255, (40, 30, 3)).astype(np.float32)
-    small = tf.image.resize(picture, size, antialias=True)
+    image = np.random.default_rng(0).uniform(0, 255, (40, 30, 3)).astype(np.float32)
+    small = tf.image.resize(image, size, antialias=True)
     expected = tf.image.resize(small, (40, 30))
     rows, columns = (
         augmentation._coarsening_matrix(length, tf.constant([new / length]))[0].numpy()
         for length, new in zip((40, 30), size, strict=True)
     )
-    ours = np.einsum("ij,kl,jlc->ikc", rows, columns, picture)
+    ours = np.einsum("ij,kl,jlc->ikc", rows, columns, image)
     np.testing.assert_allclose(ours, expected, atol=1e-3)
 
 

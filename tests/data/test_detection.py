@@ -35,14 +35,14 @@ def test_no_face_is_none(detect, shape, seed):
 @pytest.mark.slow
 def test_some_generated_faces_are_found_where_they_are(detect):
     distances = []
-    for person in range(20):
-        traits = face_drawing.draw_traits(np.random.default_rng([7, person]))
-        image, points = face_drawing.render_face(traits, np.random.default_rng([7, person, 0]))
-        found = detect(image)
-        if found is not None:
-            assert found.shape == (5, 2)
-            assert found.dtype == np.float64
-            distances.append(np.linalg.norm(found - points, axis=1).mean())
+    for identity in range(20):
+        traits = face_drawing.draw_traits(np.random.default_rng([7, identity]))
+        image, points = face_drawing.render_face(traits, np.random.default_rng([7, identity, 0]))
+        detected = detect(image)
+        if detected is not None:
+            assert detected.shape == (5, 2)
+            assert detected.dtype == np.float64
+            distances.append(np.linalg.norm(detected - points, axis=1).mean())
     assert len(distances) >= 3
     assert max(distances) < 8
 

@@ -12,13 +12,13 @@ from keras_sphereface.data import images, preprocessing
 
 
 def encoded(mode="RGB", format_="PNG", size=(6, 4), exif=None, **options):
-    picture = Image.fromarray(
+    image = Image.fromarray(
         np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
     ).convert(mode)
     buffer = io.BytesIO()
     if exif:
         options["exif"] = exif
-    picture.save(buffer, format_, **options)
+    image.save(buffer, format_, **options)
     return buffer.getvalue()
 
 
@@ -40,10 +40,10 @@ def test_transparency_lies_on_black():
 
 def test_exif_rotation_is_undone():
     exif = Image.Exif()
-    exif[0x0112] = 6  # to be turned a quarter to the right
-    turned, plain = encoded(format_="PNG", exif=exif), encoded(format_="PNG")
-    np.testing.assert_array_equal(images.decode(turned), np.rot90(images.decode(plain), -1))
-    assert images.fit(turned, (6, 4)) != turned
+    exif[0x0112] = 6  # to be rotated a quarter to the right
+    rotated, plain = encoded(format_="PNG", exif=exif), encoded(format_="PNG")
+    np.testing.assert_array_equal(images.decode(rotated), np.rot90(images.decode(plain), -1))
+    assert images.fit(rotated, (6, 4)) != rotated
 
 
 @pytest.mark.parametrize(
@@ -62,8 +62,8 @@ def huge_png(side):
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
-    rest = chunk(b"IDAT", zlib.compress(bytes(10))) + chunk(b"IEND", b"")
-    return b"\x89PNG\r\n\x1a\n" + header + rest
+    other_chunks = chunk(b"IDAT", zlib.compress(bytes(10))) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + header + other_chunks
 
 
 @pytest.mark.parametrize("side", [8_100, 11_000, 50_000])
@@ -74,7 +74,7 @@ def test_images_of_too_many_pixels_are_refused_unread(side):
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "BMP"])
-def test_a_image_that_is_cut_does_not_pass_through(format_):
+def test_an_image_that_is_cut_does_not_pass_through(format_):
     whole = encoded(format_=format_, size=(60, 40))
     assert images.fit(whole, (40, 60)) == whole
     for end in (len(whole) // 2, len(whole) * 9 // 10):
@@ -133,7 +133,7 @@ def test_crop_keeps_the_center_and_the_proportions():
     np.testing.assert_array_equal(images.crop_to(image, (50, 50))[:, 1:-1], 255)
 
 
-def test_normalize_is_the_authors_scaling_also_inside_a_dataset():
+def test_normalize_is_the_scaling_of_the_paper_also_inside_a_dataset():
     pixels = np.array([0, 127, 255], np.uint8)
     expected = (pixels.astype(np.float64) - 127.5) / 128
     np.testing.assert_allclose(preprocessing.normalize(pixels), expected)

@@ -178,6 +178,7 @@ def lfw_images(real_faces):
     return read_lfw(real_faces, 192, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("start", [0, 64, 128])
 def test_real_faces_are_judged_rightly(lfw_images, start):
     sample = lfw_images[start : start + 64]

@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_sphereface.data import preprocessing, records, tfrecord
+from keras_sphereface.data.types import SkippedImage
+from tests.conftest import OLD_FILES
 
 RECORD = tfrecord.Record(b"\xff\xd8 an image", 300, "Zoë", "Zoë/1 2.jpg")
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=300)
@@ -105,3 +107,34 @@ def test_verification_names_the_damaged_shards(records_folder, tmp_path):
     assert "checksum" in problems[names[0]]
     with pytest.raises(FileNotFoundError, match=r"dataset\.json"):
         records.damaged_shards(tmp_path)
+
+
+def test_the_metadata_of_the_previous_version_is_read(tmp_path):
+    folder = OLD_FILES / "records"
+    info = records.read_info(folder)
+    assert info.format_version == 2
+    assert (info.num_images, info.num_identities, info.image_size) == (9, 3, (28, 24))
+    assert (info.num_skipped, info.skipped) == (0, ())
+    assert (info.duplicates_same_identity, info.duplicates_several_identities) == (0, 0)
+    assert records.damaged_shards(folder) == {}
+    assert sum(1 for _ in records.read_folder(folder)) == 9
+    assert all(records.is_own_file(path.name) for path in folder.iterdir())
+    with_skipped = json.loads((folder / "dataset.json").read_text()) | {
+        "dropped_by_reason": {"no landmarks": 1},
+        "dropped": [{"key": "a/1.jpg", "reason": "no landmarks"}],
+    }
+    info = records.info_from_json(json.dumps(with_skipped), "dataset.json")
+    assert info.skipped == (SkippedImage("a/1.jpg", "no landmarks"),)
+    assert info.num_skipped == 1
+
+
+def test_the_metadata_comes_back_from_json(records_folder):
+    info = records.read_info(records_folder)
+    assert info.format_version == 3
+    assert records.info_from_json(info.to_json(), "dataset.json") == info
+
+
+@pytest.mark.parametrize("text", ["", "3", "[]", '{"format_version": 3}', '{"format_version": 2}'])
+def test_damaged_metadata_is_refused(text):
+    with pytest.raises(ValueError, match=r"dataset\.json (is damaged|must have).* Received: "):
+        records.info_from_json(text, "dataset.json")

@@ -99,7 +99,7 @@ def test_pairs_of_a_set_are_neighbors_in_ten_folds(count):
     sizes = np.bincount(pairs.folds)[1:]
     assert len(sizes) == 10
     # As scikit-learn's KFold cuts, which InsightFace uses: the first are the larger ones.
-    assert sizes.tolist() == [len(part) for part in np.array_split(is_same, 10)]
+    assert sizes.tolist() == [len(fold) for fold in np.array_split(is_same, 10)]
     assert (np.diff(pairs.folds) >= 0).all()
 
 

@@ -59,7 +59,7 @@ def content_in(file, image):
 
 
 @pytest.mark.parametrize(("make", "read"), [(zip_of, read_zip), (tar_of, read_tar)])
-def test_images_are_found_and_the_rest_is_named(make, read):
+def test_images_are_read_and_other_entries_are_named(make, read):
     file = make(
         {
             "top/Ada/1.jpg": IMAGE,
@@ -72,14 +72,14 @@ def test_images_are_found_and_the_rest_is_named(make, read):
         }
     )
     entries = read(file)
-    found = {entry.key: entry for entry in entries if isinstance(entry, ImageRecord)}
-    assert [(key, image.identity) for key, image in found.items()] == [
+    images = {entry.key: entry for entry in entries if isinstance(entry, ImageRecord)}
+    assert [(key, image.identity) for key, image in images.items()] == [
         ("Ada/1.jpg", "Ada"),
         ("Zoë/2 3.PNG", "Zoë"),
         ("Ada/empty.jpg", "Ada"),
         *([("Ada/text.jpg", "Ada")] if make is tar_of else []),
     ]
-    assert content_in(file, found["Zoë/2 3.PNG"]) == IMAGE
+    assert content_in(file, images["Zoë/2 3.PNG"]) == IMAGE
     reasons = {entry.key: entry.reason for entry in entries if isinstance(entry, SkippedImage)}
     assert reasons["Ada/Thumbs.db"] == "the name has no image suffix"
     assert reasons["alone.jpg"] == "the image is in no class folder"
@@ -121,10 +121,10 @@ def test_bombs_are_named_and_not_read(make, read, monkeypatch):
     assert isinstance(entries[1], ImageRecord)
 
 
-def test_a_zip_entry_that_holds_more_than_it_says_is_damaged():
+def test_a_zip_entry_larger_than_its_header_states_is_damaged():
     content = zip_of({"a/1.jpg": IMAGE + bytes(100_000)}).getvalue()
-    size, said = (100_000 + len(IMAGE)).to_bytes(4, "little"), (50).to_bytes(4, "little")
-    assert read_zip(io.BytesIO(content.replace(size, said))) == [
+    size, stated = (100_000 + len(IMAGE)).to_bytes(4, "little"), (50).to_bytes(4, "little")
+    assert read_zip(io.BytesIO(content.replace(size, stated))) == [
         SkippedImage("a/1.jpg", "the archive is damaged here")
     ]
 
@@ -155,12 +155,12 @@ def test_a_tar_cut_short_keeps_what_came_before(mode):
     images = {f"a/{i}.jpg": noise(i) for i in range(20)}
     content = tar_of(images, mode).getvalue()
     entries = read_tar(io.BytesIO(content[: len(content) // 2]))
-    found = [entry for entry in entries if isinstance(entry, ImageRecord)]
-    assert 5 < len(found) < 15
+    images_read = [entry for entry in entries if isinstance(entry, ImageRecord)]
+    assert 5 < len(images_read) < 15
     assert isinstance(entries[-1], SkippedImage)
 
 
-def test_a_tar_that_is_damaged_between_two_entries_is_said():
+def test_a_tar_that_is_damaged_between_two_entries_is_named():
     content = tar_of({f"a/{i}.jpg": IMAGE for i in range(6)}).getvalue()
     third = 2 * 1024  # each entry has a block of header and one of content
     damaged = content[:third] + b"?" + content[third + 1 :]
@@ -171,7 +171,7 @@ def test_a_tar_that_is_damaged_between_two_entries_is_said():
 
 
 @given(st.data())
-def test_damage_gives_images_drops_or_a_value_error(data):
+def test_damage_gives_images_skipped_or_a_value_error(data):
     make, read = data.draw(
         st.sampled_from(
             [

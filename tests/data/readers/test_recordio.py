@@ -117,7 +117,7 @@ def test_a_record_without_image_beside_the_identities_is_dropped():
         ]
 
 
-def test_a_image_in_the_range_of_the_identities_is_read():
+def test_an_image_in_the_range_of_the_identities_is_read():
     content = b"".join(map(record, with_header(first=1)))
     assert [entry.key for entry in read(content)] == ["00000001", "00000002"]
 
@@ -283,7 +283,7 @@ def test_a_file_of_another_kind_is_refused(content):
         read(content, name="faces.rec")
 
 
-def test_a_image_too_large_is_dropped_unread(tmp_path):
+def test_an_image_too_large_is_dropped_unread(tmp_path):
     payload_size = 24 + MAX_IMAGE_BYTES + 1
     file = tmp_path / "train.rec"
     with open(file, "wb") as rec:
@@ -342,7 +342,7 @@ def test_reasons_can_be_counted():
     }
 
 
-# Pieces of which many are the magic, so that most payloads hold it, at multiples of 4 or not.
+# Pieces of which many are the magic, so that limit payloads hold it, at multiples of 4 or not.
 pieces = st.lists(st.one_of(st.just(MAGIC), st.binary(max_size=6)), max_size=8).map(b"".join)
 labels = st.integers(0, 2**24)
 entries_of_a_file = st.lists(
@@ -370,16 +370,16 @@ def test_what_is_written_is_read(entries):
 def read_whatever_it_is(content):
     """Reads it, and checks what must hold for any bytes."""
     # Every entry takes 4 bytes at least; more would be a loop.
-    most = len(content) // 4 + 2
-    found = recordio.read_recordio(io.BytesIO(content), "train.rec", "")
+    limit = len(content) // 4 + 2
+    reader = recordio.read_recordio(io.BytesIO(content), "train.rec", "")
     try:
-        entries = list(itertools.islice(found, most))
+        entries = list(itertools.islice(reader, limit))
     except ValueError as error:
         problem = "is damaged at byte" if content.startswith(MAGIC) else "is not a RecordIO"
         if problem not in str(error):
             raise
         return
-    assert len(entries) < most
+    assert len(entries) < limit
     for entry in entries:
         assert isinstance(entry, ImageRecord | SkippedImage)
         if isinstance(entry, ImageRecord):
