@@ -28,6 +28,7 @@ from keras_sphereface.metrics import protocols
 from keras_sphereface.models.sphereface import sphereface4
 from keras_sphereface.reporting.metrics_file import as_json
 from tests.helpers import browser
+from tests.helpers.drawn_pairs import both_keys
 
 FILES = {
     *("angles.png", "det.png", "false_accepts.png", "false_rejects.png", "metrics.json"),
@@ -115,10 +116,6 @@ def k_fold_by_hand(network, faces, pairs, protocol="sphereface"):
 
 def accuracies(metrics):
     return [fold.accuracy for fold in metrics.verification.folds]
-
-
-def both_keys(pairs):
-    return list(zip(pairs.first, pairs.second, strict=True))
 
 
 def write_labels(path, *identities):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from keras_sphereface.data.pairs import lfw
 from keras_sphereface.evaluation import quality_checks
+from keras_sphereface.evaluation.face_pairs import PairDataset
 from keras_sphereface.evaluation.faces import NO_LANDMARKS, Faces, MissingFaceError
 
 
@@ -89,6 +90,22 @@ def test_three_shared_identities_are_named_at_most():
     pairs = pairs_of(*[(f"{name}/1", f"{name}/2", 1) for name in "edcba"])
     (warning,) = quality_checks.identity_overlap_warnings(pairs, set("abcde"))
     assert "training set: 5, for example a, b, c. 5 of 5" in warning
+
+
+def test_without_names_the_identity_overlap_is_unknown():
+    pairs = pairs_of(("Ann/1.jpg", "Bob/1.jpg", 0))
+    (warning,) = quality_checks.identity_overlap_warnings(pairs, {"Ann"}, has_names=False)
+    assert "overlap with the training set is unknown" in warning
+    assert quality_checks.identity_overlap_warnings(pairs, set(), has_names=False) == []
+
+
+def test_all_checks_of_a_dataset_are_made():
+    rows = [(f"p{i}/1.jpg", f"p{i}/2.jpg", 1) for i in range(20)]
+    pairs = pairs_of(*rows, rows[0], ("p1/1.jpg", "p1/3.jpg", 0))
+    dataset = PairDataset(pairs, None, {}, "pairs.txt", has_names=True)
+    warnings = quality_checks.dataset_warnings(dataset, {"p9/1.jpg": "?"}, {}, 1, {"p3"})
+    starts = ["Missing images", "Repeated", "Pairs that contradict", "Identity overlap"]
+    assert [w.startswith(start) for w, start in zip(warnings, starts, strict=True)] == [True] * 4
 
 
 def test_training_identities_are_read_from_the_labels_of_records(tmp_path):

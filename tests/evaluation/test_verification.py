@@ -16,31 +16,7 @@ from keras_sphereface.evaluation.verification import (
 )
 from keras_sphereface.evaluation.verification_metrics import BootstrapIntervals, Criterion
 from keras_sphereface.metrics import roc, separability
-
-
-def draw_embeddings(count, images=4, spread=0.5, seed=0):
-    """Embeddings of so many images of each of `count` identities, near a direction of its own."""
-    rng = np.random.default_rng(seed)
-    directions = rng.normal(size=(count, 1, 2, 8))
-    views = directions + spread * rng.normal(size=(count, images, 2, 8))
-    keys = [f"P{i}/P{i}_{j}.jpg" for i in range(count) for j in range(images)]
-    return Embeddings(keys, views.reshape(-1, 2, 8).astype(np.float32), {})
-
-
-def make_pairs(count, num_folds=3, images=4):
-    """For each identity two matched pairs, and two with the next identity."""
-    rows = []
-    for i in range(count):
-        key, other = (f"P{j}/P{j}_{{}}.jpg" for j in (i, (i + 1) % count))
-        for j in range(2):
-            rows.append((key.format(j), key.format(images - 1 - j), True, i % num_folds + 1))
-            rows.append((key.format(j), other.format(j), False, i % num_folds + 1))
-    first, second, is_same, folds = zip(*rows, strict=True)
-    return lfw.Pairs(list(first), list(second), np.array(is_same), np.array(folds))
-
-
-def both_keys(pairs):
-    return list(zip(pairs.first, pairs.second, strict=True))
+from tests.helpers.drawn_pairs import both_keys, draw_embeddings, make_pairs
 
 
 def without(embeddings, *keys, reason="no such image"):
