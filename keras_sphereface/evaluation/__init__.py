@@ -3,6 +3,7 @@
 `keras_sphereface.evaluation.evaluate.evaluate` verifies pairs of faces as `tools/evaluate.py` does.
 """
 
+from keras_sphereface.evaluation.backbone import load_backbone
 from keras_sphereface.evaluation.embedders import Embedder, open_embedders
 from keras_sphereface.evaluation.embeddings import (
     Embeddings,
@@ -12,6 +13,7 @@ from keras_sphereface.evaluation.embeddings import (
     template_embeddings,
 )
 from keras_sphereface.evaluation.evaluate import evaluate
+from keras_sphereface.evaluation.export_comparison import FormatComparison, export_and_compare
 from keras_sphereface.evaluation.face_pairs import (
     PairDataset,
     PairSources,
@@ -28,6 +30,7 @@ __all__ = [
     "EvaluationMetrics",
     "FaceSources",
     "Faces",
+    "FormatComparison",
     "MissingFaceError",
     "PairDataset",
     "PairSources",
@@ -35,6 +38,8 @@ __all__ = [
     "VerificationMetrics",
     "embed_faces",
     "evaluate",
+    "export_and_compare",
+    "load_backbone",
     "load_embeddings",
     "load_pair_dataset",
     "open_embedders",

@@ -27,7 +27,7 @@ from keras_sphereface.evaluation.identification.gallery import (
 )
 from keras_sphereface.evaluation.identification.gallery_search import search_probes
 from keras_sphereface.evaluation.identification.inputs import (
-    check_settings,
+    check_identify_settings,
     read_labeled_images,
     read_lists,
     remaining_gallery,
@@ -65,7 +65,7 @@ def evaluate_identification(config: IdentifyConfig) -> list[IdentificationMetric
         >>> metrics.num_gallery_identities, metrics.num_probes
         (19, 95)
     """
-    check_settings(config)
+    check_identify_settings(config)
     embedders = open_embedders(config.model, config.embeddings, config.batch_size)
     for embedder in embedders:
         embedder.require_images(bool(config.images or config.records))

@@ -22,7 +22,7 @@ from keras_sphereface.evaluation.identification.labeled_images import LabeledIma
 from keras_sphereface.evaluation.quality_checks import read_training_identities
 
 
-def check_settings(config: IdentifyConfig) -> None:
+def check_identify_settings(config: IdentifyConfig) -> None:
     """Refuse settings that do not belong together, before any long work.
 
     Raises:
