@@ -181,7 +181,7 @@ def move_points(faces, folder, key, move):
     [
         (lambda p: p + (500, 0), r"the face must lie in the image of \d+ x \d+ pixels"),
         (lambda p: p - (0, 500), r"Received: points around \(\d+, -\d+\)"),
-        (lambda p: p * 0 + 60, "must be finite and not all in one place"),
+        (lambda p: p * 0 + 60, "must be finite and must not all coincide"),
         (lambda p: p + [[-2000, 0], [2000, 0], [0, 0], [0, 0], [0, 0]], "in or near the image"),
     ],
     ids=["right", "above", "one place", "torn apart"],
