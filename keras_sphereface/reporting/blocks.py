@@ -1,7 +1,15 @@
 """The blocks of which `reporting.html.render_page` makes a report."""
 
+import base64
 import dataclasses
+import re
+import struct
 from collections.abc import Sequence
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+WIDE = 1.6  # an image that is so many times wider than high has a row of its own
+_AMOUNT = r"[-+\u2212]?\d[\d.,'\u2009\u202f\u00a0 ]*(?:e[-+]?\d+)?\s*(?:%|\u00b0)?"
+NUMBER = re.compile(rf"{_AMOUNT}(?:\s*(?:\u00b1|\+-|\u2013|/|to)\s*{_AMOUNT})?", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -12,6 +20,9 @@ class Heading:
         text: Text of the heading.
         level: 2, 3 or 4.
 
+    Raises:
+        ValueError: if `level` is another one.
+
     Example:
         >>> Heading("Accuracy").level
         2
@@ -19,6 +30,10 @@ class Heading:
 
     text: str
     level: int = 2
+
+    def __post_init__(self) -> None:
+        if self.level not in (2, 3, 4):
+            raise ValueError(f"`level` must be 2, 3 or 4. Received: level={self.level!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,17 +86,33 @@ class Table:
         note: Text below the table.
         caption: Text above the table.
 
+    Raises:
+        ValueError: if there is no column, or rows have other lengths than the header.
+
     Example:
-        >>> from keras_sphereface.reporting import render_page
         >>> table = Table(["model", "accuracy"], [["m = 4", "99.2 %"]])
-        >>> '<td class="number">99.2 %</td>' in render_page("Report", [table])
-        True
+        >>> table.are_numbers
+        [False, True]
     """
 
     header: Sequence[str]
     rows: Sequence[Sequence[str]]
     note: str = ""
     caption: str = ""
+
+    def __post_init__(self) -> None:
+        lengths = {len(row) for row in self.rows} | {len(self.header)}
+        if len(lengths) > 1 or not self.header:
+            raise ValueError(
+                "`rows` must all be as long as `header`, at least one cell. "
+                f"Received: lengths {sorted(lengths)}"
+            )
+
+    @property
+    def are_numbers(self) -> list[bool]:
+        """For each column, whether at least half of its cells with a text are numbers."""
+        columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.header)
+        return [_are_numbers(column) for column in columns]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,17 +124,41 @@ class ImageBlock:
         alt: Description of the image for readers who do not see it.
         caption: Text below the image.
 
+    Raises:
+        ValueError: if `png` is another kind of file, or `alt` is empty.
+
     Example:
         >>> from matplotlib.figure import Figure
-        >>> from keras_sphereface.reporting import figure_png, render_page
-        >>> image = ImageBlock(figure_png(Figure()), alt="An empty figure")
-        >>> 'alt="An empty figure"' in render_page("Report", [image])
-        True
+        >>> from keras_sphereface.reporting import figure_png
+        >>> ImageBlock(figure_png(Figure(figsize=(3, 2)), dpi=50), alt="An empty figure").size
+        (150, 100)
     """
 
     png: bytes
     alt: str
     caption: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.png.startswith(PNG_SIGNATURE):
+            raise ValueError(f"`png` must be a PNG file. Received: png={self.png[:8]!r}...")
+        if not self.alt.strip():
+            raise ValueError(f"`alt` must describe the image. Received: alt={self.alt!r}")
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        width, height = struct.unpack(">II", self.png[16:24])
+        return width, height
+
+    @property
+    def is_wide(self) -> bool:
+        """True if the image needs a row of its own."""
+        return self.size[0] > WIDE * self.size[1]
+
+    @property
+    def url(self) -> str:
+        """The image as a `data:` URL."""
+        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -121,3 +176,8 @@ class Details:
 
 
 Block = Heading | Paragraph | Warnings | KeyNumbers | Table | ImageBlock | Details
+
+
+def _are_numbers(cells: Sequence[str]) -> bool:
+    texts = [cell.strip() for cell in cells if cell.strip(" -\u2013\u2014")]
+    return bool(texts) and 2 * sum(bool(NUMBER.fullmatch(text)) for text in texts) >= len(texts)

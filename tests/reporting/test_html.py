@@ -231,24 +231,26 @@ def test_neighboring_images_share_a_row_unless_wide():
 
 
 @pytest.mark.parametrize(
-    ("block", "message"),
+    ("make", "message"),
     [
-        (Heading("x", 1), "`level` must be 2, 3 or 4. Received: level=1"),
-        (Table(["a", "b"], [["1", "2"], ["3"]]), r"as long as `header`.*lengths \[1, 2\]"),
-        (Table([], []), r"at least one cell. Received: lengths \[0\]"),
-        (ImageBlock(b"GIF89a..", "x"), "must be a PNG file. Received: png=b'GIF89a"),
-        (ImageBlock(png(1, 1), " "), "`alt` must describe the image. Received: alt=' '"),
-        (Details("x", [Heading("x", 5)]), "Received: level=5"),
+        (lambda: Heading("x", 1), "`level` must be 2, 3 or 4. Received: level=1"),
+        (lambda: Table(["a", "b"], [["1", "2"], ["3"]]), r"as long as `header`.*lengths \[1, 2\]"),
+        (lambda: Table([], []), r"at least one cell. Received: lengths \[0\]"),
+        (lambda: ImageBlock(b"GIF89a..", "x"), "must be a PNG file. Received: png=b'GIF89a"),
+        (lambda: ImageBlock(png(1, 1), " "), "`alt` must describe the image. Received: alt=' '"),
+        (lambda: Details("x", [Heading("x", 5)]), "Received: level=5"),
     ],
 )
-def test_bad_blocks_are_refused(block, message):
+def test_bad_blocks_are_refused(make, message):
     with pytest.raises(ValueError, match=message):
-        render_page("title", [block])
+        make()
 
 
 def test_other_types_than_blocks_are_refused():
-    with pytest.raises(TypeError, match=r"blocks of this module. Received: 'text'"):
+    with pytest.raises(TypeError, match=r"blocks of reporting. Received: 'text'"):
         render_page("title", ["text"])
+    with pytest.raises(TypeError, match=r"blocks of reporting. Received: 7"):
+        render_page("title", [Details("more", [7])])
 
 
 @pytest.fixture(scope="module")
