@@ -129,7 +129,7 @@ def test_a_savedmodel_of_tensorflow_1_is_opened(tmp_path):
         ),
     ],
 )
-def test_another_signature_is_refused_with_what_was_found(tmp_path, arguments, message):
+def test_another_signature_is_refused_with_what_was_received(tmp_path, arguments, message):
     folder = Pooling(**arguments).save(tmp_path / "other")
     expected = r"must be `images` uint8 \(N, H, W, 3\), H and W fixed -> `embeddings` .*"
     with pytest.raises(ValueError, match=expected + message) as caught:
@@ -269,10 +269,10 @@ def foreign_onnx(path, name="images", rank_known=True):
         helper.make_node("Cast", [name], ["float"], to=TensorProto.FLOAT),
         helper.make_node("Flatten", ["float"], ["embeddings"]),
     ]
-    given = helper.make_tensor_value_info(name, TensorProto.UINT8, [2, 2, 2, 3])
+    info = helper.make_tensor_value_info(name, TensorProto.UINT8, [2, 2, 2, 3])
     shape = ["images", 12] if rank_known else None
-    made = helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, shape)
-    graph = helper.make_graph(nodes, "foreign", [given], [made])
+    output = helper.make_tensor_value_info("embeddings", TensorProto.FLOAT, shape)
+    graph = helper.make_graph(nodes, "foreign", [info], [output])
     opset = [helper.make_opsetid("", 13)]
     save(helper.make_model(graph, opset_imports=opset, ir_version=8), str(path))
     return path
@@ -296,7 +296,7 @@ def test_other_onnx_files_are_refused(tmp_path):
         open_network(tmp_path / "broken.onnx")
 
 
-def test_onnx_without_onnxruntime_says_what_to_install(tmp_path, monkeypatch):
+def test_onnx_without_onnxruntime_names_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     (tmp_path / "model.onnx").write_bytes(b"")
     with pytest.raises(ImportError, match=r"pip install keras-sphereface\[onnx\]"):
@@ -311,7 +311,7 @@ def test_opening_and_running_make_no_noise(tmp_path, capfd):
 
 
 @pytest.mark.skipif(not hasattr(keras.Model, "export"), reason="Keras 2.12 and older")
-def test_a_model_exported_by_keras_says_what_to_rename(tmp_path):
+def test_a_model_exported_by_keras_names_what_to_rename(tmp_path):
     images = keras.Input((4, 5, 3), dtype="uint8", name="images")
     pooled = keras.layers.GlobalMaxPooling2D()(keras.layers.Rescaling(1.0)(images))
     with quiet():

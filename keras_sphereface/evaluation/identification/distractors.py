@@ -111,23 +111,9 @@ def open_distractors(
     Raises:
         FileNotFoundError, ValueError: If the files cannot be used, or no other identity is left.
     """
-    if not path:
-        raise ValueError(
-            "`distractors` must be class folders, a folder of records or an .npz file. "
-            "Received: nothing"
-        )
-    is_saved = path.endswith(".npz")
     is_records = (Path(path) / records.INFO_FILE).is_file()
-    if landmarks and (is_saved or is_records):
-        raise ValueError(
-            f"`distractor_landmarks` needs a folder of images. Received: distractors={path!r}"
-        )
-    if is_saved and num_embedders > 1:
-        raise ValueError(
-            "`distractors` that are saved embeddings belong to one system. Give one of `model` "
-            f"and `embeddings`. Received: distractors={path!r} for {num_embedders} systems"
-        )
-    saved = load_embeddings(path) if is_saved else None
+    _check_settings(path, landmarks if is_records or path.endswith(".npz") else "", num_embedders)
+    saved = load_embeddings(path) if path.endswith(".npz") else None
     if saved is not None:
         identity_map, sources = {k: identity_of_key(k) for k in saved.keys}, FaceSources()
     elif is_records:
@@ -144,6 +130,23 @@ def open_distractors(
     return Distractors(path, lambda embedder: embed_images(embedder, images, keys))
 
 
+def _check_settings(path: str, unused_landmarks: str, num_embedders: int) -> None:
+    if not path:
+        raise ValueError(
+            "`distractors` must be class folders, a folder of records or an .npz file. "
+            "Received: nothing"
+        )
+    if unused_landmarks:
+        raise ValueError(
+            f"`distractor_landmarks` needs a folder of images. Received: distractors={path!r}"
+        )
+    if path.endswith(".npz") and num_embedders > 1:
+        raise ValueError(
+            "`distractors` that are saved embeddings belong to one system. Give one of `model` "
+            f"and `embeddings`. Received: distractors={path!r} for {num_embedders} systems"
+        )
+
+
 def _shuffled_keys(identity_map: IdentityMap, seed: int, path: str) -> list[str]:
     keys = list(identity_map)
     if not keys:
@@ -153,7 +156,7 @@ def _shuffled_keys(identity_map: IdentityMap, seed: int, path: str) -> list[str]
     return [keys[i] for i in np.random.default_rng(seed).permutation(len(keys))]
 
 
-def check_has_pairs(identity_map: IdentityMap) -> None:
+def check_has_mates(identity_map: IdentityMap) -> None:
     """Refuse probes of which no two are of one identity.
 
     Raises:

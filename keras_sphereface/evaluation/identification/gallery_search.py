@@ -7,10 +7,7 @@ import pandas as pd
 
 from keras_sphereface.evaluation.embedders import Embedder
 from keras_sphereface.evaluation.identification.gallery import Gallery
-from keras_sphereface.evaluation.identification.identity_map import (
-    IdentityMap,
-    exclude_identities,
-)
+from keras_sphereface.evaluation.identification.identity_map import IdentityMap, exclude_identities
 from keras_sphereface.evaluation.identification.labeled_images import (
     LabeledEmbeddings,
     LabeledImages,

@@ -1,9 +1,6 @@
 """From settings of identification to images whose identities are known."""
 
-from keras_sphereface.config.identify import (
-    DistractorsConfig,
-    IdentifyConfig,
-)
+from keras_sphereface.config.identify import DistractorsConfig, IdentifyConfig
 from keras_sphereface.data.pairs.lfw import identity_of_key
 from keras_sphereface.data.pairs.templates import read_templates
 from keras_sphereface.evaluation.embedders import as_list
@@ -91,11 +88,7 @@ def read_labeled_images(config: IdentifyConfig, lists: Gallery | None) -> Labele
             "No identity is left. Received: "
             f"pairs={config.pairs!r}, folds={config.folds}, train_labels={config.train_labels!r}"
         )
-    sources = FaceSources(
-        images=config.images,
-        landmarks=config.landmarks,
-        records=config.records,
-    )
+    sources = FaceSources(config.images, config.landmarks, config.records)
     return LabeledImages(identity_map, sources, templates, warnings)
 
 

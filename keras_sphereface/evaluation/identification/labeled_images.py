@@ -21,7 +21,7 @@ class LabeledImages(NamedTuple):
         identities: {key of an image or name of a template: identity}.
         sources: Paths of the faces; without any, saved embeddings are used.
         templates: {name: [(key, medium)]} of names that are templates.
-        warnings: What was left out, in sentences.
+        warnings: Sentences on images that were left out.
     """
 
     identities: IdentityMap
@@ -31,7 +31,7 @@ class LabeledImages(NamedTuple):
 
     @property
     def unit(self) -> str:
-        """What a key names, for messages: "templates" or "images"."""
+        """The kind of thing that a key names, for messages: "templates" or "images"."""
         return "templates" if self.templates else "images"
 
     def image_keys(self, keys: Sequence[str]) -> list[str]:
@@ -54,7 +54,7 @@ class LabeledEmbeddings(NamedTuple):
 
 
 class EmbeddedImages(NamedTuple):
-    """What an embedder made of images or templates.
+    """The embeddings that an embedder made of images or templates.
 
     Attributes:
         embeddings: Embeddings by key, and the keys without.

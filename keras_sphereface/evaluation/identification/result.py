@@ -1,4 +1,4 @@
-"""What the identification of one system gives: metrics, a curve, and a row for each probe."""
+"""The result of one system: metrics, a curve, and a row for each probe."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ class IdentificationMetrics:
     Attributes:
         model: Name of the system.
         missing: {key: reason} of images and templates without an embedding.
-        warnings: What is wrong with images or lists, in sentences.
+        warnings: Findings of the quality checks of images and lists, a sentence each.
         num_probes: Probes that have an embedding.
     """
 

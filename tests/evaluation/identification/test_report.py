@@ -1,4 +1,4 @@
-"""What an identification writes and prints, and its report in a browser."""
+"""The files of an identification, its summary, and its report in a browser."""
 
 import json
 import re
@@ -66,7 +66,7 @@ def test_a_figure_shows_the_curves_of_all_systems(quick, views, tmp_path, monkey
 
 
 def reported_numbers(protocol, metrics):
-    """What a report must show, as text."""
+    """The numbers that a report must show, as text."""
     if protocol == "closed-set":
         return [f"{100 * rate:.2f} %" for rate in (metrics.rank_1, metrics.rank_5, metrics.rank_10)]
     if protocol == "distractors":
