@@ -1,3 +1,5 @@
-"""Feature spheres, margin figures, and the comparison of losses."""
+"""Experiments: feature spheres, margin figures, and the comparison of losses."""
 
-__all__: list[str] = []
+from keras_sphereface.experiments.margin_figures import margin_bounds
+
+__all__ = ["margin_bounds"]

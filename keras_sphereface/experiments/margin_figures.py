@@ -29,14 +29,24 @@ from keras_sphereface.utils.atomic import atomic_file
 
 WIDTH = 9.0  # inches: at the width of a page, 900 pixels, letters keep their size
 GRID = 201  # points along a side of plane and sphere
-ANNEALED = 1659  # the step from which on the authors' lambda is 5
+ANNEALED_STEP = 1659  # from which on the lambda of Liu et al. is 5
 TWO_CLASS_ANGLES = (30, 60, 90, 120, 150, 180)  # degrees
 MANY_CLASSES = (3, 4, 6, 10)
-MANY_CLASS_BOUND = 3.0
+MANY_CLASS_BOUND = 3.0  # Liu et al., property 3
 
 
 def psi_and_slope(theta: np.ndarray, m: int, annealing_lambda: float) -> np.ndarray:
-    """The blend of cosine and psi that is trained, and its slope in theta: (N,) to (2, N)."""
+    """Return the trained target and its slope in theta: (N,) -> (2, N).
+
+    Args:
+        theta: Angles in radians, (N,).
+        m: Int >= 1. The margin.
+        annealing_lambda: Float >= 0. lambda of the blend of cosine and psi; 0: psi itself.
+
+    Example:
+        >>> psi_and_slope(np.array([0.0, np.pi]), m=4, annealing_lambda=0.0)[0]
+        array([ 1., -7.])
+    """
     angles = tf.constant(theta)
     with tf.GradientTape() as tape:
         tape.watch(angles)
@@ -44,8 +54,8 @@ def psi_and_slope(theta: np.ndarray, m: int, annealing_lambda: float) -> np.ndar
     return np.stack([values.numpy(), tape.gradient(values, angles).numpy()])
 
 
-def draw_psi(most: int = 6, annealing_lambda: float = 5.0) -> Figure:
-    """psi and its slope for m = 1 to `most`, pure and as blended by `annealing_lambda`."""
+def draw_psi(max_m: int = 6, annealing_lambda: float = 5.0) -> Figure:
+    """Draw psi and its slope for m = 1 to `max_m`, pure and blended by `annealing_lambda`."""
     theta = np.linspace(0.0, np.pi, 721)
     figure = Figure(figsize=(WIDTH, 6.6), layout="constrained")
     grid = figure.subplots(2, 2, sharex=True)
@@ -54,22 +64,23 @@ def draw_psi(most: int = 6, annealing_lambda: float = 5.0) -> Figure:
         (grid[:, 0], 0.0, r"$\psi(\theta)$"),
         (grid[:, 1], annealing_lambda, blended),
     ):
-        lines = {f"m = {m}": psi_and_slope(theta, m, blend) for m in range(1, most + 1)}
+        lines = {f"m = {m}": psi_and_slope(theta, m, blend) for m in range(1, max_m + 1)}
         for row, axes in enumerate(column):
-            plot_angle_curves(axes, theta, {label: both[row] for label, both in lines.items()})
+            curves = {label: values_and_slope[row] for label, values_and_slope in lines.items()}
+            plot_angle_curves(axes, theta, curves)
         column[0].set(title=rf"{name}, $\lambda$ = {blend:g}", xlabel="")
     grid[0, 0].set_ylabel("value")
     grid[1, 0].set_ylabel("slope, per radian")
-    legend_below(figure, grid[0, 0], most)
+    legend_below(figure, grid[0, 0], max_m)
     return figure
 
 
 def draw_boundaries(m: int = 4, angle: float = 60.0) -> Figure:
-    """Regions and boundaries of two classes, in the plane and on the sphere, of three losses.
+    """Draw regions and boundaries of two classes for three losses, in plane and on sphere.
 
     Args:
-        m: the margin of A-Softmax, an int >= 2.
-        angle: between the class weights, in degrees.
+        m: Int >= 2. The margin of A-Softmax.
+        angle: Float. Angle between the class weights in degrees.
     """
     theta_12 = np.radians(angle)
     directions = np.pi / 2 + theta_12 / 2 * np.array([1.0, -1.0])
@@ -108,8 +119,20 @@ def draw_boundaries(m: int = 4, angle: float = 60.0) -> Figure:
     return figure
 
 
-def bounds() -> pd.DataFrame:
-    """The smallest m, numerical and theoretical, of two classes and of many equally spaced."""
+def margin_bounds() -> pd.DataFrame:
+    """Return the smallest m of two classes and of many equally spaced ones.
+
+    From this m on the largest intra-class angle is below the smallest inter-class angle (Liu et
+    al., properties 2 and 3).
+
+    Returns:
+        A row for each case: the number of classes, the angle between neighbors in degrees, and
+        the smallest m found numerically and by theory.
+
+    Example:
+        >>> margin_bounds()[["classes", "numerical"]].round(6).iloc[-1].tolist()
+        [10.0, 3.0]
+    """
     cases = [
         (_two(angle), geometry.two_class_bound(np.radians(angle))) for angle in TWO_CLASS_ANGLES
     ]
@@ -127,7 +150,7 @@ def bounds() -> pd.DataFrame:
 
 
 def draw_bounds() -> Figure:
-    """Where classes become narrower than they are apart, and how that depends on the angle."""
+    """Draw where classes become narrower than their distance, and how that depends on the angle."""
     figure = Figure(figsize=(WIDTH, 3.7), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     m = np.linspace(1.0, 6.0, 101)
@@ -154,7 +177,7 @@ def draw_bounds() -> Figure:
 
 
 def draw_annealing(steps: int = 2500) -> Figure:
-    """lambda and the weight of psi over the steps, with the authors' arguments."""
+    """Draw lambda and the weight of psi over the steps, with the arguments of Liu et al."""
     numbers = np.arange(1, steps + 1)
     lambdas = annealing.annealing_lambda(numbers).numpy()
     figure = Figure(figsize=(WIDTH, 3.5), layout="constrained")
@@ -168,7 +191,7 @@ def draw_annealing(steps: int = 2500) -> Figure:
     plot_training_curve(right, numbers, 100 / (1 + lambdas), "", "per cent")
     right.set_title(r"weight of $\psi$ in the target, $1\,/\,(1 + \lambda)$")
     right.set_ylim(0, 20)
-    for step in (1, 501, ANNEALED):
+    for step in (1, 501, ANNEALED_STEP):
         value = lambdas[step - 1]
         left.plot(step, value, "o", color="black", markersize=5)
         left.annotate(
@@ -178,16 +201,16 @@ def draw_annealing(steps: int = 2500) -> Figure:
 
 
 def target_cosines(head: AngularHead, theta: np.ndarray, step: int) -> np.ndarray:
-    """What the head puts in the place of cos(theta) for the own class: (N,) to (N,)."""
+    """Return what the head puts in the place of cos(theta) of the target class: (N,) -> (N,)."""
     embeddings = tf.constant(geometry.on_circle(theta), head.compute_dtype)
     context = context_of(head(embeddings))._replace(step=tf.constant(step, tf.int64))
     return head.target_cosine(tf.cos(tf.constant(theta)), context).numpy()
 
 
 def draw_target_logits() -> Figure:
-    """The targets of all heads with their own default m, over the angle, without the scale.
+    """Draw the target cosines of the heads at their default m over the angle, without the scale.
 
-    Dashed is what two of them make of the other classes, theta being the angle to those.
+    Dashed is what two of them put in the place of the cosines of other classes.
     """
     theta = np.linspace(0.0, np.pi, 721)
     cosines = tf.cos(tf.constant(theta))
@@ -207,34 +230,34 @@ def draw_target_logits() -> Figure:
         v1: first,
         v2: second,
     }
-    curves = {label: target_cosines(head, theta, ANNEALED) for label, head in heads.items()}
+    curves = {label: target_cosines(head, theta, ANNEALED_STEP) for label, head in heads.items()}
     stretched = margins.stretched_cosine(cosines).numpy()
     curves[two] = stretched - binary.m
     others = {v2: margins.divided_angle(cosines, second.m).numpy(), two: stretched + binary.m}
     figure = Figure(figsize=(WIDTH, 4.6), layout="constrained")
     axes = plot_angle_curves(figure.subplots(), theta, curves, others)
     axes.set(ylim=(-2.1, 1.5), ylabel="target cosine, without the scale")
-    axes.set_title(r"own class; dashed: other classes, where they are not $\cos\theta$")
+    axes.set_title(r"target class; dashed: other classes, where they are not $\cos\theta$")
     figure.legend(loc="outside right center", frameon=False)
     return figure
 
 
 def margin_figures(config: MarginFiguresConfig) -> pd.DataFrame:
-    """Draw as `config` says, each figure as PNG and SVG, and write bounds.csv.
+    """Draw every figure as PNG and SVG, and write bounds.csv.
 
-    Every file is written whole or not at all, and the same settings give the same bytes.
+    A file is complete or absent, and the same settings give the same bytes.
 
     Returns:
-        What stands in bounds.csv; see `bounds`.
+        The table of bounds.csv; see `margin_bounds`.
 
     Raises:
-        TypeError, ValueError: if `m` is no int >= 2, or `angle` is not from 30 to 170.
+        TypeError, ValueError: If `m` is no int >= 2, or `angle` is not from 30 to 170.
     """
     m = validation.check_integer(config.m, "m", 2)
     angle = validation.check_real(config.angle, "angle", 30.0, 170.0)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
-    table = bounds()
+    table = margin_bounds()
     with atomic_file(out / "bounds.csv") as partial:
         table.to_csv(partial, index=False)
     for name, figure in (
@@ -248,10 +271,10 @@ def margin_figures(config: MarginFiguresConfig) -> pd.DataFrame:
     return table
 
 
-def _two(degrees):
-    """The directions of two class weights."""
+def _two(degrees: float) -> np.ndarray:
+    """Return the directions in radians of two class weights."""
     return np.radians([0.0, degrees])
 
 
-def _equally_spaced(classes):
+def _equally_spaced(classes: int) -> np.ndarray:
     return 2 * np.pi * np.arange(classes) / classes

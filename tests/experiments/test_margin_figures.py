@@ -29,6 +29,7 @@ def test_all_figures_and_the_bounds_are_written(tmp_path):
     assert set(np.round(table["theoretical"], 6)) == {3.732051, 3.4, 3.0}
 
 
+@pytest.mark.slow
 def test_the_same_figure_has_the_same_bytes(tmp_path):
     written = []
     for folder in (tmp_path / "a", tmp_path / "b"):
@@ -95,7 +96,7 @@ def test_the_targets_are_those_of_the_papers():
     np.testing.assert_allclose(dashed, [np.cos(theta / 1.5), own + 0.8], atol=1e-5)
 
 
-def test_the_annealing_is_marked_where_the_authors_values_are():
+def test_the_annealing_is_marked_at_the_values_of_liu_et_al():
     axes, _ = margin_figures.draw_annealing().axes
     texts = [text.get_text() for text in axes.texts]
     assert texts == ["892.9 at step 1", "16.36 at step 501", "5 at step 1659"]

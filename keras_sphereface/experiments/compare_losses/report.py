@@ -1,5 +1,6 @@
-"""What came of a comparison of losses: its table, its differences, and its image."""
+"""The results of a comparison of losses: table, text and figure."""
 
+import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 
@@ -8,209 +9,168 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from keras_sphereface import plots
-from keras_sphereface.metrics import bootstrap
+from keras_sphereface.experiments.compare_losses.gains import REPLICATES, Gain, accuracy_gain
+from keras_sphereface.experiments.compare_losses.single import RunResult
+from keras_sphereface.reporting.markdown import markdown_table
 
-# "training_accuracy" is without the margin; of triplets it counts nearest neighbors in the batch.
-COLUMNS = (
-    *("loss", "seed", "accuracy", "auc", "tar_at_far_0.01", "training_accuracy"),
-    *("ms_per_step", "memory_mb", "diverged"),
-)
-REFERENCE = "softmax"
-# The ranking of the paper on LFW: each is above the next.
+BASELINE = "softmax"
+# The ranking of Liu et al. on LFW: each loss is above the next.
 RANKING = ("asoftmax-4", "modified-softmax", "softmax")
-REPLICATES = 2000
 MEASURES = {
     "accuracy": "accuracy, %",
     "auc": "AUC, %",
-    "tar_at_far_0.01": "TAR at FAR 0.01, %",
+    "tar_at_far_0_01": "TAR at FAR 0.01, %",
 }
-FURTHER = ("gain over softmax", "time of a step", "memory, MB", "what it sets")
+HEADER = ["loss", *MEASURES.values(), "gain over softmax", "time of a step", "memory, MB"]
+
+Pairs = Mapping[tuple[str, int], pd.DataFrame]  # {(loss, seed): pairs.csv}
 
 
-def table_of(results: Sequence[dict], losses: Sequence[str]) -> pd.DataFrame:
-    """A row for each run, in the order of the losses, with `COLUMNS`; `diverged` says why."""
-    table = pd.DataFrame(results).reindex(columns=list(COLUMNS))
-    order = {loss: place for place, loss in enumerate(losses)}
-    places = table["loss"].map(order)
-    return table.assign(place=places).sort_values(["place", "seed"]).drop(columns="place")
-
-
-def difference(
-    better: Sequence[pd.DataFrame], worse: Sequence[pd.DataFrame], seed: int
-) -> tuple[np.ndarray, bootstrap.Interval]:
-    """How much higher the accuracy of one loss is than that of another.
+def results_table(
+    results: Mapping[tuple[str, int], RunResult], losses: Sequence[str]
+) -> pd.DataFrame:
+    """Return a row for each run: loss, seed and `RunResult`, in the order of the losses.
 
     Args:
-        better, worse: of each seed the table of the pairs, as in pairs.csv.
-        seed: of the bootstrap.
-
-    Returns:
-        The difference of each seed, and the interval of their mean if other seeds and other
-        pairs were drawn. (The thresholds are not chosen anew.)
-
-    Raises:
-        ValueError: if the tables do not hold the same pairs.
+        results: {(loss, seed): numbers of the run}.
+        losses: The losses in their order.
     """
-    names = ["first", "second", "is_same"]
-    for other in (*better, *worse):
-        if not other[names].equals(better[0][names]):
-            raise ValueError(
-                "All runs must have the same pairs, or be made anew. "
-                f"Received: {len(other)} pairs that are not the {len(better[0])} of the first run"
-            )
-    gains = np.array(
-        [
-            one["is_correct"].to_numpy(float) - other["is_correct"].to_numpy(float)
-            for one, other in zip(better, worse, strict=True)
-        ]
-    )  # (seeds, P)
-    is_same = better[0]["is_same"].to_numpy() == 1
-    rng = np.random.default_rng(seed)
-    return gains.mean(axis=1), bootstrap.bootstrap_mean_interval(gains, is_same, REPLICATES, rng)
+    rows = [
+        {"loss": loss, "seed": seed, **dataclasses.asdict(result)}
+        for (loss, seed), result in results.items()
+    ]
+    rows.sort(key=lambda row: (losses.index(row["loss"]), row["seed"]))
+    names = [field.name for field in dataclasses.fields(RunResult) if field.name != "diverged"]
+    return pd.DataFrame(rows).astype(dict.fromkeys(names, float))
 
 
-def verdict(by_seed: np.ndarray, interval: bootstrap.Interval) -> str:
-    """Whether a difference is one: outside of its interval, and of one sign with every seed."""
-    if interval.low > 0 and by_seed.min() > 0:
-        return "yes"
-    if interval.high < 0 and by_seed.max() < 0:
-        return "no, the other way round"
-    return "not told apart"
-
-
-def report(
+def describe_comparison(
     table: pd.DataFrame,
-    pairs: Mapping[tuple[str, int], pd.DataFrame],
-    shared: str,
-    own: Mapping[str, str],
-    conditions: Mapping[str, str],
+    pairs: Pairs,
+    budget: str,
+    settings: Mapping[str, str],
+    machine: str,
     seed: int,
 ) -> str:
-    """The text of losses.md.
+    """Return the text of losses.md.
 
     Args:
-        table: of `table_of`.
+        table: Of `results_table`.
         pairs: {(loss, seed): pairs.csv} of the runs that have one.
-        shared: what all runs share, in a sentence.
-        own: {loss: what its runs set that others do not}.
-        conditions: "machine" of the runs.
-        seed: of the bootstrap.
+        budget: Sentences about what all runs share.
+        settings: {loss: its settings}.
+        machine: Description of the machine.
+        seed: Int. Seed of the bootstrap.
     """
     seeds = table["seed"].nunique()
-    lines = [
-        f"{shared} "
-        + (f"Means of {seeds} seeds +- standard deviation." if seeds > 1 else "One seed."),
-        "",
-        f"| loss | {' | '.join([*MEASURES.values(), *FURTHER])} |",
-        "|---" * (1 + len(MEASURES) + len(FURTHER)) + "|",
-        *(_row(table, pairs, loss, own.get(loss, ""), seed) for loss in _ranked(table)),
-        "",
-        *_ranking_lines(pairs, table["loss"].unique(), seed),
-        "The gain is in points of accuracy on the same pairs, with the middle 95 % of "
+    means = f"Means of {seeds} seeds +- standard deviation." if seeds > 1 else "One seed."
+    rows = [[*_cells(table, pairs, loss, seed), settings.get(loss, "")] for loss in ranked(table)]
+    return (
+        f"{budget} {means}\n\n"
+        + markdown_table([*HEADER, "settings"], rows)
+        + "\n"
+        + _describe_ranking(pairs, set(table["loss"]), seed)
+        + "The gain is in points of accuracy on the same pairs, with the middle 95 % of "
         f"{REPLICATES:,} draws of seeds and pairs. The thresholds were not chosen anew for these, "
-        "pairs that share a person count as independent, and nothing is corrected for the number "
-        "of losses.",
-        "",
+        "pairs that share an identity count as independent, and nothing is corrected for the "
+        "number of losses.\n\n"
         "The time of a step is over that of softmax with the same seed: the median of the seeds, "
         "the lowest and the highest. A run's time is the median of its log's rows. Memory is the "
-        "most that was held in a training (on a GPU: of its memory), the median of the seeds.",
-        "",
-        f"{conditions['machine']}.",
-    ]
-    return "\n".join(lines) + "\n"
+        "most that was held in a training (on a GPU: of its memory), the median of the seeds.\n\n"
+        f"{machine}.\n"
+    )
 
 
-def _ranked(table) -> list[str]:
-    """The losses, that with the highest mean accuracy first, and last those that diverged."""
+def ranked(table: pd.DataFrame) -> list[str]:
+    """Return the losses by mean accuracy, the highest first; those that diverged come last."""
     groups = table.groupby("loss", sort=False)["accuracy"]
     order = pd.DataFrame(
-        {"diverged": groups.apply(lambda of: of.isna().any()), "mean": groups.mean()}
+        {"diverged": groups.apply(lambda values: values.isna().any()), "mean": groups.mean()}
     )
     order = order.sort_values(["diverged", "mean"], ascending=[True, False], kind="stable")
     return list(order.index)
 
 
-def _row(table, pairs, loss, own, seed):
+def times_of_baseline(table: pd.DataFrame, loss: str) -> pd.Series:
+    """Return the time of a step over that of softmax, by seed; missing where there is none."""
+    times = table.pivot(index="seed", columns="loss", values="ms_per_step")  # noqa: PD010
+    if BASELINE not in times:
+        return pd.Series(np.nan, times.index)
+    return times[loss] / times[BASELINE]
+
+
+def _cells(table: pd.DataFrame, pairs: Pairs, loss: str, seed: int) -> list[str]:
     rows = table[table["loss"] == loss]
-    cells = [loss, *(_mean_and_spread(100 * rows[name].astype(float)) for name in MEASURES)]
-    if lost := int(rows["diverged"].notna().sum()):
-        cells[1] += f" ({lost} of {len(rows)} diverged)"
-    cells.append(_gain(pairs, loss, REFERENCE, seed) if loss != REFERENCE else "")
-    cells.append(_times(times_of_reference(table, loss).dropna()))
+    accuracy, *others = (_mean_and_spread(100 * rows[name]) for name in MEASURES)
+    if diverged := int(rows["diverged"].notna().sum()):
+        accuracy += f" ({diverged} of {len(rows)} diverged)"
+    gain = None if loss == BASELINE else _gain(pairs, loss, BASELINE, seed)
     memory = rows["memory_mb"].median()
-    cells.append("" if np.isnan(memory) else f"{memory:,.0f}")
-    return f"| {' | '.join([*cells, own])} |"
+    return [
+        loss,
+        accuracy,
+        *others,
+        gain.points if gain else "",
+        _median_and_range(times_of_baseline(table, loss).dropna()),
+        "" if np.isnan(memory) else f"{memory:,.0f}",
+    ]
 
 
-def _mean_and_spread(values):
+def _mean_and_spread(values: pd.Series) -> str:
     values = values.dropna()
-    if not len(values):
+    if values.empty:
         return ""
     return f"{values.mean():.2f}" + (f" +- {values.std():.2f}" if len(values) > 1 else "")
 
 
-def _times(times):
-    if not len(times):
+def _median_and_range(values: pd.Series) -> str:
+    if values.empty:
         return ""
-    spread = f" ({times.min():.2f} to {times.max():.2f})" if len(times) > 1 else ""
-    return f"{times.median():.2f}{spread}"
+    spread = f" ({values.min():.2f} to {values.max():.2f})" if len(values) > 1 else ""
+    return f"{values.median():.2f}{spread}"
 
 
-def times_of_reference(table: pd.DataFrame, loss: str) -> pd.Series:
-    """The time of a step over that of softmax, seed by seed; missing where there is none."""
-    times = table.set_index(["seed", "loss"])["ms_per_step"].astype(float).unstack("loss")  # noqa: PD010
-    if REFERENCE not in times:
-        return pd.Series(np.nan, times.index)
-    return times[loss] / times[REFERENCE]
-
-
-def _both(pairs, loss, other):
-    """The tables of pairs of two losses, of the seeds that both have."""
+def _gain(pairs: Pairs, loss: str, other: str, seed: int) -> Gain | None:
+    """Return the gain over the seeds that both losses have, None without any."""
     seeds = sorted(s for name, s in pairs if name == loss and (other, s) in pairs)
-    return [pairs[loss, s] for s in seeds], [pairs[other, s] for s in seeds]
+    if not seeds:
+        return None
+    return accuracy_gain([pairs[loss, s] for s in seeds], [pairs[other, s] for s in seeds], seed)
 
 
-def _gain(pairs, loss, other, seed):
-    better, worse = _both(pairs, loss, other)
-    if not better:
-        return ""
-    return _points(*difference(better, worse, seed))
-
-
-def _points(by_seed, interval):
-    low, high = interval.low, interval.high
-    return f"{100 * by_seed.mean():+.2f} ({100 * low:+.2f} to {100 * high:+.2f})"
-
-
-def _ranking_lines(pairs, losses, seed):
-    """Whether the ranking of the paper holds, a line for each of its steps."""
+def _describe_ranking(pairs: Pairs, losses: set[str], seed: int) -> str:
+    """Return whether the ranking of Liu et al. holds, a line for each of its steps."""
     lines = []
     for above, below in itertools.pairwise(RANKING):
-        if not {above, below} <= set(losses):
+        if not {above, below} <= losses:
             continue
-        better, worse = _both(pairs, above, below)
-        if not better:
+        gain = _gain(pairs, above, below, seed)
+        if gain is None:
             lines.append(f"- {above} above {below}: no seed has both.")
             continue
-        by_seed, interval = difference(better, worse, seed)
-        points = ", ".join(f"{100 * gain:+.2f}" for gain in by_seed)
+        points = ", ".join(f"{100 * difference:+.2f}" for difference in gain.by_seed)
         lines.append(
-            f"- {above} above {below}: {verdict(by_seed, interval)}; {points} points by seed, mean "
-            f"{_points(by_seed, interval)}."
+            f"- {above} above {below}: {gain.verdict}; {points} points by seed, mean {gain.points}."
         )
     if not lines:
-        return []
-    told = "The ranking of the paper (yes: outside of the interval, and of one sign for all seeds):"
-    return [told, "", *lines, ""]
+        return ""
+    return "\n".join(
+        [
+            "The ranking of the paper (yes: outside of the interval, with one sign for all seeds):",
+            "",
+            *lines,
+            "\n",
+        ]
+    )
 
 
-def draw(table: pd.DataFrame) -> Figure:
-    """Accuracy, and the time of a step, of each loss: the image of losses.png."""
-    losses = _ranked(table)
+def draw_comparison(table: pd.DataFrame) -> Figure:
+    """Draw accuracy and time of a step of each loss."""
+    losses = ranked(table)
     figure = Figure(figsize=(10, 1.5 + 0.32 * len(losses)), layout="constrained")
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(2, 1))
     accuracies = [100 * table.loc[table["loss"] == loss, "accuracy"] for loss in losses]
-    plots.plot_runs(left, losses, accuracies, "verification accuracy, %", REFERENCE)
-    times = [times_of_reference(table, loss) for loss in losses]
-    plots.plot_runs(right, losses, times, "time of a step, softmax = 1", REFERENCE, np.median)
+    plots.plot_runs(left, losses, accuracies, "verification accuracy, %", BASELINE)
+    times = [times_of_baseline(table, loss) for loss in losses]
+    plots.plot_runs(right, losses, times, "time of a step, softmax = 1", BASELINE, np.median)
     return figure
