@@ -46,7 +46,7 @@ def launch(program: Sequence[str], workers: int = 2) -> int:
     """
     if not program:
         raise ValueError(
-            "`program`, a script and its arguments, must follow a lone `--`. Received: nothing"
+            "The program must follow a lone `--`: a script and its arguments. Received: nothing"
         )
     environments = worker_environments(workers, visible_gpus())
     processes: list[subprocess.Popen[str]] = []
@@ -178,13 +178,16 @@ def _cause(status: int) -> str:
 @contextlib.contextmanager
 def _signals_raise() -> Iterator[None]:
     """Let the signals that would end this process unwind it, so that it ends its workers."""
+    numbers = (signal.SIGTERM, signal.SIGHUP)
 
-    def leave(number: int, frame: FrameType | None) -> NoReturn:
-        sys.exit(128 + number)
+    def leave(received: int, frame: FrameType | None) -> NoReturn:
+        for number in numbers:  # another one must not interrupt the ending of the workers
+            signal.signal(number, signal.SIG_IGN)
+        sys.exit(128 + received)
 
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    handlers = {number: signal.signal(number, leave) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

@@ -1,4 +1,4 @@
-"""Workers are started on this machine, heard, and ended together."""
+"""Workers are started on this machine, their output is forwarded, and they end together."""
 
 import json
 import os
@@ -9,11 +9,11 @@ import time
 
 import pytest
 
-from keras_sphereface.config import LaunchConfig
 from keras_sphereface.distribute import launcher
 from tests.conftest import ROOT
+from tests.helpers.training_process import CONTEXT
 
-# Says who it is, waits for the others, then does what is said for its number: "1:exit:3".
+# Writes its process id, waits for the others, then follows the words for its index: "1:exit:3".
 WORKER = """
 import json, os, subprocess, sys, time
 cluster = json.loads(os.environ["TF_CONFIG"])
@@ -49,7 +49,7 @@ def program(tmp_path):
 
 
 def run(program, *words, workers=2):
-    return launcher.launch(LaunchConfig(workers=workers, program=(*program, *words)))
+    return launcher.launch((*program, *words), workers)
 
 
 def process_of(program, index):
@@ -66,47 +66,47 @@ def is_running(number):
     return True
 
 
-def test_workers_are_heard_line_by_line_with_their_number(program, capfd):
+def test_output_is_forwarded_line_by_line_with_the_number_of_the_worker(program, capfd):
     assert run(program, workers=3) == 0
-    said = capfd.readouterr().out.splitlines()
-    assert len(said) == 9
+    lines = capfd.readouterr().out.splitlines()
+    assert len(lines) == 9
     for index in range(3):
-        assert f"[worker {index}] bar 1" in said
-        assert f"[worker {index}] bar 2" in said
+        assert f"[worker {index}] bar 1" in lines
+        assert f"[worker {index}] bar 2" in lines
 
 
-def test_each_worker_is_told_who_it_is_and_where_all_are(program, capfd):
+def test_each_worker_gets_its_index_and_all_addresses(program, capfd):
     run(program, workers=3)
-    told = {}
+    clusters = {}
     for line in capfd.readouterr().out.splitlines():
         if "] out " in line:
             prefix, _, cluster = line.partition("] out ")
-            told[int(prefix.removeprefix("[worker "))] = json.loads(cluster)
-    addresses = told[0]["cluster"]["worker"]
+            clusters[int(prefix.removeprefix("[worker "))] = json.loads(cluster)
+    addresses = clusters[0]["cluster"]["worker"]
     assert len(set(addresses)) == 3
     assert all(address.startswith("127.0.0.1:") for address in addresses)
     for index in range(3):
-        assert told[index]["cluster"]["worker"] == addresses
-        assert told[index]["task"] == {"type": "worker", "index": index}
+        assert clusters[index]["cluster"]["worker"] == addresses
+        assert clusters[index]["task"] == {"type": "worker", "index": index}
 
 
 @pytest.mark.parametrize(
-    ("death", "status", "how"),
+    ("death", "status", "cause"),
     [
         ("1:exit:3", 3, "failed with exit status 3"),
         ("1:signal:9", 137, "was ended by SIGKILL"),
     ],
 )
-def test_when_one_dies_all_are_ended_and_it_is_named(program, capfd, death, status, how):
+def test_when_one_dies_all_are_ended_and_it_is_reported(program, capfd, death, status, cause):
     start = time.monotonic()
     assert run(program, death, "0:sleep:100", "2:sleep:100", workers=3) == status
     assert time.monotonic() - start < 60
-    assert f"Worker 1 {how}; the others are ended." in capfd.readouterr().out
+    assert f"Worker 1 {cause}; the others are ended." in capfd.readouterr().out
     assert not any(is_running(process_of(program, index)) for index in (0, 2))
 
 
 def test_one_that_ends_well_ends_no_other(program, capfd):
-    assert run(program, "1:sleep:1", "1:file:done") == 0
+    assert run(program, "1:sleep:0.2", "1:file:done") == 0
     assert "ended" not in capfd.readouterr().out
     assert os.path.exists(f"{program[1]}.done")
 
@@ -118,28 +118,64 @@ def test_a_death_is_seen_although_a_child_holds_the_output_open(program, capfd):
     assert "Worker 1 failed with exit status 3" in capfd.readouterr().out
 
 
+def launch_into(pipe, program):
+    """In a process of its own: launch with a named pipe as output."""
+    os.dup2(os.open(pipe, os.O_WRONLY), 1)
+    sys.exit(launcher.launch(program))
+
+
+@pytest.fixture
+def launched(tmp_path):
+    """A function that launches in a process of its own; returns it and a file of its output."""
+    processes = []
+
+    def start(*program):
+        os.mkfifo(tmp_path / "pipe")
+        process = CONTEXT.Process(target=launch_into, args=(tmp_path / "pipe", program))
+        process.start()
+        processes.append(process)
+        return process, open(tmp_path / "pipe", "rb")
+
+    yield start
+    for process in processes:
+        process.kill()
+
+
 @pytest.mark.slow
-def test_a_launcher_that_nobody_listens_to_ends_its_workers(program):
-    words = ["tools/launch_local.py", "--", *program, "0:sleep:3", "1:sleep:100", "0:exit:0"]
-    with subprocess.Popen(
-        [sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-    ) as process:
-        process.stdout.close()
-        assert process.wait(60) != 0
+def test_a_launcher_whose_output_is_closed_ends_its_workers(program, launched):
+    process, output = launched(*program, "0:sleep:1", "1:sleep:100", "0:exit:0")
+    output.close()
+    process.join(60)
+    assert process.exitcode not in (None, 0)
     assert not any(is_running(process_of(program, index)) for index in (0, 1))
+
+
+def wait_until_all_run(output):
+    for line in output:
+        if b"bar 2" in line:
+            return
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_launcher_that_is_stopped_ends_its_workers(program, number):
+def test_a_launcher_that_is_stopped_ends_its_workers(program, launched, number):
+    process, output = launched(*program, "0:sleep:100", "1:sleep:100")
+    with output:
+        wait_until_all_run(output)
+        os.kill(process.pid, number)
+        process.join(60)
+    assert process.exitcode not in (None, 0)
+    assert not any(is_running(process_of(program, index)) for index in (0, 1))
+
+
+@pytest.mark.full
+def test_the_script_that_is_stopped_ends_its_workers(program):
     words = ["tools/launch_local.py", "--", *program, "0:sleep:100", "1:sleep:100"]
     with subprocess.Popen(
         [sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
-        for line in process.stdout:
-            if b"bar 2" in line:  # all run
-                break
-        process.send_signal(number)
+        wait_until_all_run(process.stdout)
+        process.send_signal(signal.SIGTERM)
         assert process.wait(60) != 0
     assert not any(is_running(process_of(program, index)) for index in (0, 1))
 
@@ -152,9 +188,9 @@ def test_gpus_are_shared_out():
     assert shares == ["0,3", "GPU-5"]
 
 
-def test_without_gpus_nothing_is_said_of_them(monkeypatch):
+def test_without_gpus_the_variable_of_cuda_is_not_set(monkeypatch):
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert all("CUDA_VISIBLE_DEVICES" not in found for found in launcher.worker_environments(2))
+    assert all("CUDA_VISIBLE_DEVICES" not in names for names in launcher.worker_environments(2))
 
 
 @pytest.mark.parametrize(
@@ -170,5 +206,5 @@ def test_workers_that_cannot_be_are_refused(arguments, message):
 
 
 def test_a_program_must_be_given():
-    with pytest.raises(ValueError, match="after a lone `--`"):
-        launcher.launch(LaunchConfig())
+    with pytest.raises(ValueError, match="must follow a lone `--`"):
+        launcher.launch(())

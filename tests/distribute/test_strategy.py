@@ -1,8 +1,7 @@
-"""Who trains together: what `TF_CONFIG` may say, who is who, and workers that must agree."""
+"""The strategy of `TF_CONFIG`, the numbers of workers, and values that must be equal on all."""
 
 import json
-import subprocess
-import sys
+import os
 import types
 
 import pytest
@@ -10,7 +9,7 @@ import tensorflow as tf
 
 from keras_sphereface.distribute import strategy as strategies
 from keras_sphereface.distribute.launcher import worker_environments
-from tests.conftest import ROOT
+from tests.helpers.training_process import CONTEXT
 
 TWO = ["127.0.0.1:1", "127.0.0.1:2"]
 
@@ -26,7 +25,7 @@ def alone():
 
 @pytest.fixture
 def no_waiting(monkeypatch):
-    """TensorFlow would wait for workers that are not there; nothing here may come so far."""
+    """TensorFlow would wait for absent workers; no test here may come so far."""
 
     def wait(**options):
         pytest.fail("a strategy of several workers was made")
@@ -59,7 +58,7 @@ def no_waiting(monkeypatch):
         json.dumps(cluster("worker", worker=TWO, evaluator=TWO)),
     ],
 )
-def test_a_cluster_that_cannot_be_is_refused(monkeypatch, config):
+def test_an_invalid_cluster_is_refused(monkeypatch, config):
     monkeypatch.setenv("TF_CONFIG", config)
     with pytest.raises(ValueError, match="with an index for each address") as refused:
         strategies.make_strategy()
@@ -109,13 +108,13 @@ def test_workers_are_numbered_after_the_chief(monkeypatch, task_type, index, exp
     assert strategies.is_chief(strategy) == (expected == 0)
 
 
-def test_one_process_agrees_with_itself_and_waits_for_nobody(alone):
+def test_one_process_is_equal_to_itself_and_waits_for_no_other(alone):
     strategies.assert_equal_across_workers(alone, 7, "The number")
     strategies.assert_equal_across_workers(alone, -1, "The number")
     strategies.wait_for_all(alone)
 
 
-def test_alone_no_error_is_taken_for_a_lost_worker(alone):
+def test_in_one_process_no_error_is_taken_for_a_lost_worker(alone):
     with pytest.raises(tf.errors.UnavailableError), strategies.explain_lost_workers(alone, ""):
         raise tf.errors.UnavailableError(None, None, "Connection reset by peer")
 
@@ -133,7 +132,7 @@ def test_alone_no_error_is_taken_for_a_lost_worker(alone):
     ],
 )
 def test_errors_of_lost_connections_are_explained(monkeypatch, alone, error, lost):
-    # The processes of test_distributed_training.py lose one another, but not in every way.
+    # The processes of test_distributed.py lose one another, but not in every way.
     monkeypatch.setattr(strategies, "num_workers", lambda strategy: 2)
     with (
         pytest.raises(
@@ -152,44 +151,37 @@ def test_an_internal_error_of_something_else_is_not_explained(monkeypatch, alone
         raise tf.errors.InternalError(None, None, "ptxas returned an error")
 
 
-WORKER = """
-import json
-from keras_sphereface import strategies
-strategy = strategies.make_strategy()
-index = strategies.worker_index(strategy)
-seen = {"index": index, "workers": strategies.num_workers(strategy)}
-seen["chief"] = strategies.is_chief(strategy)
-strategies.wait_for_all(strategy)
-strategies.agree(strategy, 2**40, "The number")
-try:
-    strategies.agree(strategy, 10 + index, "The step")
-except ValueError as error:
-    seen["refused"] = str(error)
-strategies.wait_for_all(strategy)
-print(json.dumps(seen))
-"""
+def compare_numbers(environment, path):
+    """In a process of its own: write what a worker knows, and how it is refused."""
+    os.environ.update(environment)
+    strategy = strategies.make_strategy()
+    index = strategies.worker_index(strategy)
+    known = {"index": index, "workers": strategies.num_workers(strategy)}
+    known["chief"] = strategies.is_chief(strategy)
+    strategies.wait_for_all(strategy)
+    strategies.assert_equal_across_workers(strategy, 2**40, "The number")
+    try:
+        strategies.assert_equal_across_workers(strategy, 10 + index, "The step")
+    except ValueError as error:
+        known["refused"] = str(error)
+    strategies.wait_for_all(strategy)
+    path.write_text(json.dumps(known))
 
 
 @pytest.mark.slow
-def test_two_workers_must_come_with_the_same_number():
+def test_two_workers_must_come_with_the_same_number(tmp_path):
+    paths = [tmp_path / f"{index}.json" for index in range(2)]
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", WORKER],
-            env=environment,
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for environment in worker_environments(2)
+        CONTEXT.Process(target=compare_numbers, args=(environment, path))
+        for environment, path in zip(worker_environments(2), paths, strict=True)
     ]
-    try:
-        said = [process.communicate(timeout=120) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert [process.returncode for process in processes] == [0, 0], said
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+        process.kill()
+        assert process.exitcode == 0
     refused = "The step differs between the workers. Received: [10, 11]"
-    for index, (output, _) in enumerate(said):
-        seen = {"index": index, "workers": 2, "chief": index == 0, "refused": refused}
-        assert json.loads(output.splitlines()[-1]) == seen
+    for index, path in enumerate(paths):
+        known = {"index": index, "workers": 2, "chief": index == 0, "refused": refused}
+        assert json.loads(path.read_text()) == known

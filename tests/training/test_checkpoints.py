@@ -1,8 +1,8 @@
-"""Checkpoints: the newest that can be read is taken, whatever happened to the others."""
+"""Checkpoints: the newest that can be read is restored, whatever happened to the others."""
 
+import os
+import resource
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,14 +16,14 @@ from keras_sphereface.heads.registry import make_head
 from keras_sphereface.heads.sharded import ShardedHead
 from keras_sphereface.training.checkpoints import Checkpoints
 from keras_sphereface.utils.atomic import partial_folder
-from tests.conftest import ROOT
+from tests.helpers.training_process import CONTEXT
 
 DATA, INDEX = "weights.data-00000-of-00001", "weights.index"
 CLASSES = "classes-000000000-000000007.npz"
 
 
 class Run(NamedTuple):
-    """What is trained, in small: weights that say at which step they were kept."""
+    """Weights that follow from the step at which they were saved, and their checkpoints."""
 
     checkpoints: Checkpoints
     weights: list[tf.Variable]
@@ -40,9 +40,9 @@ class Run(NamedTuple):
 
     def holds(self, step):
         """Whether all weights are, to the last bit, those that `save` kept at `step`."""
-        found = [weight.numpy() for weight in self.weights]
+        values = [weight.numpy() for weight in self.weights]
         self.fill(step)
-        return all(map(np.array_equal, found, [weight.numpy() for weight in self.weights]))
+        return all(map(np.array_equal, values, [weight.numpy() for weight in self.weights]))
 
     def restore(self):
         self.fill(999)
@@ -50,19 +50,19 @@ class Run(NamedTuple):
 
 
 def make_run(folder, kept=2, num_classes=0, size=(30, 20)):
-    """With `num_classes`, those of a head are split over the devices, with a slot each."""
-    strategy, split = make_strategy(), None
+    """With `num_classes`, those of a head are sharded over the devices, with a slot each."""
+    strategy, sharded_head = make_strategy(), None
     with strategy.scope():
         weights = [tf.Variable(tf.zeros(size, tf.float64))]
         if num_classes:
             initializer = keras.initializers.LecunUniform(seed=0)
             head = make_head("asoftmax", num_classes, kernel_initializer=initializer)
-            split = ShardedHead(head, 5, 1)
-    checkpoints = Checkpoints(folder, kept, strategy, split, first=weights[0])
-    if split:
+            sharded_head = ShardedHead(head, 5, 1)
+    checkpoints = Checkpoints(folder, kept, strategy, {"first": weights[0]}, sharded_head)
+    if sharded_head:
         weights += [
             copy
-            for blocks in split.variables.values()
+            for blocks in sharded_head.variables.values()
             for block in blocks
             for copy in strategy.experimental_local_results(block)
         ]
@@ -75,7 +75,7 @@ def run(tmp_path):
 
 
 @pytest.fixture
-def split_run(tmp_path):
+def sharded_run(tmp_path):
     return make_run(tmp_path / "checkpoints", num_classes=7)
 
 
@@ -114,11 +114,11 @@ def test_the_newest_is_that_of_the_highest_step_however_long_its_name(run):
     assert run.holds(100_000_000)
 
 
-def test_classes_that_are_split_are_restored(split_run):
-    split_run.save(2, 4)
-    assert CLASSES in {path.name for path in split_run.checkpoints.path(4).iterdir()}
-    assert split_run.restore() == 4
-    assert split_run.holds(4)
+def test_sharded_classes_are_restored(sharded_run):
+    sharded_run.save(2, 4)
+    assert CLASSES in {path.name for path in sharded_run.checkpoints.path(4).iterdir()}
+    assert sharded_run.restore() == 4
+    assert sharded_run.holds(4)
 
 
 @pytest.mark.parametrize("block_size", [None, 3])
@@ -132,8 +132,8 @@ def test_class_weights_are_kept_with_their_head(tmp_path, block_size):
     for head in heads:
         head.build((None, 5))
     heads[0].set_weights([np.full(weight.shape, 3) for weight in heads[0].get_weights()])
-    Checkpoints(tmp_path, 2, make_strategy(), head=heads[0]).save(1)
-    Checkpoints(tmp_path, 2, make_strategy(), head=heads[1]).restore()
+    Checkpoints(tmp_path, 2, make_strategy(), {"head": heads[0]}).save(1)
+    Checkpoints(tmp_path, 2, make_strategy(), {"head": heads[1]}).restore()
     for weight in heads[1].get_weights():
         np.testing.assert_array_equal(weight, 3)
 
@@ -184,7 +184,7 @@ DAMAGES = [
     (flip_end, INDEX),
     (Path.unlink, INDEX),
 ]
-SPLIT_DAMAGES = [
+SHARD_DAMAGES = [
     (cut, CLASSES),
     (empty, CLASSES),
     (flip, CLASSES),
@@ -193,78 +193,80 @@ SPLIT_DAMAGES = [
 ]
 
 
-def assert_the_one_before_is_taken(run, capsys):
+def assert_the_one_before_is_restored(run, capsys):
     assert run.restore() == 2
     assert run.holds(2)
-    said = capsys.readouterr().err
-    assert "The checkpoint of step 4 cannot be read: " in said
-    assert "It is now step-00000004.damaged; the one before it is taken." in said
+    logged = capsys.readouterr().err
+    assert "The checkpoint of step 4 cannot be read: " in logged
+    assert "It is now step-00000004.damaged; the checkpoint before it is restored." in logged
     assert names(run) == ["step-00000002", "step-00000004.damaged"]
 
 
 @pytest.mark.parametrize(("damage", "name"), DAMAGES)
-def test_after_damage_the_one_before_is_taken(run, capsys, damage, name):
+def test_after_damage_the_one_before_is_restored(run, capsys, damage, name):
     run.save(2, 4)
     damage(run.checkpoints.path(4) / name)
-    assert_the_one_before_is_taken(run, capsys)
+    assert_the_one_before_is_restored(run, capsys)
 
 
-@pytest.mark.parametrize(("damage", "name"), SPLIT_DAMAGES)
-def test_after_damage_to_split_classes_the_one_before_is_taken(split_run, capsys, damage, name):
-    split_run.save(2, 4)
-    damage(split_run.checkpoints.path(4) / name)
-    assert_the_one_before_is_taken(split_run, capsys)
+@pytest.mark.parametrize(("damage", "name"), SHARD_DAMAGES)
+def test_after_damage_to_classes_the_one_before_is_restored(sharded_run, capsys, damage, name):
+    sharded_run.save(2, 4)
+    damage(sharded_run.checkpoints.path(4) / name)
+    assert_the_one_before_is_restored(sharded_run, capsys)
 
 
-def test_of_an_empty_folder_the_one_before_is_taken(run, capsys):
+def test_of_an_empty_folder_the_one_before_is_restored(run, capsys):
     run.save(2, 4)
     shutil.rmtree(run.checkpoints.path(4))
     run.checkpoints.path(4).mkdir()
-    assert_the_one_before_is_taken(run, capsys)
+    assert_the_one_before_is_restored(run, capsys)
 
 
-def test_a_checkpoint_of_fewer_classes_is_damage(split_run, tmp_path, capsys):
-    split_run.save(2, 4)
+def test_a_checkpoint_of_fewer_classes_is_damage(sharded_run, tmp_path, capsys):
+    sharded_run.save(2, 4)
     make_run(tmp_path / "other", num_classes=6).save(4)
-    (split_run.checkpoints.path(4) / CLASSES).unlink()
+    (sharded_run.checkpoints.path(4) / CLASSES).unlink()
     for path in (tmp_path / "other" / "step-00000004").glob("*.npz"):
-        shutil.copy(path, split_run.checkpoints.path(4))
-    assert_the_one_before_is_taken(split_run, capsys)
+        shutil.copy(path, sharded_run.checkpoints.path(4))
+    assert_the_one_before_is_restored(sharded_run, capsys)
 
 
 @pytest.mark.slow
-def test_no_changed_byte_of_split_classes_stops_a_run_or_goes_unnoticed(split_run, capsys):
-    """A zip has checksums of what it holds, but not of what it says about itself."""
-    split_run.save(2, 4)
-    path, rng = split_run.checkpoints.path(4), np.random.default_rng(0)
+@pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.full)])
+def test_no_changed_byte_of_classes_stops_a_run_or_goes_unnoticed(sharded_run, capsys, stride):
+    """A zip has checksums of its files, but not of its own headers."""
+    sharded_run.save(2, 4)
+    path, rng = sharded_run.checkpoints.path(4), np.random.default_rng(0)
     files = {file.name: file.read_bytes() for file in path.iterdir()}
     failed = []
-    for place, byte in enumerate(files[CLASSES]):
+    places = range(0, len(files[CLASSES]), stride)
+    for place in places:
         changed = bytearray(files[CLASSES])
-        changed[place] = byte ^ int(rng.integers(1, 256))
+        changed[place] ^= int(rng.integers(1, 256))
         shutil.rmtree(path, ignore_errors=True)
         path.mkdir()
         for name, content in {**files, CLASSES: changed}.items():
             (path / name).write_bytes(content)
         try:
-            step = split_run.restore()
-            # Some bytes do not matter: dates, say.
-            failed += [] if step in (2, 4) and split_run.holds(step) else [(place, step)]
+            step = sharded_run.restore()
+            # Some bytes do not matter: those of dates, for example.
+            failed += [] if step in (2, 4) and sharded_run.holds(step) else [(place, step)]
         except Exception as error:
             failed.append((place, repr(error)))
     assert failed == []
-    assert capsys.readouterr().err.count("cannot be read") > len(files[CLASSES]) / 2
+    assert capsys.readouterr().err.count("cannot be read") > len(places) / 2
 
 
-def test_of_several_that_are_damaged_the_last_good_one_is_taken(tmp_path, capsys):
+def test_of_several_that_are_damaged_the_last_good_one_is_restored(tmp_path, capsys):
     run = make_run(tmp_path, kept=3)
     run.save(1, 2, 3)
     (run.checkpoints.path(3) / INDEX).unlink()
     flip(run.checkpoints.path(2) / DATA)
     assert run.restore() == 1
     assert run.holds(1)
-    said = capsys.readouterr().err
-    assert [f"step {step} cannot be read" in said for step in (1, 2, 3)] == [False, True, True]
+    logged = capsys.readouterr().err
+    assert [f"step {step} cannot be read" in logged for step in (1, 2, 3)] == [False, True, True]
     assert names(run) == ["step-00000001", "step-00000002.damaged", "step-00000003.damaged"]
 
 
@@ -279,15 +281,15 @@ def test_the_same_step_may_be_damaged_twice(run):
     assert run.holds(2)
 
 
-def test_when_all_are_damaged_it_is_said(run, capsys):
+def test_when_all_are_damaged_it_is_an_error(run, capsys):
     run.save(2, 4)
     for step in (2, 4):
         (run.checkpoints.path(step) / INDEX).unlink()
     with pytest.raises(ValueError, match=r"None of the checkpoints in .* can be read\."):
         run.restore()
-    said = capsys.readouterr().err
-    assert "The checkpoint of step 2 cannot be read" in said
-    assert "The checkpoint of step 4 cannot be read" in said
+    logged = capsys.readouterr().err
+    assert "The checkpoint of step 2 cannot be read" in logged
+    assert "The checkpoint of step 4 cannot be read" in logged
 
 
 def test_what_a_save_left_that_was_killed_is_removed(run):
@@ -332,32 +334,30 @@ def test_a_checkpoint_that_was_replaced_does_not_come_back(run):
     assert names(run) == ["step-00000001"]
 
 
-# A limit on the size of files stands for the disk: writing fails in the same way.
-FULL_DISK = """
-import resource, sys
-from pathlib import Path
-import tensorflow as tf
-from tests.training.test_checkpoints import make_run
-run = make_run(Path(sys.argv[1]), num_classes=int(sys.argv[2]), size=(int(sys.argv[3]), 20))
-run.save(1, 2)
-resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-for step in (3, 4):
-    try:
-        run.save(step)
-    except (OSError, tf.errors.OpError) as error:
-        print("refused", step)
-"""
+def save_on_a_full_disk(folder, num_classes, rows):
+    """In a process of its own: end with the number of saves that are refused."""
+    run = make_run(folder, num_classes=num_classes, size=(rows, 20))
+    run.save(1, 2)
+    # A limit on the size of files stands for the disk: writing fails in the same way.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
+    refused = 0
+    for step in (3, 4):
+        try:
+            run.save(step)
+        except (OSError, tf.errors.OpError):
+            refused += 1
+    os._exit(refused)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("num_classes", "rows"), [(0, 200), (1_000, 1)])
 def test_a_save_that_fails_leaves_the_ones_before(tmp_path, num_classes, rows):
     """In the first case the data of TensorFlow are too large, in the second the classes."""
-    words = [str(tmp_path), str(num_classes), str(rows)]
-    process = subprocess.run(
-        [sys.executable, "-c", FULL_DISK, *words], cwd=ROOT, capture_output=True, text=True
-    )
-    assert process.stdout.splitlines() == ["refused 3", "refused 4"], process.stderr
+    arguments = (tmp_path, num_classes, rows)
+    process = CONTEXT.Process(target=save_on_a_full_disk, args=arguments)
+    process.start()
+    process.join(200)
+    assert process.exitcode == 2
     run = make_run(tmp_path, num_classes=num_classes, size=(rows, 20))
     assert run.checkpoints.steps() == [1, 2]
     assert run.restore() == 2
