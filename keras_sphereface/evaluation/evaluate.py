@@ -45,14 +45,7 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
     """
     _check(config.protocol, config.bootstrap, config.num_folds)
     # All that is quickly read comes first: few mistakes show only after the long work.
-    sources = pair_sources(
-        config.pairs,
-        config.bin,
-        images=config.images,
-        landmarks=config.landmarks,
-        records=config.records,
-        templates=config.templates,
-    )
+    sources = pair_sources(config)
     datasets = [checked_dataset(one, config.folds, config.num_folds) for one in sources]
     labels = config.train_labels
     training_identities = quality_checks.read_training_identities(labels) if labels else set()
@@ -96,43 +89,26 @@ def _check(protocol: str, replicates: int, num_folds: int) -> None:
         )
 
 
-def pair_sources(
-    pairs: str | Sequence[str] = (),
-    bin: str | Sequence[str] = (),
-    *,
-    images: str | Sequence[str] = (),
-    landmarks: str | Sequence[str] = (),
-    records: str | Sequence[str] = (),
-    templates: str | Sequence[str] = (),
-) -> list[PairSources]:
+def pair_sources(config: EvaluateConfig) -> list[PairSources]:
     """Return the sources of each set of pairs.
-
-    Args:
-        pairs: Lists of pairs.
-        bin: Verification sets in InsightFace's form.
-        images: Folders of images, one for all of `pairs` or one for each; so are the others.
-        landmarks: Landmark files.
-        records: Folders of records.
-        templates: Lists of templates.
 
     Raises:
         ValueError: If there is no set, or the numbers of paths do not fit together.
     """
-    beside = {"images": images, "landmarks": landmarks, "records": records, "templates": templates}
-    lists, columns = as_list(pairs), {}
-    for name, paths in beside.items():
-        values = as_list(paths)
-        if len(values) not in (0, 1, len(lists)) or (values and not lists):
+    pairs, columns = as_list(config.pairs), {}
+    for name in ("images", "landmarks", "records", "templates"):
+        values = as_list(getattr(config, name))
+        if len(values) not in (0, 1, len(pairs)) or (values and not pairs):
             raise ValueError(
                 f"`{name}` must be one for all of `pairs`, or one for each. "
-                f"Received: {name}={values}, pairs={lists}"
+                f"Received: {name}={values}, pairs={pairs}"
             )
-        columns[name] = values if len(values) > 1 else (values or [""]) * len(lists)
+        columns[name] = values if len(values) > 1 else (values or [""]) * len(pairs)
     sets = [
         PairSources(path, **{name: column[i] for name, column in columns.items()})
-        for i, path in enumerate(lists)
+        for i, path in enumerate(pairs)
     ]
-    sets += [PairSources(bin=path) for path in as_list(bin)]
+    sets += [PairSources(bin=path) for path in as_list(config.bin)]
     if not sets:
         raise ValueError("`pairs` or `bin` must name what to verify. Received: neither")
     return sets
