@@ -45,20 +45,20 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
     """
     _check(config.protocol, config.bootstrap, config.num_folds)
     # All that is quickly read comes first: few mistakes show only after the long work.
-    sources = pair_sources(config)
-    datasets = [checked_dataset(one, config.folds, config.num_folds) for one in sources]
+    all_sources = pair_sources(config)
+    datasets = [checked_dataset(s, config.folds, config.num_folds) for s in all_sources]
     labels = config.train_labels
     training_identities = quality_checks.read_training_identities(labels) if labels else set()
     embedders = open_embedders(config.model, config.embeddings, config.batch_size)
-    for one, embedder in itertools.product(sources, embedders):
-        embedder.require_images(one.has_faces)
-    out, set_names = Path(config.out), names.distinct(one.name for one in sources)
+    for sources, embedder in itertools.product(all_sources, embedders):
+        embedder.require_images(sources.has_faces)
+    out, set_names = Path(config.out), names.distinct(sources.name for sources in all_sources)
     folders = artifacts.result_folders(out, set_names, [embedder.name for embedder in embedders])
-    combinations = itertools.product(zip(set_names, sources, datasets, strict=True), embedders)
+    combinations = itertools.product(zip(set_names, all_sources, datasets, strict=True), embedders)
     results: list[EvaluationResult] = []
-    for folder, ((set_name, one, dataset), embedder) in zip(folders, combinations, strict=True):
+    for folder, ((set_name, sources, dataset), embedder) in zip(folders, combinations, strict=True):
         log(f"{embedder.name} on {set_name}")
-        opened, image_embeddings = _embed(embedder, one, dataset.keys())
+        opened, image_embeddings = _embed(embedder, sources, dataset.keys())
         result = evaluate_pairs(
             embedder,
             set_name,
