@@ -8,6 +8,7 @@ from pathlib import Path
 import tensorflow as tf
 
 from keras_sphereface.data import augmentation, preprocessing, records, samplers
+from keras_sphereface.utils.validation import require
 from keras_sphereface.version import __version__
 
 SHUFFLE_IMAGES = 10_000  # about 100 MB of encoded faces
@@ -101,11 +102,9 @@ def training_batches(
     info = records.read_info(folder)
     if images_per_identity:
         _check_pk(batch_size, images_per_identity, cache)
-    elif not 1 <= batch_size <= info.num_images:
-        raise ValueError(
-            f"`batch_size` must be from 1 to the number of images, {info.num_images}. "
-            f"Received: batch_size={batch_size}"
-        )
+    else:
+        rule = f"`batch_size` must be from 1 to the number of images, {info.num_images}."
+        require(1 <= batch_size <= info.num_images, rule, batch_size=batch_size)
     _check_workers(batch_size, start_step, num_workers, worker)
     local_size = batch_size // num_workers
     first_row = worker * local_size
@@ -139,36 +138,31 @@ def training_batches(
 
 
 def _check_pk(batch_size: int, images_per_identity: int, cache: str | os.PathLike) -> None:
-    if images_per_identity < 2:
-        raise ValueError(
-            "`images_per_identity` must be 0 or at least 2. "
-            f"Received: images_per_identity={images_per_identity}"
-        )
-    if batch_size < 1 or batch_size % images_per_identity:
-        raise ValueError(
-            "`batch_size` must be a positive multiple of `images_per_identity`. "
-            f"Received: batch_size={batch_size}, images_per_identity={images_per_identity}"
-        )
-    if cache:
-        raise ValueError(
-            "`cache` must be empty with `images_per_identity`, whose images are in memory anyway. "
-            f"Received: cache={str(cache)!r}"
-        )
+    require(
+        images_per_identity >= 2,
+        "`images_per_identity` must be 0 or at least 2.",
+        images_per_identity=images_per_identity,
+    )
+    require(
+        batch_size >= 1 and batch_size % images_per_identity == 0,
+        "`batch_size` must be a positive multiple of `images_per_identity`.",
+        batch_size=batch_size,
+        images_per_identity=images_per_identity,
+    )
+    rule = "`cache` must be empty with `images_per_identity`, whose images are in memory anyway."
+    require(not cache, rule, cache=str(cache))
 
 
 def _check_workers(batch_size: int, start_step: int, num_workers: int, worker: int) -> None:
-    if num_workers < 1 or batch_size % num_workers:
-        raise ValueError(
-            "`num_workers` must be at least 1 and divide `batch_size`. "
-            f"Received: num_workers={num_workers}, batch_size={batch_size}"
-        )
-    if not 0 <= worker < num_workers:
-        raise ValueError(
-            f"`worker` must be from 0 to num_workers - 1, {num_workers - 1}. "
-            f"Received: worker={worker}"
-        )
-    if start_step < 0:
-        raise ValueError(f"`start_step` must be at least 0. Received: start_step={start_step}")
+    require(
+        num_workers >= 1 and batch_size % num_workers == 0,
+        "`num_workers` must be at least 1 and divide `batch_size`.",
+        num_workers=num_workers,
+        batch_size=batch_size,
+    )
+    rule = f"`worker` must be from 0 to num_workers - 1, {num_workers - 1}."
+    require(0 <= worker < num_workers, rule, worker=worker)
+    require(start_step >= 0, "`start_step` must be at least 0.", start_step=start_step)
 
 
 def _augmented(

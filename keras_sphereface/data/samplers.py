@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_sphereface.data import preprocessing, records
+from keras_sphereface.utils.validation import require
 
 READ_BLOCK = 512  # records of a file that are parsed in one call
 PARALLEL_BATCHES = 4
@@ -159,13 +160,13 @@ def check_identities_per_batch(
         ValueError: if a batch needs more identities than there are.
     """
     count = batch_size // images_per_identity
-    if count > num_identities:
-        raise ValueError(
-            "A batch must not have more identities, `batch_size / images_per_identity`, than the "
-            f"{num_identities} with images. Received: batch_size={batch_size}, "
-            f"images_per_identity={images_per_identity}. Lower --batch-size or raise "
-            "--images-per-identity"
-        )
+    require(
+        count <= num_identities,
+        "A batch must not have more identities, `batch_size / images_per_identity`, than the "
+        f"{num_identities} with images: lower --batch-size or raise --images-per-identity.",
+        batch_size=batch_size,
+        images_per_identity=images_per_identity,
+    )
     return count
 
 

@@ -17,6 +17,7 @@ from keras_sphereface.data.landmarks import landmark_line
 from keras_sphereface.data.pairs import lfw
 from keras_sphereface.utils.atomic import atomic_directory
 from keras_sphereface.utils.progress import progress_bar
+from keras_sphereface.utils.validation import require
 
 IMAGES, LANDMARKS, PAIRS = "images", "landmarks.txt", "pairs.txt"
 TEST_IDENTITIES = "test_identities.txt"
@@ -70,7 +71,21 @@ def generate_faces(
         pairs_per_class=pairs_per_class,
         seed=seed,
     )
-    _check_numbers(**settings)
+    require(
+        num_identities + num_test_identities >= 1 and images_per_identity >= 2,
+        "At least one identity and 2 images an identity are needed.",
+        **settings,
+    )
+    require(
+        not num_test_identities or (num_folds >= 2 and pairs_per_class >= 1),
+        "Pairs need at least 2 folds and 1 pair of each kind.",
+        **settings,
+    )
+    require(
+        not num_test_identities or num_test_identities >= 2 * num_folds,
+        "Every fold needs at least 2 test identities.",
+        **settings,
+    )
     finished, text = Path(folder).resolve(), json.dumps(settings) + "\n"
     if finished.exists() and any(finished.iterdir()) and description(finished) == text:
         return finished
@@ -99,32 +114,6 @@ def description(folder: Path) -> str:
             f"The folder must be new, empty, or hold generated faces. Received: {folder}"
         )
     return file.read_text()
-
-
-def _check_numbers(
-    num_identities: int,
-    images_per_identity: int,
-    num_test_identities: int,
-    num_folds: int,
-    pairs_per_class: int,
-    seed: int,
-) -> None:
-    if num_identities + num_test_identities < 1 or images_per_identity < 2:
-        raise ValueError(
-            "At least one identity and 2 images an identity are needed. Received: "
-            f"num_identities={num_identities}, num_test_identities={num_test_identities}, "
-            f"images_per_identity={images_per_identity}"
-        )
-    if num_test_identities and (num_folds < 2 or pairs_per_class < 1):
-        raise ValueError(
-            "Pairs need at least 2 folds and 1 pair of each kind. "
-            f"Received: num_folds={num_folds}, pairs_per_class={pairs_per_class}"
-        )
-    if num_test_identities and num_test_identities < 2 * num_folds:
-        raise ValueError(
-            "Every fold needs at least 2 test identities. "
-            f"Received: num_test_identities={num_test_identities}, num_folds={num_folds}"
-        )
 
 
 def _write_images(folder: Path, names: Sequence[str], images_per_identity: int, seed: int) -> None:

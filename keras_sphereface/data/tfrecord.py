@@ -11,7 +11,6 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple
 
 import google_crc32c
@@ -110,13 +109,8 @@ class ShardWriter:
         self._num_images += 1
         self._num_bytes += len(framed)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        if kind:
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
+        if error:
             # The disk may be full; the first error is the one to report.
             with contextlib.suppress(OSError):
                 self._file.close()

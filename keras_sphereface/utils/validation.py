@@ -3,6 +3,7 @@
 import math
 import numbers
 from collections.abc import Iterable
+from typing import Any
 
 
 def check_integer(value: int, name: str, minimum: int) -> int:
@@ -46,3 +47,18 @@ def check_choice(value: str, name: str, choices: Iterable[str]) -> str:
             f"`{name}` must be one of {', '.join(choices)}. Received: {name}={value!r}"
         )
     return value
+
+
+def require(condition: bool, rule: str, **received: Any) -> None:
+    """Raise a ValueError with the rule and the received arguments unless the condition holds.
+
+    Example:
+
+    >>> require(2 <= 1, "`low` must be <= `high`.", low=2, high=1)
+    Traceback (most recent call last):
+        ...
+    ValueError: `low` must be <= `high`. Received: low=2, high=1
+    """
+    if not condition:
+        values = ", ".join(f"{name}={value!r}" for name, value in received.items())
+        raise ValueError(f"{rule} Received: {values}")

@@ -420,7 +420,7 @@ def test_evaluation_counts_and_orders_every_image(records_folder):
         ({"images_per_identity": 2, "batch_size": 0}, "positive multiple .* batch_size=0"),
         (
             {"images_per_identity": 2, "batch_size": 12},
-            "not have more identities, .* 5 with images. Received: batch_size=12, images_per_id",
+            "not have more identities, .* 5 with images: .* Received: batch_size=12, images_per_id",
         ),
         ({"images_per_identity": 2, "cache": "memory"}, "Received: cache='memory'"),
         ({"images_per_identity": 2, "num_workers": 3}, "Received: num_workers=3, batch_size=8"),
