@@ -1,5 +1,6 @@
-"""The data tool as users call it, and records of generated faces."""
+"""The conversion as users call it, and records of generated faces."""
 
+import dataclasses
 import shutil
 import subprocess
 import sys
@@ -8,53 +9,55 @@ import pytest
 
 from keras_sphereface.commands import convert
 from keras_sphereface.config import ConvertConfig
+from keras_sphereface.config.parsing import parse_config
 from keras_sphereface.data import images, records
 from keras_sphereface.data.conversion import generated
 from tests.conftest import ROOT
 
 
 def call(*words):
-    command = [sys.executable, str(ROOT / "tools" / "make_tfrecords.py"), *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    convert.main(parse_config(ConvertConfig, [str(word) for word in words]))
 
 
 @pytest.mark.slow
-def test_the_tool_converts_and_verifies(faces, tmp_path):
+def test_the_command_converts_and_verifies(faces, tmp_path, capsys):
     out, sheet = tmp_path / "out", tmp_path / "sheet.png"
     flags = ["--source", faces / "images", "--out", out, "--contact-sheet", sheet]
-    result = call(*flags, "--landmarks", faces / "landmarks.txt", "--num-shards", 2)
-    assert result.returncode == 0, result.stderr
-    assert "114 images of 19 identities in 2 shards" in result.stdout
+    call(*flags, "--landmarks", faces / "landmarks.txt", "--num-shards", 2)
+    assert "114 images of 19 identities in 2 shards" in capsys.readouterr().out
     assert sheet.read_bytes()[:4] == b"\x89PNG"
-    result = call("--verify", out)
-    assert result.stdout == "all 2 shards match their checksums: 114 images\n"
+    call("--verify", out)
+    assert capsys.readouterr().out == "all 2 shards match their checksums: 114 images\n"
     with open(out / records.shard_name(1, 2), "r+b") as file:
         file.seek(5000)
         file.write(b"damage")
-    result = call("--verify", out)
-    assert result.returncode == 1
-    assert "train-00001-of-00002.tfrecord has another checksum" in result.stderr
-    assert "train-00000" not in result.stderr
+    with pytest.raises(SystemExit) as ended:
+        call("--verify", out)
+    assert "train-00001-of-00002.tfrecord has another checksum" in str(ended.value)
+    assert "train-00000" not in str(ended.value)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--source", "x"], "`source` and `out` are needed"),
+        (["--source", "x"], "error: `source` and `out` are needed; set --source and --out. Rec"),
         (["--source", "x", "--out", "y"], "error: The source must be"),
         (["--verify", "x"], "error: A folder of records holds dataset.json"),
+        (
+            ["--source", "x", "--out", "y", "--workers", "-1"],
+            "error: `workers` must be >= 0. Received: -1",
+        ),
     ],
 )
-def test_what_users_can_mend_is_said_in_one_sentence(flags, message):
-    result = call(*flags)
-    assert result.returncode == 1
-    assert message in result.stderr
-    assert "Traceback" not in result.stderr
+def test_an_error_that_users_can_mend_is_one_sentence(flags, message):
+    with pytest.raises(SystemExit) as ended:
+        call(*flags)
+    assert str(ended.value).startswith(message)
+    assert "\n" not in str(ended.value)
 
 
 @pytest.mark.slow
-def test_the_tool_needs_no_tensorflow(faces, tmp_path):
+def test_the_tool_converts_without_tensorflow(faces, tmp_path):
     words = ["x", "--source", str(faces / "images"), "--out", str(tmp_path / "out")]
     program = (
         "import runpy, sys\n"
@@ -64,6 +67,16 @@ def test_the_tool_needs_no_tensorflow(faces, tmp_path):
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
+    assert "114 images of 19 identities" in result.stdout
+
+
+@pytest.mark.slow
+def test_the_tool_ends_with_one_sentence_and_a_status():
+    tool = [sys.executable, str(ROOT / "tools" / "make_tfrecords.py"), "--source", "x"]
+    result = subprocess.run(tool, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr.startswith("error: `source` and `out` are needed")
+    assert "Traceback" not in result.stderr
 
 
 @pytest.mark.slow
@@ -88,10 +101,37 @@ def test_real_faces_are_drawn_on_a_contact_sheet(real_faces):
     shutil.rmtree(folder / "records")
 
 
+def test_the_summary_names_what_was_left_out_and_what_looks_wrong(records_folder):
+    info = records.read_info(records_folder)
+    first = "30 images of 5 identities in 3 shards, 112 x 96, alignment: five-point similarity"
+    excluded = f"excluded as requested: 14 identities, {14 * 6} images"
+    assert convert.summary(info).splitlines() == [first, excluded]
+    reasons = {f"reason {number}": 20 - number for number in range(12)}
+    faulty = dataclasses.replace(
+        info,
+        unknown_exclusions=("a", "b", "c", "d"),
+        duplicates_same_identity=2,
+        duplicates_several_identities=3,
+        skipped_by_reason=reasons,
+        warnings=("These images look like BGR.",),
+    )
+    lines = convert.summary(faulty).splitlines()
+    assert lines[2].startswith("WARNING: 4 lines of the exclusions match nothing")
+    assert lines[2].endswith("for example a, b, c")
+    assert lines[3].startswith("2 images occur more than once under one identity")
+    assert lines[4].startswith("WARNING: 3 images occur under several identities")
+    assert lines[5:7] == ["skipped 20: reason 0", "skipped 19: reason 1"]
+    assert lines[15:] == [
+        "and 2 more reasons",
+        "skipped.csv lists every skipped image",
+        "WARNING: These images look like BGR.",
+    ]
+
+
 def test_generated_records_follow_the_faces_they_are_made_of(tmp_path):
     made = [
-        records.read_info(generated.generated_records(tmp_path, people, 2, 0, seed).records)
-        for people, seed in ((2, 0), (2, 0), (1, 1))
+        records.read_info(generated.generated_records(tmp_path, identities, 2, 0, seed).records)
+        for identities, seed in ((2, 0), (2, 0), (1, 1))
     ]
     assert made[0] == made[1]
     assert [info.num_identities for info in made] == [2, 2, 1]

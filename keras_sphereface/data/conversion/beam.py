@@ -40,7 +40,7 @@ def make_records_on_beam(config: ConvertConfig) -> records.DatasetInfo:
     Raises:
         FileExistsError, FileNotFoundError, ValueError: if source or settings cannot be used.
     """
-    checks.check_settings(config)
+    checks.check_convert_config(config)
     if beam_files.is_local(config.source) and beam_files.is_local(config.out):
         out, path = (Path(os.path.abspath(path)) for path in (config.out, config.source))
         lists = (config.landmarks, config.exclude, config.exclude_pairs)

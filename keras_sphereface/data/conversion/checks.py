@@ -8,7 +8,7 @@ from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import detection, records
 
 
-def check_settings(config: ConvertConfig) -> None:
+def check_convert_config(config: ConvertConfig) -> None:
     """Raise a ValueError if settings are missing, out of range or contradict each other."""
     if not (config.source and config.out):
         raise ValueError(

@@ -77,7 +77,7 @@ def make_records(config: ConvertConfig) -> records.DatasetInfo:
     >>> info.num_images, info.num_identities, info.image_size, info.alignment
     (114, 19, (112, 96), 'five-point similarity')
     """
-    checks.check_settings(config)
+    checks.check_convert_config(config)
     # Not resolved: a link's own name and place are what its user knows.
     out, source_path = (Path(os.path.abspath(path)) for path in (config.out, config.source))
     lists = (config.landmarks, config.exclude, config.exclude_pairs)

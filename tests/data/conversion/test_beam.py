@@ -1,4 +1,4 @@
-"""On Beam, in several processes, the same comes out as on this machine alone."""
+"""A conversion on Beam, in several processes, gives what one on this machine alone gives."""
 
 import csv
 import shutil
@@ -9,7 +9,7 @@ import pytest
 
 pytest.importorskip("apache_beam")
 
-from keras_sphereface.commands import convert as datasets
+from keras_sphereface.commands.convert import convert
 from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import detection, images, landmarks, records
 from keras_sphereface.data.conversion import prepare
@@ -25,7 +25,7 @@ from tests.helpers.sources import (
     as_zip,
 )
 
-SEVERAL = (
+SEVERAL_PROCESSES = (
     *("--direct_running_mode=multi_processing", "--direct_num_workers=2"),
     "--no_pipeline_type_check",
 )
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def messy(faces, tmp_path_factory):
-    """Class folders and landmarks in which much goes wrong."""
+    """Class folders and landmarks with many faults."""
     root = tmp_path_factory.mktemp("messy")
     source = root / "source"
     for number in range(1, 13):
@@ -53,9 +53,9 @@ def messy(faces, tmp_path_factory):
     shutil.copy(source / "5" / "0001.jpg", source / "6" / "0009.jpg")
     with open(root / "landmarks.txt", "w") as file:
         for key, points in landmarks.read_landmarks(faces / "landmarks.txt").items():
-            person, number = int(key[7:11]), key[-8:]
-            if (person, number) != (7, "0003.jpg"):
-                file.write(landmarks.landmark_line(f"{person}/{number}", points))
+            identity, number = int(key[7:11]), key[-8:]
+            if (identity, number) != (7, "0003.jpg"):
+                file.write(landmarks.landmark_line(f"{identity}/{number}", points))
         file.write(landmarks.landmark_line("4/0009.jpg", np.arange(10) * 10 + 5))
         file.write(landmarks.landmark_line("6/0009.jpg", np.arange(10) ** 1.5 * 5 + 5))
     (root / "exclude.txt").write_text("8\n1[12]\n9/0004.jpg\nNobody\n")
@@ -77,8 +77,8 @@ def assert_the_same(tmp_path, options, **settings):
     settings_on_beam = dict(runner="DirectRunner", beam_options=options, **config)
     make_records_on_beam(ConvertConfig(out=str(tmp_path / "beam"), **settings_on_beam))
     local, expected, expected_tables = contents(tmp_path / "local")
-    info, found, tables = contents(tmp_path / "beam")
-    assert found == expected
+    info, on_beam, tables = contents(tmp_path / "beam")
+    assert on_beam == expected
     assert tables == expected_tables
     assert len(info.shards) == 4
     assert records.damaged_shards(tmp_path / "beam") == {}
@@ -92,7 +92,7 @@ def assert_the_same(tmp_path, options, **settings):
     return info
 
 
-@pytest.mark.parametrize("options", [(), SEVERAL])
+@pytest.mark.parametrize("options", [(), SEVERAL_PROCESSES])
 def test_messy_class_folders_give_the_same(messy, tmp_path, options, monkeypatch):
     # As tools/make_tfrecords.py does, so that further processes start quickly.
     monkeypatch.setenv(DATA_ONLY, "1")
@@ -108,7 +108,17 @@ def test_messy_class_folders_give_the_same(messy, tmp_path, options, monkeypatch
     assert len(info.skipped_by_reason) >= 5
 
 
-@pytest.mark.parametrize("form", [as_list, as_tars, as_tar_gz, as_zip, as_recordio, as_parquet])
+@pytest.mark.parametrize(
+    "form",
+    [
+        as_list,
+        as_tar_gz,
+        *(
+            pytest.param(form, marks=pytest.mark.full)
+            for form in (as_tars, as_zip, as_recordio, as_parquet)
+        ),
+    ],
+)
 def test_every_kind_of_source_gives_the_same(messy, tmp_path, form):
     (tmp_path / "source").mkdir()
     path = form(messy / "source", tmp_path / "source")
@@ -151,7 +161,7 @@ def test_without_beam_the_extra_is_named(messy, tmp_path, monkeypatch):
     monkeypatch.delitem(sys.modules, "keras_sphereface.data.conversion.beam")
     config = ConvertConfig(source=str(messy), out=str(tmp_path), runner="DirectRunner")
     with pytest.raises(ImportError, match=r"pip install keras-sphereface\[beam\]"):
-        datasets.convert(config)
+        convert(config)
 
 
 def test_a_contact_sheet_is_written(messy, tmp_path):

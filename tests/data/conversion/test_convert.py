@@ -29,7 +29,7 @@ def read(folder):
 
 @pytest.fixture
 def source(faces, tmp_path):
-    """A few class folders of our own, to be damaged."""
+    """Two class folders that a test may damage."""
     for name in ("person_0001", "person_0002"):
         shutil.copytree(faces / "images" / name, tmp_path / "source" / name)
     return tmp_path / "source"
@@ -43,8 +43,8 @@ def test_records_hold_every_face_aligned_once(faces, records_folder):
     landmarks = read_landmarks(faces / "landmarks.txt")
     for key, (label, identity, pixels) in contents.items():
         assert identity == key.split("/")[0] == f"person_{label + 1:04d}"
-        picture = images.decode((faces / "images" / key).read_bytes())
-        expected = alignment.align(picture, landmarks[key]).astype(int)
+        image = images.decode((faces / "images" / key).read_bytes())
+        expected = alignment.align(image, landmarks[key]).astype(int)
         # JPEG of quality 95 is not exact.
         assert np.abs(pixels - expected).mean() < 4
 
@@ -82,7 +82,7 @@ def test_images_of_the_right_size_pass_through_byte_for_byte(source, tmp_path):
     assert {images.decode(image).shape for image in stored} == {(112, 96, 3)}
 
 
-def test_what_cannot_be_used_is_dropped_counted_and_listed(source, faces, tmp_path):
+def test_images_that_cannot_be_used_are_skipped_counted_and_listed(source, faces, tmp_path):
     (source / "person_0001" / "empty.jpg").touch()
     (source / "person_0001" / "broken.png").write_bytes(b"\x89PNG but no more")
     whole = (source / "person_0002" / "person_0002_0001.jpg").read_bytes()
@@ -134,7 +134,7 @@ def test_identities_are_left_out_by_name_by_pairs_and_by_number(faces, tmp_path)
         exclude_pairs=str(faces / "pairs.txt"),
         exclude_folds=(1, 2),
     )
-    # People 6 to 9 are those of folds 1 and 2.
+    # Identities 6 to 9 are those of folds 1 and 2.
     kept = set(pd.read_csv(tmp_path / "out" / "labels.csv")["identity"])
     assert kept == {f"person_{i:04d}" for i in (*range(2, 6), *range(10, 20))}
     assert info.unknown_exclusions == ("Nobody",)
@@ -142,7 +142,7 @@ def test_identities_are_left_out_by_name_by_pairs_and_by_number(faces, tmp_path)
     assert info.excluded_identities == ("person_0001", *(f"person_{i:04d}" for i in range(6, 10)))
 
 
-def test_people_with_few_images_are_dropped(source, tmp_path):
+def test_identities_with_few_images_are_skipped(source, tmp_path):
     for number in range(2, 7):
         (source / "person_0001" / f"person_0001_{number:04d}.jpg").unlink()
     info = convert(source, tmp_path / "out", min_images=2)
@@ -154,14 +154,14 @@ def test_repeated_images_are_reported_and_flagged(source, tmp_path):
     first = source / "person_0001" / "person_0001_0001.jpg"
     shutil.copy(first, source / "person_0001" / "again.jpg")
     second = source / "person_0002" / "person_0002_0003.jpg"
-    shutil.copy(second, source / "person_0001" / "stranger.jpg")
+    shutil.copy(second, source / "person_0001" / "other.jpg")
     info = convert(source, tmp_path / "out")
     assert (info.duplicates_same_identity, info.duplicates_several_identities) == (2, 2)
     table = pd.read_csv(tmp_path / "out" / "duplicates.csv")
     assert table.values.tolist() == [
         [0, "same identity", "person_0001", "person_0001/again.jpg"],
         [0, "same identity", "person_0001", "person_0001/person_0001_0001.jpg"],
-        [1, "several identities", "person_0001", "person_0001/stranger.jpg"],
+        [1, "several identities", "person_0001", "person_0001/other.jpg"],
         [1, "several identities", "person_0002", "person_0002/person_0002_0003.jpg"],
     ]
     text = summary(info)
@@ -169,7 +169,7 @@ def test_repeated_images_are_reported_and_flagged(source, tmp_path):
     assert "WARNING: 2 images occur under several identities" in text
 
 
-def test_patterns_leave_out_people_and_single_images(faces, tmp_path):
+def test_patterns_leave_out_identities_and_single_images(faces, tmp_path):
     names = tmp_path / "names.txt"
     names.write_text(
         "person_000[2-9]\n*1/*_0003.jpg\nperson_0001/person_0001_0002.jpg\nperson_001?\n"
@@ -182,7 +182,7 @@ def test_patterns_leave_out_people_and_single_images(faces, tmp_path):
 
 
 @pytest.mark.parametrize("exclude", [True, False])
-def test_people_of_casia_who_are_in_lfw_are_left_out_unless_kept(source, tmp_path, exclude):
+def test_identities_of_casia_that_are_in_lfw_are_left_out_unless_kept(source, tmp_path, exclude):
     (source / "person_0002").rename(source / "0166921")
     info = convert(source, tmp_path / "out", exclude_casia_lfw=exclude)
     assert info.num_identities == (1 if exclude else 2)
@@ -190,14 +190,14 @@ def test_people_of_casia_who_are_in_lfw_are_left_out_unless_kept(source, tmp_pat
     assert info.unknown_exclusions == ()
 
 
-def test_labels_of_people_whose_names_are_numbers_follow_their_value(source, tmp_path):
+def test_labels_of_identities_whose_names_are_numbers_follow_their_value(source, tmp_path):
     for old, new in (("person_0001", "10"), ("person_0002", "9")):
         (source / old).rename(source / new)
     convert(source, tmp_path / "out")
     assert pd.read_csv(tmp_path / "out" / "labels.csv")["identity"].tolist() == [9, 10]
 
 
-def test_people_left_with_few_readable_images_are_dropped_too(source, tmp_path):
+def test_identities_with_few_readable_images_are_skipped_too(source, tmp_path):
     for number in (1, 2):
         (source / "person_0001" / f"person_0001_{number:04d}.jpg").write_bytes(b"broken")
     info = convert(source, tmp_path / "out", min_images=5, num_shards=2)
@@ -261,18 +261,18 @@ def test_a_list_in_the_output_is_not_lost(source, tmp_path):
     assert landmarks.exists()
 
 
-def test_a_failing_disk_ends_the_run_and_drops_nothing(source, tmp_path, monkeypatch):
-    def fails(picture):
+def test_a_failing_disk_ends_the_run_and_skips_nothing(source, tmp_path, monkeypatch):
+    def fail(image):
         raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(prepare, "content_of", fails)
+    monkeypatch.setattr(prepare, "content_of", fail)
     with pytest.raises(OSError, match="Input/output error"):
         convert(source, tmp_path / "out")
     monkeypatch.undo()
     assert convert(source, tmp_path / "out").num_skipped == 0
 
 
-def test_absurd_landmarks_harm_only_their_own_image(source, faces, tmp_path):
+def test_absurd_landmarks_harm_only_their_image(source, faces, tmp_path):
     lines = (faces / "landmarks.txt").read_text().splitlines()
     landmarks = tmp_path / "landmarks.txt"
     for number, value in enumerate(("1e200", "1e-200")):

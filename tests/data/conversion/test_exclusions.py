@@ -1,3 +1,5 @@
+"""Identities, images and patterns that a conversion leaves out."""
+
 from keras_sphereface.data.conversion import exclusions
 from keras_sphereface.data.types import ImageRecord
 
@@ -6,10 +8,10 @@ def image(key):
     return ImageRecord(key, key.split("/")[0], b"")
 
 
-def test_lines_are_people_images_and_patterns(tmp_path):
+def test_lines_are_identities_images_and_patterns(tmp_path):
     file = tmp_path / "names.txt"
     file.write_text("# in LFW\n0166921\n\n 1056413 \nA*\nBob/1.jpg\nC/?[2].jpg\n[x]?\n*1.jpg\n")
-    found = exclusions.read_exclusions(file)
+    read = exclusions.read_exclusions(file)
     lines = {
         "0166921/1.jpg": "0166921",
         "166921/1.jpg": None,
@@ -22,15 +24,15 @@ def test_lines_are_people_images_and_patterns(tmp_path):
         "xy/1.jpg": "[x]?",
         "xyz/1.jpg": None,
     }
-    assert {key: found.line_for(image(key)) for key in lines} == lines
+    assert {key: read.line_for(image(key)) for key in lines} == lines
     assert exclusions.Exclusions().line_for(image("/")) is None
 
 
-def test_what_was_asked_for_and_is_not_there_is_named():
-    asked = exclusions.Exclusions(["Ada", "Bob", "C*", "D*", "E/1.jpg"], optional=["Fay"])
-    assert asked.line_for(image("Fay/1.jpg")) == "Fay"
-    found = {("Ada", "Ada"): 4, ("Fay", "Fay"): 2, ("C*", "Cem"): 1, ("E/1.jpg", "E"): 1}
-    assert asked.summary(found) == {
+def test_lines_that_match_nothing_are_listed():
+    requested = exclusions.Exclusions(["Ada", "Bob", "C*", "D*", "E/1.jpg"], optional=["Fay"])
+    assert requested.line_for(image("Fay/1.jpg")) == "Fay"
+    counts = {("Ada", "Ada"): 4, ("Fay", "Fay"): 2, ("C*", "Cem"): 1, ("E/1.jpg", "E"): 1}
+    assert requested.summary(counts) == {
         "excluded_identities": ["Ada", "Cem", "Fay"],
         "excluded_images": 8,
         "unknown_exclusions": ["Bob", "D*"],
