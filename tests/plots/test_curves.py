@@ -18,7 +18,8 @@ def draw_all_kinds(labels):
     yield plots.plot_distractors(new_axes(), rates)
 
 
-def test_several_curves_are_told_apart_and_named_below_the_axes():
+@pytest.mark.slow
+def test_several_curves_differ_and_are_named_below_the_axes():
     labels = ["SphereFace-20, m = 4", "SphereFace-20, m = 1 (softmax)", "one more network"]
     for axes in draw_all_kinds(labels):
         finish(axes)
