@@ -241,3 +241,13 @@ SOURCE_KINDS: dict[str, str] = {
     "RecordIO": "a .rec file of MXNet and InsightFace",
     "parquet": "a .parquet file with a column of images and one of identities",
 }
+
+# Learning-rate schedules that `--schedule` offers, T being the steps of the run.
+SCHEDULES: dict[str, str] = {
+    "steps": "times 0.1 from 4/7 T and times 0.01 from 6/7 T on, as in the paper",
+    "cosine": "falls to 0 along half a cosine",
+    "constant": "stays",
+}
+
+# Optimizers that `--optimizer` offers, with the variables that each keeps for a weight.
+OPTIMIZER_SLOTS: dict[str, int] = {"sgd": 1, "adam": 2}

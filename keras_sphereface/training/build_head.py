@@ -1,4 +1,4 @@
-"""From the settings of a run to its head, and to what that asks of the batches."""
+"""The head of a run from its settings, and the batches that it needs."""
 
 import dataclasses
 
@@ -10,7 +10,7 @@ from keras_sphereface.functional import annealing
 from keras_sphereface.heads.base import Head
 from keras_sphereface.heads.registry import make_head
 
-# The settings of every head; those it does not have must stay at None.
+# Settings of the heads; those that a head does not have must stay at None.
 HEAD_SETTINGS = (
     *("m", "scale", "embedding_norm", "gradient", "kernel_norm", "term_weight"),
     *("block_size", "sample_rate"),
@@ -18,7 +18,11 @@ HEAD_SETTINGS = (
 
 
 def head_of(config: TrainConfig, num_classes: int) -> Head:
-    """The layer and its loss that the settings ask for."""
+    """Return the head, not built.
+
+    Raises:
+        ValueError: If the settings cannot be used, or the head does not have one of them.
+    """
     choice = HEADS[config.head]
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
     # What a head does not have and was set all the same is left for `make_head` to refuse.
@@ -37,19 +41,24 @@ def head_of(config: TrainConfig, num_classes: int) -> Head:
 
 
 def images_per_identity(config: TrainConfig) -> int:
-    """K of batches that hold K images of each person; 0 for shuffled images."""
+    """Return K of batches that hold K images of each identity; 0: shuffled images."""
     needed = HEADS[config.head].images_per_identity
     return needed if config.images_per_identity is None else config.images_per_identity
 
 
 def check_batches(config: TrainConfig, head: Head, replicas: int) -> None:
-    """Refuse batches that the head cannot use, and ways to work on them.
+    """Refuse batches that the head cannot use, and ways to compute them.
+
+    Args:
+        config: Settings of the run.
+        head: Its head.
+        replicas: Int. Number of devices.
 
     Raises:
-        ValueError: naming the setting.
+        ValueError: With the name of the setting, what is allowed and what was received.
     """
     count = images_per_identity(config)
-    people, rest = divmod(config.batch_size, max(count, 1))
+    identities, remainder = divmod(config.batch_size, max(count, 1))
     compares = HEADS[config.head].images_per_identity > 0
     if count < 2 and (count != 0 or compares):
         allowed = "at least 2" if compares else "0 or at least 2"
@@ -57,14 +66,14 @@ def check_batches(config: TrainConfig, head: Head, replicas: int) -> None:
             f"`images_per_identity` must be {allowed} for the head {config.head}. "
             f"Received: images_per_identity={count}"
         )
-    if count and (rest or people < 2):
+    if count and (remainder or identities < 2):
         raise ValueError(
             f"`batch_size` must be a multiple of `images_per_identity`, {count}, and hold at least "
-            f"two people. Received: batch_size={config.batch_size}"
+            f"two identities. Received: batch_size={config.batch_size}"
         )
     if count and config.worker_shards:
         raise ValueError(
-            "`worker_shards` cannot be with `images_per_identity`, which draws from all shards. "
+            "`worker_shards` cannot be used with `images_per_identity`, which draws from all shards. "
             "Received: worker_shards=True"
         )
     if head.needs_global_batch and config.accumulate_steps > 1:
@@ -74,11 +83,11 @@ def check_batches(config: TrainConfig, head: Head, replicas: int) -> None:
         )
     if head.needs_global_batch and config.jit and replicas > 1:
         raise ValueError(
-            f"`jit` cannot compile what {replicas} devices tell each other in the middle of a "
-            f"step, as the head {config.head} needs it. Received: jit=True"
+            f"`jit` cannot compile the collectives between {replicas} devices that the head "
+            f"{config.head} needs inside of a step. Received: jit=True"
         )
     if config.shard_classes and not head.block_sizes():
         raise ValueError(
-            f"`shard_classes` means nothing for the head {config.head}, which has no class "
+            f"`shard_classes` must be False for the head {config.head}, which has no class "
             "weights. Received: shard_classes=True"
         )

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-SCHEDULES = ("steps", "cosine", "constant")
+from keras_sphereface.config.choices import SCHEDULES
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
@@ -23,7 +23,7 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
     Args:
         learning_rate: Float >= 0. The highest rate.
         total_steps: Int >= 1. T, the steps of the run.
-        schedule: One of `SCHEDULES`.
+        schedule: One of `config.choices.SCHEDULES`.
         lr_warmup_steps: Int >= 0. Steps of the warm-up.
 
     Raises:

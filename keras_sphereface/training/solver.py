@@ -8,10 +8,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_sphereface.config.choices import OPTIMIZER_SLOTS
 from keras_sphereface.training.schedules import LearningRate
 from keras_sphereface.utils.compat import plain_update
 
-OPTIMIZER_SLOTS = {"sgd": 1, "adam": 2}  # variables that the optimizer keeps for each weight
 BIAS_RATE = 2.0  # times the rate of the kernels, as in the network files of Liu et al.
 
 

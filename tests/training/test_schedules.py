@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_sphereface.training.schedules import SCHEDULES, LearningRate
+from keras_sphereface.config.choices import SCHEDULES
+from keras_sphereface.training.schedules import LearningRate
 
 
 def rates(schedule, steps):

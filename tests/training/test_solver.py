@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_sphereface.config.choices import OPTIMIZER_SLOTS
 from keras_sphereface.training.schedules import LearningRate
-from keras_sphereface.training.solver import OPTIMIZER_SLOTS, Solver, solver_gradients
+from keras_sphereface.training.solver import Solver, solver_gradients
 
 
 def test_decay_spares_biases_and_biases_learn_at_twice_the_rate():
