@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from keras_sphereface.commands.evaluate import run_evaluate
 from keras_sphereface.config import ConvertConfig, EvaluateConfig
 from keras_sphereface.config.choices import PROTOCOLS
 from keras_sphereface.data import alignment, images, preprocessing
@@ -625,14 +624,6 @@ def test_an_evaluation_that_fails_leaves_no_old_numbers(saved, tmp_path, monkeyp
     with pytest.raises(TypeError):
         evaluate(saved)
     assert not (tmp_path / "out" / "metrics.json").exists()
-
-
-@pytest.mark.slow
-def test_users_read_one_sentence_instead_of_a_traceback(saved, capsys):
-    with pytest.raises(SystemExit, match=r"error: .*Received: folds="):
-        run_evaluate(EvaluateConfig(**{**saved, "folds": (1,)}))
-    run_evaluate(EvaluateConfig(**saved))
-    assert "criterion          it " in capsys.readouterr().out
 
 
 @pytest.mark.full

@@ -98,3 +98,10 @@ def test_the_real_file_has_disjoint_folds_of_300(real_faces):
     assert len(pairs.first) == 4200
     identities = [pairs.in_folds([fold]).identities() for fold in range(1, 8)]
     assert sum(map(len, identities)) == len(set().union(*identities))
+
+
+@pytest.mark.parametrize(
+    ("key", "identity"), [("A B/1.jpg", "A B"), ("A/b/1.jpg", "A"), ("000004", "000004")]
+)
+def test_the_identity_is_the_first_folder_of_a_key(key, identity):
+    assert lfw.identity_of_key(key) == identity
