@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from keras_sphereface import plots
@@ -22,27 +23,48 @@ from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.version import __version__
 
 METRICS_FILE, PROBES_FILE, REPORT_FILE = "metrics.json", "probes.csv", "report.html"
-CURVES: dict[str, Callable[..., Any]] = {
-    "closed-set": plots.plot_cmc,
-    "open-set": plots.plot_dir,
-    "distractors": plots.plot_distractors,
-}
-CURVE_FILES = {"closed-set": "cmc.png", "open-set": "dir.png", "distractors": "distractors.png"}
-TITLES = {
-    "closed-set": "Closed-set identification",
-    "open-set": "Open-set identification",
-    "distractors": "Identification among distractors",
-}
-EXPLANATIONS = {
-    "closed-set": "The identity of every probe is in the gallery. Rank k: share of probes whose "
-    "identity is among the k most similar identities of the gallery; a tie counts against the "
-    "probe.",
-    "open-set": "Some probes are of unknown identities. DIR at FAR: share of mated probes whose "
-    "identity is the most similar one, at or above the threshold where that share of the "
-    "non-mated probes raises a false alarm. TPIR at FPIR asks for the identity anywhere in the "
-    "list of candidates instead.",
-    "distractors": "For each two images of an identity one joins the distractors, and the other "
-    "is the probe that searches for it. TAR at FAR: all probes against all distractors.",
+
+
+class ProtocolReport(NamedTuple):
+    """Title, curve and explanation of a protocol in files and reports.
+
+    Attributes:
+        title: Title of the report.
+        curve_file: Name of the file of the curve.
+        plot: Function from an Axes and {model: curve} to the Axes.
+        explanation: Note below the table of the measures.
+    """
+
+    title: str
+    curve_file: str
+    plot: Callable[[Axes, Mapping[str, Any]], Axes]
+    explanation: str
+
+
+PROTOCOL_REPORTS = {
+    "closed-set": ProtocolReport(
+        "Closed-set identification",
+        "cmc.png",
+        plots.plot_cmc,
+        "The identity of every probe is in the gallery. Rank k: share of probes whose identity is "
+        "among the k most similar identities of the gallery; a tie counts against the probe.",
+    ),
+    "open-set": ProtocolReport(
+        "Open-set identification",
+        "dir.png",
+        plots.plot_dir,
+        "Some probes are of unknown identities. DIR at FAR: share of mated probes whose identity "
+        "is the most similar one, at or above the threshold where that share of the non-mated "
+        "probes raises a false alarm. TPIR at FPIR asks for the identity anywhere in the list of "
+        "candidates instead.",
+    ),
+    "distractors": ProtocolReport(
+        "Identification among distractors",
+        "distractors.png",
+        plots.plot_distractors,
+        "For each two images of an identity one joins the distractors, and the other is the probe "
+        "that searches for it. TAR at FAR: all probes against all distractors.",
+    ),
 }
 
 
@@ -55,12 +77,13 @@ def write_results(out: Path, protocol: str, results: Sequence[IdentificationResu
         results: One for each system.
     """
     out.mkdir(parents=True, exist_ok=True)
-    for name in (METRICS_FILE, *CURVE_FILES.values()):  # of an earlier evaluation
+    curve_files = {name: report.curve_file for name, report in PROTOCOL_REPORTS.items()}
+    for name in (METRICS_FILE, *curve_files.values()):  # of an earlier evaluation
         (out / name).unlink(missing_ok=True)
     with atomic_file(out / PROBES_FILE) as partial:
         pd.concat([result.probes for result in results]).to_csv(partial, index=False)
     curve = _curve_png(protocol, {result.metrics.model: result.curve for result in results})
-    with atomic_file(out / CURVE_FILES[protocol]) as partial:
+    with atomic_file(out / curve_files[protocol]) as partial:
         partial.write_bytes(curve)
     metrics = [result.metrics for result in results]
     with atomic_file(out / REPORT_FILE) as partial:
@@ -70,7 +93,7 @@ def write_results(out: Path, protocol: str, results: Sequence[IdentificationResu
 
 def _curve_png(protocol: str, curves: Mapping[str, Any]) -> bytes:
     figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    CURVES[protocol](figure.subplots(), curves)
+    PROTOCOL_REPORTS[protocol].plot(figure.subplots(), curves)
     return figures.figure_png(figure)
 
 
@@ -118,15 +141,16 @@ def identification_report(
         paragraphs = [next(iter(sizes.values()))]
     else:  # some images are missing for some of the systems
         paragraphs = [f"{model}: {text}" for model, text in sizes.items()]
+    title, explanation = PROTOCOL_REPORTS[protocol].title, PROTOCOL_REPORTS[protocol].explanation
     blocks: list[Block] = [
         Warnings(warnings),
         *map(Paragraph, paragraphs),
-        _report_table(results, EXPLANATIONS[protocol]),
-        ImageBlock(curve, f"{TITLES[protocol]}: the curves of all systems"),
+        _report_table(results, explanation),
+        ImageBlock(curve, f"{title}: the curves of all systems"),
         *_verification([m for m in results if isinstance(m, OpenSetMetrics)]),
         Paragraph(f"Made with keras_sphereface {__version__}."),
     ]
-    return html.render_page(TITLES[protocol], blocks)
+    return html.render_page(title, blocks)
 
 
 def _report_table(results: Sequence[IdentificationMetrics], note: str) -> Table:

@@ -234,27 +234,31 @@ def test_users_read_numbers_or_one_sentence_instead_of_a_traceback(quick, tmp_pa
     )
 
 
+@pytest.mark.parametrize(
+    "arguments", [["open"], ["open-set", "--distractors", "d"], ["closed-set", "--candidates"]]
+)
+def test_unknown_commands_and_flags_are_refused(arguments, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        parse_command(IDENTIFY_CONFIGS, [*arguments, "--out", "o"])
+    assert exit_.value.code == 2
+    assert "usage: " in capsys.readouterr().err
+
+
 @pytest.mark.full
-def test_the_script_identifies_and_reports_errors(quick, tmp_path):
-    script = [sys.executable, str(ROOT / "tools" / "identify.py")]
-
-    def run(*arguments):
-        command = [*script, *arguments, "--out", quick["out"]]
-        return subprocess.run(command, capture_output=True, text=True, check=False)
-
-    path = quick["embeddings"][0]
-    result = run("open-set", "--embeddings", path, "--unknown-share", "0.3")
-    assert result.returncode == 0, result.stderr
-    assert "36 of the probes are of unknown identities" in result.stdout
-    assert (tmp_path / "out" / "metrics.json").is_file()
-    result = run("open-set", "--embeddings", path, "--unknown-share", "3")
-    assert result.returncode == 1
-    assert result.stderr.splitlines()[-1].startswith("error: `unknown_share` must be in (0, 1)")
-    assert "Traceback" not in result.stderr
-    for arguments in (["open"], ["open-set", "--distractors", "d"], ["closed-set", "--candidates"]):
-        result = run(*arguments)
-        assert result.returncode == 2
-        assert "usage: " in result.stderr
+@pytest.mark.parametrize("share", ["0.3", "3"])
+def test_the_script_identifies_or_ends_in_one_sentence(quick, tmp_path, share):
+    script = [sys.executable, str(ROOT / "tools" / "identify.py"), "open-set"]
+    flags = ["--embeddings", *quick["embeddings"], "--out", quick["out"], "--unknown-share", share]
+    result = subprocess.run([*script, *flags], capture_output=True, text=True, check=False)
+    if share == "0.3":
+        assert result.returncode == 0, result.stderr
+        assert "36 of the probes are of unknown identities" in result.stdout
+        assert (tmp_path / "out" / "metrics.json").is_file()
+    else:
+        assert result.returncode == 1
+        last = result.stderr.splitlines()[-1]
+        assert last.startswith("error: `unknown_share` must be in (0, 1)")
+        assert "Traceback" not in result.stderr
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from keras_sphereface.reporting.metrics_file import SCHEMA_VERSION, as_json
 from tests.helpers import browser
 from tests.helpers.identification import evaluate, save_views
 
-PROTOCOLS = tuple(report.CURVES)
+PROTOCOLS = tuple(report.PROTOCOL_REPORTS)
 
 
 def test_rates_are_shown_where_they_are_measured():
@@ -31,10 +31,10 @@ def test_metrics_come_last_and_nothing_is_half_written(
     quick, distractors, tmp_path, monkeypatch, protocol
 ):
     changes = distractors if protocol == "distractors" else {}
-    out, curve = tmp_path / "out", report.CURVE_FILES[protocol]
+    out, curve = tmp_path / "out", report.PROTOCOL_REPORTS[protocol].curve_file
     out.mkdir()
-    for other in report.CURVE_FILES.values():
-        (out / other).write_text("of another protocol")
+    for other in report.PROTOCOL_REPORTS.values():
+        (out / other.curve_file).write_text("of another protocol")
     (metrics,) = evaluate(protocol, quick, **changes)
     files = {"metrics.json", "probes.csv", "report.html", curve}
     assert {path.name for path in out.iterdir()} == files
@@ -55,7 +55,9 @@ def test_metrics_come_last_and_nothing_is_half_written(
 
 def test_a_figure_shows_the_curves_of_all_systems(quick, views, tmp_path, monkeypatch):
     drawn = {}
-    monkeypatch.setitem(report.CURVES, "closed-set", lambda axes, curves: drawn.update(curves))
+    closed_set = report.PROTOCOL_REPORTS["closed-set"]
+    recorded = closed_set._replace(plot=lambda axes, curves: drawn.update(curves))
+    monkeypatch.setitem(report.PROTOCOL_REPORTS, "closed-set", recorded)
     (tmp_path / "more").mkdir()
     again = save_views(tmp_path / "more" / "by hand.npz", views)
     paths = (*quick["embeddings"], str(again))
