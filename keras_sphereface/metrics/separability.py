@@ -1,4 +1,4 @@
-"""How tight classes are on the sphere, and how far apart: the criterion of the SphereFace paper.
+"""Angles within and between classes on the sphere: the criterion of the SphereFace paper.
 
 SphereFace aims at a largest intra-class distance below the smallest inter-class distance (Liu et
 al., CVPR 2017, section 1). Distances here are angles.

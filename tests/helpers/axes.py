@@ -33,6 +33,6 @@ def visible_ticks(axis):
 
 
 def value_of_steps(line, x):
-    """What a line of steps shows at x: the last point that is not to the right of it."""
+    """The value of a line of steps at x: that of the last point up to x."""
     assert line.get_drawstyle() == "steps-post"
     return [b for a, b in zip(*line.get_data(), strict=True) if a <= x][-1]
