@@ -5,7 +5,9 @@
 Without `--data` faces are generated. `--help` lists the flags.
 """
 
-from keras_sphereface.commands.compare_losses import main
+from keras_sphereface.commands.compare_losses import run_compare_losses
+from keras_sphereface.config import CompareConfig
+from keras_sphereface.config.parsing import parse_config
 
 if __name__ == "__main__":
-    main()
+    run_compare_losses(parse_config(CompareConfig))

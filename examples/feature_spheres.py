@@ -5,7 +5,9 @@
 Without `--data` faces are generated. `--help` lists the flags.
 """
 
-from keras_sphereface.commands.spheres import main
+from keras_sphereface.commands.spheres import run_spheres
+from keras_sphereface.config import SpheresConfig
+from keras_sphereface.config.parsing import parse_config
 
 if __name__ == "__main__":
-    main()
+    run_spheres(parse_config(SpheresConfig))

@@ -5,7 +5,9 @@
 Nothing is trained. `--help` lists the flags.
 """
 
-from keras_sphereface.commands.margins import main
+from keras_sphereface.commands.margins import run_margins
+from keras_sphereface.config import MarginFiguresConfig
+from keras_sphereface.config.parsing import parse_config
 
 if __name__ == "__main__":
-    main()
+    run_margins(parse_config(MarginFiguresConfig))

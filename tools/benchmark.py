@@ -7,7 +7,10 @@ python tools/benchmark.py train --out runs/train
 python tools/benchmark.py evaluate --out runs/evaluate
 """
 
-from keras_sphereface.commands.benchmark import main
+from keras_sphereface.commands.benchmark import run_benchmark
+from keras_sphereface.config.benchmarks import BENCHMARK_CONFIGS
+from keras_sphereface.config.parsing import parse_command
 
 if __name__ == "__main__":
-    main()
+    _, config = parse_command(BENCHMARK_CONFIGS)
+    run_benchmark(config)

@@ -96,7 +96,7 @@ def benchmark_data(config: DataBenchmarkConfig) -> str:
         f"{rates_table(rates)}"
     )
     if config.memory_images:
-        text += "\n" + measure_and_describe_memory(config.memory_images, folder, config.seed)
+        text += "\n" + describe_conversion_memory(config.memory_images, folder, config.seed)
     (folder / "data.md").write_text(text, encoding="utf-8")
     return text
 
@@ -229,10 +229,10 @@ def seconds_of_batches(dataset: tf.data.Dataset, num_images: int) -> float:
     return seconds_of(read, count) * num_images / (count * BATCH)
 
 
-def measure_and_describe_memory(num_images: int, folder: Path, seed: int) -> str:
+def describe_conversion_memory(num_images: int, folder: Path, seed: int) -> str:
     """Measure the memory of conversions of two sizes; returns a Markdown table."""
     sizes = sorted({max(1, num_images // 10), num_images})
-    peaks = [measure_memory(size, folder, seed) for size in sizes]
+    peaks = [measure_conversion_memory(size, folder, seed) for size in sizes]
     rows = [[f"{size:,}", f"{peak / 1e6:,.0f}"] for size, peak in zip(sizes, peaks, strict=True)]
     return (
         "The most memory that a conversion holds, all its processes together:\n\n"
@@ -240,7 +240,7 @@ def measure_and_describe_memory(num_images: int, folder: Path, seed: int) -> str
     )
 
 
-def measure_memory(num_images: int, folder: Path, seed: int) -> int:
+def measure_conversion_memory(num_images: int, folder: Path, seed: int) -> int:
     """Return the most bytes that a conversion of small generated images holds."""
     source, out = folder / "small", folder / "small-records"
     for path in (source, out):

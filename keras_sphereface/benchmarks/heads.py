@@ -111,7 +111,7 @@ def measure_heads(shape: StepShape, cases: Sequence[str], rounds: int, seed: int
                 "ratio": middle,
                 "ratio_low": low,
                 "ratio_high": high,
-                "megabytes": in_new_process(measure_memory, shape, case, seed),
+                "megabytes": in_new_process(measure_step_memory, shape, case, seed),
             }
         )
     return pd.DataFrame(rows)
@@ -132,7 +132,7 @@ def measure_times(shape: StepShape, cases: Sequence[str], rounds: int, seed: int
     return interleaved_seconds(timed, rounds, seed, description=f"{shape.num_classes:,} classes")
 
 
-def measure_memory(shape: StepShape, case: str, seed: int) -> float:
+def measure_step_memory(shape: StepShape, case: str, seed: int) -> float:
     """Return what a training step takes beyond the kernel and its gradient, in MB (10^6 bytes).
 
     The peak over two steps, less what was held before the first (libraries, the kernel, the

@@ -1,6 +1,6 @@
 """`tools/benchmark.py`: run a benchmark and print its results."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from keras_sphereface.benchmarks.convergence import benchmark_convergence
@@ -8,28 +8,20 @@ from keras_sphereface.benchmarks.data import benchmark_data
 from keras_sphereface.benchmarks.evaluation import benchmark_evaluation
 from keras_sphereface.benchmarks.heads import benchmark_heads
 from keras_sphereface.benchmarks.training import benchmark_training
-from keras_sphereface.config import (
-    ConvergenceBenchmarkConfig,
-    DataBenchmarkConfig,
-    EvaluateBenchmarkConfig,
-    HeadBenchmarkConfig,
-    TrainBenchmarkConfig,
-)
-from keras_sphereface.config.parsing import errors_in_one_sentence, parse_command
+from keras_sphereface.config import benchmarks
+from keras_sphereface.config.parsing import errors_in_one_sentence
 
-BENCHMARKS: dict[str, tuple[type, Callable[[Any], str]]] = {
-    "head": (HeadBenchmarkConfig, benchmark_heads),
-    "convergence": (ConvergenceBenchmarkConfig, benchmark_convergence),
-    "data": (DataBenchmarkConfig, benchmark_data),
-    "train": (TrainBenchmarkConfig, benchmark_training),
-    "evaluate": (EvaluateBenchmarkConfig, benchmark_evaluation),
+BENCHMARKS: dict[type, Callable[[Any], str]] = {
+    benchmarks.HeadBenchmarkConfig: benchmark_heads,
+    benchmarks.ConvergenceBenchmarkConfig: benchmark_convergence,
+    benchmarks.DataBenchmarkConfig: benchmark_data,
+    benchmarks.TrainBenchmarkConfig: benchmark_training,
+    benchmarks.EvaluateBenchmarkConfig: benchmark_evaluation,
 }
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    """Parse a command line, run the benchmark that it names, and print the results."""
-    configs: dict[str, Any] = {name: config_class for name, (config_class, _) in BENCHMARKS.items()}
-    command, config = parse_command(configs, argv)
+def run_benchmark(config: Any) -> None:
+    """Run the benchmark of a config, and print its results; an error ends in one sentence."""
     with errors_in_one_sentence():
-        print(BENCHMARKS[command][1](config))
+        print(BENCHMARKS[type(config)](config))
     print(f"written to {config.out}")

@@ -119,3 +119,12 @@ class EvaluateBenchmarkConfig:
     repeats: int = setting(7, "interleaved rounds of embedding and of the protocols, at least 1")
     search_repeats: int = setting(3, "interleaved rounds of the search")
     seed: int = setting(0, "seed for faces, start weights and embeddings")
+
+
+BENCHMARK_CONFIGS = {
+    "head": HeadBenchmarkConfig,
+    "convergence": ConvergenceBenchmarkConfig,
+    "data": DataBenchmarkConfig,
+    "train": TrainBenchmarkConfig,
+    "evaluate": EvaluateBenchmarkConfig,
+}

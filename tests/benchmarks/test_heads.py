@@ -77,7 +77,7 @@ def test_the_memory_of_a_step_grows_with_the_logits_and_not_in_blocks():
     """B = 512, C = 40,000: the logits alone are 82 MB, a block of them 33 MB."""
     shape = StepShape(batch_size=512, embedding_size=16, num_classes=40_000)
     whole, blocks = (
-        in_new_process(heads.measure_memory, shape, case, 0) for case in (ASOFTMAX, BLOCKS)
+        in_new_process(heads.measure_step_memory, shape, case, 0) for case in (ASOFTMAX, BLOCKS)
     )
     assert whole > 2 * 82
     assert blocks < 0.75 * whole
