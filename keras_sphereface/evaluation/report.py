@@ -131,11 +131,15 @@ def format_accuracy(numbers: VerificationMetrics) -> str:
     return f"{100 * numbers.accuracy_mean:.2f} % +- {100 * numbers.accuracy_std:.2f}"
 
 
-def _between(interval: Interval | None, show: Callable[[float], str]) -> str:
-    """Return an interval in words; empty if it was not computed."""
+def _range(interval: Interval | None, show: Callable[[float], str]) -> str:
+    """Return the ends of an interval; empty if it was not computed."""
     if interval is None:
         return ""
-    return f"95 %: {show(interval.low).removesuffix(' %')} to {show(interval.high)}"
+    return f"{show(interval.low).removesuffix(' %')} to {show(interval.high)}"
+
+
+def _between(interval: Interval | None, show: Callable[[float], str]) -> str:
+    return f"95 %: {_range(interval, show)}" if interval else ""
 
 
 def _with_interval(value: float, interval: Interval | None, show: Callable[[float], str]) -> str:
@@ -213,12 +217,7 @@ def _far_table(numbers: VerificationMetrics) -> Table:
         if tar is None:
             rows.append([far, allowed, "", TOO_FEW, ""])
             continue
-        interval = numbers.intervals.tar_at_far.get(far)
-        between = (
-            ""
-            if interval is None
-            else f"{format_rate(interval.low)} to {format_rate(interval.high)}"
-        )
+        between = _range(numbers.intervals.tar_at_far.get(far), format_rate)
         threshold = numbers.threshold_at_far[far]
         shown = "none" if threshold is None else f"{threshold:.4f}"
         rows.append([far, allowed, format_rate(tar), between, shown])
