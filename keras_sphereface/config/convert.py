@@ -64,5 +64,5 @@ class ConvertConfig:
 
     @property
     def aligns(self) -> bool:
-        """Whether faces are aligned, by landmarks from wherever."""
+        """Return whether faces are aligned, wherever their landmarks come from."""
         return bool(self.align or self.landmarks or self.detect)

@@ -161,7 +161,7 @@ def _count(images: Any, name: str) -> Any:
 
 
 def _placed(face: Any, labels: Any, num_shards: int, seed: int) -> Any:
-    """Return the shard of a face, and its record after what orders it."""
+    """Return the shard of a face, and its record after the rank and the key that order it."""
     label, _ = labels[face.image.identity]
     rank = rank_of(face.image.key, seed)
     record = steps.serialized_record(face, label)

@@ -89,7 +89,7 @@ def local_copies(first: str, second: str) -> Iterator[tuple[str, str]]:
 
 
 def write_remote_shard(group: Any, num_shards: int, out: str) -> Any:
-    """Write a shard of (number, records after what orders them); return its `Shard`.
+    """Write a shard of (number, records after their ranks and keys); return its `Shard`.
 
     The records are sorted in memory; None among them is ignored.
     """

@@ -48,7 +48,7 @@ def find_source(source: str) -> tuple[str, list[SourceFile], tuple[str, ...]]:
     pattern of files, a folder that holds .rec or .parquet files, or else class folders.
 
     Raises:
-        FileNotFoundError, ValueError: if there is nothing of a known kind.
+        FileNotFoundError, ValueError: if the source is of no known kind.
     """
     if is_local(source):
         path = Path(os.path.abspath(source))

@@ -15,13 +15,7 @@ def check_convert_config(config: ConvertConfig) -> None:
             "`source` and `out` are needed; set --source and --out. "
             f"Received: source={config.source!r}, out={config.out!r}"
         )
-    for name, least in {
-        "num_shards": 0,
-        "workers": 0,
-        "min_images": 1,
-        "height": 1,
-        "width": 1,
-    }.items():
+    for name, least in dict(num_shards=0, workers=0, min_images=1, height=1, width=1).items():
         if getattr(config, name) < least:
             raise ValueError(f"`{name}` must be >= {least}. Received: {getattr(config, name)}")
     if config.exclude_folds and not config.exclude_pairs:
@@ -34,7 +28,7 @@ def check_convert_config(config: ConvertConfig) -> None:
 
 
 def check_places(out: Path, source: Path, lists: Iterable[str], contact_sheet: str) -> None:
-    """Raise an error if writing OUT would remove what is read, or has no place.
+    """Raise an error if the output would replace an input, or cannot be placed.
 
     Args:
         out: Path of the output folder.
@@ -50,7 +44,7 @@ def check_places(out: Path, source: Path, lists: Iterable[str], contact_sheet: s
         raise ValueError(f"The output must lie outside of the source. Received: {out}")
     for path in filter(None, [str(source), *lists]):
         if resolved in Path(path).resolve().parents:
-            raise ValueError(f"What is read must lie outside of the output. Received: {path}")
+            raise ValueError(f"Inputs must lie outside of the output. Received: {path}")
     if os.path.ismount(out):
         raise ValueError(
             f"The output must not be a mount point; name a folder in it: --out. Received: {out}"

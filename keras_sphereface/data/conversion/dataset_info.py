@@ -29,7 +29,7 @@ def write_dataset_info(
     exclusions: Mapping[str, Any],
     warnings: Iterable[str],
 ) -> records.DatasetInfo:
-    """Write the tables and, last of all, dataset.json; what is iterated is counted on the way.
+    """Write the tables and, last of all, dataset.json, which counts their rows.
 
     Args:
         create: Function that creates a text file of this name in the folder of the records.

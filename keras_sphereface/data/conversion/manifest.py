@@ -1,7 +1,7 @@
 """The manifest of a conversion: the place of each image and the work done, in a database on disk.
 
-It sorts, joins and counts in bounded memory however many images there are, and what it committed
-survives a process that is killed at any moment.
+SQLite sorts, joins and counts any number of images in bounded memory, and its commits survive a
+process that is killed at any moment.
 """
 
 import itertools

@@ -12,7 +12,7 @@ import numpy as np
 from keras_sphereface.data import alignment, detection, images
 from keras_sphereface.data.types import ByteRange, ImageRecord, SkippedImage
 
-NO_LANDMARKS, NO_FACE = "no landmarks", "no face was found"
+NO_LANDMARKS, NO_FACE = "no landmarks", "no face detected"
 
 
 class Face(NamedTuple):
@@ -46,7 +46,7 @@ class Preparation(NamedTuple):
 
     @property
     def needs_landmarks(self) -> bool:
-        """Whether an image without landmarks has to be skipped."""
+        """Return whether an image without landmarks has to be skipped."""
         return self.align and not self.detect
 
     def __call__(self, block: Sequence[ImageRecord]) -> list[Face | SkippedImage]:
@@ -120,7 +120,7 @@ def content_of(image: ImageRecord) -> bytes:
     """
     if not isinstance(image.content, ByteRange):
         return image.content
-    # Unbuffered: one read of what is wanted.
+    # Unbuffered: a single read.
     with open(image.content.file, "rb", buffering=0) as file:
         return image.content.read(file)
 

@@ -38,7 +38,7 @@ def write_shards(manifest: Manifest, folder: Path, preparation: Preparation, wor
     """Write the shards that are not finished yet, in their order.
 
     Args:
-        manifest: Manifest that lists them and keeps what is done.
+        manifest: Manifest that lists them and stores the progress.
         folder: Path of the folder for the shards.
         preparation: Preparation of the faces.
         workers: Int. Number of processes; 0: one a core, or one if there are few images.
