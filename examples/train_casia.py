@@ -5,9 +5,9 @@
 Without `--data` faces are generated. `--help` lists the flags.
 """
 
+from keras_sphereface.commands.train import run_train
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.config.parsing import parse_config
-from keras_sphereface.training.train import train
 
 if __name__ == "__main__":
-    print(f"exported to {train(parse_config(TrainConfig))}")
+    run_train(parse_config(TrainConfig))

@@ -2,16 +2,15 @@
 
     python tools/launch_local.py --workers 2 -- examples/train_casia.py --data RECORDS
 
-What comes after the lone `--` is what `python` gets; every worker runs the same. On several
-machines start the script on each with a `TF_CONFIG` of its own instead.
+The words after the lone `--` are the arguments of `python`; every worker runs the same program. On
+several machines start the script on each with a `TF_CONFIG` of its own instead.
 """
 
 import sys
 
+from keras_sphereface.commands.launch import run_launch
 from keras_sphereface.config import LaunchConfig
 from keras_sphereface.config.parsing import parse_config
-from keras_sphereface.distribute.launcher import launch
 
 if __name__ == "__main__":
-    config = parse_config(LaunchConfig)
-    sys.exit(launch(config.program, config.workers))
+    sys.exit(run_launch(parse_config(LaunchConfig)))

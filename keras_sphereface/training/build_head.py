@@ -73,8 +73,8 @@ def check_batches(config: TrainConfig, head: Head, replicas: int) -> None:
         )
     if count and config.worker_shards:
         raise ValueError(
-            "`worker_shards` cannot be used with `images_per_identity`, which draws from all shards. "
-            "Received: worker_shards=True"
+            "`worker_shards` cannot be used with `images_per_identity`, which draws from all "
+            "shards. Received: worker_shards=True"
         )
     if head.needs_global_batch and config.accumulate_steps > 1:
         raise ValueError(
