@@ -226,11 +226,6 @@ def bluer_share(faces: Sequence[np.ndarray]) -> float:
     return float(np.mean(colors[:, 2] > colors[:, 0]))
 
 
-def gray_share(faces: Sequence[np.ndarray]) -> float:
-    """Return the share of images without color."""
-    return float(_is_gray(faces).mean())
-
-
 def _is_gray(faces: Sequence[np.ndarray]) -> np.ndarray:
     spreads = [np.ptp(face.astype(np.int16), axis=-1).mean() for face in faces]
     return np.array(spreads) < GRAY_SPREAD

@@ -171,7 +171,7 @@ def test_a_stream_continues_where_it_was_left(folder, augment):
 
 
 @pytest.mark.parametrize("kind", CACHES)
-@pytest.mark.parametrize("num_workers", [1, 2])
+@pytest.mark.parametrize("num_workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_stream_continues_with_caches_and_workers(folder, cached, kind, num_workers):
     arguments = {"num_workers": num_workers, "worker": num_workers - 1, **cached(kind)}
     whole = keys(folder, 13, **arguments)
@@ -277,7 +277,10 @@ def test_about_half_of_the_images_are_mirrored(records_folder):
     assert 115 < count < 205
 
 
-@pytest.mark.parametrize(("batch_size", "images_per_identity"), [(8, 2), (12, 4), (21, 3)])
+@pytest.mark.parametrize(
+    ("batch_size", "images_per_identity"),
+    [(8, 2), *(pytest.param(*sizes, marks=pytest.mark.slow) for sizes in ((12, 4), (21, 3)))],
+)
 def test_a_balanced_batch_has_different_identities_with_some_images_each(
     uneven_folder, batch_size, images_per_identity
 ):
