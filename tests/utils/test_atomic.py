@@ -1,6 +1,13 @@
+"""Files and folders appear whole or not at all, and a full disk is explained."""
+
+import errno
+import shutil
+import sqlite3
+
 import pytest
 
-from keras_sphereface.utils.atomic import atomic_directory
+from keras_sphereface.utils import atomic
+from keras_sphereface.utils.atomic import atomic_directory, atomic_file
 
 
 def write(folder, text):
@@ -23,3 +30,65 @@ def test_a_block_that_fails_leaves_the_old_folder(tmp_path):
     assert (tmp_path / "out" / "file.txt").read_text() == "first"
     write(tmp_path / "out", "second")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_folder_that_a_kill_left_moved_aside_comes_back(tmp_path):
+    write(tmp_path / "out", "first")
+    (tmp_path / "out").rename(tmp_path / ".out.replaced")
+    atomic.recover(tmp_path / "out")
+    assert (tmp_path / "out" / "file.txt").read_text() == "first"
+    shutil.copytree(tmp_path / "out", tmp_path / ".out.replaced")
+    atomic.recover(tmp_path / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_file_is_replaced_only_when_it_is_whole(tmp_path):
+    file = tmp_path / "table.csv"
+    for text in ("first", "bad", "second"):
+        try:
+            with atomic_file(file) as partial:
+                assert partial.suffix == ".csv"
+                partial.write_text(text)
+                assert text != "bad"
+        except AssertionError:
+            assert file.read_text() == "first"
+    assert file.read_text() == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        sqlite3.OperationalError("database or disk is full"),
+    ],
+)
+def test_a_full_disk_is_explained_with_the_next_step(tmp_path, error):
+    message = r"The disk is full.*run the same command again"
+    with pytest.raises(OSError, match=message) as full, atomic.explain_full_disk(tmp_path):
+        raise error
+    assert full.value.errno == errno.ENOSPC
+    assert full.value.filename == str(tmp_path)
+    assert full.value.__cause__ is error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.EIO, "Input/output error"),
+        atomic.DiskSpaceError(errno.ENOSPC, "About 5 GB are needed"),
+        sqlite3.OperationalError("database is locked"),
+    ],
+)
+def test_other_errors_stay_as_they_are(tmp_path, error):
+    with pytest.raises(type(error)) as raised, atomic.explain_full_disk(tmp_path):
+        raise error
+    assert raised.value is error
+
+
+def test_too_little_space_is_an_error_before_writing(tmp_path):
+    free = shutil.disk_usage(tmp_path).free
+    atomic.check_free_space(tmp_path, free // 2)
+    with pytest.raises(atomic.DiskSpaceError, match=r"GB are needed, and the disk has .* GB left"):
+        atomic.check_free_space(tmp_path, 2 * free)

@@ -82,7 +82,7 @@ def read_wanted(
     return exclude(read_source_file(file), exclusions)
 
 
-def read_landmarks(pipeline: beam.Pipeline, path: str) -> Any:
+def read_remote_landmarks(pipeline: beam.Pipeline, path: str) -> Any:
     """Return the collection of the (key, points) of a landmark file; an empty one without."""
     if not path:
         return pipeline | "No landmarks" >> beam.Create([])
