@@ -158,3 +158,14 @@ def test_readers_take_any_open_file(faces, tmp_path):
 def test_every_source_kind_has_a_reader():
     kinds = {registry.CLASS_FOLDERS, registry.LIST_FILE, *registry.FILE_KINDS}
     assert kinds == set(SOURCE_KINDS) == set(KINDS.values())
+
+
+def test_a_damaged_recordio_file_ends_the_conversion(faces, tmp_path):
+    (tmp_path / "source").mkdir()
+    folder = as_recordio(faces / "images", tmp_path / "source")
+    content = (folder / "train.rec").read_bytes()
+    (folder / "train.rec").write_bytes(content[: len(content) // 2])
+    config = ConvertConfig(source=str(folder), out=str(tmp_path / "out"), workers=1)
+    with pytest.raises(ValueError, match=r"train\.rec is damaged at byte \d+: the file ends in"):
+        convert.make_records(config)
+    assert not (tmp_path / "out").exists()
