@@ -14,6 +14,7 @@ from keras_sphereface.data.conversion.generated import generated_records
 from keras_sphereface.reporting.markdown import markdown_table
 from keras_sphereface.training.train import train
 from keras_sphereface.utils.progress import progress_bar
+from keras_sphereface.utils.validation import check_integer, require
 
 # Layers of the network, identities, and how far the seed is from the first.
 NETWORKS = ((4, 10, 0), (4, 40, 1), (10, 10, 2), (10, 40, 3), (4, 10, 4))
@@ -60,14 +61,11 @@ def benchmark_convergence(config: ConvergenceBenchmarkConfig) -> str:
 
 
 def _check(config: ConvergenceBenchmarkConfig) -> None:
-    if config.total_steps < 5:
-        raise ValueError(f"`total_steps` must be >= 5. Received: {config.total_steps}")
-    if not 1 <= config.num_networks <= len(NETWORKS):
-        raise ValueError(
-            f"`num_networks` must be 1 to {len(NETWORKS)}. Received: {config.num_networks}"
-        )
-    if config.workers < 1:
-        raise ValueError(f"`workers` must be >= 1. Received: {config.workers}")
+    check_integer(config.total_steps, "total_steps", 5)
+    check_integer(config.workers, "workers", 1)
+    rule = f"`num_networks` must be from 1 to {len(NETWORKS)}."
+    is_allowed = 1 <= config.num_networks <= len(NETWORKS)
+    require(is_allowed, rule, num_networks=config.num_networks)
 
 
 def _shared_settings(config: ConvergenceBenchmarkConfig) -> TrainConfig:

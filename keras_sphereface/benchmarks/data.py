@@ -33,6 +33,7 @@ from keras_sphereface.reporting.markdown import markdown_table
 from keras_sphereface.utils.environment import machine, most_memory
 from keras_sphereface.utils.parallel import DATA_ONLY, ordered_map
 from keras_sphereface.utils.progress import progress_bar
+from keras_sphereface.utils.validation import check_integer
 
 DECODE_ENCODE, WITH_ALIGNMENT = "decode + encode", "conversion with alignment"
 COPY, COPY_ALL = "copying the files", "copying the files, all cores"
@@ -72,12 +73,8 @@ def benchmark_data(config: DataBenchmarkConfig) -> str:
     Raises:
         ValueError: If a number is too small.
     """
-    if min(config.num_images, config.repeats) < 1 or config.memory_images < 0:
-        raise ValueError(
-            "`num_images` and `repeats` must be >= 1, `memory_images` >= 0. Received: "
-            f"num_images={config.num_images}, repeats={config.repeats}, "
-            f"memory_images={config.memory_images}"
-        )
+    for name, minimum in {"num_images": 1, "repeats": 1, "memory_images": 0}.items():
+        check_integer(getattr(config, name), name, minimum)
     folder = Path(config.out).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     faces, landmarks = Path(config.source), Path(config.landmarks)

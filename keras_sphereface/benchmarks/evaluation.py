@@ -36,6 +36,7 @@ from keras_sphereface.reporting.markdown import markdown_table
 from keras_sphereface.training.backbones import backbone_by_name
 from keras_sphereface.utils.environment import held_memory, machine
 from keras_sphereface.utils.progress import progress_bar
+from keras_sphereface.utils.validation import check_integer
 
 BARE, WHOLE = "bare network, both views", "decode, align and embed both views"
 GOAL_EMBEDDING = 0.90  # of the rate of the bare network
@@ -88,14 +89,13 @@ def benchmark_evaluation(config: EvaluateBenchmarkConfig) -> str:
 
 
 def _check(config: EvaluateBenchmarkConfig) -> None:
-    least = {
+    minimum = {
         **dict.fromkeys(("num_images", "batch_size", "repeats"), 1),
         "num_pairs": 2 * NUM_FOLDS,
         "num_probes": 2 * NUM_PROBE_IDENTITIES,
     }
-    for name, number in least.items():
-        if getattr(config, name) < number:
-            raise ValueError(f"`{name}` must be >= {number}. Received: {getattr(config, name)}")
+    for name, number in minimum.items():
+        check_integer(getattr(config, name), name, number)
 
 
 def measure_embedding(config: EvaluateBenchmarkConfig, folder: Path) -> pd.DataFrame:

@@ -28,6 +28,7 @@ from keras_sphereface.config import HeadBenchmarkConfig
 from keras_sphereface.reporting.markdown import markdown_table
 from keras_sphereface.utils.environment import first_gpu, held_memory, machine
 from keras_sphereface.utils.progress import progress_bar
+from keras_sphereface.utils.validation import check_choice, check_integer
 
 SWEEP_CASES = (DENSE, ASOFTMAX, BLOCKS, UNIT_BLOCKS, SAMPLED)
 # Beyond this, the kernels of all cases together would not fit in 16 GB.
@@ -77,14 +78,12 @@ def benchmark_heads(config: HeadBenchmarkConfig) -> str:
 
 def _check(config: HeadBenchmarkConfig) -> None:
     sizes = {"batch_size": 1, "embedding_size": 1, "num_classes": MIN_CLASSES, "repeats": 1}
-    for name, least in sizes.items():
-        if getattr(config, name) < least:
-            raise ValueError(f"`{name}` must be >= {least}. Received: {getattr(config, name)}")
-    if min(config.sweep) < MIN_CLASSES:
-        raise ValueError(f"`sweep` must hold numbers >= {MIN_CLASSES}. Received: {config.sweep}")
+    for name, minimum in sizes.items():
+        check_integer(getattr(config, name), name, minimum)
+    for num_classes in config.sweep:
+        check_integer(num_classes, "sweep", MIN_CLASSES)
     for case in config.cases:
-        if case not in CASES:
-            raise ValueError(f"`cases` must be among {', '.join(CASES)}. Received: {case!r}")
+        check_choice(case, "cases", CASES)
 
 
 def sweep_cases(num_classes: int) -> tuple[str, ...]:

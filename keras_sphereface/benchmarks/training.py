@@ -34,6 +34,7 @@ from keras_sphereface.training.build import build_step, build_trainer, distribut
 from keras_sphereface.training.train import train
 from keras_sphereface.utils.environment import first_gpu, held_memory, machine
 from keras_sphereface.utils.progress import progress_bar
+from keras_sphereface.utils.validation import check_integer, require
 
 PLAIN = "network + Dense, forward and backward"
 UPDATED = "network + Dense, with update"
@@ -69,13 +70,14 @@ def benchmark_training(config: TrainBenchmarkConfig) -> str:
         ValueError: If a number is too small, or the devices do not divide the batch.
         RuntimeError: If a process ends too early; its output is in the folder.
     """
-    least = min(config.steps, config.repeats, config.num_devices)
-    if least < 1 or config.batch_size % config.num_devices:
-        raise ValueError(
-            "`steps`, `repeats` and `num_devices` must be >= 1, and `num_devices` must divide "
-            f"`batch_size`. Received: steps={config.steps}, repeats={config.repeats}, "
-            f"num_devices={config.num_devices}, batch_size={config.batch_size}"
-        )
+    for name in ("steps", "repeats", "num_devices"):
+        check_integer(getattr(config, name), name, 1)
+    require(
+        config.batch_size % config.num_devices == 0,
+        "`num_devices` must divide `batch_size`.",
+        num_devices=config.num_devices,
+        batch_size=config.batch_size,
+    )
     folder = Path(config.out).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     if not config.data:
@@ -176,11 +178,9 @@ def use_devices(count: int) -> None:
             tf.config.list_physical_devices("CPU")[0],
             [tf.config.LogicalDeviceConfiguration()] * count,
         )
-    elif len(gpus) < count:
-        raise ValueError(
-            f"`num_devices` must be at most the number of GPUs, {len(gpus)}. Received: {count}"
-        )
     else:
+        rule = f"`num_devices` must be at most the number of GPUs, {len(gpus)}."
+        require(count <= len(gpus), rule, num_devices=count)
         tf.config.set_visible_devices(gpus[:count], "GPU")
 
 

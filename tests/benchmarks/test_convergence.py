@@ -39,9 +39,12 @@ def test_the_report_counts_the_runs_that_reach_m_1():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"total_steps": 4}, "`total_steps` must be >= 5. Received: 4"),
-        ({"num_networks": 6}, "`num_networks` must be 1 to 5. Received: 6"),
-        ({"workers": 0}, "`workers` must be >= 1. Received: 0"),
+        ({"total_steps": 4}, "`total_steps` must be an int >= 5. Received: total_steps=4"),
+        (
+            {"num_networks": 6},
+            "`num_networks` must be from 1 to 5. Received: num_networks=6",
+        ),
+        ({"workers": 0}, "`workers` must be an int >= 1. Received: workers=0"),
     ],
 )
 def test_numbers_out_of_range_are_refused(tmp_path, settings, message):

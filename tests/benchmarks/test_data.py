@@ -34,6 +34,6 @@ def test_images_are_widened_around_their_middle(faces):
 
 @pytest.mark.parametrize("setting", [{"num_images": 0}, {"repeats": 0}, {"memory_images": -1}])
 def test_numbers_that_cannot_be_measured_are_refused(tmp_path, setting):
-    with pytest.raises(ValueError, match="`num_images` and `repeats` must be >= 1"):
+    with pytest.raises(ValueError, match="must be an int >= "):
         data.benchmark_data(DataBenchmarkConfig(out=str(tmp_path / "x"), **setting))
     assert not (tmp_path / "x").exists()

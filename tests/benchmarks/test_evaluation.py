@@ -46,10 +46,10 @@ def test_the_brute_force_has_errors_to_count():
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ({"num_pairs": 10}, "`num_pairs` must be >= 20. Received: 10"),
-        ({"num_probes": 79}, "`num_probes` must be >= 160. Received: 79"),
-        ({"repeats": 0}, "`repeats` must be >= 1. Received: 0"),
-        ({"num_images": 0}, "`num_images` must be >= 1. Received: 0"),
+        ({"num_pairs": 10}, "`num_pairs` must be an int >= 20. Received: num_pairs=10"),
+        ({"num_probes": 79}, "`num_probes` must be an int >= 160. Received: num_probes=79"),
+        ({"repeats": 0}, "`repeats` must be an int >= 1. Received: repeats=0"),
+        ({"num_images": 0}, "`num_images` must be an int >= 1. Received: num_images=0"),
     ],
 )
 def test_an_evaluation_that_cannot_be_measured_is_refused(tmp_path, setting, message):

@@ -55,8 +55,12 @@ def test_a_training_that_fails_names_the_file_with_its_output(records_folder, tm
     assert any("Received: backbone='sphereface5'" in log for log in logs)
 
 
-def test_work_that_cannot_be_shared_is_refused(tmp_path):
-    config = TrainBenchmarkConfig(out=str(tmp_path), num_devices=3)
-    message = "Received: steps=4, repeats=12, num_devices=3, batch_size=32"
-    with pytest.raises(ValueError, match=message):
+@pytest.mark.parametrize(
+    ("setting", "received"),
+    [({"num_devices": 3}, "num_devices=3, batch_size=32"), ({"steps": 0}, "steps=0")],
+)
+def test_work_that_cannot_be_shared_is_refused(tmp_path, setting, received):
+    config = TrainBenchmarkConfig(out=str(tmp_path / "x"), **setting)
+    with pytest.raises(ValueError, match=f"Received: {received}"):
         training.benchmark_training(config)
+    assert not (tmp_path / "x").exists()

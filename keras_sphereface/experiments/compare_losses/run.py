@@ -19,6 +19,7 @@ from keras_sphereface.experiments.compare_losses.single import check_run_folder,
 from keras_sphereface.reporting import save_figure
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.progress import progress_bar
+from keras_sphereface.utils.validation import check_integer, require
 
 NUM_IDENTITIES, IMAGES_PER_IDENTITY, NUM_TEST_IDENTITIES = 60, 20, 40  # of generated faces
 
@@ -71,20 +72,19 @@ def compare_losses(config: CompareConfig) -> pd.DataFrame:
 
 
 def _check(config: CompareConfig) -> None:
-    if config.num_seeds < 1 or config.seed < 0:
-        raise ValueError(
-            "`num_seeds` must be at least 1 and `seed` at least 0. "
-            f"Received: num_seeds={config.num_seeds}, seed={config.seed}"
-        )
-    if not config.losses or len(set(config.losses)) < len(config.losses):
-        raise ValueError(f"`losses` must be different names. Received: losses={config.losses}")
-    has_pairs = bool(config.bin or (config.images and config.pairs))
-    if bool(config.data) != has_pairs:
-        raise ValueError(
-            "`data` and pairs of other identities, either `bin` or both `images` and `pairs`, "
-            f"belong together. Received: data={config.data!r}, images={config.images!r}, "
-            f"pairs={config.pairs!r}, bin={config.bin!r}"
-        )
+    check_integer(config.num_seeds, "num_seeds", 1)
+    check_integer(config.seed, "seed", 0)
+    are_different = bool(config.losses) and len(set(config.losses)) == len(config.losses)
+    require(are_different, "`losses` must be different names.", losses=config.losses)
+    require(
+        bool(config.data) == bool(config.bin or (config.images and config.pairs)),
+        "`data` and pairs of other identities, either `bin` or both `images` and `pairs`, belong "
+        "together.",
+        data=config.data,
+        images=config.images,
+        pairs=config.pairs,
+        bin=config.bin,
+    )
 
 
 def _sources(config: CompareConfig, out: Path) -> tuple[str, EvaluateConfig]:

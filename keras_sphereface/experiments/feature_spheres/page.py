@@ -99,7 +99,7 @@ def render_globes(title: str, globes: Sequence[Globe], names: Sequence[str], not
             title=title,
             policy=security_policy(script_src="'unsafe-inline'"),
             note=note,
-            people=[(name, color_of(label)) for label, name in enumerate(names)],
+            identities=[(name, color_of(label)) for label, name in enumerate(names)],
             globes=globes,
             figures=[_figure_html(globe, names, i) for i, globe in enumerate(globes)],
             rows=[

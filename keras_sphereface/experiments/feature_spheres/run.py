@@ -26,6 +26,7 @@ from keras_sphereface.experiments.feature_spheres.train import (
 from keras_sphereface.plots import COLORS
 from keras_sphereface.reporting import save_figure, write_projector
 from keras_sphereface.utils.atomic import atomic_file
+from keras_sphereface.utils.validation import check_integer, require
 
 IMAGES_PER_IDENTITY = 75  # of generated faces
 ANIMATION_FRAMES = 40  # of a training
@@ -88,18 +89,18 @@ def feature_spheres(config: SpheresConfig) -> pd.DataFrame:
 
 
 def _check(config: SpheresConfig) -> None:
-    for name, least in (("total_steps", 1), ("num_seeds", 1), ("seed", 0)):
-        if (value := getattr(config, name)) < least:
-            raise ValueError(f"`{name}` must be >= {least}. Received: {value}")
-    if not 2 <= config.num_identities <= len(COLORS):
-        raise ValueError(
-            f"`num_identities` must be from 2 to {len(COLORS)}, the number of colors that also "
-            f"color-blind readers can tell apart. Received: num_identities={config.num_identities}"
-        )
-    if not config.m or min(config.m) < 1 or len(set(config.m)) < len(config.m):
-        raise ValueError(f"`m` must be different ints >= 1. Received: m={config.m}")
-    if config.dim == 2 and (config.html or config.rotate):
-        raise ValueError("`html` and `rotate` need 3-D embeddings, without --dim. Received: dim=2")
+    for name, minimum in (("total_steps", 1), ("num_seeds", 1), ("seed", 0)):
+        check_integer(getattr(config, name), name, minimum)
+    require(
+        2 <= config.num_identities <= len(COLORS),
+        f"`num_identities` must be from 2 to {len(COLORS)}, the number of colors that also "
+        "color-blind readers can tell apart.",
+        num_identities=config.num_identities,
+    )
+    is_valid = config.m and min(config.m) >= 1 and len(set(config.m)) == len(config.m)
+    require(bool(is_valid), "`m` must be different ints >= 1.", m=config.m)
+    is_3d = config.dim != 2 or not (config.html or config.rotate)
+    require(is_3d, "`html` and `rotate` need 3-D embeddings, without --dim.", dim=config.dim)
     if config.html:
         check_plotly()
 

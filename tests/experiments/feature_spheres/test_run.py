@@ -12,11 +12,11 @@ from keras_sphereface.experiments.feature_spheres import figures, run
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"total_steps": 0}, "`total_steps` must be >= 1. Received: 0"),
-        ({"num_seeds": 0}, "`num_seeds` must be >= 1. Received: 0"),
+        ({"total_steps": 0}, "`total_steps` must be an int >= 1. Received: total_steps=0"),
+        ({"num_seeds": 0}, "`num_seeds` must be an int >= 1. Received: num_seeds=0"),
         ({"m": (2, 2)}, r"different ints >= 1. Received: m=\(2, 2\)"),
         ({"m": (0,)}, r"different ints >= 1. Received: m=\(0,\)"),
-        ({"seed": -1}, "`seed` must be >= 0. Received: -1"),
+        ({"seed": -1}, "`seed` must be an int >= 0. Received: seed=-1"),
         ({"num_identities": 1}, "from 2 to 8, .* Received: num_identities=1"),
         ({"num_identities": 9}, "from 2 to 8, .* Received: num_identities=9"),
         ({"dim": 2, "rotate": True}, "need 3-D embeddings, .*Received: dim=2"),
