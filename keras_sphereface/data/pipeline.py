@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -125,13 +125,18 @@ def training_batches(
     dataset = decoded(dataset.prefetch(READ_AHEAD), info.image_size)
     dataset = dataset.batch(local_size, drop_remainder=True)
     if augment is not None:
+        batch_rows = (first_row, batch_size) if same_batches else None
 
-        def augment_at_step(images: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
-            if same_batches:
-                return augment(images, (seed, step), (first_row, batch_size))
-            return augment(images, (seed, step * num_workers + worker))
+        def augment_and_scale(
+            step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]
+        ) -> tuple[tf.Tensor, tf.Tensor]:
+            images, labels = batch
+            number = step if same_batches else step * num_workers + worker
+            return preprocessing.normalize(augment(images, (seed, number), batch_rows)), labels
 
-        dataset = _augmented(dataset, augment_at_step, start_step)
+        dataset = dataset.enumerate(start=start_step).map(
+            augment_and_scale, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True
+        )
     # Last: in TensorFlow 2.15 an enumerated dataset has an end.
     endless = tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY)
     return dataset.apply(endless).prefetch(tf.data.AUTOTUNE)
@@ -163,23 +168,6 @@ def _check_workers(batch_size: int, start_step: int, num_workers: int, worker: i
     rule = f"`worker` must be from 0 to num_workers - 1, {num_workers - 1}."
     require(0 <= worker < num_workers, rule, worker=worker)
     require(start_step >= 0, "`start_step` must be at least 0.", start_step=start_step)
-
-
-def _augmented(
-    dataset: tf.data.Dataset,
-    augment_at_step: Callable[[tf.Tensor, tf.Tensor], tf.Tensor],
-    start_step: int,
-) -> tf.data.Dataset:
-    """Augment and normalize batches."""
-
-    def augment_and_scale(
-        step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        images, labels = batch
-        return preprocessing.normalize(augment_at_step(images, step)), labels
-
-    dataset = dataset.enumerate(start=start_step)
-    return dataset.map(augment_and_scale, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
 
 
 def _rows_of_batches(
