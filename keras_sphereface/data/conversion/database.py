@@ -36,7 +36,7 @@ class Database:
             with self.transaction():
                 if not self.value("SELECT COUNT(*) FROM sqlite_master"):
                     self._make_tables()
-        except sqlite3.OperationalError as error:
+        except sqlite3.DatabaseError as error:
             self.close()
             if "locked" not in str(error):
                 raise
