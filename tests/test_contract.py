@@ -59,6 +59,12 @@ def test_the_contract_walks_every_public_class():
     assert public_classes(callbacks, keras.callbacks.Callback) == walked_callbacks
 
 
+def test_heads_that_need_the_global_batch_are_those_that_compare_images():
+    assert [
+        *("softmax+contrastive", "softmax+center", "triplet", "triplet-hard"),
+    ] == KINDS_OF_GLOBAL_BATCH
+
+
 # Heads: settings and configurations.
 
 
@@ -124,6 +130,7 @@ def built(case, **more):
     return head
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_graph_gives_what_eager_calls_give(case):
     embeddings, labels = map(tf.constant, case_batch())
@@ -357,6 +364,7 @@ def test_replicas_augment_apart_and_count_each_step_once(fresh_process):
 # Callbacks.
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eager", [False, True], ids=["graph", "eager"])
 def test_the_guard_leaves_a_training_as_it_is(eager):
     weights = []

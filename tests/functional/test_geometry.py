@@ -62,6 +62,7 @@ def test_equally_spaced_classes_need_3(classes):
     assert geometry.smallest_m(directions) == pytest.approx(3.0, abs=1e-8)
 
 
+@pytest.mark.slow
 def test_classes_spaced_anyhow_need_more_than_3_whatever_their_order():
     rng = np.random.default_rng(0)
     for _ in range(5):
@@ -87,7 +88,7 @@ def test_equal_or_lone_directions_are_refused():
 
 def classes_one_by_one(points, kernel, m):
     """The class of each point by the conditions themselves, angle by angle."""
-    found = []
+    classes = []
     for point in points:
         angles = [
             np.arctan2(
@@ -95,15 +96,15 @@ def classes_one_by_one(points, kernel, m):
             )
             for w in kernel.T
         ]
-        own = []
+        leading = []
         for i, angle in enumerate(angles):
             k = int(m * angle / np.pi)
             left = (-1) ** k * np.cos(m * angle) - 2 * k
             if all(left > np.cos(other) for j, other in enumerate(angles) if j != i):
-                own.append(i)
-        assert len(own) <= 1
-        found += own or [-1]
-    return np.array(found)
+                leading.append(i)
+        assert len(leading) <= 1
+        classes += leading or [-1]
+    return np.array(classes)
 
 
 @pytest.mark.parametrize("dim", [2, 3])
@@ -111,10 +112,10 @@ def classes_one_by_one(points, kernel, m):
 def test_points_belong_to_the_class_whose_condition_holds(dim, m):
     rng = np.random.default_rng(dim)
     points, kernel = rng.normal(size=(200, dim)), rng.normal(size=(dim, 3))
-    found = geometry.leading_class(geometry.angular_leads(points, kernel, m))
-    np.testing.assert_array_equal(found, classes_one_by_one(points, kernel, m))
-    assert (found == -1).any() == (m > 1)
-    assert set(found) >= {0, 1, 2}
+    classes = geometry.leading_class(geometry.angular_leads(points, kernel, m))
+    np.testing.assert_array_equal(classes, classes_one_by_one(points, kernel, m))
+    assert (classes == -1).any() == (m > 1)
+    assert set(classes) >= {0, 1, 2}
 
 
 @pytest.mark.parametrize("dim", [2, 3])

@@ -14,8 +14,8 @@ def test_the_target_functions_match_their_definitions():
     np.testing.assert_allclose(margins.safe_angle(cosines), theta, atol=3e-8)
     np.testing.assert_allclose(margins.subtracted_cosine(cosines, 0.35), np.cos(theta) - 0.35)
     before = theta < np.pi - 0.5
-    turned = margins.added_angle(cosines, 0.5).numpy()
-    np.testing.assert_allclose(turned[before], np.cos(theta[before] + 0.5), atol=1e-7)
+    rotated = margins.added_angle(cosines, 0.5).numpy()
+    np.testing.assert_allclose(rotated[before], np.cos(theta[before] + 0.5), atol=1e-7)
     multiplied = np.where(1.5 * theta < np.pi, np.cos(1.5 * theta), -1.0)
     np.testing.assert_allclose(margins.multiplied_angle(cosines, 1.5), multiplied, atol=1e-7)
     np.testing.assert_allclose(margins.divided_angle(cosines, 1.5), np.cos(theta / 1.5), atol=1e-7)
@@ -53,6 +53,6 @@ def test_the_balanced_bias_is_where_the_loss_has_no_slope(num_classes, alpha):
     def logistic(x):
         return 1 / (1 + math.exp(-x))
 
-    own = alpha * logistic(-(scale * (-0.75 - m) + bias))
-    others = (1 - alpha) * (num_classes - 1) * logistic(scale * (-0.75 + m) + bias)
-    assert own == pytest.approx(others, rel=1e-9)
+    target = alpha * logistic(-(scale * (-0.75 - m) + bias))
+    negatives = (1 - alpha) * (num_classes - 1) * logistic(scale * (-0.75 + m) + bias)
+    assert target == pytest.approx(negatives, rel=1e-9)

@@ -27,7 +27,7 @@ def slope(array, place, function):
 
 
 def psi_of_the_original_layer(c, m):
-    """The closed forms of the authors' Caffe layer for m = 2, 3 and 4."""
+    """The closed forms of the Caffe layer of Liu et al. for m = 2, 3 and 4."""
     s0 = np.sign(c)
     if m == 2:
         return 2 * s0 * c**2 - 1
@@ -100,7 +100,7 @@ def test_l2_norm_of_zero_has_a_zero_gradient():
 @pytest.mark.parametrize(
     ("step", "expected"), [(0, 1000.0), (1, 892.857), (501, 16.3613), (1658, 5.00100), (1659, 5.0)]
 )
-def test_annealing_follows_the_authors(step, expected):
+def test_annealing_follows_the_reference_implementation(step, expected):
     np.testing.assert_allclose(annealing_module.annealing_lambda(step), expected, rtol=1e-5)
 
 
@@ -111,7 +111,7 @@ def test_annealing_with_base_0_is_the_pure_margin():
     np.testing.assert_allclose(annealing_module.blend(cosines, 4, 0.0), psi(cosines, 4), rtol=1e-6)
 
 
-def test_the_annealing_counts_from_the_end_of_the_warm_start():
+def test_the_annealing_counts_from_the_end_of_the_warmup():
     annealing = Annealing(margin_warmup_steps=10)
     assert np.isposinf(annealing_module.annealing_lambda(10, annealing))
     np.testing.assert_allclose(annealing_module.annealing_lambda(11, annealing), 892.857, rtol=1e-5)

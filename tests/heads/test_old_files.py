@@ -27,6 +27,7 @@ def expected():
         return dict(arrays)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HEADS)
 def test_an_old_keras_file_loads_and_continues(expected, name):
     model = keras.models.load_model(OLD_FILES / f"{name}.keras")

@@ -1,4 +1,4 @@
-"""A head that is split over devices gives what it gives in one piece, and keeps a part of it."""
+"""A class-sharded head gives what the head in one piece gives, and holds a shard of its weights."""
 
 import functools
 import itertools
@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from keras_sphereface.training.checkpoints import DAMAGE
 from keras_sphereface.utils.compat import plain_update
 from tests.conftest import ROOT
-from tests.helpers import split_head_process as process
+from tests.helpers import sharded_head_process as process
 
 ALL_CASES = [(count, case) for count, cases in process.CASES.items() for case in cases]
 UPDATES = [(rule, name) for rule in process.SLOTS for name in process.UPDATED]
@@ -27,10 +27,10 @@ UPDATES = [(rule, name) for rule in process.SLOTS for name in process.UPDATED]
 def run_jobs(devices, jobs, out):
     """{job: its arrays} of a process that has this many devices."""
     out.mkdir()
-    program = [sys.executable, "-m", "tests.helpers.split_head_process"]
-    facts = {"devices": devices, "out": str(out), "jobs": jobs}
+    program = [sys.executable, "-m", "tests.helpers.sharded_head_process"]
+    arguments = {"devices": devices, "out": str(out), "jobs": jobs}
     done = subprocess.run(
-        [*program, json.dumps(facts)], cwd=ROOT, capture_output=True, text=True, timeout=600
+        [*program, json.dumps(arguments)], cwd=ROOT, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return {tuple(job): dict(np.load(out / f"{i}.npz")) for i, job in enumerate(jobs)}
@@ -49,24 +49,24 @@ def results(folders, tmp_path_factory):
 
     The third reads with two devices what four have saved.
     """
-    out, found = tmp_path_factory.mktemp("results"), {}
+    out, results_by_job = tmp_path_factory.mktemp("results"), {}
     two, four = (str(folders[count]) for count in (2, 4))
     last = {2: [], 4: [("restored", two), ("refused", 3)]}
     for count, folder in folders.items():
         jobs = [
-            *(("found", case) for case in process.CASES[count]),
+            *(("step_values", case) for case in process.CASES[count]),
             *(("updated", *update) for update in UPDATES),
             *(("sampled",), ("held",), ("widest",), ("saved", str(folder))),
             *last[count],
         ]
         made = run_jobs(count, jobs, out / str(count))
-        found |= {(count, *job): arrays for job, arrays in made.items()}
+        results_by_job |= {(count, *job): arrays for job, arrays in made.items()}
     made = run_jobs(2, [("restored", four)], out / "again")
-    return found | {(2, *job): arrays for job, arrays in made.items()}
+    return results_by_job | {(2, *job): arrays for job, arrays in made.items()}
 
 
 def whole_head(kind, sample_rate=1.0, **settings):
-    """The head in one piece, where all classes are looked at."""
+    """The head in one piece, without a sample of the classes."""
     del sample_rate
     head = process.make_head(kind, **settings)
     head.build((None, process.D))
@@ -84,7 +84,7 @@ def joined(tensors):
 
 @functools.cache
 def expected(count, case):
-    """What `found` gives, of the head in one piece on one device."""
+    """What `step_values` gives, of the head in one piece on one device."""
     kind, settings = process.CASES[count][case]
     head = whole_head(kind, **settings)
     embeddings, labels = map(tf.constant, process.batch(**settings))
@@ -92,13 +92,13 @@ def expected(count, case):
     with tf.GradientTape() as tape:
         tape.watch(embeddings)
         outputs = head.call_at_step(embeddings, tf.constant(process.STEP, tf.int64), True)
-        assessed = head.compute_losses(labels, outputs)
-        loss = process.mean_loss(assessed.losses)
+        output = head.compute_losses(labels, outputs)
+        loss = process.mean_loss(output.losses)
     sources = [[embeddings], head.kernels, head.biases, small]
     by_embeddings, by_kernels, by_biases, by_small = tape.gradient(loss, sources)
     return {
         "start_kernel": joined(head.kernels),
-        **{name: value.numpy() for name, value in assessed._asdict().items()},
+        **{name: value.numpy() for name, value in output._asdict().items()},
         "by_embeddings": joined(by_embeddings),
         "by_kernel": joined(by_kernels),
         **({"by_bias": joined(by_biases)} if by_biases else {}),
@@ -117,11 +117,11 @@ def assert_close(actual, expected, name=""):
 @pytest.mark.slow
 @pytest.mark.parametrize(("count", "case"), ALL_CASES)
 def test_every_replica_has_the_losses_of_the_head_in_one_piece(results, count, case):
-    found = results[count, "found", case]
+    actual = results[count, "step_values", case]
     for name in ("losses", "target_cosine"):
-        assert len(found[name]) == count
-        for of_replica in found[name]:
-            assert_close(of_replica, expected(count, case)[name], name)
+        assert len(actual[name]) == count
+        for on_replica in actual[name]:
+            assert_close(on_replica, expected(count, case)[name], name)
 
 
 @pytest.mark.slow
@@ -129,18 +129,18 @@ def test_every_replica_has_the_losses_of_the_head_in_one_piece(results, count, c
 def test_every_replica_has_the_right_answers_of_the_head_in_one_piece(results, count, case):
     right = expected(count, case)["correct"]
     assert 0 < right.sum() < process.B
-    for of_replica in results[count, "found", case]["correct"]:
-        np.testing.assert_array_equal(of_replica, right)
+    for on_replica in results[count, "step_values", case]["correct"]:
+        np.testing.assert_array_equal(on_replica, right)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("count", "case"), ALL_CASES)
 def test_gradients_by_embeddings_and_class_weights_are_those_of_one_piece(results, count, case):
-    found, whole = results[count, "found", case], expected(count, case)
+    actual, whole = results[count, "step_values", case], expected(count, case)
     names = [name for name in ("by_embeddings", "by_kernel", "by_bias") if name in whole]
     for name in names:
         assert np.abs(whole[name]).max() > 1e-3
-        assert_close(found[name], whole[name], name)
+        assert_close(actual[name], whole[name], name)
 
 
 @pytest.mark.slow
@@ -148,17 +148,17 @@ def test_gradients_by_embeddings_and_class_weights_are_those_of_one_piece(result
     ("count", "case"), [(count, case) for count, case in ALL_CASES if "sphereface2" in case]
 )
 def test_every_replica_has_the_whole_gradient_by_small_weights(results, count, case):
-    found, whole = results[count, "found", case], expected(count, case)
+    actual, whole = results[count, "step_values", case], expected(count, case)
     assert {name for name in whole if "small" in name} == {"by_small_0"}
-    assert found["by_small_0"].shape == (count,)
-    for of_replica in found["by_small_0"]:
-        assert_close(of_replica, whole["by_small_0"])
+    assert actual["by_small_0"].shape == (count,)
+    for on_replica in actual["by_small_0"]:
+        assert_close(on_replica, whole["by_small_0"])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("count", "case"), ALL_CASES)
 def test_start_weights_are_those_of_the_head_in_one_piece(results, count, case):
-    start = results[count, "found", case]["start_kernel"]
+    start = results[count, "step_values", case]["start_kernel"]
     np.testing.assert_array_equal(start, expected(count, case)["start_kernel"])
 
 
@@ -192,15 +192,15 @@ def expected_updates(rule, name):
 @pytest.mark.parametrize("count", [2, 4])
 @pytest.mark.parametrize(("rule", "name"), UPDATES)
 def test_updates_are_those_of_the_optimizer_of_keras(results, count, rule, name):
-    found, whole = results[count, "updated", rule, name], expected_updates(rule, name)
-    assert set(found) >= set(whole)
+    actual, whole = results[count, "updated", rule, name], expected_updates(rule, name)
+    assert set(actual) >= set(whole)
     for weight, values in whole.items():
-        np.testing.assert_allclose(found[weight], values, rtol=0, atol=1e-6, err_msg=weight)
+        np.testing.assert_allclose(actual[weight], values, rtol=0, atol=1e-6, err_msg=weight)
 
 
 def test_one_replica_is_updated_as_well():
-    found, whole = process.updated(1, "adam", "projected"), expected_updates("adam", "projected")
-    np.testing.assert_allclose(found["kernel"], whole["kernel"], rtol=0, atol=1e-6)
+    actual, whole = process.updated(1, "adam", "projected"), expected_updates("adam", "projected")
+    np.testing.assert_allclose(actual["kernel"], whole["kernel"], rtol=0, atol=1e-6)
 
 
 def assert_saved_values(arrays):
@@ -212,7 +212,7 @@ def assert_saved_values(arrays):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("writers", "readers"), [(4, 2), (2, 1), (4, 1), (2, 4)])
-def test_another_number_of_replicas_reads_the_same_values(results, folders, writers, readers):
+def test_another_number_on_replicas_reads_the_same_values(results, folders, writers, readers):
     folder = str(folders[writers])
     one = readers == 1
     assert_saved_values(
@@ -242,9 +242,9 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def split():
+def sharded():
     """A head that can read them."""
-    return process.make_split(1, **process.SAVED)
+    return process.make_sharded(1, **process.SAVED)
 
 
 def third_file(folder):
@@ -257,24 +257,24 @@ def test_strange_files_beside_the_classes_do_not_matter(folder):
     assert_saved_values(process.restored(1, str(folder)))
 
 
-def test_missing_classes_are_said(folder, split):
+def test_missing_classes_are_named(folder, sharded):
     third_file(folder).unlink()
     with pytest.raises(ValueError, match="lacks some of the classes 4 to 5"):
-        split.restore(folder)
+        sharded.restore(folder)
 
 
-def test_a_folder_without_classes_is_refused(split, tmp_path):
+def test_a_folder_without_classes_is_refused(sharded, tmp_path):
     with pytest.raises(ValueError, match="lacks some of the classes 0 to 1"):
-        split.restore(tmp_path)
+        sharded.restore(tmp_path)
     with pytest.raises(OSError, match="nowhere"):
-        split.restore(tmp_path / "nowhere")
+        sharded.restore(tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize(("kind", "num_slots"), [("softmax", 1), ("asoftmax", 2)])
 def test_the_variables_of_another_optimizer_or_head_are_refused(folder, kind, num_slots):
-    split = process.make_split(1, kind, num_slots, **process.BLOCKS)
+    sharded = process.make_sharded(1, kind, num_slots, **process.BLOCKS)
     with pytest.raises(ValueError, match=r"Received: .*'bias', 'bias_slot0'.*'kernel_slot1'"):
-        split.restore(folder)
+        sharded.restore(folder)
 
 
 @pytest.mark.parametrize(
@@ -287,31 +287,31 @@ def test_the_variables_of_another_optimizer_or_head_are_refused(folder, kind, nu
     ],
     ids=["cut short", "numbers changed", "two bytes left", "empty"],
 )
-def test_a_damaged_file_is_an_error_that_checkpoints_know(folder, split, damage, error):
+def test_a_damaged_file_is_an_error_that_checkpoints_know(folder, sharded, damage, error):
     path = third_file(folder)
     whole = path.read_bytes()
     path.write_bytes(damage(whole))
     assert path.read_bytes() != whole
     assert issubclass(error, DAMAGE)
     with pytest.raises(error):
-        split.restore(folder)
+        sharded.restore(folder)
 
 
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 10**6), change=st.integers(1, 255))
-def test_a_changed_byte_gives_an_error_or_the_same_values(folder, split, place, change):
+def test_a_changed_byte_gives_an_error_or_the_same_values(folder, sharded, place, change):
     path = third_file(folder)
     whole = path.read_bytes()
     changed = bytearray(whole)
     changed[place % len(whole)] ^= change
     path.write_bytes(changed)
     try:
-        split.restore(folder)
+        sharded.restore(folder)
     except DAMAGE:
         return
     finally:
         path.write_bytes(whole)
-    assert_saved_values(process.contents(split))
+    assert_saved_values(process.contents(sharded))
 
 
 @pytest.mark.parametrize(
@@ -324,9 +324,9 @@ def test_a_changed_byte_gives_an_error_or_the_same_values(folder, split, place, 
         ({"kernel_regularizer": "l2"}, "A class-sharded head cannot have a `kernel_regularizer`"),
     ],
 )
-def test_heads_that_cannot_be_split_are_refused(settings, message):
+def test_heads_that_cannot_be_sharded_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
-        process.make_split(1, "asoftmax", **settings)
+        process.make_sharded(1, "asoftmax", **settings)
 
 
 @pytest.mark.slow
@@ -337,29 +337,29 @@ def test_fewer_classes_than_replicas_are_refused(results):
     )
 
 
-def test_blocks_are_no_larger_than_the_chunk_size():
-    assert process.make_split(1, "asoftmax", block_size=4).blocks(0) == [(0, 4), (4, 8), (8, 11)]
-    assert process.make_split(1, "asoftmax").blocks(0) == [(0, 11)]
+def test_blocks_are_no_larger_than_the_block_size():
+    assert process.make_sharded(1, "asoftmax", block_size=4).blocks(0) == [(0, 4), (4, 8), (8, 11)]
+    assert process.make_sharded(1, "asoftmax").blocks(0) == [(0, 11)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 4])
-def test_a_sample_has_the_own_classes_and_a_share_of_each_part(results, count):
+def test_a_sample_has_the_target_classes_and_a_share_of_each_shard(results, count):
     learnt = np.any(results[count, "sampled"]["by_kernel"] != 0, axis=1)  # (S, C)
     assert learnt[:, process.SAMPLED_LABELS].all()
     width = process.SAMPLED["num_classes"] // count
     share = max(math.ceil(process.SAMPLED["sample_rate"] * width), len(process.SAMPLED_LABELS) + 1)
     np.testing.assert_array_equal(learnt.reshape(-1, count, width).sum(axis=2), share)
-    # In the end every class has had its turn.
+    # In the end every class has been drawn.
     assert learnt.any(axis=0).all()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 4])
-def test_each_part_and_each_step_draws_other_classes(results, count):
+def test_each_shard_and_each_step_draws_other_classes(results, count):
     learnt = np.any(results[count, "sampled"]["by_kernel"] != 0, axis=1)
-    parts = learnt.reshape(len(learnt), count, -1)
-    assert np.mean(np.all(parts[:, 0] == parts[:, 1], axis=1)) < 0.1
+    shards = learnt.reshape(len(learnt), count, -1)
+    assert np.mean(np.all(shards[:, 0] == shards[:, 1], axis=1)) < 0.1
     assert np.mean(np.all(learnt[1:] == learnt[:-1], axis=1)) < 0.1
 
 
@@ -392,7 +392,7 @@ def test_each_replica_holds_its_share_of_the_classes_only(results, count):
     # Kernel and one slot, of float32; the widest part has one class more than its share.
     of_a_class = 2 * process.MANY_SIZE * 4
     assert held["bytes"].tolist() == [math.ceil(process.MANY / count) * of_a_class] * count
-    assert held["said"] == held["bytes"].sum()
+    assert held["reported"] == held["bytes"].sum()
     places = [[f"/job:localhost/replica:0/task:0/device:CPU:{i}"] for i in range(count)]
     assert held["devices"].tolist() == places
 

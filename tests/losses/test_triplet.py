@@ -90,6 +90,7 @@ def test_triplet_losses_are_those_of_the_definition(kind, metric, shape):
         assert float(loss.call(labels, embeddings)) == pytest.approx(expected, rel=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", TRIPLETS)
 @given(
     st.lists(st.integers(0, 3), min_size=1, max_size=7).flatmap(
@@ -129,6 +130,7 @@ def test_gradients_are_the_slopes_of_the_values(kind, metric):
     assert np.sum(gradient * direction) == pytest.approx(slope, rel=1e-6)
 
 
+@pytest.mark.slow
 @given(st.integers(0, 10**6))
 @settings(max_examples=10)
 def test_the_order_of_the_batch_does_not_matter(seed):
@@ -240,7 +242,7 @@ def test_special_batches_equal_those_of_tensorflow_addons(addons, kind, case):
         theirs = value_and_gradient(triplet(kind, addons, **settings_), labels, embeddings)
         ours = value_and_gradient(triplet(kind, **settings_), labels, embeddings)
         if np.isinf(theirs[0]):
-            assert kind == "soft"  # it overflows there
+            assert kind == "soft"  # TensorFlow Addons' overflows
             continue
         np.testing.assert_allclose(ours[0], theirs[0], rtol=1e-6, atol=1e-6)
         np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-6, atol=1e-6)
@@ -260,11 +262,12 @@ def test_the_classes_have_the_arguments_and_defaults_of_tensorflow_addons(addons
     for name in ("TripletSemiHardLoss", "TripletHardLoss"):
         ours, theirs = (getattr(s, name)().get_config() for s in (triplet_module, addons))
         assert ours.keys() == theirs.keys()
-        for own in ("name", "reduction"):
-            del ours[own], theirs[own]
+        for name in ("name", "reduction"):
+            del ours[name], theirs[name]
         assert ours == theirs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("xla", [False, True], ids=["graph", "xla"])
 @pytest.mark.parametrize("kind", TRIPLETS)
 def test_triplet_losses_in_a_graph_of_unknown_batch_size_equal_the_eager_ones(kind, xla):
@@ -287,6 +290,7 @@ def value_and_gradient_tensors(loss, labels, embeddings):
     return value, tape.gradient(value, embeddings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["semi-hard", "hard"])
 def test_a_model_learns_by_a_triplet_loss(kind):
     labels, inputs = drawn_batch(4, 4)

@@ -3,12 +3,8 @@ import numpy as np
 import pytest
 
 from keras_sphereface import models
-from keras_sphereface.models.sphereface import (
-    BLOCKS_PER_STAGE,
-    sphereface,
-    sphereface4,
-    sphereface10,
-)
+from keras_sphereface.config.choices import NETWORKS
+from keras_sphereface.models.sphereface import sphereface, sphereface4, sphereface10
 
 # Counted by hand from the table of the paper: weights of the convolutions, biases of the four
 # stride-2 convolutions and of FC1, and one PReLU slope a channel after each convolution.
@@ -17,14 +13,18 @@ PARAMETERS = {4: 12_562_496, 10: 15_217_984, 20: 22_666_944, 36: 32_771_392, 64:
 
 def parameters_by_hand(depth):
     total, channels_in = 0, 3
-    for channels, blocks in zip((64, 128, 256, 512), BLOCKS_PER_STAGE[depth]):  # noqa: B905
+    for channels, blocks in zip(
+        (64, 128, 256, 512), NETWORKS[f"sphereface{depth}"].blocks_per_stage
+    ):  # noqa: B905
         total += 9 * channels_in * channels + channels + channels
         total += blocks * 2 * (9 * channels**2 + channels)
         channels_in = channels
     return total + 7 * 6 * 512 * 512 + 512
 
 
-@pytest.mark.parametrize("depth", [4, 10, 20, 36, 64])
+@pytest.mark.parametrize(
+    "depth", [4, 10, *(pytest.param(d, marks=pytest.mark.slow) for d in (20, 36, 64))]
+)
 def test_parameters_and_depth_are_those_of_the_paper(depth):
     model = getattr(models, f"sphereface{depth}")()
     convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
@@ -39,7 +39,7 @@ def test_any_image_size_and_embedding_size_work():
     assert model(np.zeros((2, 50, 61, 1), np.float32)).shape == (2, 7)
 
 
-def test_start_values_are_the_authors():
+def test_start_values_are_those_of_the_reference_implementation():
     model = sphereface10(seed=0)
     stride_2 = model.get_layer("conv3_1").get_weights()[0]
     bound = np.sqrt(3 / (9 * 128))

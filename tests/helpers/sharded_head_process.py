@@ -1,4 +1,4 @@
-"""Heads split over logical devices: what is tried, and a process that writes down what comes.
+"""Class-sharded heads on logical devices: the cases, and a process that writes their values.
 
 A job is a function of this module by name and its arguments after the number of devices; it
 returns arrays by name.
@@ -24,7 +24,7 @@ STEP = 300  # where lambda is 27 by default
 PURE = {"base": 0.0, "lambda_min": 0.0}
 BLOCKS = {"block_size": 2}
 
-# Triplets have no classes to be split.
+# Triplets have no classes to be sharded.
 KINDS = [kind for kind in registry.HEADS if "triplet" not in kind]
 
 # {name: (kind of head, settings)}, for two devices and for four, where each takes twice as long.
@@ -36,7 +36,7 @@ BOTH = {
     "sphereface+ drawn": ("sphereface+", {"energy_classes": 7, **BLOCKS}),
     # No block is larger than the batch, so all classes are drawn, in another order.
     "sphereface2 sampled": ("sphereface2", {"sample_rate": 0.5, **BLOCKS}),
-    # Exponentials relative to less than the highest logit of all parts would overflow.
+    # Exponentials relative to less than the highest logit of all shards would overflow.
     "long embeddings": ("asoftmax", {"length": 1e4}),
     "long embeddings in blocks": ("asoftmax", {"length": 1e4, **BLOCKS}),
 }
@@ -65,7 +65,7 @@ UPDATED = {
 }
 SAVED = {"kind": "softmax", "num_slots": 2, **BLOCKS}
 
-# The own classes are at the same places of every part: what else is drawn tells them apart.
+# The target classes are at the same places of every shard; the other classes drawn differ.
 SAMPLED = {"num_classes": 60, "sample_rate": 0.2}
 SAMPLED_LABELS = np.array([3, 18, 33, 48])
 SAMPLINGS = 100
@@ -82,7 +82,7 @@ def make_head(kind, num_classes=C, dtype="float64", length=1.0, **settings):
 
 
 def start_bias(num_classes):
-    """Biases that are not 0, as a head's own are at the start."""
+    """Biases that are not 0, unlike those that a head starts with."""
     return np.linspace(-1, 1, num_classes)
 
 
@@ -125,60 +125,60 @@ def make_strategy(count):
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)])
 
 
-def make_split(count, kind, num_slots=0, size=D, **settings):
-    """A head that is split over `count` devices."""
+def make_sharded(count, kind, num_slots=0, size=D, **settings):
+    """A class-sharded head over `count` devices."""
     with make_strategy(count).scope():
-        split = ShardedHead(make_head(kind, **settings), size, num_slots)
-    if split.head.use_bias:
-        fill(split, "bias", start_bias(split.head.num_classes))
-    return split
+        sharded = ShardedHead(make_head(kind, **settings), size, num_slots)
+    if sharded.head.use_bias:
+        fill(sharded, "bias", start_bias(sharded.head.num_classes))
+    return sharded
 
 
-def fill(split, name, values):
+def fill(sharded, name, values):
     """Give a variable the values (..., C)."""
-    for start, stop, components in split.local_blocks():
+    for start, stop, components in sharded.local_blocks():
         components[name][..., : stop - start].assign(values[..., start:stop])
 
 
-def contents(split):
+def contents(sharded):
     """{name: (..., C)} of all variables."""
-    pieces = {name: [] for name in split.variables}
-    for start, stop, components in split.local_blocks():
+    pieces = {name: [] for name in sharded.variables}
+    for start, stop, components in sharded.local_blocks():
         for name, component in components.items():
             pieces[name].append(component.numpy()[..., : stop - start])
     return {name: np.concatenate(arrays, axis=-1) for name, arrays in pieces.items()}
 
 
-def compiled(split, function):
-    """`strategy.run` of a function; without autograph, which there is nothing for."""
+def compiled(sharded, function):
+    """`strategy.run` of a function; without autograph, which nothing needs."""
     return tf.function(
-        lambda *arguments: split.strategy.run(function, arguments),
+        lambda *arguments: sharded.strategy.run(function, arguments),
         autograph=False,
         reduce_retracing=True,
     )
 
 
-def gradients(split, embeddings, labels, step):
-    """In replica context: what the head says of a batch, and the gradients of `mean_loss`."""
-    weights = split.weights()
+def gradients(sharded, embeddings, labels, step):
+    """In replica context: losses of a batch, and the gradients of `mean_loss`."""
+    weights = sharded.weights()
     with tf.GradientTape() as tape:
         tape.watch([embeddings, *weights])
-        outputs, everyone = split.outputs(embeddings, labels, weights, step)
-        assessed = split.head.compute_losses(everyone, outputs)
-        loss = mean_loss(assessed.losses)
-    sources = [embeddings, split.head.trainable_variables, weights]
-    return assessed._asdict(), tape.gradient(loss, sources)
+        outputs, global_labels = sharded.outputs(embeddings, labels, weights, step)
+        output = sharded.head.compute_losses(global_labels, outputs)
+        loss = mean_loss(output.losses)
+    sources = [embeddings, sharded.head.trainable_variables, weights]
+    return output._asdict(), tape.gradient(loss, sources)
 
 
-def stepper(split):
+def stepper(sharded):
     """A function of a global batch and a step -> what `gradients` gives on each replica."""
-    strategy, step_of = split.strategy, compiled(split, functools.partial(gradients, split))
+    strategy, step_of = sharded.strategy, compiled(sharded, functools.partial(gradients, sharded))
     count = strategy.num_replicas_in_sync
 
     def rows(array):
-        parts = np.split(array, count)
+        shares = np.split(array, count)
         return strategy.experimental_distribute_values_from_function(
-            lambda context: tf.constant(parts[context.replica_id_in_sync_group])
+            lambda context: tf.constant(shares[context.replica_id_in_sync_group])
         )
 
     def step(embeddings, labels, number):
@@ -192,19 +192,19 @@ def stepper(split):
     return step
 
 
-def found(count, case):
-    """What the replicas find: all the same, (n, ...), or each its own, put together."""
+def step_values(count, case):
+    """Values of a step on all replicas: equal ones stacked, (n, ...), shards concatenated."""
     kind, settings = CASES[count][case]
-    split = make_split(count, kind, **settings)
-    start_kernel = contents(split)["kernel"]
-    replicas = stepper(split)(*batch(**settings), STEP)
-    assessed, by = zip(*replicas, strict=True)
+    sharded = make_sharded(count, kind, **settings)
+    start_kernel = contents(sharded)["kernel"]
+    replicas = stepper(sharded)(*batch(**settings), STEP)
+    output, by = zip(*replicas, strict=True)
     by_embeddings, by_small, by_weights = zip(*by, strict=True)
-    by_kernels = [g for own in by_weights for g in own[: split.num_blocks]]
-    by_biases = [g for own in by_weights for g in own[split.num_blocks :]]
+    by_kernels = [g for by in by_weights for g in by[: sharded.num_blocks]]
+    by_biases = [g for by in by_weights for g in by[sharded.num_blocks :]]
     return {
         "start_kernel": start_kernel,
-        **{name: np.stack([one[name] for one in assessed]) for name in assessed[0]},
+        **{name: np.stack([one[name] for one in output]) for name in output[0]},
         "by_embeddings": np.concatenate(by_embeddings),
         "by_kernel": np.concatenate(by_kernels, axis=1),
         **({"by_bias": np.concatenate(by_biases)} if by_biases else {}),
@@ -215,29 +215,29 @@ def found(count, case):
 def updated(count, rule, name):
     """All variables after some updates by made-up gradients."""
     kind, settings = UPDATED[name]
-    split = make_split(count, kind, SLOTS[rule], **settings)
+    sharded = make_sharded(count, kind, SLOTS[rule], **settings)
 
     def replica_update(step, by_kernel, by_bias):
-        ranges = split.blocks(split.shard().replica)
-        own = [by_kernel[:, start:stop] for start, stop in ranges]
-        own += [by_bias[start:stop] for start, stop in ranges if split.head.use_bias]
+        ranges = sharded.blocks(sharded.shard().replica)
+        by_shard = [by_kernel[:, start:stop] for start, stop in ranges]
+        by_shard += [by_bias[start:stop] for start, stop in ranges if sharded.head.use_bias]
         if rule == "sgd":
-            how = functools.partial(sgd_update, rate=tf.constant(RATE), momentum=MOMENTUM)
+            update_rule = functools.partial(sgd_update, rate=tf.constant(RATE), momentum=MOMENTUM)
         else:
-            how = functools.partial(adam_update, rate=tf.constant(RATE), step=step)
-        split.update(own, how)
+            update_rule = functools.partial(adam_update, rate=tf.constant(RATE), step=step)
+        sharded.update(by_shard, update_rule)
 
-    update = compiled(split, replica_update)
+    update = compiled(sharded, replica_update)
     for i in range(UPDATES):
         whole = [tf.constant(update_gradients(of, i)) for of in ("kernel", "bias")]
         update(tf.constant(i + 1, tf.int64), *whole)
-    return contents(split)
+    return contents(sharded)
 
 
 def sampled(count):
     """Of the same batch at S steps: losses (S, B), and gradients by the class weights (S, D, C)."""
-    split = make_split(count, "sphereface2", **SAMPLED)
-    step, losses, by_kernel = stepper(split), [], []
+    sharded = make_sharded(count, "sphereface2", **SAMPLED)
+    step, losses, by_kernel = stepper(sharded), [], []
     for i in range(SAMPLINGS):
         replicas = step(*sampled_batch(), i + 1)
         losses.append(replicas[0][0]["losses"])
@@ -247,38 +247,38 @@ def sampled(count):
 
 def saved(count, folder):
     """Nothing, but files in a folder."""
-    split = make_split(count, **SAVED)
+    sharded = make_sharded(count, **SAVED)
     for name, values in saved_values().items():
-        fill(split, name, values)
+        fill(sharded, name, values)
     Path(folder).mkdir()
-    split.save(Path(folder))
+    sharded.save(Path(folder))
     return {}
 
 
 def restored(count, folder):
     """All variables as they are read from a folder."""
-    split = make_split(count, **SAVED)
-    split.restore(Path(folder))
-    return contents(split)
+    sharded = make_sharded(count, **SAVED)
+    sharded.restore(Path(folder))
+    return contents(sharded)
 
 
 def held(count):
-    """With very many classes: the bytes of each replica's variables, and where they are."""
-    split = make_split(count, "asoftmax", 1, MANY_SIZE, num_classes=MANY, dtype="float32")
-    local = split.strategy.experimental_local_results
-    variables = [local(block) for blocks in split.variables.values() for block in blocks]
-    own = list(zip(*variables, strict=True))
+    """With very many classes: the bytes of each replica's variables, and their devices."""
+    sharded = make_sharded(count, "asoftmax", 1, MANY_SIZE, num_classes=MANY, dtype="float32")
+    local = sharded.strategy.experimental_local_results
+    variables = [local(block) for blocks in sharded.variables.values() for block in blocks]
+    by_replica = list(zip(*variables, strict=True))
     return {
-        "bytes": np.array([sum(v.numpy().nbytes for v in of) for of in own]),
-        "devices": np.array([sorted({v.device for v in of}) for of in own]),
-        "said": np.array(split.num_bytes),
+        "bytes": np.array([sum(v.numpy().nbytes for v in group) for group in by_replica]),
+        "devices": np.array([sorted({v.device for v in group}) for group in by_replica]),
+        "reported": np.array(sharded.num_bytes),
     }
 
 
 def widest(count):
     """With very many classes: the largest dimension of any tensor in a step."""
-    split = make_split(count, "asoftmax", 0, MANY_SIZE, num_classes=MANY, dtype="float32")
-    step = compiled(split, functools.partial(gradients, split))
+    sharded = make_sharded(count, "asoftmax", 0, MANY_SIZE, num_classes=MANY, dtype="float32")
+    step = compiled(sharded, functools.partial(gradients, sharded))
     batch_of_replica = tf.zeros((2, MANY_SIZE)), tf.zeros(2, tf.int64)
     graph = step.get_concrete_function(*batch_of_replica, tf.constant(1, tf.int64)).graph
     shapes = [tensor.shape for op in graph.get_operations() for tensor in op.outputs]
@@ -286,9 +286,9 @@ def widest(count):
 
 
 def refused(count, num_classes):
-    """What is said to that many classes."""
+    """Return the error message for that many classes."""
     try:
-        make_split(count, "asoftmax", num_classes=num_classes)
+        make_sharded(count, "asoftmax", num_classes=num_classes)
     except ValueError as error:
         return {"message": np.array(str(error))}
     return {"message": np.array("")}
