@@ -5,9 +5,9 @@ import os
 # A conversion needs no TensorFlow; without it all processes start at once and stay small.
 os.environ.setdefault("KERAS_SPHEREFACE_DATA_ONLY", "1")
 
-from keras_sphereface.commands.convert import main
+from keras_sphereface.commands.convert import run_convert
 from keras_sphereface.config import ConvertConfig
 from keras_sphereface.config.parsing import parse_config
 
 if __name__ == "__main__":
-    main(parse_config(ConvertConfig))
+    run_convert(parse_config(ConvertConfig))

@@ -1,4 +1,4 @@
-"""`sphereface convert`: records from the command line."""
+"""`tools/make_tfrecords.py`: convert faces to records, or verify records, and print the result."""
 
 from keras_sphereface.config import ConvertConfig
 from keras_sphereface.config.parsing import errors_in_one_sentence
@@ -6,10 +6,12 @@ from keras_sphereface.data import records
 from keras_sphereface.data.conversion import make_records
 
 
-def main(config: ConvertConfig) -> None:
+def run_convert(config: ConvertConfig) -> None:
     """Convert, or verify, and print the result; an error that users can mend is one sentence."""
     with errors_in_one_sentence():
-        print(verify_shards(config.verify) if config.verify else summary(convert(config)))
+        print(
+            verify_shards(config.verify) if config.verify else conversion_summary(convert(config))
+        )
 
 
 def convert(config: ConvertConfig) -> records.DatasetInfo:
@@ -50,7 +52,7 @@ def verify_shards(folder: str) -> str:
     return f"all {len(info.shards)} shards match their checksums: {info.num_images} images"
 
 
-def summary(info: records.DatasetInfo) -> str:
+def conversion_summary(info: records.DatasetInfo) -> str:
     """Return the result of a conversion for the terminal, skipped images by reason included."""
     lines = [
         f"{info.num_images} images of {info.num_identities} identities in {len(info.shards)} "

@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 
 
 def call(*words):
-    convert.main(parse_config(ConvertConfig, [str(word) for word in words]))
+    convert.run_convert(parse_config(ConvertConfig, [str(word) for word in words]))
 
 
 @pytest.mark.slow
@@ -105,7 +105,7 @@ def test_the_summary_names_what_was_left_out_and_what_looks_wrong(records_folder
     info = records.read_info(records_folder)
     first = "30 images of 5 identities in 3 shards, 112 x 96, alignment: five-point similarity"
     excluded = f"excluded as requested: 14 identities, {14 * 6} images"
-    assert convert.summary(info).splitlines() == [first, excluded]
+    assert convert.conversion_summary(info).splitlines() == [first, excluded]
     reasons = {f"reason {number}": 20 - number for number in range(12)}
     faulty = dataclasses.replace(
         info,
@@ -115,7 +115,7 @@ def test_the_summary_names_what_was_left_out_and_what_looks_wrong(records_folder
         skipped_by_reason=reasons,
         warnings=("These images look like BGR.",),
     )
-    lines = convert.summary(faulty).splitlines()
+    lines = convert.conversion_summary(faulty).splitlines()
     assert lines[2].startswith("WARNING: 4 lines of the exclusions match nothing")
     assert lines[2].endswith("for example a, b, c")
     assert lines[3].startswith("2 images occur more than once under one identity")

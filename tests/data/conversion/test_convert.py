@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_sphereface.commands.convert import summary
+from keras_sphereface.commands.convert import conversion_summary
 from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import alignment, images, records
 from keras_sphereface.data.conversion import prepare
@@ -119,7 +119,7 @@ def test_images_that_cannot_be_used_are_skipped_counted_and_listed(source, faces
     assert set(reasons) == {"person_0001/broken.png", "person_0002/half.jpg"}
     assert info.num_images == 9 == len(read(tmp_path / "out"))
     assert records.read_info(tmp_path / "out") == info
-    text = summary(info)
+    text = conversion_summary(info)
     assert "9 images of 2 identities" in text
     assert "skipped 1: no landmarks" in text
 
@@ -138,7 +138,9 @@ def test_identities_are_left_out_by_name_by_pairs_and_by_number(faces, tmp_path)
     kept = set(pd.read_csv(tmp_path / "out" / "labels.csv")["identity"])
     assert kept == {f"person_{i:04d}" for i in (*range(2, 6), *range(10, 20))}
     assert info.unknown_exclusions == ("Nobody",)
-    assert "WARNING: 1 lines of the exclusions match nothing in the source" in summary(info)
+    assert "WARNING: 1 lines of the exclusions match nothing in the source" in conversion_summary(
+        info
+    )
     assert info.excluded_identities == ("person_0001", *(f"person_{i:04d}" for i in range(6, 10)))
 
 
@@ -164,7 +166,7 @@ def test_repeated_images_are_reported_and_flagged(source, tmp_path):
         [1, "several identities", "person_0001", "person_0001/other.jpg"],
         [1, "several identities", "person_0002", "person_0002/person_0002_0003.jpg"],
     ]
-    text = summary(info)
+    text = conversion_summary(info)
     assert "2 images occur more than once" in text
     assert "WARNING: 2 images occur under several identities" in text
 
