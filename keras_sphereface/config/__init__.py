@@ -7,7 +7,7 @@ from keras_sphereface.config.benchmarks import (
     HeadBenchmarkConfig,
     TrainBenchmarkConfig,
 )
-from keras_sphereface.config.choices import FORMATS, PROTOCOLS
+from keras_sphereface.config.choices import FORMATS, HEADS, NETWORKS, PROTOCOLS
 from keras_sphereface.config.convert import ConvertConfig, FacesConfig
 from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.experiments import (
@@ -29,7 +29,9 @@ from keras_sphereface.config.train import LaunchConfig, TrainConfig
 
 __all__ = [
     "FORMATS",
+    "HEADS",
     "LOSSES",
+    "NETWORKS",
     "PROTOCOLS",
     "ClosedSetConfig",
     "CompareConfig",

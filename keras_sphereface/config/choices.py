@@ -120,7 +120,7 @@ HEADS: dict[str, HeadChoice] = {
 
 
 def default_words(setting: str) -> str:
-    """The default of a setting, for each head that takes it.
+    """Return the default of a setting for each head that takes it.
 
     Example:
 

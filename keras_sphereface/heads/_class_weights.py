@@ -1,17 +1,15 @@
 """Blocks of class weights: their arguments, start values, logits and target columns."""
 
-from typing import TYPE_CHECKING, Any, TypedDict
+from typing import Any, TypedDict
 
 import tensorflow as tf
+from keras.initializers import Initializer
+from keras.regularizers import Regularizer
 
 from keras_sphereface.functional.norms import inverse_norms
 from keras_sphereface.heads._fused_softmax import Block, columns_in_block, target_class
 from keras_sphereface.heads._partial_fc import sample_classes
 from keras_sphereface.losses.context import HeadContext
-
-if TYPE_CHECKING:
-    from keras.initializers import Initializer
-    from keras.regularizers import Regularizer
 
 
 class ClassWeightArguments(TypedDict, total=False):
@@ -21,14 +19,14 @@ class ClassWeightArguments(TypedDict, total=False):
     block_size: int | None
     sample_rate: float
     seed: int
-    kernel_initializer: "str | Initializer"
-    kernel_regularizer: "str | Regularizer | None"
+    kernel_initializer: str | Initializer
+    kernel_regularizer: str | Regularizer | None
     dtype: str | None
     name: str
     trainable: bool
 
 
-def block_initializer(initializer: "Initializer", block: int) -> "Initializer":
+def block_initializer(initializer: Initializer, block: int) -> Initializer:
     """Return the initializer of one of several blocks, with a seed of its own.
 
     One for all would give every block the same start weights.
@@ -48,7 +46,7 @@ def block_initializer(initializer: "Initializer", block: int) -> "Initializer":
     return type(initializer).from_config(config)
 
 
-def unit_columns(initializer: "Initializer") -> "Initializer":
+def unit_columns(initializer: Initializer) -> Initializer:
     """Return an initializer that makes the columns of unit length."""
 
     def initialize(shape: tuple[int, ...], dtype: Any = None, **kwargs: Any) -> tf.Tensor:

@@ -2,10 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.initializers import Initializer
+from keras.regularizers import Regularizer
 
 from keras_sphereface.distribute.collectives import ClassShard
 from keras_sphereface.functional.norms import NORM_FLOOR, inverse_norms, l2_norm
@@ -15,10 +17,6 @@ from keras_sphereface.heads.base import Head, Shape
 from keras_sphereface.losses.context import HeadContext, HeadOutput, attach_context, context_of
 from keras_sphereface.losses.labels import checked_labels
 from keras_sphereface.utils.validation import check_choice, check_integer, check_real
-
-if TYPE_CHECKING:
-    from keras.initializers import Initializer
-    from keras.regularizers import Regularizer
 
 KERNEL_NORMS = ("through", "projected")
 GRADIENTS = ("exact", "detached")
@@ -89,8 +87,8 @@ class AngularHead(Head):
         block_size: int | None = None,
         sample_rate: float = 1.0,
         seed: int = 0,
-        kernel_initializer: "str | Initializer" = "lecun_uniform",
-        kernel_regularizer: "str | Regularizer | None" = None,
+        kernel_initializer: str | Initializer = "lecun_uniform",
+        kernel_regularizer: str | Regularizer | None = None,
         dtype: str | None = None,
         **kwargs: Any,
     ):
@@ -137,7 +135,7 @@ class AngularHead(Head):
             setattr(self, f"_weight_{i}", weight)
         self.build_shared(input_shape)
 
-    def block_initializer(self, block: int) -> "Initializer":
+    def block_initializer(self, block: int) -> Initializer:
         """Return the initializer of the class weights of a block."""
         initializer = self.kernel_initializer
         if len(self.block_sizes()) > 1:

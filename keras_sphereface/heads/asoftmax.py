@@ -1,9 +1,10 @@
 """`ASoftmax`: the classification layer of SphereFace."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
+from typing_extensions import Unpack
 
 from keras_sphereface.functional import annealing
 from keras_sphereface.functional.norms import l2_norm
@@ -14,9 +15,6 @@ from keras_sphereface.losses.context import HeadContext
 from keras_sphereface.losses.head_loss import ASoftmaxLoss
 from keras_sphereface.utils.compat import loss_dtype
 from keras_sphereface.utils.validation import check_integer
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 class AnnealedArguments(ClassWeightArguments, total=False):
@@ -87,7 +85,7 @@ class ASoftmax(AngularHead):
         lambda_min: float = 5.0,
         margin_warmup_steps: int = 0,
         gradient: str = "exact",
-        **kwargs: "Unpack[ClassWeightArguments]",
+        **kwargs: Unpack[ClassWeightArguments],
     ):
         options: dict[str, Any] = dict(kwargs)
         if options.pop("scale", None) is not None:

@@ -1,9 +1,10 @@
 """`SoftmaxCenter`: softmax and the distance of each embedding to the center of its class."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
+from typing_extensions import Unpack
 
 from keras_sphereface.heads._class_weights import ClassWeightArguments
 from keras_sphereface.heads.base import Shape
@@ -11,9 +12,6 @@ from keras_sphereface.heads.softmax import PlainSoftmax
 from keras_sphereface.losses.context import HeadContext
 from keras_sphereface.utils.compat import add_replicated_weight
 from keras_sphereface.utils.validation import check_real
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
@@ -54,7 +52,7 @@ class SoftmaxCenter(PlainSoftmax):
         num_classes: int,
         term_weight: float = 0.003,
         center_rate: float = 0.5,
-        **kwargs: "Unpack[ClassWeightArguments]",
+        **kwargs: Unpack[ClassWeightArguments],
     ):
         super().__init__(num_classes, **kwargs)
         self.term_weight = check_real(term_weight, "term_weight", 0.0)

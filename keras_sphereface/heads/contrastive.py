@@ -1,9 +1,10 @@
 """`SoftmaxContrastive`: softmax and a contrastive loss over the pairs of the batch."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
+from typing_extensions import Unpack
 
 from keras_sphereface.functional.distances import off_diagonal, pairwise_distances
 from keras_sphereface.functional.norms import l2_normalize
@@ -12,9 +13,6 @@ from keras_sphereface.heads.softmax import PlainSoftmax
 from keras_sphereface.losses.context import HeadContext
 from keras_sphereface.losses.contrastive import contrastive_losses
 from keras_sphereface.utils.validation import check_real
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
@@ -55,7 +53,7 @@ class SoftmaxContrastive(PlainSoftmax):
         num_classes: int,
         m: float = 1.0,
         term_weight: float = 1.0,
-        **kwargs: "Unpack[ClassWeightArguments]",
+        **kwargs: Unpack[ClassWeightArguments],
     ):
         super().__init__(num_classes, **kwargs)
         self.m = check_real(m, "m", 0.0, 2.0)

@@ -1,18 +1,16 @@
 """`CosFace`: softmax with a margin that is subtracted from the cosine."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
+from typing_extensions import Unpack
 
 from keras_sphereface.functional import margins
 from keras_sphereface.heads._class_weights import ClassWeightArguments
 from keras_sphereface.heads.angular_head import AngularHead
 from keras_sphereface.losses.context import HeadContext
 from keras_sphereface.utils.validation import check_real
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
@@ -41,7 +39,7 @@ class CosFace(AngularHead):
         m: float = 0.35,
         scale: float = 64.0,
         gradient: str = "exact",
-        **kwargs: "Unpack[ClassWeightArguments]",
+        **kwargs: Unpack[ClassWeightArguments],
     ):
         super().__init__(num_classes, scale=scale, gradient=gradient, **kwargs)
         self.m = check_real(m, "m", 0.0, 2.0)

@@ -1,14 +1,10 @@
 """`NormFace`: softmax of scaled cosines, without a margin."""
 
-from typing import TYPE_CHECKING
-
 import keras
+from typing_extensions import Unpack
 
 from keras_sphereface.heads._class_weights import ClassWeightArguments
 from keras_sphereface.heads.angular_head import AngularHead
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
@@ -30,6 +26,6 @@ class NormFace(AngularHead):
     """
 
     def __init__(
-        self, num_classes: int, scale: float = 30.0, **kwargs: "Unpack[ClassWeightArguments]"
+        self, num_classes: int, scale: float = 30.0, **kwargs: Unpack[ClassWeightArguments]
     ):
         super().__init__(num_classes, scale=scale, **kwargs)

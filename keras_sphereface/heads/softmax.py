@@ -1,14 +1,10 @@
 """`PlainSoftmax`: the baseline, softmax without normalization and without a margin."""
 
-from typing import TYPE_CHECKING
-
 import keras
+from typing_extensions import Unpack
 
 from keras_sphereface.heads._class_weights import ClassWeightArguments
 from keras_sphereface.heads.angular_head import AngularHead
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
@@ -30,7 +26,7 @@ class PlainSoftmax(AngularHead):
 
     use_bias = True
 
-    def __init__(self, num_classes: int, **kwargs: "Unpack[ClassWeightArguments]"):
+    def __init__(self, num_classes: int, **kwargs: Unpack[ClassWeightArguments]):
         super().__init__(num_classes, **kwargs)
         for name, only in (("scale", None), ("gradient", "exact"), ("kernel_norm", "through")):
             if getattr(self, name) != only:

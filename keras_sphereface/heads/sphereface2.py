@@ -1,9 +1,10 @@
 """`SphereFace2`: a binary classification of every class."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
+from typing_extensions import Unpack
 
 from keras_sphereface.functional import margins
 from keras_sphereface.heads._class_weights import ClassWeightArguments
@@ -12,9 +13,6 @@ from keras_sphereface.heads.angular_head import AngularHead
 from keras_sphereface.heads.base import Shape
 from keras_sphereface.losses.context import HeadContext
 from keras_sphereface.utils.validation import check_real
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
@@ -53,7 +51,7 @@ class SphereFace2(AngularHead):
         m: float = 0.4,
         r: float = 40.0,
         alpha: float = 0.7,
-        **kwargs: "Unpack[ClassWeightArguments]",
+        **kwargs: Unpack[ClassWeightArguments],
     ):
         options: dict[str, Any] = dict(kwargs)
         if options.pop("scale", 1.0) != 1.0:

@@ -1,9 +1,10 @@
 """`SphereFacePlus`: A-Softmax with class weights spread over the sphere."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
+from typing_extensions import Unpack
 
 from keras_sphereface.functional.margins import safe_angle
 from keras_sphereface.functional.norms import inverse_norms
@@ -12,9 +13,6 @@ from keras_sphereface.heads._partial_fc import gather_columns, ranks_of
 from keras_sphereface.heads.asoftmax import AnnealedArguments, ASoftmax
 from keras_sphereface.losses.context import HeadContext
 from keras_sphereface.utils.validation import check_integer, check_real
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
@@ -48,7 +46,7 @@ class SphereFacePlus(ASoftmax):
         m: int = 4,
         energy_weight: float = 1.0,
         energy_classes: int = 512,
-        **kwargs: "Unpack[AnnealedArguments]",
+        **kwargs: Unpack[AnnealedArguments],
     ):
         super().__init__(num_classes, m=m, **kwargs)
         self.energy_weight = check_real(energy_weight, "energy_weight", 0.0)

@@ -1,9 +1,10 @@
 """`SphereFaceR`: the multiplicative margin for any real m."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import tensorflow as tf
+from typing_extensions import Unpack
 
 from keras_sphereface.functional import margins
 from keras_sphereface.functional.norms import l2_norm
@@ -12,9 +13,6 @@ from keras_sphereface.heads._fused_softmax import LogSumExp, Reduction
 from keras_sphereface.heads.angular_head import AngularHead
 from keras_sphereface.losses.context import HeadContext
 from keras_sphereface.utils.validation import check_choice, check_real
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 VERSIONS = ("v1", "v2")
 EMBEDDING_NORMS = ("hard", "free", "soft")
@@ -60,7 +58,7 @@ class SphereFaceR(AngularHead):
         norm_weight: float = 0.01,
         loss_weight: float = 30.0,
         gradient: str = "detached",
-        **kwargs: "Unpack[ClassWeightArguments]",
+        **kwargs: Unpack[ClassWeightArguments],
     ):
         self.embedding_norm = check_choice(embedding_norm, "embedding_norm", EMBEDDING_NORMS)
         self.target_norm = check_real(scale, "scale", 1e-6)

@@ -9,15 +9,13 @@ Reference: Liu et al., "SphereFace", CVPR 2017, table 2, and the network files o
 implementation.
 """
 
-from typing import TYPE_CHECKING, TypedDict
+from typing import TypedDict
 
 import keras
 import tensorflow as tf
+from typing_extensions import Unpack
 
 from keras_sphereface.config.choices import NETWORKS
-
-if TYPE_CHECKING:
-    from typing_extensions import Unpack
 
 STAGE_CHANNELS = (64, 128, 256, 512)
 BLOCKS_PER_STAGE = {network.depth: network.blocks_per_stage for network in NETWORKS.values()}
@@ -90,7 +88,7 @@ def sphereface(
     return keras.Model(image, embedding, name=f"sphereface{depth}")
 
 
-def sphereface4(**kwargs: "Unpack[NetworkArguments]") -> keras.Model:
+def sphereface4(**kwargs: Unpack[NetworkArguments]) -> keras.Model:
     """Return SphereFace-4, with the arguments of `sphereface` except `depth`.
 
     Example:
@@ -100,7 +98,7 @@ def sphereface4(**kwargs: "Unpack[NetworkArguments]") -> keras.Model:
     return sphereface(4, **kwargs)
 
 
-def sphereface10(**kwargs: "Unpack[NetworkArguments]") -> keras.Model:
+def sphereface10(**kwargs: Unpack[NetworkArguments]) -> keras.Model:
     """Return SphereFace-10, with the arguments of `sphereface` except `depth`.
 
     Example:
@@ -110,7 +108,7 @@ def sphereface10(**kwargs: "Unpack[NetworkArguments]") -> keras.Model:
     return sphereface(10, **kwargs)
 
 
-def sphereface20(**kwargs: "Unpack[NetworkArguments]") -> keras.Model:
+def sphereface20(**kwargs: Unpack[NetworkArguments]) -> keras.Model:
     """Return SphereFace-20, with the arguments of `sphereface` except `depth`.
 
     Example:
@@ -120,7 +118,7 @@ def sphereface20(**kwargs: "Unpack[NetworkArguments]") -> keras.Model:
     return sphereface(20, **kwargs)
 
 
-def sphereface36(**kwargs: "Unpack[NetworkArguments]") -> keras.Model:
+def sphereface36(**kwargs: Unpack[NetworkArguments]) -> keras.Model:
     """Return SphereFace-36, with the arguments of `sphereface` except `depth`.
 
     Example:
@@ -130,7 +128,7 @@ def sphereface36(**kwargs: "Unpack[NetworkArguments]") -> keras.Model:
     return sphereface(36, **kwargs)
 
 
-def sphereface64(**kwargs: "Unpack[NetworkArguments]") -> keras.Model:
+def sphereface64(**kwargs: Unpack[NetworkArguments]) -> keras.Model:
     """Return SphereFace-64, with the arguments of `sphereface` except `depth`.
 
     Example:

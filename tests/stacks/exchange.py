@@ -76,20 +76,20 @@ def write(folder: Path, block_size: int | None) -> None:
 
 def read(folder: Path, block_size: int | None) -> dict[str, dict | str]:
     """{format: {number: largest difference}}, or {format: error}."""
-    found: dict[str, dict | str] = {}
+    differences: dict[str, dict | str] = {}
     with np.load(folder / "numbers.npz") as written:
         for name, reader in READERS.items():
             trained = Trained(1, block_size)
             try:
                 reader(trained, folder)
             except (TypeError, ValueError, OSError) as error:
-                found[name] = f"{type(error).__name__}: {error}"
+                differences[name] = f"{type(error).__name__}: {error}"
                 continue
             numbers = trained.numbers()
-            found[name] = {k: float(np.abs(numbers[k] - written[k]).max()) for k in numbers}
+            differences[name] = {k: float(np.abs(numbers[k] - written[k]).max()) for k in numbers}
             trained.fit()
-            found[name]["next_step"] = int(trained.head.step)
-    return found
+            differences[name]["next_step"] = int(trained.head.step)
+    return differences
 
 
 def main(mode: str, folder: str) -> None:

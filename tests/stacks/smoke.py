@@ -1,7 +1,7 @@
 """What an installed package must do, wherever it lies: `python -I stack_smoke.py`.
 
 Generated faces, records, five steps of A-Softmax, the SavedModel, and the verification of pairs of
-people never trained on. It prints `smoke test passed: VERSIONS` last.
+identities never trained on. It prints `smoke test passed: VERSIONS` last.
 """
 
 import importlib.metadata
@@ -28,8 +28,8 @@ def train_by_hand() -> None:
     head = keras_sphereface.ASoftmax(num_classes=3, m=4)
     model = keras.Sequential([network, head])
     model.compile("sgd", loss=head.loss)
-    pictures = np.random.default_rng(0).normal(size=(10, 112, 96, 3)).astype("float32")
-    history = model.fit(pictures, np.arange(10) % 3, batch_size=2, epochs=1, verbose=0)
+    images = np.random.default_rng(0).normal(size=(10, 112, 96, 3)).astype("float32")
+    history = model.fit(images, np.arange(10) % 3, batch_size=2, epochs=1, verbose=0)
     assert np.isfinite(history.history["loss"]).all()
     assert int(head.step) == 5
 

@@ -1,4 +1,4 @@
-"""Turns and shifts of training images are those of TensorFlow Addons, where that runs."""
+"""Rotations and shifts of training images are those of TensorFlow Addons, where that runs."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras_sphereface.data import augmentation
 from tests.helpers.addons import addons_module
 
-# Places in a turned image are rounded to 1e-5 of a pixel, and next to a pixel may be 255 another.
+# Coordinates in a rotated image are rounded to 1e-5 of a pixel, and neighbors differ by up to 255.
 TOLERANCE = 0.01
 
 
@@ -17,7 +17,7 @@ def tfa_image():
 
 
 class Drawn:
-    """In the place of the random numbers, these, in the order in which `_move` asks."""
+    """Given numbers in place of random ones, in the order in which `_move` asks."""
 
     def __init__(self, *numbers):
         self.numbers = iter(numbers)
@@ -33,7 +33,7 @@ def images(num):
     return np.random.default_rng(0).uniform(0, 255, (num, 112, 96, 3)).astype(np.float32)
 
 
-def test_a_turn_is_that_of_tensorflow_addons(tfa_image):
+def test_a_rotation_is_that_of_tensorflow_addons(tfa_image):
     degrees = np.array([-30.0, -7.3, 0.0, 0.4, 15.0, 90.0], np.float32)
     still = np.ones(6), np.zeros(6), np.zeros(6)  # no zoom, no shift
     ours = augmentation._move(images(6), 0.0, 0.0, 90.0, 0.0, Drawn(degrees, *still))
@@ -45,10 +45,10 @@ def test_a_turn_is_that_of_tensorflow_addons(tfa_image):
     ]
 
 
-def test_a_shift_is_that_of_tensorflow_addons_the_other_way(tfa_image):
+def test_a_shift_is_that_of_tensorflow_addons_in_the_other_direction(tfa_image):
     x, y = np.random.default_rng(1).uniform(-6, 6, (2, 5)).astype(np.float32)
     ours = augmentation._move(images(5), 6.0, 0.0, 0.0, 0.0, Drawn(np.zeros(5), np.ones(5), x, y))
-    # Here a shift is of the place that is looked at, there of what is seen.
+    # Here the sampling grid is shifted, in TensorFlow Addons the image.
     theirs = tfa_image.translate(images(5), np.stack([-x, -y], 1), "bilinear", "nearest")
     np.testing.assert_allclose(ours, theirs, atol=TOLERANCE)
     assert np.abs(ours - images(5)).max() > 100

@@ -19,8 +19,8 @@ from tests.helpers.addons import addons_module
 from tests.stacks.exchange import IMAGES
 
 SWITCHES = 12
-# They tell versions and decide nothing by them.
-TELLING = {"keras_sphereface/training/run_config.py", "keras_sphereface/utils/environment.py"}
+# They report versions and decide nothing by them.
+REPORTING = {"keras_sphereface/training/run_config.py", "keras_sphereface/utils/environment.py"}
 EXCHANGE = ROOT / "tests" / "stacks" / "exchange.py"
 WITHOUT_THE_PACKAGE = """
 import sys
@@ -55,13 +55,13 @@ def test_make_test_addons_runs_beside_tensorflow_addons():
 
 
 def test_only_compat_asks_which_keras_it_is():
-    found = []
+    lines = []
     for folder in ("keras_sphereface", "examples", "tools"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = str(path.relative_to(ROOT))
-            if name != "keras_sphereface/utils/compat.py" and name not in TELLING:
-                found += [f"{name}:{line}" for line in switches(path)]
-    assert not found, f"they belong in keras_sphereface/utils/compat.py: {', '.join(found)}"
+            if name != "keras_sphereface/utils/compat.py" and name not in REPORTING:
+                lines += [f"{name}:{line}" for line in switches(path)]
+    assert not lines, f"they belong in keras_sphereface/utils/compat.py: {', '.join(lines)}"
 
 
 def test_the_differences_are_few():
@@ -90,18 +90,18 @@ def run(python, *words) -> str:
 def exchange(other_python, tmp_path_factory) -> list[tuple[str, Path]]:
     """For each direction: who reads, and what the other stack has written."""
     folder = tmp_path_factory.mktemp("exchange")
-    run(sys.executable, EXCHANGE, "write", folder / "here")
-    run(other_python, EXCHANGE, "write", folder / "there")
-    return [(other_python, folder / "here"), (sys.executable, folder / "there")]
+    run(sys.executable, EXCHANGE, "write", folder / "this_stack")
+    run(other_python, EXCHANGE, "write", folder / "other_stack")
+    return [(other_python, folder / "this_stack"), (sys.executable, folder / "other_stack")]
 
 
 @pytest.fixture(scope="session")
 def readings(exchange) -> list[dict]:
-    """What each stack says of the files of the other: {"whole" or "blocks": {format: found}}."""
+    """Differences that each stack reads in the files of the other, by head and format."""
     return [
         {
-            name: json.loads(found)
-            for name, found in (
+            name: json.loads(differences)
+            for name, differences in (
                 line.split(" ", 1) for line in run(reader, EXCHANGE, "read", folder).splitlines()
             )
         }
@@ -124,11 +124,11 @@ def test_a_savedmodel_is_read_by_the_other_stack_without_the_package(exchange, t
 @pytest.mark.parametrize("head", ["whole", "blocks"])
 def test_weights_continue_on_the_other_stack(readings, head, name):
     for reading in readings:
-        found = dict(reading[head][name])
+        differences = dict(reading[head][name])
         # Five steps a run: the count goes on, and lambda with it.
-        assert found.pop("next_step") == 10
-        assert found.pop("step") == found.pop("annealing_lambda") == 0
-        assert max(found.values()) < 1e-5
+        assert differences.pop("next_step") == 10
+        assert differences.pop("step") == differences.pop("annealing_lambda") == 0
+        assert max(differences.values()) < 1e-5
 
 
 @pytest.mark.slow
