@@ -85,7 +85,7 @@ class _Conversion:
         files = self.pipeline | "Files" >> beam.Create(files) | "Spread" >> beam.Reshuffle()
         images = self._apply("Read", files, beam_source.read_wanted, exclusions)
         keyed = images | "By key" >> beam.Map(lambda image: (image.key, image))
-        points = beam_source.read_remote_landmarks(self.pipeline, landmark_file)
+        points = beam_files.read_remote_landmarks(self.pipeline, landmark_file)
         groups = {"images": keyed, "points": points} | beam.CoGroupByKey()
         images = self._apply("Pick", groups, steps.pick_image, self.preparation.needs_landmarks)
         enough = AsDict(_count(images, "Listed") | "Enough" >> self.has_enough)

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError, CompressionTypes
 from apache_beam.io.filesystems import FileSystems
 
-from keras_sphereface.data import records, tfrecord
+from keras_sphereface.data import landmarks, records, tfrecord
 
 join, exists = FileSystems.join, FileSystems.exists
 
@@ -86,6 +87,14 @@ def local_copies(first: str, second: str) -> Iterator[tuple[str, str]]:
                 with open_file(path) as file:
                     Path(copy).write_bytes(file.read())
         yield copies[0], copies[1]
+
+
+def read_remote_landmarks(pipeline: beam.Pipeline, path: str) -> Any:
+    """Return the collection of the (key, points) of a landmark file; an empty one without."""
+    if not path:
+        return pipeline | "No landmarks" >> beam.Create([])
+    lines = pipeline | beam.io.ReadFromText(path) | "Not blank" >> beam.Filter(str.strip)
+    return lines | beam.Map(lambda line: landmarks.parse_landmarks(line.strip().lstrip("\ufeff")))
 
 
 def write_remote_shard(group: Any, num_shards: int, out: str) -> Any:

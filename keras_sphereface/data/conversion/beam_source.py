@@ -4,12 +4,10 @@ import io
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import apache_beam as beam
 from apache_beam.io.filesystem import BeamIOError
 
-from keras_sphereface.data import landmarks
 from keras_sphereface.data.conversion.beam_files import exists, is_local, join, match, open_file
 from keras_sphereface.data.conversion.exclusions import Exclusions
 from keras_sphereface.data.conversion.steps import Excluded, exclude
@@ -56,7 +54,7 @@ def find_source(source: str) -> tuple[str, list[SourceFile], tuple[str, ...]]:
         root = path if path.is_dir() else path.parent
         files = [SourceFile(opened.kind, str(f), key_prefix(f, root)) for f in opened.files]
         return opened.kind, files or [SourceFile(opened.kind, str(path))], opened.warnings
-    is_file = "*" in source or exists(source)
+    is_file = "*" in source or (exists(source) and _is_file(source))
     inside = [join(source, name) for name in ("*.rec", "*.parquet", "*/*.parquet")]
     for pattern in [source] if is_file else inside:
         if paths := [metadata.path for metadata in match(pattern)]:
@@ -80,14 +78,6 @@ def read_wanted(
 ) -> Iterator[ImageRecord | SkippedImage | Excluded]:
     """Yield the entries of a portion of a source, those left out as `Excluded`."""
     return exclude(read_source_file(file), exclusions)
-
-
-def read_remote_landmarks(pipeline: beam.Pipeline, path: str) -> Any:
-    """Return the collection of the (key, points) of a landmark file; an empty one without."""
-    if not path:
-        return pipeline | "No landmarks" >> beam.Create([])
-    lines = pipeline | beam.io.ReadFromText(path) | "Not blank" >> beam.Filter(str.strip)
-    return lines | beam.Map(lambda line: landmarks.parse_landmarks(line.strip().lstrip("\ufeff")))
 
 
 def read_source_file(file: SourceFile) -> Iterator[ImageRecord | SkippedImage]:
@@ -141,6 +131,14 @@ def load_content(image: ImageRecord) -> Iterator[ImageRecord | SkippedImage]:
         if not is_listed or exists(content.file):
             raise
         yield SkippedImage(image.key, list_file.NO_FILE)
+
+
+def _is_file(path: str) -> bool:
+    """Return whether an existing path is a file; a folder is nothing to read, or empty."""
+    try:
+        return bool(_head(path))
+    except IsADirectoryError:
+        return False
 
 
 def _head(path: str) -> bytes:
