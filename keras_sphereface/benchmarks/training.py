@@ -13,6 +13,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import tensorflow as tf
 
 from keras_sphereface.benchmarks.interleaved import (
@@ -97,20 +98,25 @@ def benchmark_training(config: TrainBenchmarkConfig) -> str:
     rates.to_csv(folder / "train.csv", index=False, float_format="%.4g")
     for run in folder.glob("run-*"):
         shutil.rmtree(run)
-    num_classes = records.read_info(config.data).num_identities
-    width = f", width {config.width:g}" if config.width != 1.0 else ""
-    text = (
-        f"{config.backbone}{width}, batches of {config.batch_size} in all, {num_classes:,} "
-        f"classes, float32; {config.repeats} interleaved rounds of {config.steps} steps; ratios "
-        f"are those of one round, medians with quartiles.\nMachine: {machine()}.\n\n"
-        f"{rates_table(rates)}"
-    )
+    text = describe_training(rates, config)
     if config.memory_classes:
         settings = memory_settings(config.data, config.batch_size, config.seed)
         peaks = measure_sharded_memory(settings, config.memory_classes, folder)
         text += "\n" + describe_memory(peaks, config.memory_classes)
     (folder / "train.md").write_text(text, encoding="utf-8")
     return text
+
+
+def describe_training(rates: pd.DataFrame, config: TrainBenchmarkConfig) -> str:
+    """Return the rates of the cases as Markdown."""
+    num_classes = records.read_info(config.data).num_identities
+    width = f", width {config.width:g}" if config.width != 1.0 else ""
+    return (
+        f"{config.backbone}{width}, batches of {config.batch_size} in all, {num_classes:,} "
+        f"classes, float32; {config.repeats} interleaved rounds of {config.steps} steps; ratios "
+        f"are those of one round, medians with quartiles.\nMachine: {machine()}.\n\n"
+        f"{rates_table(rates)}"
+    )
 
 
 def training_settings(config: TrainBenchmarkConfig) -> TrainConfig:
