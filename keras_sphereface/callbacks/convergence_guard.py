@@ -26,7 +26,7 @@ EXPLODED_ADVICE = (
 
 
 class ConvergenceWatch:
-    """Finds the two known failures in a series of losses; see `ConvergenceGuard`.
+    """Finds the two failures of training in a series of losses; see `ConvergenceGuard`.
 
     Args:
         head: Head that is trained.

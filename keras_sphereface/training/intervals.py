@@ -33,13 +33,13 @@ class Intervals:
         return step * self.batch_size // self.num_images
 
     def logs_at(self, step: int) -> bool:
-        """Whether the log has a row at this step."""
+        """Return whether the log has a row at this step."""
         return step == self.total_steps or step % self.log_steps == 0
 
     def saves_at(self, step: int) -> bool:
-        """Whether there is a checkpoint at this step."""
+        """Return whether there is a checkpoint at this step."""
         return step == self.total_steps or step % self.checkpoint_steps == 0
 
     def verifies_at(self, step: int) -> bool:
-        """Whether pairs are verified at this step."""
+        """Return whether pairs are verified at this step."""
         return self.verify_steps > 0 and step % self.verify_steps == 0

@@ -90,7 +90,7 @@ class TrainingLoop:
                 verification.on_train_end()
 
     def _is_stopped(self, step: int) -> bool:
-        """Whether a callback, of any worker, has stopped the training."""
+        """Return whether a callback of any worker has stopped the training."""
         stopped = bool(getattr(self.trainer.backbone, "stop_training", False))
         # Workers ask each other seldom, since it takes time.
         if (

@@ -15,7 +15,7 @@ from keras_sphereface.functional.annealing import Annealing, annealing_lambda
 
 @dataclasses.dataclass(frozen=True)
 class RunOverview:
-    """What a run trains on which devices.
+    """The network, head, data and devices of a run.
 
     Attributes:
         devices: Names of the devices of all workers.

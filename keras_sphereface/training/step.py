@@ -133,7 +133,7 @@ class _Step:
         losses, correct, angles, norms = tf.unstack(measured)
         lambdas = tf.cast(self.trainer.head.annealing_lambda, losses.dtype) * tf.ones_like(losses)
         means = tf.reduce_sum([losses, correct, lambdas, angles, norms], axis=1)
-        # No bin takes nan; the loss tells of it.
+        # No bin takes nan, which the loss shows too.
         finite = tf.where(tf.math.is_nan(angles), tf.zeros_like(angles), angles)
         histogram = tf.histogram_fixed_width(finite, (0.0, 180.0), ANGLE_BINS)
         return tf.concat([means, tf.cast(histogram, means.dtype)], axis=0)

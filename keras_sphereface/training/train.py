@@ -66,7 +66,7 @@ def train(
     `TF_CONFIG` names. A run that was stopped continues from its newest checkpoint when it is
     started again with the same settings, on the same or another number of devices: weights,
     optimizer, lambda, place in the data and log are kept. (A network that draws random numbers
-    itself, for dropout say, draws others after that.)
+    itself, for dropout for example, draws others after that.)
 
     Args:
         config: Settings of the run. `config.data` is a folder of records, or empty for generated

@@ -67,7 +67,7 @@ class Trainer:
 
     @property
     def is_finite(self) -> bool:
-        """Whether all weights that the optimizer knows are finite numbers."""
+        """Return whether all weights that the optimizer knows are finite numbers."""
         return all(
             bool(tf.reduce_all(tf.math.is_finite(tf_variable(weight)))) for weight in self.variables
         )

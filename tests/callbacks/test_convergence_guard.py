@@ -1,4 +1,4 @@
-"""The guard speaks of failures, once each, and is silent in a run that works."""
+"""The guard warns of failures, once each, and not in a run that converges."""
 
 import warnings
 
@@ -38,7 +38,7 @@ def model(head, rate, zero=False):
     return network
 
 
-def said(network, data, epochs=4, **guard):
+def warnings_of(network, data, epochs=4, **guard):
     callback = ConvergenceGuard(**guard)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -46,22 +46,25 @@ def said(network, data, epochs=4, **guard):
     return [str(w.message) for w in caught if w.category is UserWarning]
 
 
-def test_a_run_that_works_gets_no_word(data):
-    assert said(model(ASoftmax(C, m=2), 0.1), data, patience=30) == []
+@pytest.mark.slow
+def test_a_run_that_converges_gets_no_warning(data):
+    assert warnings_of(model(ASoftmax(C, m=2), 0.1), data, patience=30) == []
 
 
-def test_a_collapsed_run_is_named_once_with_what_helps(data):
+@pytest.mark.slow
+def test_a_collapsed_run_is_reported_once_with_advice(data):
     head = ASoftmax(C)
     # All embeddings zero, and no rate to leave that point: the loss is ln C.
-    messages = said(model(head, 0.0, zero=True), data, patience=30)
+    messages = warnings_of(model(head, 0.0, zero=True), data, patience=30)
     assert len(messages) == 1
     assert "stayed at ln C = 3.00 for 30 steps" in messages[0]
     assert "margin_warmup_steps" in messages[0]
 
 
-def test_an_exploding_run_is_named_and_can_be_stopped(data):
+@pytest.mark.slow
+def test_an_exploding_run_is_reported_and_can_be_stopped(data):
     network = model(ASoftmax(C, m=4, base=0.0, lambda_min=0.0), 1e3)
-    messages = said(network, data, stop=True)
+    messages = warnings_of(network, data, stop=True)
     assert len(messages) == 1
     assert "lower learning rate" in messages[0]
     assert int(network.optimizer.iterations.numpy()) < 4 * 20
@@ -74,7 +77,7 @@ def test_the_guard_needs_one_angular_head(data):
         network.fit(data[0], np.zeros((640, C)), verbose=0, callbacks=[ConvergenceGuard()])
 
 
-def test_the_losses_given_to_the_guard_are_those_of_single_steps(data):
+def test_the_losses_that_the_guard_adds_are_those_of_single_steps(data):
     """Keras hands over running means; the guard must undo them."""
     network, seen = model(ASoftmax(C), 0.1), []
     guard = ConvergenceGuard()
@@ -104,7 +107,7 @@ def test_the_losses_given_to_the_guard_are_those_of_single_steps(data):
         ([8.0] * 100, 300.0, None),
     ],
 )
-def test_the_watch_tells_failures_apart(losses, norm, word):
+def test_the_watch_distinguishes_failures(losses, norm, word):
     watch = ConvergenceWatch(ASoftmax(C), patience=10)
     messages = [m for m in (watch.add(loss, norm) for loss in losses) if m]
     assert len(messages) == (word is not None)
@@ -115,7 +118,7 @@ def test_the_watch_tells_failures_apart(losses, norm, word):
 @pytest.mark.parametrize(
     "head", [CosFace(C), SphereFacePlus(C), SphereFaceR(C, embedding_norm="soft")]
 )
-def test_other_heads_have_no_mark_at_ln_c(head):
+def test_other_heads_have_no_uninformative_loss(head):
     watch = ConvergenceWatch(head, patience=10)
     assert not any(watch.add(3.0) for _ in range(100))
 

@@ -152,20 +152,20 @@ def test_an_internal_error_of_something_else_is_not_explained(monkeypatch, alone
 
 
 def compare_numbers(environment, path):
-    """In a process of its own: write what a worker knows, and how it is refused."""
+    """In a process of its own: write the place of a worker, and the error that it gets."""
     os.environ.update(environment)
     strategy = strategies.make_strategy()
     index = strategies.worker_index(strategy)
-    known = {"index": index, "workers": strategies.num_workers(strategy)}
-    known["chief"] = strategies.is_chief(strategy)
+    reported = {"index": index, "workers": strategies.num_workers(strategy)}
+    reported["chief"] = strategies.is_chief(strategy)
     strategies.wait_for_all(strategy)
     strategies.assert_equal_across_workers(strategy, 2**40, "The number")
     try:
         strategies.assert_equal_across_workers(strategy, 10 + index, "The step")
     except ValueError as error:
-        known["refused"] = str(error)
+        reported["refused"] = str(error)
     strategies.wait_for_all(strategy)
-    path.write_text(json.dumps(known))
+    path.write_text(json.dumps(reported))
 
 
 @pytest.mark.slow
@@ -183,5 +183,5 @@ def test_two_workers_must_come_with_the_same_number(tmp_path):
         assert process.exitcode == 0
     refused = "The step differs between the workers. Received: [10, 11]"
     for index, path in enumerate(paths):
-        known = {"index": index, "workers": 2, "chief": index == 0, "refused": refused}
-        assert json.loads(path.read_text()) == known
+        reported = {"index": index, "workers": 2, "chief": index == 0, "refused": refused}
+        assert json.loads(path.read_text()) == reported

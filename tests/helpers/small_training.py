@@ -1,4 +1,4 @@
-"""What the tests of training share: small settings, a network, steps, what a checkpoint holds."""
+"""Small settings, networks, steps, and the contents of a checkpoint, for tests of training."""
 
 from pathlib import Path
 

@@ -53,7 +53,7 @@ class Training:
         self.process.start()
 
     def output(self, run: int = 0) -> str:
-        """What a run has printed."""
+        """The text that a run has printed."""
         return self.outputs[run].read_text() if self.outputs[run].exists() else ""
 
     def finish(self, exitcode: int = 0, timeout: float = 200) -> str:

@@ -39,7 +39,7 @@ class Run(NamedTuple):
             self.checkpoints.save(step)
 
     def holds(self, step):
-        """Whether all weights are, to the last bit, those that `save` kept at `step`."""
+        """Return whether all weights are, to the last bit, those that `save` kept at `step`."""
         values = [weight.numpy() for weight in self.weights]
         self.fill(step)
         return all(map(np.array_equal, values, [weight.numpy() for weight in self.weights]))

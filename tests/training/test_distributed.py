@@ -67,7 +67,7 @@ CASES = {
 
 
 def run_settings(records_folder, workdir, case, **settings):
-    """What a process is given for a run of a case."""
+    """The settings of a run of a case, for a process."""
     paths = {"data": str(records_folder), "workdir": str(workdir)}
     return {**paths, **SETTINGS, **CASES[case][0], **settings}
 

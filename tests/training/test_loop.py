@@ -1,4 +1,4 @@
-"""What a run does at its steps: callbacks, epochs, rows of the log, and an early end."""
+"""The steps of a run: callbacks, epochs, rows of the log, and an early end."""
 
 import keras
 import pandas as pd

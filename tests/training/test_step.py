@@ -24,11 +24,11 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize("count", [2, pytest.param(3, marks=pytest.mark.full)])
 def test_micro_batches_give_the_same_weights(records_folder, count):
     settings = {"precision": "float64", "clipnorm": 0.5}
-    whole, split = (
+    whole, accumulated = (
         all_weights(trained_in_memory(records_folder, accumulate_steps=parts, **settings))
         for parts in (1, count)
     )
-    np.testing.assert_allclose(split, whole, rtol=0, atol=1e-10)
+    np.testing.assert_allclose(accumulated, whole, rtol=0, atol=1e-10)
 
 
 @pytest.fixture(scope="module")
@@ -171,9 +171,9 @@ def test_mixed_precision_keeps_weights_and_embeddings_in_float32(records_folder,
     assert dtype.dtype == "bfloat16"
     kinds = {value.dtype.name for value in state(tmp_path, 6).values()}
     assert kinds <= {"float32", "float64", "int64"}  # the log is summed in float64
-    found = embeddings(tmp_path)
-    assert found.dtype == tf.float32
-    assert np.isfinite(found).all()
+    exported = embeddings(tmp_path)
+    assert exported.dtype == tf.float32
+    assert np.isfinite(exported).all()
     assert np.isfinite(pd.read_csv(tmp_path / "log.csv")["loss"]).all()
     # Layers of the user's own, made afterwards, are as before.
     assert keras.mixed_precision.global_policy().name == "float32"

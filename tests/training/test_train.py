@@ -41,8 +41,8 @@ def embeddings(workdir):
 def commands(workdir):
     """The words of the commands in the summary."""
     text = (workdir / "summary.md").read_text()
-    found = re.findall(r"^```sh\n(.*?)\n```$", text, re.M | re.S)
-    return [shlex.split(command) for command in found]
+    blocks = re.findall(r"^```sh\n(.*?)\n```$", text, re.M | re.S)
+    return [shlex.split(command) for command in blocks]
 
 
 @pytest.fixture(scope="module")
