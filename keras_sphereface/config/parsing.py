@@ -138,7 +138,7 @@ def read_config(config_class: type[Config], path: str | os.PathLike) -> Config:
 
     Example:
         >>> from keras_sphereface.config import TrainConfig
-        >>> _ = Path("run.toml").write_text("m = 3\nbatch_size = 64")
+        >>> _ = Path("run.toml").write_text("m = 3")
         >>> read_config(TrainConfig, "run.toml").m
         3.0
     """

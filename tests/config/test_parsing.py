@@ -324,7 +324,7 @@ def test_a_configuration_is_saved_as_yaml_in_the_order_of_its_fields(tmp_path):
     saved = config.ConvergenceBenchmarkConfig(out="o", m=(2, 3))
     save_config(saved, tmp_path / "a.yaml")
     lines = (tmp_path / "a.yaml").read_text(encoding="utf-8").splitlines()
-    assert lines[:6] == ["out: o", "networks: 5", "m:", "- 2", "- 3", "total_steps: 1700"]
+    assert lines[:6] == ["out: o", "num_networks: 5", "m:", "- 2", "- 3", "total_steps: 1700"]
     for name in ("a.toml", "a.json", "a"):
         with pytest.raises(ValueError, match=r"must end in \.yaml or \.yml\. Received: path="):
             save_config(saved, tmp_path / name)
