@@ -143,7 +143,7 @@ def test_a_graph_gives_what_eager_calls_give(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("num_classes", [C, 2])
+@pytest.mark.parametrize("num_classes", [C, pytest.param(2, marks=pytest.mark.full)])
 @pytest.mark.parametrize("case", CASES)
 def test_xla_gives_what_a_graph_gives_with_two_classes_too(case, num_classes):
     embeddings, labels = map(tf.constant, case_batch(num_classes))

@@ -20,7 +20,13 @@ from keras_sphereface.utils.compat import plain_update
 from tests.conftest import ROOT
 from tests.helpers import sharded_head_process as process
 
-ALL_CASES = [(count, case) for count, cases in process.CASES.items() for case in cases]
+FOUR = pytest.param(4, marks=pytest.mark.full)
+COUNTS = [2, FOUR]
+ALL_CASES = [
+    pytest.param(count, case, marks=[pytest.mark.full] if count == 4 else [])
+    for count, cases in process.CASES.items()
+    for case in cases
+]
 UPDATES = [(rule, name) for rule in process.SLOTS for name in process.UPDATED]
 
 
@@ -43,26 +49,43 @@ def folders(tmp_path_factory):
     return {count: folder / f"by-{count}" for count in (2, 4)}
 
 
-@pytest.fixture(scope="module")
-def results(folders, tmp_path_factory):
-    """{(devices, job, *arguments): arrays}, of a process for each number of devices, and a third.
+class Results:
+    """{(devices, job, *arguments): arrays}; a process for a number of devices at its first key.
 
-    The third reads with two devices what four have saved.
+    A last process reads with two devices what four have saved.
     """
-    out, results_by_job = tmp_path_factory.mktemp("results"), {}
-    two, four = (str(folders[count]) for count in (2, 4))
-    last = {2: [], 4: [("restored", two), ("refused", 3)]}
-    for count, folder in folders.items():
+
+    def __init__(self, folders, out):
+        self.folders, self.out, self.arrays = folders, out, {}
+
+    def __getitem__(self, key):
+        if key not in self.arrays:
+            self.run(key)
+        return self.arrays[key]
+
+    def run(self, key):
+        count, saved = key[0], {count: str(folder) for count, folder in self.folders.items()}
+        if key == (2, "restored", saved[4]):
+            self[4, "saved", saved[4]]
+            return self.add(2, [("restored", saved[4])], self.out / "again")
         jobs = [
             *(("step_values", case) for case in process.CASES[count]),
             *(("updated", *update) for update in UPDATES),
-            *(("sampled",), ("held",), ("widest",), ("saved", str(folder))),
-            *last[count],
+            *(("sampled",), ("held",), ("widest",), ("saved", saved[count])),
         ]
-        made = run_jobs(count, jobs, out / str(count))
-        results_by_job |= {(count, *job): arrays for job, arrays in made.items()}
-    made = run_jobs(2, [("restored", four)], out / "again")
-    return results_by_job | {(2, *job): arrays for job, arrays in made.items()}
+        if count == 4:
+            self[2, "saved", saved[2]]
+            jobs += [("restored", saved[2]), ("refused", 3)]
+        return self.add(count, jobs, self.out / str(count))
+
+    def add(self, count, jobs, out):
+        for job, arrays in run_jobs(count, jobs, out).items():
+            self.arrays[(count, *job)] = arrays
+
+
+@pytest.fixture(scope="module")
+def results(folders, tmp_path_factory):
+    return Results(folders, tmp_path_factory.mktemp("results"))
 
 
 def whole_head(kind, sample_rate=1.0, **settings):
@@ -145,7 +168,7 @@ def test_gradients_by_embeddings_and_class_weights_are_those_of_one_piece(result
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("count", "case"), [(count, case) for count, case in ALL_CASES if "sphereface2" in case]
+    ("count", "case"), [case for case in ALL_CASES if "sphereface2" in case.values[1]]
 )
 def test_every_replica_has_the_whole_gradient_by_small_weights(results, count, case):
     actual, whole = results[count, "step_values", case], expected(count, case)
@@ -189,7 +212,7 @@ def expected_updates(rule, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", COUNTS)
 @pytest.mark.parametrize(("rule", "name"), UPDATES)
 def test_updates_are_those_of_the_optimizer_of_keras(results, count, rule, name):
     actual, whole = results[count, "updated", rule, name], expected_updates(rule, name)
@@ -211,9 +234,13 @@ def assert_saved_values(arrays):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("writers", "readers"), [(4, 2), (2, 1), (4, 1), (2, 4)])
-def test_another_number_on_replicas_reads_the_same_values(results, folders, writers, readers):
+@pytest.mark.parametrize(
+    ("writers", "readers"),
+    [(2, 1), *(pytest.param(*pair, marks=pytest.mark.full) for pair in ((4, 2), (4, 1), (2, 4)))],
+)
+def test_another_number_of_replicas_reads_the_same_values(results, folders, writers, readers):
     folder = str(folders[writers])
+    assert results[writers, "saved", folder] == {}
     one = readers == 1
     assert_saved_values(
         process.restored(1, folder) if one else results[readers, "restored", folder]
@@ -222,7 +249,11 @@ def test_another_number_on_replicas_reads_the_same_values(results, folders, writ
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("count", "starts"), [(2, [0, 2, 4, 6, 8, 10, 11]), (4, [0, 2, 3, 5, 6, 8, 9, 10, 11])]
+    ("count", "starts"),
+    [
+        (2, [0, 2, 4, 6, 8, 10, 11]),
+        pytest.param(4, [0, 2, 3, 5, 6, 8, 9, 10, 11], marks=pytest.mark.full),
+    ],
 )
 def test_each_file_holds_the_classes_of_its_name(results, folders, count, starts):
     assert results[count, "saved", str(folders[count])] == {}
@@ -329,7 +360,7 @@ def test_heads_that_cannot_be_sharded_are_refused(settings, message):
         process.make_sharded(1, "asoftmax", **settings)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_fewer_classes_than_replicas_are_refused(results):
     message = results[4, "refused", 3]["message"].item()
     assert message == (
@@ -343,7 +374,7 @@ def test_blocks_are_no_larger_than_the_block_size():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", COUNTS)
 def test_a_sample_has_the_target_classes_and_a_share_of_each_shard(results, count):
     learnt = np.any(results[count, "sampled"]["by_kernel"] != 0, axis=1)  # (S, C)
     assert learnt[:, process.SAMPLED_LABELS].all()
@@ -355,7 +386,7 @@ def test_a_sample_has_the_target_classes_and_a_share_of_each_shard(results, coun
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", COUNTS)
 def test_each_shard_and_each_step_draws_other_classes(results, count):
     learnt = np.any(results[count, "sampled"]["by_kernel"] != 0, axis=1)
     shards = learnt.reshape(len(learnt), count, -1)
@@ -364,7 +395,7 @@ def test_each_shard_and_each_step_draws_other_classes(results, count):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", COUNTS)
 def test_sampled_losses_and_gradients_are_right_on_average(results, count):
     head = whole_head("sphereface2", **process.SAMPLED)
     embeddings, labels = process.sampled_batch()
@@ -386,7 +417,7 @@ def of_many(results, count, job):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("count", [1, *COUNTS])
 def test_each_replica_holds_its_share_of_the_classes_only(results, count):
     held = of_many(results, count, "held")
     # Kernel and one slot, of float32; the widest part has one class more than its share.
@@ -398,6 +429,6 @@ def test_each_replica_holds_its_share_of_the_classes_only(results, count):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("count", [2, 4])
+@pytest.mark.parametrize("count", COUNTS)
 def test_no_tensor_of_a_step_has_more_classes_than_a_part(results, count):
     assert results[count, "widest"]["size"] == math.ceil(process.MANY / count)
