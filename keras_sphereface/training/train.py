@@ -22,7 +22,7 @@ from keras_sphereface.distribute.strategy import (
     num_workers,
     wait_for_all,
 )
-from keras_sphereface.evaluation.face_pairs import PairDataset, load_pair_dataset
+from keras_sphereface.evaluation.face_pairs import load_pair_dataset
 from keras_sphereface.export import saved_model
 from keras_sphereface.training import summary
 from keras_sphereface.training.backbones import Backbone, name_of_backbone
@@ -110,18 +110,7 @@ def _train(
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> Path:
     workdir, chief = Path(config.workdir), is_chief(strategy)
-    if chief or config.shard_classes:  # each worker writes its own classes
-        check_writable(workdir)
-    saved_model.check_savedmodel_folder(workdir / "export")
-    if not config.data:
-        config = dataclasses.replace(config, data=_generated_faces(workdir, config.seed, strategy))
-    if backbone:
-        config = dataclasses.replace(config, backbone=name_of_backbone(backbone))
-    info = records.read_info(config.data)
-    assert_equal_across_workers(
-        strategy, fingerprint(config, info), "The checksum of settings and records"
-    )
-    keras.utils.set_random_seed(config.seed)
+    config, info = _prepare(config, strategy, backbone)
     with precision(config.precision):
         trainer = build_trainer(config, info, strategy, backbone)
     intervals, accumulator = build_intervals(config, info.num_images), LogAccumulator()
@@ -138,30 +127,50 @@ def _train(
             _check_space(workdir, trainer, checkpoints)
         log(overview)
         save_settings(config, info, strategy, trainer.step)
-    sources = build_pair_sources(config)
     if trainer.step < intervals.total_steps:
         # Kept while the results are written: TensorFlow may take most of a minute to let it go.
         batches = iter(distributed_batches(config, strategy, trainer.step))
         if not trainer.step:
             checkpoints.save(0)
+        training_log = TrainingLog(workdir, trainer.step) if chief else None
         monitor = TrainingMonitor(
-            trainer.head,
-            trainer.solver.rate,
-            intervals,
-            trainer.step,
-            accumulator,
-            TrainingLog(workdir, trainer.step) if chief else None,
+            trainer.head, trainer.solver.rate, intervals, trainer.step, accumulator, training_log
         )
-        verification = None
-        if config.verify_steps:
-            pairs = load_pair_dataset(sources, info.image_size, config.verify_folds)
-            verification = _verification(trainer, pairs, intervals, workdir, monitor)
+        verification = _verification(config, info, trainer, monitor)
         loop = TrainingLoop(trainer, intervals, monitor, checkpoints, callbacks, verification)
         loop.run(build_step(config, trainer), batches)
+    return _write_results(config, info, trainer, overview)
+
+
+def _prepare(
+    config: TrainConfig, strategy: tf.distribute.Strategy, backbone: Backbone | None
+) -> tuple[TrainConfig, records.DatasetInfo]:
+    """Check folders and workers, and complete the settings by data and name of the network."""
+    workdir = Path(config.workdir)
+    if is_chief(strategy) or config.shard_classes:  # each worker writes its own classes
+        check_writable(workdir)
+    saved_model.check_savedmodel_folder(workdir / "export")
+    if not config.data:
+        config = dataclasses.replace(config, data=_generated_faces(workdir, config.seed, strategy))
+    if backbone:
+        config = dataclasses.replace(config, backbone=name_of_backbone(backbone))
+    info = records.read_info(config.data)
+    assert_equal_across_workers(
+        strategy, fingerprint(config, info), "The checksum of settings and records"
+    )
+    keras.utils.set_random_seed(config.seed)
+    return config, info
+
+
+def _write_results(
+    config: TrainConfig, info: records.DatasetInfo, trainer: Trainer, overview: str
+) -> Path:
+    """Write SavedModel and summary; return the folder of the SavedModel."""
+    workdir = Path(config.workdir)
     with trainer.averaged() as network:
-        folder = _export(network, workdir / "export", strategy)
-    if chief:
-        evaluate = summary.evaluate_command(folder, sources, config.verify_folds)
+        folder = _export(network, workdir / "export", trainer.strategy)
+    if is_chief(trainer.strategy):
+        evaluate = summary.evaluate_command(folder, build_pair_sources(config), config.verify_folds)
         path = summary.write_summary(
             workdir,
             overview=overview,
@@ -240,20 +249,18 @@ def _check_space(workdir: Path, trainer: Trainer, checkpoints: Checkpoints) -> N
 
 
 def _verification(
-    trainer: Trainer,
-    pairs: PairDataset,
-    intervals: Intervals,
-    workdir: Path,
-    monitor: TrainingMonitor,
-) -> PairVerification:
-    """The callback that verifies pairs, with its faces read."""
+    config: TrainConfig, info: records.DatasetInfo, trainer: Trainer, monitor: TrainingMonitor
+) -> PairVerification | None:
+    """The callback that the settings ask for, with its faces read; None: pairs are not verified."""
+    if not config.verify_steps:
+        return None
     chief = is_chief(trainer.strategy)
     verification = PairVerification(
-        pairs,
+        load_pair_dataset(build_pair_sources(config), info.image_size, config.verify_folds),
         trainer.backbone,
-        intervals.verify_steps,
+        config.verify_steps,
         VERIFICATION_BATCH * trainer.strategy.num_replicas_in_sync,
-        workdir / summary.VERIFICATION_FILE if chief else "",
+        Path(config.workdir) / summary.VERIFICATION_FILE if chief else "",
         monitor.log_verification if chief else None,
     )
     verification.on_train_begin()
