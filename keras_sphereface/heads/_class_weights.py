@@ -7,8 +7,8 @@ from keras.initializers import Initializer
 from keras.regularizers import Regularizer
 
 from keras_sphereface.functional.norms import inverse_norms
-from keras_sphereface.heads._fused_softmax import Block, columns_in_block, target_class
 from keras_sphereface.heads._partial_fc import sample_classes
+from keras_sphereface.heads._reductions import Block, columns_in_block, target_class
 from keras_sphereface.losses.context import HeadContext
 
 

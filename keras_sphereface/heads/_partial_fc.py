@@ -5,7 +5,7 @@ import math
 import tensorflow as tf
 
 from keras_sphereface.functional.norms import inverse_norms
-from keras_sphereface.heads._fused_softmax import Block, TargetClass, columns_in_block
+from keras_sphereface.heads._reductions import Block, TargetClass, columns_in_block
 
 
 def sample_classes(

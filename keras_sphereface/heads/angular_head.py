@@ -12,7 +12,8 @@ from keras.regularizers import Regularizer
 from keras_sphereface.distribute.collectives import ClassShard
 from keras_sphereface.functional.norms import NORM_FLOOR, inverse_norms, l2_norm
 from keras_sphereface.heads import _class_weights
-from keras_sphereface.heads._fused_softmax import LogSumExp, Reduction, target_and_negatives
+from keras_sphereface.heads._fused_softmax import target_and_negatives
+from keras_sphereface.heads._reductions import LogSumExp, Reduction
 from keras_sphereface.heads.base import Head, Shape
 from keras_sphereface.losses.context import HeadContext, HeadOutput, attach_context, context_of
 from keras_sphereface.losses.labels import checked_labels

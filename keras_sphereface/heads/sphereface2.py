@@ -8,7 +8,7 @@ from typing_extensions import Unpack
 
 from keras_sphereface.functional import margins
 from keras_sphereface.heads._class_weights import ClassWeightArguments
-from keras_sphereface.heads._fused_softmax import Reduction, WeightedSum
+from keras_sphereface.heads._reductions import Reduction, WeightedSum
 from keras_sphereface.heads.angular_head import AngularHead
 from keras_sphereface.heads.base import Shape
 from keras_sphereface.losses.context import HeadContext

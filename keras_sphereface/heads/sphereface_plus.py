@@ -8,8 +8,8 @@ from typing_extensions import Unpack
 
 from keras_sphereface.functional.margins import safe_angle
 from keras_sphereface.functional.norms import inverse_norms
-from keras_sphereface.heads._fused_softmax import columns_in_block
 from keras_sphereface.heads._partial_fc import gather_columns, ranks_of
+from keras_sphereface.heads._reductions import columns_in_block
 from keras_sphereface.heads.asoftmax import AnnealedArguments, ASoftmax
 from keras_sphereface.losses.context import HeadContext
 from keras_sphereface.utils.validation import check_integer, check_real

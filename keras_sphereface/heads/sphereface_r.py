@@ -9,7 +9,7 @@ from typing_extensions import Unpack
 from keras_sphereface.functional import margins
 from keras_sphereface.functional.norms import l2_norm
 from keras_sphereface.heads._class_weights import ClassWeightArguments
-from keras_sphereface.heads._fused_softmax import LogSumExp, Reduction
+from keras_sphereface.heads._reductions import LogSumExp, Reduction
 from keras_sphereface.heads.angular_head import AngularHead
 from keras_sphereface.losses.context import HeadContext
 from keras_sphereface.utils.validation import check_choice, check_real

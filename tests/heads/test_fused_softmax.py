@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_sphereface.functional import norms
-from keras_sphereface.heads import _fused_softmax
+from keras_sphereface.heads import _fused_softmax, _reductions
 from tests.heads.conftest import C
 
 
@@ -41,16 +41,16 @@ def test_log_sum_exp_equals_the_plain_way(data, sizes, normalize, bias, compiled
             kernels, biases = split(sizes, data["kernel"], data["bias"])
             starts = np.cumsum([0, *sizes[:-1]])
             blocks = [
-                _fused_softmax.Block(
+                _reductions.Block(
                     kernel,
-                    _fused_softmax.target_class(data["labels"], int(start), size, len(sizes) == 1),
+                    _reductions.target_class(data["labels"], int(start), size, len(sizes) == 1),
                     offset if bias else None,
                     inverse=tf.stop_gradient(norms.inverse_norms(kernel)) if normalize else None,
                 )
                 for kernel, offset, size, start in zip(kernels, biases, sizes, starts, strict=True)
             ]
             target, negatives, highest = _fused_softmax.target_and_negatives(
-                data["rows"], blocks, _fused_softmax.LogSumExp()
+                data["rows"], blocks, _reductions.LogSumExp()
             )
             sum_ = tf.reduce_sum(target * data["by_target"] + negatives * data["by_negatives"])
         return target, negatives, highest, *tape.gradient(sum_, sources)
@@ -86,15 +86,15 @@ def test_a_sum_over_classes_equals_the_plain_way(data, sizes):
             if ours:
                 (kernels,) = split(sizes, data["kernel"])
                 blocks = [
-                    _fused_softmax.Block(
+                    _reductions.Block(
                         kernel,
-                        _fused_softmax.target_class(data["labels"], start, size, False),
+                        _reductions.target_class(data["labels"], start, size, False),
                         inverse=tf.stop_gradient(norms.inverse_norms(kernel)),
                     )
                     for kernel, size, start in zip(kernels, sizes, [0, sizes[0]], strict=False)
                 ]
                 target, negatives, _ = _fused_softmax.target_and_negatives(
-                    data["rows"], blocks, _fused_softmax.WeightedSum(entry, [a, b])
+                    data["rows"], blocks, _reductions.WeightedSum(entry, [a, b])
                 )
             else:
                 target, negatives = plainly(
@@ -117,13 +117,13 @@ def test_a_target_logit_far_above_the_others_does_not_hide_them(sizes):
     (kernels,) = split(sizes, kernel)
     starts = np.cumsum([0, *sizes[:-1]])
     blocks = [
-        _fused_softmax.Block(
-            k, _fused_softmax.target_class(tf.constant([0, 1]), int(s), n, len(sizes) == 1)
+        _reductions.Block(
+            k, _reductions.target_class(tf.constant([0, 1]), int(s), n, len(sizes) == 1)
         )
         for k, s, n in zip(kernels, starts, sizes, strict=True)
     ]
     target, negatives, highest = _fused_softmax.target_and_negatives(
-        rows, blocks, _fused_softmax.LogSumExp()
+        rows, blocks, _reductions.LogSumExp()
     )
     np.testing.assert_allclose(target, [300.0, 300.0])
     np.testing.assert_allclose(negatives, [0.0, 30.0], atol=1e-5)

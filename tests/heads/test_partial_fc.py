@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from keras_sphereface.heads import _fused_softmax, _partial_fc
+from keras_sphereface.heads import _fused_softmax, _partial_fc, _reductions
 from tests.heads.conftest import C, D
 from tests.heads.test_fused_softmax import plainly
 
@@ -18,7 +18,7 @@ def sampled_sum(data, rate, seed, rows, kernel):
         tf.stack([0, seed]),
     )
     target, negatives, _ = _fused_softmax.target_and_negatives(
-        rows, [block], _fused_softmax.LogSumExp()
+        rows, [block], _reductions.LogSumExp()
     )
     return target, tf.exp(negatives), chosen
 

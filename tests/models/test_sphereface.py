@@ -13,9 +13,8 @@ PARAMETERS = {4: 12_562_496, 10: 15_217_984, 20: 22_666_944, 36: 32_771_392, 64:
 
 def parameters_by_hand(depth):
     total, channels_in = 0, 3
-    for channels, blocks in zip(
-        (64, 128, 256, 512), NETWORKS[f"sphereface{depth}"].blocks_per_stage
-    ):  # noqa: B905
+    stages = zip((64, 128, 256, 512), NETWORKS[f"sphereface{depth}"].blocks_per_stage, strict=True)
+    for channels, blocks in stages:
         total += 9 * channels_in * channels + channels + channels
         total += blocks * 2 * (9 * channels**2 + channels)
         channels_in = channels
