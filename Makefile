@@ -80,19 +80,19 @@ quick: install
 	$(BIN)/ruff format --quiet --check .
 	$(BIN)/lint-imports | tail -n 1
 	$(if $(CHANGED),$(BIN)/mypy $(CHANGED))
-	$(BIN)/python -m pytest -q -n $(WORKERS) -m "not slow and not full"
+	$(BIN)/python -m pytest -q -n $(WORKERS) --dist loadfile -m "not slow and not full"
 
 test: install check
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not full"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -m "not full"
 
 test-all: install check
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 # Heads, losses, layers, callbacks, export and training on the stack of TensorFlow Addons, which is
 # also the oracle of the metric losses. Each stack reads the files of the other.
 test-addons: install-addons
 	SPHEREFACE_OTHER_PYTHON="$(abspath $(wildcard $(BIN)/python))" \
-	    $(ADDONS)/bin/python -m pytest -n $(WORKERS) -m "not full" tests/test_contract.py \
+	    $(ADDONS)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not full" tests/test_contract.py \
 	    tests/functional tests/losses tests/heads tests/layers tests/models tests/callbacks \
 	    tests/export tests/stacks tests/training/test_train.py
 

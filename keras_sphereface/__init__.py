@@ -1,9 +1,8 @@
 """SphereFace for Keras: A-Softmax, its networks, its data path and its evaluation.
 
-The names below are what most users need. The parts under them are modules of their own:
-`angular` (the mathematics), `protocols`, `identification` and `separability` (numbers),
-`plots` (figures), `conversion`, `pipeline`, `training`, `export`, `evaluation` and
-`gallery_evaluation`.
+The names below are what most users need. The parts under them are folders of their own:
+`functional` (the mathematics), `heads`, `losses`, `layers`, `models`, `data`, `metrics` (numbers),
+`plots` (figures), `evaluation`, `export`, `callbacks` and `training`.
 """
 
 import os
@@ -14,7 +13,6 @@ from keras_sphereface.version import __version__
 # and most of a gigabyte each to import; `parallel` starts them with this set.
 if not os.environ.get("KERAS_SPHEREFACE_DATA_ONLY"):
     from keras_sphereface.callbacks.convergence_guard import ConvergenceGuard
-    from keras_sphereface.heads.asoftmax import ASoftmax
     from keras_sphereface.heads import (
         ArcFace,
         CosFace,
@@ -24,6 +22,7 @@ if not os.environ.get("KERAS_SPHEREFACE_DATA_ONLY"):
         SphereFacePlus,
         SphereFaceR,
     )
+    from keras_sphereface.heads.asoftmax import ASoftmax
     from keras_sphereface.layers.face_preprocessing import FacePreprocessing
     from keras_sphereface.losses.head_loss import ASoftmaxLoss, HeadLoss, embedding_norm
     from keras_sphereface.models.sphereface import (

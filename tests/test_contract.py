@@ -198,6 +198,7 @@ def test_a_loss_comes_back_from_its_configuration(name):
         assert getattr(again, argument, None) == getattr(loss, argument, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("jit", [False, True], ids=["graph", "xla"])
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_compiled_loss_gives_what_eager_calls_give(name, jit):

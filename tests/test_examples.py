@@ -41,6 +41,26 @@ def public_objects():
 
 
 PUBLIC = public_objects()
+# Examples that train, trace or export; they run in `make test`.
+SLOW = {
+    "keras_sphereface.callbacks.convergence_guard.ConvergenceGuard",
+    "keras_sphereface.data.pipeline.training_batches",
+    "keras_sphereface.evaluation.evaluate.evaluate",
+    "keras_sphereface.evaluation.export_comparison.export_and_compare",
+    "keras_sphereface.evaluation.identification.evaluate.evaluate_identification",
+    "keras_sphereface.experiments.feature_spheres.run.feature_spheres",
+    "keras_sphereface.experiments.margin_figures.margin_bounds",
+    "keras_sphereface.export.converters.to_onnx",
+    "keras_sphereface.export.saved_model.export_savedmodel",
+    "keras_sphereface.heads.asoftmax.ASoftmax",
+    "keras_sphereface.heads.sphereface2.SphereFace2",
+    "keras_sphereface.training.train.train",
+}
+CASES = [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW), id=name) for name in PUBLIC]
+
+
+def test_the_slow_examples_exist():
+    assert set(PUBLIC) >= SLOW
 
 
 @pytest.fixture
@@ -50,7 +70,7 @@ def at_hand(faces, records_folder, savedmodel, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("name", PUBLIC)
+@pytest.mark.parametrize("name", CASES)
 @pytest.mark.usefixtures("at_hand")
 def test_the_example_runs(name):
     value = PUBLIC[name]

@@ -33,6 +33,7 @@ def test_quartiles_are_numbers():
     assert interleaved.quartiles(np.arange(5)) == (1.0, 2.0, 3.0)
 
 
+@pytest.mark.slow
 def test_every_round_runs_every_case_in_an_order_of_its_own():
     calls = []
 

@@ -143,6 +143,7 @@ def test_several_steps_in_one_call_are_not_overlooked(dataset):
     assert sorted(results) == [4, 6, 8]
 
 
+@pytest.mark.slow
 def test_a_run_that_continues_drops_the_rows_after_its_step(dataset, tmp_path):
     backbone, out = normalized_network(), tmp_path / "pairs.csv"
     callback = PairVerification(dataset, backbone, 2, out=out)

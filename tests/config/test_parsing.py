@@ -302,6 +302,7 @@ def configurations(config_class):
     return st.builds(config_class, **{field.name: values_of(field) for field in fields})
 
 
+@pytest.mark.slow
 @given(st.one_of([configurations(config_class) for config_class in ALL]))
 def test_what_is_saved_is_read_back(tmp_path_factory, saved):
     path = tmp_path_factory.getbasetemp() / "saved.yaml"
@@ -313,6 +314,7 @@ def test_what_is_saved_is_read_back(tmp_path_factory, saved):
         assert repr(found) == repr(saved)  # unlike ==, it tells 1 from 1.0 and 0.0 from -0.0
 
 
+@pytest.mark.slow
 @given(configurations(config.TrainConfig))
 def test_json_is_read_back(tmp_path_factory, saved):
     path = tmp_path_factory.getbasetemp() / "saved.json"

@@ -111,6 +111,7 @@ def test_every_epoch_holds_every_image_once_in_a_new_order(folder, cached, kind)
     assert len(np.unique(epochs, axis=0)) == 4
 
 
+@pytest.mark.slow
 def test_the_files_come_in_a_new_order_each_epoch(records_folder, monkeypatch):
     monkeypatch.setattr(pipeline, "SHUFFLE_IMAGES", 1)
     monkeypatch.setattr(pipeline, "PARALLEL_FILES", 1)
@@ -128,6 +129,7 @@ def test_batches_run_on_over_the_end_of_an_epoch_and_never_end(folder):
         assert len(set(epoch)) == 30
 
 
+@pytest.mark.slow
 def test_without_augmentation_images_are_the_plain_bytes(records_folder):
     batch_images, labels = take(records_folder, 1, batch_size=30, augment=None)[0]
     scaled, same_labels = take(records_folder, 1, batch_size=30, augment=Augmentation(flip=False))[
@@ -139,6 +141,7 @@ def test_without_augmentation_images_are_the_plain_bytes(records_folder):
     np.testing.assert_array_equal(labels, same_labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "augment", [Augmentation(), pytest.param(EVERYTHING, marks=pytest.mark.slow)]
 )
@@ -148,6 +151,7 @@ def test_the_same_seed_gives_the_same_batches_and_another_seed_others(records_fo
     assert np.any(first[0][0] != other[0][0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["memory", "file"])
 def test_a_cache_gives_the_same_batches_each_time(folder, cached, kind):
     first = keys(folder, 9, **cached(kind))
@@ -162,6 +166,7 @@ def test_the_global_seed_plays_no_part(folder):
     np.testing.assert_array_equal(keys(folder, 5), first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("augment", [pytest.param(EVERYTHING, marks=pytest.mark.slow), None])
 def test_a_stream_continues_where_it_was_left(folder, augment):
     whole = take(folder, 17, augment=augment)
@@ -170,6 +175,7 @@ def test_a_stream_continues_where_it_was_left(folder, augment):
         assert_batches_equal(rest, whole[start : start + 2])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", CACHES)
 @pytest.mark.parametrize("num_workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_stream_continues_with_caches_and_workers(folder, cached, kind, num_workers):
@@ -221,6 +227,7 @@ def test_workers_draw_their_augmentation_apart(tmp_path):
     assert len(np.unique(np.concatenate(drawn), axis=0)) == 12
 
 
+@pytest.mark.slow
 def test_shards_without_records_are_no_workers_share(records_folder, tmp_path):
     shutil.copytree(records_folder, tmp_path / "records")
     path = tmp_path / "records" / "dataset.json"
@@ -277,6 +284,7 @@ def test_about_half_of_the_images_are_mirrored(records_folder):
     assert 115 < count < 205
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("batch_size", "images_per_identity"),
     [(8, 2), *(pytest.param(*sizes, marks=pytest.mark.slow) for sizes in ((12, 4), (21, 3)))],
@@ -335,6 +343,7 @@ def test_a_balanced_stream_continues_where_it_was_left(uneven_folder, augment):
         assert_batches_equal(rest, whole[start : start + 2])
 
 
+@pytest.mark.slow
 def test_a_balanced_stream_continues_at_any_step_at_once(uneven_folder):
     first = balanced_rows(uneven_folder, 4, start_step=10**15)
     np.testing.assert_array_equal(balanced_rows(uneven_folder, 2, start_step=10**15 + 2), first[2:])

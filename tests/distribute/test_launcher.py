@@ -105,6 +105,7 @@ def test_when_one_dies_all_are_ended_and_it_is_reported(program, capfd, death, s
     assert not any(is_running(process_of(program, index)) for index in (0, 2))
 
 
+@pytest.mark.slow
 def test_one_that_ends_well_ends_no_other(program, capfd):
     assert run(program, "1:sleep:0.2", "1:file:done") == 0
     assert "ended" not in capfd.readouterr().out

@@ -42,6 +42,7 @@ def test_a_network_embeds_faces(model):
         np.testing.assert_allclose(embedded.views[:, view], expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_error_of_a_network_without_images_names_the_flags(model):
     (embedder,) = embedders.open_embedders(model, (), 2)
     with pytest.raises(ValueError, match="export needs images: give `images` or `records`"):

@@ -200,6 +200,7 @@ def test_images_of_a_single_identity_are_shared_out(faces, tmp_path):
     assert not {*calibration} & {*compared}
 
 
+@pytest.mark.slow
 def test_without_images_the_files_are_written_and_not_compared(savedmodel, tmp_path):
     config = ExportConfig(model=str(savedmodel), out=str(tmp_path), formats=("tflite",))
     rows = export_and_compare(config)
@@ -212,6 +213,7 @@ def test_without_images_the_files_are_written_and_not_compared(savedmodel, tmp_p
     assert (tmp_path / "export.csv").read_text().splitlines()[2].endswith(",,,")
 
 
+@pytest.mark.slow
 def test_a_savedmodel_is_left_where_it_is(faces, savedmodel, tmp_path):
     before = sorted((path, path.stat().st_mtime_ns) for path in savedmodel.rglob("*"))
     config = config_of(
@@ -305,6 +307,7 @@ def test_the_table_has_a_line_for_each_format():
     assert len({line.count("|") for line in lines}) == 1
 
 
+@pytest.mark.slow
 def test_users_read_a_table_or_one_sentence(faces, savedmodel, tmp_path, capsys):
     out = tmp_path / "out"
     run_export(config_of(faces, savedmodel, out, formats=(), pairs="", num_compared=9))

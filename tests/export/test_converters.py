@@ -40,6 +40,7 @@ def converted(savedmodel, fixed_batch, images, tmp_path_factory):
     return convert
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [None, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_file_gives_the_embeddings_of_the_backbone(
@@ -117,6 +118,7 @@ def test_files_are_smaller_the_coarser_the_precision(converted):
     assert sizes[1] > 1.2 * sizes[2]
 
 
+@pytest.mark.slow
 def test_calibration_sets_the_ranges(converted, savedmodel, images, both_views, tmp_path):
     """Black images do not show the activations of others."""
     black = write_format(savedmodel, tmp_path, "tflite-int8", np.zeros_like(images))
@@ -200,6 +202,7 @@ def test_a_file_is_named_after_its_format(savedmodel, tmp_path):
 FACES = np.zeros((2, 112, 96, 3), np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("precision", "calibration", "message"),
     [

@@ -303,6 +303,7 @@ def test_onnx_without_onnxruntime_names_what_to_install(tmp_path, monkeypatch):
         open_network(tmp_path / "model.onnx")
 
 
+@pytest.mark.slow
 def test_opening_and_running_make_no_noise(tmp_path, capfd):
     path = tflite_of(Largest(), tmp_path)
     capfd.readouterr()

@@ -328,6 +328,7 @@ def test_a_damaged_file_is_an_error_that_checkpoints_know(folder, sharded, damag
         sharded.restore(folder)
 
 
+@pytest.mark.slow
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(place=st.integers(0, 10**6), change=st.integers(1, 255))
 def test_a_changed_byte_gives_an_error_or_the_same_values(folder, sharded, place, change):

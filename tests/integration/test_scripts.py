@@ -34,7 +34,7 @@ def test_images_become_records_a_model_and_numbers(tmp_path):
     aligned = ["--landmarks", faces / "landmarks.txt"]
     source = ["--source", faces / "images", "--exclude", faces / "test_identities.txt"]
     result = run("tools/make_tfrecords.py", *source, *aligned, "--out", records)
-    assert "12 images of 3 people" in result.stdout
+    assert "12 images of 3 identities" in result.stdout
     assert "records: 100%" in result.stderr
     small = "--backbone sphereface4 --width 0.1 --batch-size 4 --total-steps 3 --log-steps 1"
     workdir = tmp_path / "run"
@@ -54,7 +54,9 @@ def test_training_without_data_generates_faces_and_reports_it_first(tmp_path):
     arguments = ["--config", small, "--total-steps", "2", "--log-steps", "1"]
     result = run("examples/train_casia.py", "--workdir", tmp_path / "run", *arguments)
     logged = result.stderr
-    assert logged.index("No --data: training on generated faces.") < logged.index("generating faces")
+    assert logged.index("No --data: training on generated faces.") < logged.index(
+        "generating faces"
+    )
     assert (tmp_path / "run" / "export" / "saved_model.pb").is_file()
     assert (tmp_path / "run" / "generated" / "faces" / "pairs.txt").is_file()
 

@@ -37,6 +37,7 @@ def test_a_layer_after_the_head_is_refused_when_it_is_trained(batch):
         model.fit(*batch, verbose=0)
 
 
+@pytest.mark.slow
 def test_outputs_are_freed_when_no_one_holds_them(batch):
     outputs = ASoftmax(NUM_CLASSES)(batch[0])
     freed = weakref.ref(outputs)

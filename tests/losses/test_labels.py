@@ -8,6 +8,7 @@ from keras_sphereface import ASoftmax
 from tests.losses.conftest import NUM_CLASSES, SIZE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bad", [NUM_CLASSES, -1])
 @pytest.mark.parametrize("eager", [True, False])
 def test_labels_out_of_range_are_refused(batch, bad, eager):

@@ -197,6 +197,7 @@ def test_labels_may_have_any_form(kind, form):
         triplet(kind).call(np.eye(12), embeddings)
 
 
+@pytest.mark.slow
 def test_a_batch_of_hundreds_takes_no_cube_of_it():
     labels = np.zeros(1500, np.int64)  # one cube of bools would be 3.4 GB
     labels[:3] = 1

@@ -161,6 +161,7 @@ def test_a_set_as_large_as_lfw_matches_loops(name):
 INDEX = st.integers(0, len(EXACT) - 1)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(INDEX, INDEX, st.booleans()), min_size=20, max_size=20),
     st.sampled_from([2, 3, 5]),

@@ -170,6 +170,7 @@ def test_a_tar_that_is_damaged_between_two_entries_is_named():
         assert entries[2:] == [SkippedImage("faces.tar", "the archive is damaged from here on")]
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_damage_gives_images_skipped_or_a_value_error(data):
     make, read = data.draw(

@@ -13,6 +13,7 @@ from tests.helpers.identification import (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gallery_images", [1, pytest.param(3, marks=pytest.mark.slow)])
 def test_ranks_are_those_of_a_search_by_hand(settings, views, tmp_path, gallery_images):
     (metrics,) = evaluate("closed-set", settings, gallery_images=gallery_images, max_rank=12)

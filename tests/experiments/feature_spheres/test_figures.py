@@ -54,6 +54,7 @@ def test_animations_have_all_frames_and_move(dim, make, monkeypatch):
     assert milliseconds == [120, 120, 1800 if dim == 2 else 120]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", [1, 2, 5])
 def test_the_legend_stays_on_the_page(columns):
     names = [f"Luiz_Inacio_Lula_da_Silva_{n}" for n in range(6)]

@@ -45,6 +45,7 @@ def plain_values(results):
     return [(r.num_distractors, r.cmc.tolist(), r.tar_at_far) for r in results]
 
 
+@pytest.mark.slow
 @given(
     IMAGES.filter(lambda p: len({label for _, label in p}) < len(p)),
     st.lists(INDEX, min_size=1, max_size=12),
