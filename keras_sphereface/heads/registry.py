@@ -1,30 +1,13 @@
 """The heads by name, as `--head` takes them."""
 
 import functools
+import importlib
 from collections.abc import Callable
 from typing import Any
 
 from keras_sphereface.config.choices import HEADS
-from keras_sphereface.heads.arcface import ArcFace
-from keras_sphereface.heads.asoftmax import ASoftmax
 from keras_sphereface.heads.base import Head
-from keras_sphereface.heads.center import SoftmaxCenter
-from keras_sphereface.heads.contrastive import SoftmaxContrastive
-from keras_sphereface.heads.cosface import CosFace
-from keras_sphereface.heads.normface import NormFace
-from keras_sphereface.heads.softmax import PlainSoftmax
-from keras_sphereface.heads.sphereface2 import SphereFace2
-from keras_sphereface.heads.sphereface_plus import SphereFacePlus
-from keras_sphereface.heads.sphereface_r import SphereFaceR
-from keras_sphereface.heads.triplet import Triplet
 
-LAYERS: dict[str, type[Head]] = {
-    layer.__name__: layer
-    for layer in (
-        *(PlainSoftmax, NormFace, ASoftmax, SphereFacePlus, SphereFaceR, SphereFace2, CosFace),
-        *(ArcFace, SoftmaxContrastive, SoftmaxCenter, Triplet),
-    )
-}
 # Arguments beside `HeadChoice.settings`: those of every head, and of heads with class weights.
 COMMON = frozenset({"name", "dtype"})
 OF_CLASS_WEIGHTS = frozenset({"seed", "kernel_initializer", "kernel_regularizer"})
@@ -45,8 +28,9 @@ def head_class(kind: str) -> Callable[..., Head]:
     """
     if kind not in HEADS:
         raise ValueError(f"`head` must be one of {', '.join(HEADS)}. Received: head={kind!r}")
-    layer: Callable[..., Head] = LAYERS[HEADS[kind].layer]
-    return functools.partial(layer, **HEADS[kind].fixed)
+    # Looked up when called: while this module is imported the package still lacks its heads.
+    heads = importlib.import_module("keras_sphereface.heads")
+    return functools.partial(getattr(heads, HEADS[kind].layer), **HEADS[kind].fixed)
 
 
 def make_head(kind: str, num_classes: int, **settings: Any) -> Head:

@@ -1,6 +1,7 @@
 """Imports run downwards only, scripts only parse and call, and importing does no work."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from tests.conftest import ROOT
 
 PACKAGE = ROOT / "keras_sphereface"
+MAX_MODULES_OF_SETTINGS = 8
 # It runs where neither the package nor TensorFlow is.
 STANDALONE = {"run_hlo.py"}
 
@@ -50,6 +52,22 @@ def test_every_package_lists_its_public_names():
             if isinstance(target, ast.Name)
         ]
         assert "__all__" in names, path
+
+
+def test_settings_stay_near_their_door():
+    """An entry point unpacks its settings: few modules ever see the object."""
+    names = [
+        node.name
+        for path in sorted((PACKAGE / "config").glob("*.py"))
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.ClassDef) and node.name.endswith("Config")
+    ]
+    assert len(names) > 10
+    modules = [path for path in PACKAGE.rglob("*.py") if path.parent.name != "config"]
+    texts = {path: path.read_text(encoding="utf-8") for path in modules}
+    for name in names:
+        seen = [path for path, text in texts.items() if re.search(rf"\b{name}\b", text)]
+        assert len(seen) <= MAX_MODULES_OF_SETTINGS, (name, seen)
 
 
 @pytest.mark.parametrize("folder", ["tools", "examples"])
