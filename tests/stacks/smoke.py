@@ -1,4 +1,4 @@
-"""What an installed package must do, wherever it lies: `python -I stack_smoke.py`.
+"""What an installed package must do, wherever it lies: `python -I tests/stacks/smoke.py`.
 
 Generated faces, records, five steps of A-Softmax, the SavedModel, and the verification of pairs of
 identities never trained on. It prints `smoke test passed: VERSIONS` last.
