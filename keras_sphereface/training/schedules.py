@@ -7,6 +7,9 @@ import tensorflow as tf
 
 from keras_sphereface.config.choices import SCHEDULES
 
+# Arguments as files that were saved before their renaming hold them, and as they are now.
+RENAMED = {"warmup_steps": "lr_warmup_steps"}
+
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
 class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
@@ -67,3 +70,7 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
     def get_config(self) -> dict[str, Any]:
         names = ("learning_rate", "total_steps", "schedule", "lr_warmup_steps")
         return {name: getattr(self, name) for name in names}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "LearningRate":
+        return cls(**{RENAMED.get(name, name): value for name, value in config.items()})

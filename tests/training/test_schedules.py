@@ -82,6 +82,14 @@ def test_a_schedule_is_kept_as_a_keras_object(schedule):
     np.testing.assert_array_equal(rates(again, steps), rates(rate, steps))
 
 
+def test_a_schedule_saved_with_the_earlier_name_of_its_warm_up_loads():
+    rate = LearningRate(0.25, 56, "cosine", lr_warmup_steps=7)
+    kept = keras.saving.serialize_keras_object(rate)
+    kept["config"]["warmup_steps"] = kept["config"].pop("lr_warmup_steps")
+    again = keras.saving.deserialize_keras_object(kept)
+    assert again.get_config() == rate.get_config()
+
+
 def test_an_optimizer_keeps_its_schedule():
     optimizer = keras.optimizers.SGD(LearningRate(0.25, 8, "cosine", lr_warmup_steps=2))
     again = keras.optimizers.SGD.from_config(optimizer.get_config())
