@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import typing
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -233,10 +233,12 @@ def _type_of(field: dataclasses.Field) -> tuple[type, bool]:
 def _read_settings(config_class: type[Config], path: str | os.PathLike) -> dict[str, Any]:
     """{name: value} of a file, as the fields hold them; errors name the file."""
     fields = {field.name: field for field in dataclasses.fields(config_class)}
+    renamed: Mapping[str, str] = getattr(config_class, "renamed", {})
     settings: dict[str, Any] = {}
     try:
         for written, value in _read_pairs(Path(path)):
             name = str(written).replace("-", "_")
+            name = renamed.get(name, name)
             if name not in fields:
                 nearest = difflib.get_close_matches(name, fields, n=1, cutoff=0)[0]
                 raise ValueError(

@@ -1,6 +1,8 @@
 """Settings of training, and of several workers of it."""
 
 import dataclasses
+from collections.abc import Mapping
+from typing import ClassVar
 
 from keras_sphereface.config.choices import (
     HEADS,
@@ -22,6 +24,15 @@ class TrainConfig:
     >>> config.backbone, config.batch_size, config.total_steps
     ('sphereface20', 256, 28000)
     """
+
+    # {earlier name of a setting: its name}, for config.yaml of runs that an earlier version began.
+    renamed: ClassVar[Mapping[str, str]] = {
+        "chunk_size": "block_size",
+        "images_per_person": "images_per_identity",
+        "split_classes": "shard_classes",
+        "warm_start": "margin_warmup_steps",
+        "warmup_steps": "lr_warmup_steps",
+    }
 
     data: str = setting("", "folder of records; empty: generated faces")
     workdir: str = setting("runs/sphereface", "output folder for checkpoints, logs and the export")

@@ -32,14 +32,6 @@ MAY_CHANGE = (
 )
 # Paths, which may differ between machines that see the same folders.
 PATHS = ("data", "workdir", "verify_images", "verify_pairs", "verify_landmarks", "verify_bin")
-# {earlier name of a setting: its name}, for config.yaml of runs that began with the earlier one.
-RENAMED = {
-    "chunk_size": "block_size",
-    "images_per_person": "images_per_identity",
-    "split_classes": "shard_classes",
-    "warm_start": "margin_warmup_steps",
-    "warmup_steps": "lr_warmup_steps",
-}
 SETTINGS_FILE = "config.yaml"
 RUN_FILE = "run.json"
 
@@ -176,7 +168,8 @@ def _read_run(workdir: Path) -> dict[str, Any]:
 def _saved_settings(workdir: Path) -> dict[str, Any]:
     """The settings with which a run was started, by their present names."""
     text = (workdir / SETTINGS_FILE).read_text(encoding="utf-8")
-    saved = {RENAMED.get(name, name): value for name, value in yaml.safe_load(text).items()}
+    renamed = TrainConfig.renamed
+    saved = {renamed.get(name, name): value for name, value in yaml.safe_load(text).items()}
     return {**_plain(TrainConfig()), **saved}
 
 

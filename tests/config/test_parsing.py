@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from keras_sphereface import config
 from keras_sphereface.config.parsing import parse_command, parse_config, read_config, save_config
+from tests.conftest import OLD_FILES
 
 ALL = (
     config.FacesConfig,
@@ -331,6 +332,20 @@ def test_a_configuration_is_saved_as_yaml_in_the_order_of_its_fields(tmp_path):
         with pytest.raises(ValueError, match=r"must end in \.yaml or \.yml\. Received: path="):
             save_config(saved, tmp_path / name)
         assert not (tmp_path / name).exists()
+
+
+def test_the_settings_of_a_run_that_an_earlier_version_began_are_read(tmp_path):
+    read = read_config(config.TrainConfig, OLD_FILES / "workdir" / "config.yaml")
+    assert (read.batch_size, read.schedule, read.ema, read.seed) == (4, "cosine", 0.9, 3)
+    earlier = {"chunk_size": 7, "warm_start": 2, "warmup_steps": 3, "split_classes": True}
+    (tmp_path / "a.json").write_text(json.dumps(earlier | {"images_per_person": 5}))
+    assert read_config(config.TrainConfig, tmp_path / "a.json") == config.TrainConfig(
+        block_size=7,
+        margin_warmup_steps=2,
+        lr_warmup_steps=3,
+        shard_classes=True,
+        images_per_identity=5,
+    )
 
 
 @pytest.mark.parametrize("config_class", ALL)
