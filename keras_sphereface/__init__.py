@@ -1,6 +1,6 @@
 """SphereFace for Keras: A-Softmax, its networks, its data path and its evaluation.
 
-The names below are what most users need. The parts under them are folders of their own:
+The names below are what most users need. The modules below them are in folders:
 `functional` (the mathematics), `heads`, `losses`, `layers`, `models`, `data`, `metrics` (numbers),
 `plots` (figures), `evaluation`, `export`, `callbacks` and `training`.
 """

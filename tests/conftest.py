@@ -1,4 +1,4 @@
-"""What the tests share: quiet TensorFlow, a tiny generated data set, and real faces if any."""
+"""Fixtures of all tests: quiet TensorFlow, a tiny generated data set, and real faces if any."""
 
 import os
 from pathlib import Path
@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parent.parent
 OLD_FILES = ROOT / "tests" / "old_files"
 
 
-def convert_training_people(faces: Path, out: Path, num_shards: int, **settings: int) -> Path:
-    """The records of the 5 people of `faces` to train on: 30 aligned images."""
+def convert_training_identities(faces: Path, out: Path, num_shards: int, **settings: int) -> Path:
+    """The records of the 5 training identities of `faces`: 30 aligned images."""
     make_records(
         ConvertConfig(
             source=str(faces / "images"),
@@ -51,7 +51,7 @@ def read_lfw(real_faces: Path, count: int, seed: int):
 
 @pytest.fixture(scope="session")
 def faces(tmp_path_factory) -> Path:
-    """5 people to train on and 14 in pairs of 7 folds, 6 images each, as LFW lays them out."""
+    """5 training identities and 14 in pairs of 7 folds, 6 images each, in the form of LFW."""
     folder = tmp_path_factory.mktemp("faces")
     return synthetic.generate_faces(
         folder,
@@ -66,8 +66,8 @@ def faces(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def records_folder(faces, tmp_path_factory) -> Path:
-    """The records of the 5 people to train on: 30 images in 3 shards."""
-    return convert_training_people(faces, tmp_path_factory.mktemp("records") / "records", 3)
+    """The records of the 5 training identities: 30 images in 3 shards."""
+    return convert_training_identities(faces, tmp_path_factory.mktemp("records") / "records", 3)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
-"""What every head, loss, layer and callback must do, on both stacks.
+"""The contract of every head, loss, layer and callback, on both stacks.
 
-Values are the business of the tests of each; here stands what Keras asks of all: build, call, fit,
+The tests of each check its values; these tests check what Keras requires of all: build, call, fit,
 save and load in a fresh process, configurations, eager and compiled calls, half precision, and two
 replicas.
 """

@@ -1,7 +1,7 @@
 """The `Example:` of every public class and function runs, and there is one.
 
 Public is what the package or one of its folders lists in `__all__`. An example is a doctest; it
-runs in a folder of its own that holds what a user would have at hand:
+runs in a new folder that holds the files of a user:
 
     faces/images, faces/landmarks.txt, faces/pairs.txt   generated faces in the form of LFW
     records                                              records of the identities to train on
@@ -30,14 +30,14 @@ def packages():
 
 def public_objects():
     """{qualified name: object} of the public classes and functions, each once."""
-    found = {}
+    objects_by_name = {}
     for name in packages():
         package = importlib.import_module(name)
         for public in package.__all__:
             value = getattr(package, public)
             if inspect.isclass(value) or inspect.isfunction(value):
-                found[f"{value.__module__}.{value.__qualname__}"] = value
-    return dict(sorted(found.items()))
+                objects_by_name[f"{value.__module__}.{value.__qualname__}"] = value
+    return dict(sorted(objects_by_name.items()))
 
 
 PUBLIC = public_objects()

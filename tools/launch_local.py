@@ -3,7 +3,7 @@
     python tools/launch_local.py --workers 2 -- examples/train_casia.py --data RECORDS
 
 The words after the lone `--` are the arguments of `python`; every worker runs the same program. On
-several machines start the script on each with a `TF_CONFIG` of its own instead.
+several machines start the script on each machine, with its `TF_CONFIG`, instead.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""Baselines: the least work that a conversion must do, and the protocols by brute force.
+"""Baselines: the minimum work of a conversion, and the protocols by brute force.
 
 Processes import this module, which therefore needs no TensorFlow.
 """

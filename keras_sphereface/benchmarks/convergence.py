@@ -81,7 +81,7 @@ def _shared_settings(config: ConvergenceBenchmarkConfig) -> TrainConfig:
 
 
 def _train_all(settings: Sequence[TrainConfig], workers: int) -> None:
-    """Train each in a process of its own, `workers` of them at the same time."""
+    """Train each in a separate process, `workers` of them at the same time."""
     threads = concurrent.futures.ThreadPoolExecutor(workers)
     with threads, progress_bar(total=len(settings), unit="run") as progress:
         runs = [threads.submit(in_new_process, train, one) for one in settings]

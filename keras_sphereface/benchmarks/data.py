@@ -1,4 +1,4 @@
-"""Benchmark of the data path: conversion and pipeline beside the least work that they must do.
+"""Benchmark of the data path: conversion and pipeline beside the minimum work that they must do.
 
 The baselines use the same functions on the same cores: decode and encode, copy, decode.
 """
@@ -114,7 +114,7 @@ def make_inputs(folder: Path, faces: Path, landmarks: Path, num_images: int, sid
         faces: Class folders of images, which are used again if there are too few.
         landmarks: File with their landmarks.
         num_images: Int >= 1. Number of images.
-        side: Int. Least height and width of an image in pixels; 0: as they are.
+        side: Int. Smallest height and width of an image in pixels; 0: as they are.
     """
     inputs = Inputs(*(folder / name for name in ("source", "landmarks.txt", "aligned", "records")))
     for path in (inputs.source, inputs.aligned, inputs.records):
@@ -238,7 +238,7 @@ def describe_conversion_memory(num_images: int, folder: Path, seed: int) -> str:
 
 
 def measure_conversion_memory(num_images: int, folder: Path, seed: int) -> int:
-    """Return the most bytes that a conversion of small generated images holds."""
+    """Return the peak memory, in bytes, of a conversion of small generated images."""
     source, out = folder / "small", folder / "small-records"
     for path in (source, out):
         shutil.rmtree(path, ignore_errors=True)
@@ -246,7 +246,7 @@ def measure_conversion_memory(num_images: int, folder: Path, seed: int) -> int:
         identity = source / f"{number // SMALL_IMAGES_PER_IDENTITY:07d}"
         identity.mkdir(parents=True, exist_ok=True)
         (identity / f"{number % SMALL_IMAGES_PER_IDENTITY:04d}.jpg").write_bytes(encoded)
-    # In a process of its own, as users run it.
+    # In a separate process, as users run it.
     command = [sys.executable, "-c", _CONVERT, str(source), str(out)]
     process = subprocess.Popen(command, env={**os.environ, DATA_ONLY: "1"})
     with most_memory(process.pid) as peak:

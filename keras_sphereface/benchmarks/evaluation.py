@@ -59,7 +59,7 @@ class DrawnPairs(NamedTuple):
 def benchmark_evaluation(config: EvaluateBenchmarkConfig) -> str:
     """Measure, and write evaluate.csv and evaluate.md.
 
-    Every part runs in a process of its own.
+    Each measurement runs in a separate process.
 
     Returns:
         The text of evaluate.md.

@@ -41,7 +41,7 @@ SMALL_STEP = StepShape(batch_size=8, embedding_size=8, num_classes=64)
 def benchmark_heads(config: HeadBenchmarkConfig) -> str:
     """Measure the heads, and write head.csv, head.md, head.png and the XLA programs.
 
-    Every measurement runs in a process of its own.
+    Each measurement runs in a separate process.
 
     Returns:
         The text of head.md.

@@ -1,4 +1,4 @@
-"""Measurements in processes of their own: alone, or as cases of an interleaved timing.
+"""Measurements in separate processes: alone, or as cases of an interleaved timing.
 
 A process that starts anew inherits neither the memory nor the compiled functions of another.
 """

@@ -1,6 +1,6 @@
 """Benchmark of training: a whole step beside network and Dense alone, and on several devices.
 
-Every case is a process of its own that runs what users run, `training.train`.
+Every case is a separate process that runs what users run, `training.train`.
 """
 
 import contextlib
@@ -251,7 +251,7 @@ def memory_settings(data: str, batch_size: int, seed: int) -> TrainConfig:
 def measure_sharded_memory(
     settings: TrainConfig, num_classes: int, folder: Path, counts: Sequence[int] = (1, 2, 4)
 ) -> dict[int, float]:
-    """Return the most bytes that a class-sharded head takes in a worker, by number of workers.
+    """Return the peak memory, in bytes, of a class-sharded head in a worker, by number of workers.
 
     What a run with few classes takes is not counted.
 

@@ -13,7 +13,7 @@ from keras_sphereface.utils.validation import check_integer
 NEAR = 0.03  # share of the uninformative loss within which a loss counts as equal to it
 EXPLODED = 10.0  # times the higher of the uninformative and the first loss
 NORM_LIMIT = 1e4  # |x| of healthy runs stays below a few hundred
-FIRST_LOSSES = 20  # whose mean is what a later loss is compared with
+FIRST_LOSSES = 20  # later losses are compared with the mean of these
 STUCK_ADVICE = (
     "What helps: a margin that comes later and more slowly (some hundred to a thousand "
     "`margin_warmup_steps`, a smaller `gamma`, a larger `lambda_min`), a lower learning rate, "

@@ -34,7 +34,7 @@ class HeadChoice:
 
     @property
     def has_class_weights(self) -> bool:
-        """Whether the head is a classifier; heads without classes compare images only."""
+        """True if the head is a classifier; heads without classes compare images only."""
         return "block_size" in self.settings
 
 
@@ -77,7 +77,7 @@ HEADS: dict[str, HeadChoice] = {
         {"version": "v1"},
     ),
     "sphereface-r-v2": HeadChoice(
-        "SphereFaceR", "s cos(theta / m) of the other classes", _SPHEREFACE_R, {"version": "v2"}
+        "SphereFaceR", "s cos(theta / m) of the negative classes", _SPHEREFACE_R, {"version": "v2"}
     ),
     "sphereface2": HeadChoice(
         "SphereFace2", "one binary classification for each class", {**_ANGULAR, "m": 0.4}
@@ -232,7 +232,7 @@ FORMATS: dict[str, FormatChoice] = {
 }
 
 
-# Sources of faces that `--source` takes, told apart by `data.readers.open_source`.
+# Sources of faces that `--source` takes, recognized by `data.readers.open_source`.
 SOURCE_KINDS: dict[str, str] = {
     "class folders": "a folder of class folders (SOURCE/IDENTITY/IMAGE)",
     "list file": "a text file with a line `path<TAB>identity` for each image",

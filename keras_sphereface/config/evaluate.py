@@ -21,39 +21,52 @@ class EvaluateConfig:
     ('sphereface', 10)
     """
 
-    out: str = setting(help="output folder for metrics.json, pairs.csv, the images and report.html")
-    model: tuple[str, ...] = setting((), "models: SavedModel folders, .tflite or .onnx files")
+    out: str = setting(
+        help="Output folder for metrics.json, pairs.csv, the figures and report.html."
+    )
+    model: tuple[str, ...] = setting(
+        (), "Models to evaluate: SavedModel folders, .tflite or .onnx files."
+    )
     embeddings: tuple[str, ...] = setting(
-        (), "saved embeddings by key (.npz) of any system, beside models or instead of them"
+        (), "Saved embeddings by key (.npz) of any system, beside models or in place of them."
     )
     pairs: tuple[str, ...] = setting(
-        (), "lists of pairs: LFW's pairs.txt, or lines `first second 0|1 [fold]`"
+        (), "Lists of pairs: LFW's pairs.txt, or lines `first second 0|1 [fold]`."
     )
-    images: tuple[str, ...] = setting((), "folder of the images of the pairs")
+    images: tuple[str, ...] = setting((), "Folders of the images of the pairs.")
     landmarks: tuple[str, ...] = setting(
-        (), "five points for each image; with it every face is aligned, without it cropped"
+        (),
+        "Files of five points for each image, by which every face is aligned; without it "
+        "images are cropped at their center.",
     )
-    records: tuple[str, ...] = setting((), "folder of records of these images, instead of --images")
+    records: tuple[str, ...] = setting(
+        (), "Folders of records with the images of the pairs, in place of --images."
+    )
     templates: tuple[str, ...] = setting(
-        (), "lines `path template [medium]`; the pairs are pairs of templates"
+        (), "Files of lines `path template [medium]`; the pairs then compare templates."
     )
     bin: tuple[str, ...] = setting(
-        (), "verification sets in InsightFace's form (.bin), which hold pairs and images"
+        (), "Verification sets in InsightFace's form (.bin), which hold pairs and images."
     )
-    folds: tuple[int, ...] = setting((), "numbers of the folds to evaluate, from 1; default: all")
-    num_folds: int = setting(10, "number of folds, >= 2, of pairs that name none, as in a .bin")
+    folds: tuple[int, ...] = setting((), "Folds to evaluate, counted from 1; by default all.")
+    num_folds: int = setting(
+        10, "Number of folds, at least 2, for pairs without folds, such as those of a .bin."
+    )
     protocol: str = setting(
         "sphereface",
-        "verification protocol; the accuracy by the others is reported too; "
-        + "; ".join(f"{name}: {choice.description}" for name, choice in PROTOCOLS.items()),
+        "Verification protocol; the accuracy by the others is reported too. "
+        + "; ".join(f"{name}: {choice.description}" for name, choice in PROTOCOLS.items())
+        + ".",
         tuple(PROTOCOLS),
     )
     train_labels: str = setting(
-        "", "labels.csv of the training records; identity overlap with the pairs is reported"
+        "",
+        "Path of the labels.csv of the training records; identity overlap with the pairs is "
+        "reported.",
     )
     bootstrap: int = setting(
-        1000, "bootstrap draws, >= 0, for the 95 per cent intervals; 0 computes none"
+        1000, "Number of bootstrap draws for the 95 per cent intervals; 0 computes none."
     )
-    save_embeddings: bool = setting(False, "write the embeddings to OUT/embeddings.npz")
-    batch_size: int = setting(64, "images embedded at once, >= 1")
-    seed: int = setting(0, "seed of the bootstrap and of the sample of images that is checked")
+    save_embeddings: bool = setting(False, "Write the embeddings to OUT/embeddings.npz.")
+    batch_size: int = setting(64, "Number of images embedded at once, at least 1.")
+    seed: int = setting(0, "Seed for the bootstrap and for the sample of images that is checked.")

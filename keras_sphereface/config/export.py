@@ -16,24 +16,37 @@ class ExportConfig:
     """
 
     model: str = setting(
-        help="SavedModel folder, or .keras file of a network, with or without head"
+        help="SavedModel folder, or .keras file of a network, with or without a head."
     )
-    out: str = setting(help="folder for the files, export.csv and export.md")
+    out: str = setting(help="Output folder for the files, export.csv and export.md.")
     formats: tuple[str, ...] = setting(
         tuple(FORMATS),
-        "files to write: "
-        + "; ".join(f"{name}: {choice.help}" for name, choice in FORMATS.items()),
+        "Formats to write. "
+        + "; ".join(f"{name}: {choice.help}" for name, choice in FORMATS.items())
+        + ".",
         tuple(FORMATS),
     )
     images: str = setting(
-        "", "class folders of faces: to calibrate tflite-int8 and to compare the files"
+        "",
+        "Folder of class folders of faces that calibrate tflite-int8 and on which the files "
+        "are compared.",
     )
-    landmarks: str = setting("", "five points an image; with this file every face is aligned")
+    landmarks: str = setting(
+        "", "File of five points for each image, by which every face is aligned."
+    )
     pairs: str = setting(
-        "", "list of pairs: each file is verified too; int8 is calibrated on other identities"
+        "",
+        "List of pairs by which each file is verified too; tflite-int8 is calibrated on "
+        "other identities.",
     )
-    folds: tuple[int, ...] = setting((), "only these folds of the pairs, counted from 1")
-    num_calibration: int = setting(200, "largest number of images that calibrate tflite-int8")
-    num_compared: int = setting(256, "largest number of images that the files are compared on")
-    batch_size: int = setting(64, "images embedded at once")
-    seed: int = setting(0, "seed for the choice of images")
+    folds: tuple[int, ...] = setting(
+        (), "Folds of the pairs to use, counted from 1; by default all."
+    )
+    num_calibration: int = setting(
+        200, "Largest number of images that calibrate tflite-int8, at least 1."
+    )
+    num_compared: int = setting(
+        256, "Largest number of images on which the files are compared, at least 1."
+    )
+    batch_size: int = setting(64, "Number of images embedded at once, at least 1.")
+    seed: int = setting(0, "Seed for the choice of images.")

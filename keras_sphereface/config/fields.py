@@ -11,13 +11,13 @@ def setting(
     choices: Sequence | None = None,
     rest: bool = False,
 ) -> Any:
-    """Return a dataclass field with what the command line needs of it.
+    """Return a dataclass field with its help and choices on the command line.
 
     Args:
         default: The value without a flag; a field without one is a flag that must be set.
         help: The sentence that `--help` shows.
         choices: The values to choose from; None: any.
-        rest: Whether the field takes all words of the command line after a lone `--`.
+        rest: Bool. True if the field takes all words of the command line after a lone `--`.
     """
     metadata = {"help": help, "choices": choices, "rest": rest}
     return dataclasses.field(default=default, metadata=metadata)

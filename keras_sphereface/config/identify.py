@@ -10,36 +10,50 @@ from keras_sphereface.config.fields import setting
 class _FaceSettings:
     """Settings that all protocols of identification share."""
 
-    out: str = setting(help="folder for metrics.json, probes.csv, the curve and report.html")
-    model: tuple[str, ...] = setting((), "SavedModel folders, .tflite or .onnx files")
-    embeddings: tuple[str, ...] = setting(
-        (), "embeddings by key (.npz) of any other system, beside models or instead of them"
+    out: str = setting(
+        help="Output folder for metrics.json, probes.csv, the curve and report.html."
     )
-    images: str = setting("", "folder of class folders: a folder's name is the identity")
-    landmarks: str = setting("", "five points an image; with this file every face is aligned")
-    records: str = setting("", "folder of records, instead of images")
-    pairs: str = setting("", "only the identities in this list of pairs, in the form of LFW's")
-    folds: tuple[int, ...] = setting((), "only these folds of the pairs, counted from 1")
-    train_labels: str = setting("", "labels.csv of the training records: leave its identities out")
-    batch_size: int = setting(64, "images embedded at once")
-    seed: int = setting(0, "seed for the choice of the gallery and of images that are checked")
+    model: tuple[str, ...] = setting(
+        (), "Models to evaluate: SavedModel folders, .tflite or .onnx files."
+    )
+    embeddings: tuple[str, ...] = setting(
+        (), "Saved embeddings by key (.npz) of any system, beside models or in place of them."
+    )
+    images: str = setting(
+        "", "Folder of class folders; the name of a class folder is the identity."
+    )
+    landmarks: str = setting(
+        "", "File of five points for each image, by which every face is aligned."
+    )
+    records: str = setting("", "Folder of records, in place of --images.")
+    pairs: str = setting("", "List of pairs in LFW's form; only its identities are used.")
+    folds: tuple[int, ...] = setting(
+        (), "Folds of the pairs to use, counted from 1; by default all."
+    )
+    train_labels: str = setting(
+        "", "Path of the labels.csv of the training records, whose identities are excluded."
+    )
+    batch_size: int = setting(64, "Number of images embedded at once, at least 1.")
+    seed: int = setting(0, "Seed for the choice of the gallery and of the images that are checked.")
 
 
 @dataclasses.dataclass(frozen=True)
 class _GallerySettings(_FaceSettings):
     """Settings of the protocols that compare probes with a gallery."""
 
-    gallery: str = setting("", "list of the gallery, lines `path<TAB or space>identity`")
-    probes: str = setting("", "list of the probes, lines `path<TAB or space>identity`")
+    gallery: str = setting("", "List of the gallery, with lines `path<TAB or space>identity`.")
+    probes: str = setting("", "List of the probes, with lines `path<TAB or space>identity`.")
     templates: str = setting(
-        "", "lines `path template [medium]`: gallery and probes name templates of images"
+        "", "File of lines `path template [medium]`; gallery and probes then name templates."
     )
-    gallery_images: int = setting(1, "images of each identity in the gallery, without lists")
+    gallery_images: int = setting(
+        1, "Number of images of each identity in the gallery, at least 1, without lists."
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class ClosedSetConfig(_GallerySettings):
-    """Closed-set identification: whose face is it? Every probe has a mate in the gallery.
+    """Closed-set identification: every probe has a mate in the gallery.
 
     Without lists, `gallery_images` of each identity with more images are the gallery, and the
     others are probes.
@@ -50,12 +64,12 @@ class ClosedSetConfig(_GallerySettings):
     """
 
     protocol: ClassVar[str] = "closed-set"
-    max_rank: int = setting(20, "last rank of the CMC curve")
+    max_rank: int = setting(20, "Last rank of the CMC curve, at least 1.")
 
 
 @dataclasses.dataclass(frozen=True)
 class OpenSetConfig(_GallerySettings):
-    """Open-set identification: is it a face of the gallery, and whose? Some probes have no mate.
+    """Open-set identification: some probes have no mate in the gallery.
 
     Without lists, a share of the identities is unknown: all of their images are probes. Of each
     other identity `gallery_images` are the gallery, and the others are probes.
@@ -67,9 +81,9 @@ class OpenSetConfig(_GallerySettings):
 
     protocol: ClassVar[str] = "open-set"
     unknown_share: float = setting(
-        0.5, "share of identities that are not in the gallery, in (0, 1), without lists"
+        0.5, "Share of identities, in (0, 1), that are not in the gallery, without lists."
     )
-    candidates: int = setting(20, "length of the candidate list of TPIR")
+    candidates: int = setting(20, "Length of the candidate list of TPIR, at least 1.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,11 +100,11 @@ class DistractorsConfig(_FaceSettings):
     protocol: ClassVar[str] = "distractors"
     distractors: str = setting(
         "",
-        "faces of other identities: class folders, a folder of records, or an .npz file of "
-        "embeddings; identities of the probes are left out",
+        "Faces of other identities: class folders, a folder of records, or an .npz file of "
+        "embeddings; identities of the probes are excluded.",
     )
-    distractor_landmarks: str = setting("", "five points for each image of distractors")
-    max_rank: int = setting(10, "last rank of the CMC curve")
+    distractor_landmarks: str = setting("", "File of five points for each image of --distractors.")
+    max_rank: int = setting(10, "Last rank of the CMC curve, at least 1.")
 
 
 IdentifyConfig = ClosedSetConfig | OpenSetConfig | DistractorsConfig

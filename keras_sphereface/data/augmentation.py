@@ -30,7 +30,7 @@ class Augmentation(NamedTuple):
         brightness: Float. Largest change, as a share of 255.
         contrast: Float. Contrast is multiplied by 1 +- contrast.
         erase: Float. Blank a box of up to this share of each side.
-        crop: Float. Cut up to this share off each side's length, and stretch the rest to fill.
+        crop: Float. Cut up to this share off each side's length, and stretch the image to fill.
         saturation: Float. Distance of the colors from gray is multiplied by 1 +- saturation.
         low_resolution: Float. Share of images that are shrunk, up to 4 times, and enlarged again.
 
@@ -135,7 +135,7 @@ def _move(
     """Rotate, scale and shift about the center and enlarge a box, in one bilinear resampling.
 
     Scaling keeps the proportions and the center, and may show what lies beyond the edge; a box
-    has proportions of its own and never leaves the image.
+    has random proportions and never leaves the image.
     """
     height, width = images.shape[1:3]
     angle = math.radians(1.0) * random(-rotation, rotation)

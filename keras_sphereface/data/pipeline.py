@@ -88,9 +88,9 @@ def training_batches(
     Raises:
         FileNotFoundError: if the folder holds no finished set of records.
         ValueError: if a number is out of range; with `images_per_identity` also if a shard is
-            damaged, or holds another number of images than dataset.json says.
+            damaged, or holds another number of images than dataset.json states.
         tf.errors.FailedPreconditionError: by the dataset without `images_per_identity`, if shards
-            hold other numbers of images than dataset.json says.
+            hold other numbers of images than dataset.json states.
 
     Example:
 
@@ -262,7 +262,7 @@ def _shuffled_epochs(
         if whole_files and not cache:
             dataset = _read(tf.random.experimental.stateless_shuffle(files, epoch_seed))
         number = tf.random.stateless_uniform([], epoch_seed, None, None, tf.int64)
-        # With fewer records than dataset.json says, the stream would continue elsewhere.
+        # With fewer records than dataset.json states, the stream would continue elsewhere.
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(num_records))
         return dataset.shuffle(buffer, number, reshuffle_each_iteration=False)
 

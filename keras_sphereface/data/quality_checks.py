@@ -13,7 +13,7 @@ from PIL import Image, ImageFilter
 
 from keras_sphereface.data import alignment
 
-# Fewer images are not judged: one face would outweigh what all have in common.
+# Fewer images are not judged: one face would outweigh the mean of all.
 MIN_SAMPLE = 16
 # Faces of LFW aligned again by points 2 pixels off lose 0.01 of their single fit at most; faces
 # a tenth too large have 0.02 to 0.05 less, and aligning them is right.
@@ -36,7 +36,7 @@ class TemplateFit(NamedTuple):
         average: Fit of the average image: high if the faces lie in the right place.
         single: Average fit of the single images: high if every face lies there.
 
-    Measured on 1,000 samples of 64 faces, lowest to highest, at 112 x 96 (112 x 112 is alike):
+    Measured on 1,000 samples of 64 faces, lowest to highest, at 112 x 96 (112 x 112 is similar):
 
     | faces                                        | average      | single       |
     |----------------------------------------------|--------------|--------------|
@@ -78,7 +78,7 @@ def check_images(
         faces: Some 64 faces as the network will see them, uint8 (H, W, 3) RGB of one size. Fewer
             than 16 are not judged.
         cropped: If `faces` were aligned by landmarks: the same images, only cropped to the shape
-            (`images.crop_to`). They tell whether alignment was needed.
+            (`images.crop_to`). They show whether alignment was needed.
 
     Returns:
         One or two sentences a warning: what was measured, what is likely, what to do.
@@ -152,7 +152,7 @@ def template_fit(faces: Sequence[np.ndarray]) -> TemplateFit:
     """Measure how well faces lie on `alignment.landmark_template`, without a detector.
 
     Brows, lids, nostrils and lips are horizontal edges, and cheeks have none. The edges of one
-    image say little; averaged over a sample they stand out where the faces agree in place. A
+    image mean little; averaged over a sample they stand out where the faces agree in place. A
     mirrored face fits as well as the face itself.
 
     Example:

@@ -20,7 +20,7 @@ from keras_sphereface.utils.validation import require
 
 READ_BLOCK = 512  # records of a file that are parsed in one call
 PARALLEL_BATCHES = 4
-_IDENTITIES, _IMAGES = 0, 1  # draws with seeds of their own
+_IDENTITIES, _IMAGES = 0, 1  # draws with different seeds
 
 
 class IdentityImages(NamedTuple):
@@ -48,7 +48,7 @@ def read_identity_images(folder: str | os.PathLike, info: records.DatasetInfo) -
     """Read all records of a folder into memory.
 
     Raises:
-        ValueError: if a shard is damaged, or holds another number of images than `info` says.
+        ValueError: if a shard is damaged, or holds another number of images than `info` states.
     """
     images, labels = [tf.constant([], tf.string)], [tf.constant([], tf.int32)]
     for shard in info.shards:

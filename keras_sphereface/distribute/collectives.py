@@ -47,7 +47,7 @@ class ClassShard(NamedTuple):
     replicas: int
 
     def sum(self, values: tf.Tensor) -> tf.Tensor:
-        """Return the sum over the replicas; it has no gradient of its own."""
+        """Return the sum over the replicas, without a gradient."""
         return tf.distribute.get_replica_context().all_reduce("SUM", values)
 
     def max(self, values: tf.Tensor) -> tf.Tensor:

@@ -25,7 +25,7 @@ HOST = "127.0.0.1"
 def launch(program: Sequence[str], workers: int = 2) -> int:
     """Run a Python program as several workers; every line of their output gets a prefix.
 
-    `TF_CONFIG` tells each worker its index and all addresses; see `make_strategy`. The GPUs are
+    `TF_CONFIG` gives each worker its index and all addresses; see `make_strategy`. The GPUs are
     divided among the workers. When a worker fails, the others are ended, and so are all when this
     process is interrupted or terminated.
 
@@ -119,7 +119,7 @@ def _start(program: Sequence[str], environment: dict[str, str]) -> subprocess.Po
         stderr=subprocess.STDOUT,
         text=True,  # with this a bar's carriage return ends a line too
         errors="replace",
-        # A group of its own: ended with all that it started, and not by the terminal's Ctrl-C.
+        # A new process group: it is ended as a whole, and not by the terminal's Ctrl-C.
         start_new_session=True,
     )
 
@@ -133,7 +133,7 @@ def _forward(index: int, process: subprocess.Popen[str]) -> None:
                 if line.strip():
                     sys.stdout.write(f"[worker {index}] {line.rstrip()}\n")
                     sys.stdout.flush()
-    except BrokenPipeError:  # nobody reads any more
+    except BrokenPipeError:  # the reader of the output has ended
         os.kill(os.getpid(), signal.SIGTERM)
 
 

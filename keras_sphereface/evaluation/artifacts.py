@@ -26,7 +26,7 @@ METRICS_FILE, PAIRS_FILE, REPORT_FILE = "metrics.json", "pairs.csv", "report.htm
 TABLE_FILE, EMBEDDINGS_FILE = "table.csv", "embeddings.npz"
 # {kind of error: the decision that makes it}
 ERRORS = {"false_accepts": "same", "false_rejects": "different"}
-OWN_FILES = (
+RESULT_FILES = (
     *(METRICS_FILE, PAIRS_FILE, REPORT_FILE, TABLE_FILE, EMBEDDINGS_FILE),
     *("roc.png", "det.png", "similarities.png", "angles.png"),
     *(f"{name}.png" for name in ERRORS),
@@ -60,7 +60,7 @@ def _folder_names(titles: Iterable[str]) -> list[str]:
 def clear_folder(folder: Path) -> None:
     """Make the folder, and remove the files of an earlier evaluation from it."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in OWN_FILES:
+    for name in RESULT_FILES:
         (folder / name).unlink(missing_ok=True)
 
 

@@ -37,7 +37,7 @@ class Embedder(NamedTuple):
 def open_embedders(
     models: str | Sequence[str] = (), embeddings: str | Sequence[str] = (), batch_size: int = 64
 ) -> list[Embedder]:
-    """Open networks and files of saved embeddings, each under a name of its own.
+    """Open networks and files of saved embeddings, each under a different name.
 
     Args:
         models: Paths of SavedModel folders, .tflite or .onnx files.
@@ -58,7 +58,9 @@ def open_embedders(
     embedders = [_open_network(path, batch_size) for path in as_list(models)]
     embedders += [_open_saved(path) for path in as_list(embeddings)]
     if not embedders:
-        raise ValueError("`model` or `embeddings` must name what to evaluate. Received: neither")
+        raise ValueError(
+            "`model` or `embeddings` must name the systems to evaluate. Received: neither"
+        )
     # Rows, curves and folders go by the name.
     distinct = names.distinct(embedder.name for embedder in embedders)
     return [

@@ -110,7 +110,7 @@ def pair_sources(config: EvaluateConfig) -> list[PairSources]:
     ]
     sets += [PairSources(bin=path) for path in as_list(config.bin)]
     if not sets:
-        raise ValueError("`pairs` or `bin` must name what to verify. Received: neither")
+        raise ValueError("`pairs` or `bin` must name the pairs to verify. Received: neither")
     return sets
 
 

@@ -85,7 +85,7 @@ class VerificationMetrics(AccuracySummary):
         threshold_at_far: {FAR: threshold}; None as in `tar_at_far`, and where every threshold
             accepts too many mismatched pairs.
         intervals: Bootstrap intervals of `auc`, `eer` and `tar_at_far`.
-        num_pairs: Int. Number of complete pairs, on which all numbers but the bounds rest.
+        num_pairs: Int. Number of complete pairs; all numbers except the bounds come from them.
         num_matched: Int. Complete pairs of one identity.
         num_mismatched: Int. Complete pairs of two identities.
         num_pairs_left_out: Int. Pairs without an embedding for one of their two faces.

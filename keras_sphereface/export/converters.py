@@ -194,7 +194,7 @@ def _conversion_errors(format_name: str, savedmodel: str | os.PathLike) -> Itera
     except (ImportError, OSError):
         raise
     except Exception as error:
-        # The rest of the message, over many lines, is the network itself.
+        # The message continues with the network itself, over many lines.
         reason = " ".join(str(error).split())[:500]
         raise ValueError(
             f"{format_name} cannot express the network, or its converter fails: {reason}. "

@@ -22,7 +22,7 @@ from keras_sphereface.export.signature import (
     check_signature_name,
 )
 
-# Words of file names that do not tell networks apart.
+# Words of file names that do not distinguish networks.
 _GENERIC_WORDS = {"embedding", "embeddings", "export", "float", "int", "model", "network", "saved"}
 
 
@@ -109,7 +109,7 @@ def open_network(path: str | os.PathLike) -> Network:
         return _open_savedmodel(path)
     if not path.is_file():
         raise FileNotFoundError(
-            f"A network must be {NETWORK_FILES}. Received: {path}, which is absent"
+            f"A network must be {NETWORK_FILES}. Received: {path}, which does not exist"
         )
     openers = {".tflite": _open_tflite, ".onnx": _open_onnx}
     opener = openers.get(path.suffix.lower())
@@ -148,7 +148,7 @@ def _open_tflite(path: Path) -> Network:
             interpreter = tf.lite.Interpreter(model_path=str(path), num_threads=os.cpu_count())
             interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise ValueError(f"{path} is no TensorFlow Lite network: {error}") from error
+        raise ValueError(f"{path} is not a TensorFlow Lite network: {error}") from error
     check_signature_name(path, interpreter.get_signature_list())
     runner = interpreter.get_signature_runner(SIGNATURE)
     inputs, outputs = (
@@ -173,7 +173,7 @@ def _open_onnx(path: Path) -> Network:
         with quiet():
             session = onnxruntime.InferenceSession(str(path), providers=available)
     except Exception as error:  # onnxruntime's errors share no narrower class
-        raise ValueError(f"{path} is no ONNX network that can be run: {error}") from error
+        raise ValueError(f"{path} is not an ONNX network that can be run: {error}") from error
     inputs, outputs = (
         {node.name: _onnx_tensor(node) for node in nodes}
         for nodes in (session.get_inputs(), session.get_outputs())

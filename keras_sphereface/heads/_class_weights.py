@@ -27,7 +27,7 @@ class ClassWeightArguments(TypedDict, total=False):
 
 
 def block_initializer(initializer: Initializer, block: int) -> Initializer:
-    """Return the initializer of one of several blocks, with a seed of its own.
+    """Return the initializer of one of several blocks, with a different seed.
 
     One for all would give every block the same start weights.
 

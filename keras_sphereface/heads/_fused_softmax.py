@@ -61,7 +61,7 @@ def target_and_negatives(
     def operation(rows: tf.Tensor, *tensors: tf.Tensor) -> tuple:
         if blocks[0].offset is None:
             tensors = (*tensors[:count], *[None] * count, *tensors[count:])
-        own_blocks = [
+        shard_blocks = [
             block._replace(kernel=kernel, offset=offset)
             for block, kernel, offset in zip(
                 blocks, tensors[:count], tensors[count : 2 * count], strict=True
@@ -69,7 +69,7 @@ def target_and_negatives(
         ]
         target = tf.zeros_like(rows[:, 0])
         state = reduction.start(target)
-        for block in own_blocks:
+        for block in shard_blocks:
             # One after another: blocks computed side by side are all in memory at once.
             with tf.control_dependencies([state[1]]):
                 block_products, logits = _block_logits(rows, block, computed)
@@ -86,7 +86,7 @@ def target_and_negatives(
             by_rows = tf.zeros_like(rows)
             by_kernels: list[tf.Tensor] = []
             by_offsets, by_parameters = [], []
-            for block in own_blocks:
+            for block in shard_blocks:
                 with tf.control_dependencies([by_rows, *by_kernels[-1:]]):
                     block_products, logits = kept or _block_logits(rows, block, computed)
                     entries, factors, slopes = reduction.entries(
@@ -121,7 +121,7 @@ def target_and_negatives(
 def _block_logits(
     rows: tf.Tensor, block: Block, products: tf.Tensor | None
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The products (B, C_b), unless computed already, and the logits (B, C_b) of a block."""
+    """Return the products (B, C_b), unless computed already, and the logits (B, C_b) of a block."""
     if products is None:
         products = tf.matmul(rows, block.kernel)
         products = products if block.inverse is None else products * block.inverse
@@ -130,7 +130,7 @@ def _block_logits(
 
 @tf.custom_gradient
 def _first_derivatives(*gradients: tf.Tensor) -> tuple:
-    """The gradients as they are; to differentiate them again is an error, not a wrong number."""
+    """Return the gradients; differentiating them again is an error."""
 
     def gradient(*_: tf.Tensor) -> tuple:
         raise NotImplementedError(
@@ -143,7 +143,7 @@ def _first_derivatives(*gradients: tf.Tensor) -> tuple:
 def _by_rows_and_kernel(
     rows: tf.Tensor, block: Block, entries: tf.Tensor, factors: tf.Tensor, products: tf.Tensor
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """The gradients by rows and kernel, where factors * entries is the gradient by the products.
+    """Return gradients by rows and kernel; factors * entries is the gradient by the products.
 
     With u the unit class weight, dL/dw = (dL/du - (u . dL/du) u) / |w|, and u . dL/du is the
     sum over the batch of gradient times product: a pass over (B, C) instead of (D, C).

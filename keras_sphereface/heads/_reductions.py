@@ -12,18 +12,18 @@ Entries = tuple[tf.Tensor, tf.Tensor, tuple[tf.Tensor, ...]]
 
 
 class TargetClass(NamedTuple):
-    """Where a block of logits (B, C_b) holds the target class of each sample.
+    """Positions of the target classes in a block of logits (B, C_b).
 
     Attributes:
         index: (B, 2), row and column; any column where the class is not in the block.
-        inside: (B,), whether the class is in this block; None: all are.
+        inside: (B,) bool, True if the class is in this block; None: all are.
     """
 
     index: tf.Tensor
     inside: tf.Tensor | None = None
 
     def read(self, block: tf.Tensor) -> tf.Tensor:
-        """(B, C_b) -> (B,); meaningless where the class is not in the block."""
+        """Return the target logits, (B, C_b) -> (B,); any value for classes of other blocks."""
         return tf.gather_nd(block, self.index)
 
     def write(self, block: tf.Tensor, values: tf.Tensor) -> tf.Tensor:

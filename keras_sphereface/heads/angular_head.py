@@ -46,7 +46,7 @@ class AngularHead(Head):
 
     Args:
         num_classes: Int >= 2. C, the number of classes.
-        scale: Float > 0. Length given to every embedding; None: each keeps its own, |x|.
+        scale: Float > 0. Length given to every embedding; None: each keeps its norm |x|.
         gradient: "exact", the derivative of the loss; or "detached", where the margin changes the
             value of the target only and its slope is that of the plain cosine.
         kernel_norm: "through": class weights of any length, of which only the direction counts,
@@ -145,17 +145,17 @@ class AngularHead(Head):
 
     @property
     def normalize(self) -> bool:
-        """Whether the class weights count by their direction only."""
+        """True if only the direction of the class weights counts."""
         return True
 
     @property
     def projected(self) -> bool:
-        """Whether class weights are made of unit length after each update."""
+        """True if class weights are scaled to unit length after each update."""
         return self.normalize and self.kernel_norm == "projected"
 
     @property
     def through_norm(self) -> bool:
-        """Whether logits are divided by the norms of the class weights."""
+        """True if logits are divided by the norms of the class weights."""
         return self.normalize and self.kernel_norm == "through"
 
     @property
@@ -167,7 +167,7 @@ class AngularHead(Head):
 
     @property
     def uninformative_loss(self) -> float | None:
-        """The loss where every embedding is 0, ln C; None where that is no mark of failure."""
+        """The loss if every embedding is 0, ln C; None if this loss does not mean a collapse."""
         return math.log(self.num_classes) if self.scale is None else None
 
     def call_at_step(self, embeddings: tf.Tensor, step: tf.Tensor, training: bool) -> tf.Tensor:
@@ -214,11 +214,11 @@ class AngularHead(Head):
             shard=shard,
         )
         outputs = logits[0] if len(logits) == 1 else tf.concat(logits, axis=1)
-        # A tensor of its own: one that held itself, through the context, would never be freed.
+        # A new tensor: one that held itself, through the context, would never be freed.
         return attach_context(tf.identity(outputs), context)
 
     def _inverse_norms(self, kernels: Sequence[tf.Tensor]) -> list[tf.Tensor]:
-        """Those of all blocks; one after another, since each takes as much memory as its block."""
+        """Return the inverse norms of the blocks, one by one: each takes as much memory as it."""
         inverses: list[tf.Tensor] = []
         for kernel in kernels:
             with tf.control_dependencies(inverses[-1:]):
@@ -226,7 +226,7 @@ class AngularHead(Head):
         return inverses
 
     def _scaled(self, embeddings: tf.Tensor, norms: tf.Tensor) -> tf.Tensor:
-        """The embeddings at length `scale`; one below the floor of the norm counts as zero."""
+        """Return the embeddings at length `scale`; norms below `NORM_FLOOR` count as zero."""
         factor = tf.where(norms > NORM_FLOOR, self.scale / norms, tf.zeros_like(norms))
         return embeddings * factor
 

@@ -88,8 +88,11 @@ class ASoftmax(AngularHead):
         **kwargs: Unpack[ClassWeightArguments],
     ):
         options: dict[str, Any] = dict(kwargs)
-        if options.pop("scale", None) is not None:
-            raise ValueError("A-Softmax has no `scale`: embeddings keep their own length.")
+        if (scale := options.pop("scale", None)) is not None:
+            raise ValueError(
+                "A-Softmax has no `scale`, since embeddings keep their length; leave it at None. "
+                f"Received: scale={scale!r}"
+            )
         super().__init__(num_classes, gradient=gradient, **options)
         self.m = check_integer(m, "m", 1)
         self.annealing = annealing.check_annealing(

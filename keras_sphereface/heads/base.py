@@ -38,14 +38,14 @@ class Head(keras.layers.Layer):
         (True, 'head_loss')
     """
 
-    # Whether the loss, or what a step changes beside gradients, needs the global batch at once.
+    # True if the loss, or another update of a step, needs the global batch at once.
     needs_global_batch = False
-    # Arrays of the size of the class weights that are held beside them, as optimizer slots are.
+    # Number of arrays of the size of the class weights held beside them, like optimizer slots.
     extra_slots = 0
     # The name of the uninformative loss, and what it means when the loss stays there.
     collapse_message = (
         "ln C",
-        "the logits do not tell classes apart, most often because |x| shrank to 0",
+        "the logits do not separate the classes, most often because |x| shrank to 0",
     )
 
     def __init__(self, num_classes: int, dtype: str | None = None, **kwargs: Any):
@@ -77,7 +77,7 @@ class Head(keras.layers.Layer):
 
     @property
     def uninformative_loss(self) -> float | None:
-        """The loss of embeddings that are all 0; None where no number is a mark of failure."""
+        """The loss if every embedding is 0; None if no loss value means a collapse."""
         return None
 
     @property

@@ -28,7 +28,7 @@ def head_class(kind: str) -> Callable[..., Head]:
     """
     if kind not in HEADS:
         raise ValueError(f"`head` must be one of {', '.join(HEADS)}. Received: head={kind!r}")
-    # Looked up when called: while this module is imported the package still lacks its heads.
+    # Resolved when called: while this module is imported the package still lacks its heads.
     heads = importlib.import_module("keras_sphereface.heads")
     return functools.partial(getattr(heads, HEADS[kind].layer), **HEADS[kind].fixed)
 

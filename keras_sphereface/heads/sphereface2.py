@@ -54,8 +54,11 @@ class SphereFace2(AngularHead):
         **kwargs: Unpack[ClassWeightArguments],
     ):
         options: dict[str, Any] = dict(kwargs)
-        if options.pop("scale", 1.0) != 1.0:
-            raise ValueError("`scale` must be 1: the logits are cosines. The loss has `r`.")
+        if (scale := options.pop("scale", 1.0)) != 1.0:
+            raise ValueError(
+                "`scale` must be 1, since the logits are cosines; set `r`, the scale in the loss. "
+                f"Received: scale={scale!r}"
+            )
         super().__init__(num_classes, scale=1.0, **options)
         self.m = check_real(m, "m", 0.0, 1.0)
         self.r = check_real(r, "r", 1e-6)

@@ -20,7 +20,7 @@ def _failing_values(outputs: tf.Tensor) -> tf.Tensor:
 
     They depend on the outputs, or an optimizer would complain of absent gradients first.
 
-    Under a strategy Keras 3 traces losses and metrics once with a tensor of its own, and never
+    Under a strategy Keras 3 traces losses and metrics once with a placeholder tensor, and never
     runs that.
     """
     assertion = tf.debugging.Assert(False, [NO_CONTEXT, "Received:", outputs])

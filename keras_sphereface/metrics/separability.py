@@ -69,7 +69,7 @@ class ClassAngles:
 
 @dataclasses.dataclass(frozen=True)
 class PairAngles:
-    """Angles in degrees of pairs, for images without known identities.
+    """Angles in degrees of pairs, for images without identities.
 
     Attributes:
         largest_intra: Largest angle of a matched pair.

@@ -14,7 +14,7 @@ def template_means(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the mean embedding of each template, with every medium counted once.
 
-    The frames of one video are much alike, so the frames of one medium are averaged first, and
+    The frames of one video are similar, so the frames of one medium are averaged first, and
     then the media of one template.
 
     Embeddings enter with their norms, as usual for IJB: a blurred or half hidden face tends to a
@@ -25,7 +25,7 @@ def template_means(
         embeddings: (N, D), of images and frames.
         templates: (N,) integers or strings, the template of each image.
         media: (N,) integers or strings, the image or video that it comes from; a medium may
-            serve several templates. None: each is a medium of its own.
+            serve several templates. None: each is a separate medium.
         normalize: Bool. Bring the embedding of each image to unit length first.
 
     Returns:

@@ -7,7 +7,7 @@ import struct
 from collections.abc import Sequence
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-WIDE = 1.6  # an image that is so many times wider than high has a row of its own
+WIDE = 1.6  # an image that is so many times wider than high gets a whole row
 _AMOUNT = r"[-+\u2212]?\d[\d.,'\u2009\u202f\u00a0 ]*(?:e[-+]?\d+)?\s*(?:%|\u00b0)?"
 NUMBER = re.compile(rf"{_AMOUNT}(?:\s*(?:\u00b1|\+-|\u2013|/|to)\s*{_AMOUNT})?", re.IGNORECASE)
 
@@ -152,7 +152,7 @@ class ImageBlock:
 
     @property
     def is_wide(self) -> bool:
-        """True if the image needs a row of its own."""
+        """True if the image needs a whole row."""
         return self.size[0] > WIDE * self.size[1]
 
     @property

@@ -45,7 +45,7 @@ def as_json(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if value is None or isinstance(value, str | int):
         return value
-    raise TypeError(f"`value` must have a form in JSON. Received: {value!r}")
+    raise TypeError(f"`value` must be JSON serializable. Received: {value!r}")
 
 
 def write_metrics(path: Path, metrics: Any) -> None:

@@ -133,7 +133,10 @@ class Checkpoints:
                 self._set_aside(steps[index + 1 :])
                 return steps[index]
         if steps:
-            raise ValueError(f"None of the checkpoints in {self.folder} can be read.")
+            raise ValueError(
+                f"None of the checkpoints in {self.folder} can be read; remove the folder to train "
+                f"from the start. Received: steps {steps}"
+            )
         return None
 
     def _read(self, step: int) -> bool:

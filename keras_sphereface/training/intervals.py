@@ -1,4 +1,4 @@
-"""When a run logs, verifies and saves."""
+"""The steps at which a run logs, verifies and saves."""
 
 import dataclasses
 

@@ -102,7 +102,7 @@ def _steps(run: RunOverview) -> str:
 
 
 def _annealing(run: RunOverview) -> dict[str, str]:
-    """The lines about lambda."""
+    """Return the lines about lambda."""
     annealing, end = run.annealing, run.total_steps
     if annealing is None:
         return {"lambda": "none"}
@@ -114,12 +114,12 @@ def _annealing(run: RunOverview) -> dict[str, str]:
         steps = dict.fromkeys((first, end))  # one, if they are the same
         parts += [f"{_short(_lambda_at(step, annealing))} at step {step:,}" for step in steps]
     reached = first_step_at_minimum(annealing, end)
-    when = (
+    minimum_step = (
         "never reached: the margin never applies in full"
         if reached is None
         else f"reached at step {reached:,}"
     )
-    return {"lambda": ", ".join(parts), "  lambda_min": f"{annealing.lambda_min:g}, {when}"}
+    return {"lambda": ", ".join(parts), "  lambda_min": f"{annealing.lambda_min:g}, {minimum_step}"}
 
 
 def first_step_at_minimum(annealing: Annealing, total_steps: int) -> int | None:
@@ -135,12 +135,12 @@ def _lambda_at(step: int, annealing: Annealing) -> float:
 
 
 def _short(number: float) -> str:
-    """Three figures, or all before the point."""
+    """Return a number with three digits, or with all before the decimal point."""
     return f"{number:,.0f}" if number >= 100 else f"{number:.3g}"
 
 
 def _bytes(number: int) -> str:
-    """In MB or GB, 10^6 and 10^9 bytes."""
+    """Return a number of bytes in MB or GB, 10^6 and 10^9 bytes."""
     return f"{number / 1e9:.1f} GB" if number >= 1e9 else f"{_short(number / 1e6)} MB"
 
 

@@ -129,7 +129,7 @@ def check_same_run(
 ) -> None:
     """Refuse to continue a run that had other settings or other data.
 
-    With `worker_shards` the number of workers must be the same too: each has a place of its own
+    With `worker_shards` the number of workers must be the same too: each has a position
     in its own shards.
 
     Raises:

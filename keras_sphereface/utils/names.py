@@ -1,4 +1,4 @@
-"""Names that are told apart by a number."""
+"""Names made unique by a number."""
 
 from collections.abc import Iterable
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import cv2
 
-# Tells `keras_sphereface/__init__.py` to leave out what needs Keras and TensorFlow.
+# Makes `keras_sphereface/__init__.py` skip the modules that need Keras and TensorFlow.
 DATA_ONLY = "KERAS_SPHEREFACE_DATA_ONLY"
 
 Result = TypeVar("Result")
@@ -56,8 +56,8 @@ def ordered_map(
             yield result
     except BrokenProcessPool as error:
         raise ChildProcessError(
-            "A process ended before its work was done; perhaps the system ended it for want of "
-            f"memory. Use fewer: --workers. Received: workers={workers}"
+            "A process ended before its work was done, perhaps because memory ran out. Use fewer "
+            f"processes: --workers. Received: workers={workers}"
         ) from error
     finally:
         executor.shutdown(cancel_futures=True)

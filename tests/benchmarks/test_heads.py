@@ -43,7 +43,7 @@ def test_every_case_is_a_step_with_gradients(case):
 
 @pytest.mark.full
 def test_the_benchmark_writes_table_figure_and_programs(tmp_path):
-    # Each case has a process of its own, which takes seconds to start: two show the way.
+    # Each case is a separate process, which takes seconds to start: two cases are enough.
     sizes = {"num_classes": 40, "sweep": (60, 30), "cases": (BLOCKS,)}
     text = heads.benchmark_heads(HeadBenchmarkConfig(out=str(tmp_path), **sizes, **SMALL))
     table = pd.read_csv(tmp_path / "head.csv")

@@ -27,7 +27,7 @@ def program(tmp_path):
     return tmp_path / "small.hlo"
 
 
-def test_a_program_is_written_with_what_its_first_result_must_be(program):
+def test_a_program_is_written_with_its_expected_result(program):
     description = json.loads(program.with_suffix(".json").read_text())
     assert description["arguments"] == RECIPE
     x, labels = hlo.draw_arguments(RECIPE, 3)

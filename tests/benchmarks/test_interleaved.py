@@ -34,7 +34,7 @@ def test_quartiles_are_numbers():
 
 
 @pytest.mark.slow
-def test_every_round_runs_every_case_in_an_order_of_its_own():
+def test_every_round_runs_every_case_in_a_new_order():
     calls = []
 
     def slow():

@@ -372,13 +372,13 @@ def assert_replicas_match_the_export(results, faces, out):
 
 
 @pytest.mark.slow
-def test_two_devices_verify_what_is_exported(faces, tmp_path):
+def test_two_devices_verify_the_exported_network(faces, tmp_path):
     results = run_replicas(faces, tmp_path, "devices", [os.environ])
     assert_replicas_match_the_export(results, faces, tmp_path)
 
 
 @pytest.mark.full
-def test_two_workers_verify_what_is_exported(faces, tmp_path):
+def test_two_workers_verify_the_exported_network(faces, tmp_path):
     results = run_replicas(faces, tmp_path, "workers", worker_environments(2))
     assert_replicas_match_the_export(results, faces, tmp_path)
 

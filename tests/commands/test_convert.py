@@ -81,7 +81,7 @@ def test_the_tool_ends_with_one_sentence_and_a_status():
 
 @pytest.mark.slow
 def test_real_faces_are_drawn_on_a_contact_sheet(real_faces):
-    # In a folder that stays, so that people can look at it.
+    # In a folder that stays, so that users can look at it.
     folder = ROOT / "runs" / "tests"
     folder.mkdir(parents=True, exist_ok=True)
     sheet, data = folder / "contact_sheet.png", real_faces / "lfw_dev"
@@ -101,7 +101,7 @@ def test_real_faces_are_drawn_on_a_contact_sheet(real_faces):
     shutil.rmtree(folder / "records")
 
 
-def test_the_summary_names_what_was_left_out_and_what_looks_wrong(records_folder):
+def test_the_summary_names_exclusions_and_warnings(records_folder):
     info = records.read_info(records_folder)
     first = "30 images of 5 identities in 3 shards, 112 x 96, alignment: five-point similarity"
     excluded = f"excluded as requested: 14 identities, {14 * 6} images"

@@ -67,7 +67,7 @@ def test_a_command_chooses_its_configuration(tmp_path, capsys):
     assert "invalid choice: 'c'" in capsys.readouterr().err
 
 
-def test_optional_flags_are_none_until_they_are_given():
+def test_optional_flags_are_none_by_default():
     assert config.TrainConfig().block_size is None
     parsed = parse_config(config.TrainConfig, "--m 1.5 --block-size 7".split())
     assert (parsed.m, parsed.block_size) == (1.5, 7)
@@ -127,13 +127,13 @@ def written(folder, text, name="settings.yaml"):
 def test_a_file_gives_settings(name, text, tmp_path):
     expected = config.TrainConfig(data="x", total_steps=5, learning_rate=0.001)
     path = written(tmp_path, text, name)
-    for found in (
+    for parsed in (
         read_config(config.TrainConfig, path),
         parse_config(config.TrainConfig, ["--config", path]),
         parse_config(config.TrainConfig, [f"--config={path}"]),
     ):
-        assert found == expected
-        assert type(found.width) is float
+        assert parsed == expected
+        assert type(parsed.width) is float
 
 
 def test_flags_win_over_the_file_even_with_their_default(tmp_path):
@@ -305,14 +305,14 @@ def configurations(config_class):
 
 @pytest.mark.slow
 @given(st.one_of([configurations(config_class) for config_class in ALL]))
-def test_what_is_saved_is_read_back(tmp_path_factory, saved):
+def test_saved_settings_are_read_back(tmp_path_factory, saved):
     path = tmp_path_factory.getbasetemp() / "saved.yaml"
     save_config(saved, path)
-    for found in (
+    for parsed in (
         read_config(type(saved), path),
         parse_config(type(saved), ["--config", str(path)]),
     ):
-        assert repr(found) == repr(saved)  # unlike ==, it tells 1 from 1.0 and 0.0 from -0.0
+        assert repr(parsed) == repr(saved)  # unlike ==: 1 is not 1.0, 0.0 not -0.0
 
 
 @pytest.mark.slow

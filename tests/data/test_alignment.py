@@ -7,7 +7,7 @@ from keras_sphereface.data import alignment
 
 
 @given(st.floats(0.1, 5.0), st.floats(-np.pi, np.pi), st.floats(-200, 200), st.floats(-200, 200))
-def test_similarity_finds_a_known_transform(scale, angle, dx, dy):
+def test_similarity_recovers_the_transform(scale, angle, dx, dy):
     rotation = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     source = np.array([(3.0, 4.0), (60, 8), (30, 40), (12, 70), (50, 66)])
     matrix = alignment.similarity_transform(source, source @ rotation.T + (dx, dy))

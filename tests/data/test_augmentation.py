@@ -30,7 +30,7 @@ def test_each_augmentation_changes_images_and_keeps_their_range(name):
     assert not np.array_equal(changed, augment(batch(), seed=(0, 2)))
 
 
-def test_the_same_seed_changes_alike_also_inside_a_dataset():
+def test_the_same_seed_gives_the_same_changes_also_inside_a_dataset():
     direct = EVERYTHING(batch(), seed=(0, 1)).numpy()
     dataset = tf.data.Dataset.from_tensors(batch()).map(lambda x: EVERYTHING(x, seed=(0, 1)))
     np.testing.assert_allclose(next(dataset.as_numpy_iterator()), direct, atol=1e-3)
@@ -38,7 +38,7 @@ def test_the_same_seed_changes_alike_also_inside_a_dataset():
         assert np.abs(EVERYTHING(batch(), seed=other) - direct).max() > 1
 
 
-def test_each_image_is_changed_in_its_own_way():
+def test_each_image_is_changed_differently():
     same = np.repeat(batch(1), 6, axis=0)
     for name, strength in STRENGTHS.items():
         changed = Augmentation(flip=False, **{name: strength})(same, seed=(0, 1)).numpy()
@@ -62,7 +62,7 @@ def test_a_shift_moves_the_image_by_at_most_so_many_pixels():
 
 
 def ramps(num, height=40, width=30):
-    """Images whose pixels say where they are: channel 0 its row, channel 1 its column."""
+    """Images whose pixels hold their place: channel 0 the row, channel 1 the column."""
     y, x = np.mgrid[:height, :width]
     return np.repeat(np.stack([y, x, 0 * x], axis=-1)[None], num, axis=0).astype(np.float32)
 

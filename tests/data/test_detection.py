@@ -70,7 +70,7 @@ def test_of_several_faces_the_one_nearest_to_the_center_is_taken(detect, lfw_ima
 
 
 @pytest.mark.slow
-def test_points_of_large_images_are_in_their_own_pixels(detect, lfw_images):
+def test_points_of_large_images_are_in_pixels_of_the_whole_image(detect, lfw_images):
     image, points = lfw_images[0]
     factor = 13
     large = Image.fromarray(image).resize((176 * factor, 176 * factor), Image.Resampling.BICUBIC)

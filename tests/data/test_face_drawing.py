@@ -28,7 +28,7 @@ def test_landmarks_lie_where_the_features_are():
     assert np.median(contrasts) > 60
 
 
-def test_images_of_an_identity_are_more_alike_than_those_of_two():
+def test_images_of_an_identity_are_more_similar_than_those_of_two():
     faces = np.stack(
         [
             [alignment.align(*render(identity, number)) for number in range(6)]
@@ -41,5 +41,5 @@ def test_images_of_an_identity_are_more_alike_than_those_of_two():
     same = np.einsum("pipj->pij", cosines)[:, ~np.eye(6, dtype=bool)]
     different = cosines[~np.eye(8, dtype=bool)[:, None, :, None].repeat(6, 1).repeat(6, 3)]
     assert same.mean() > different.mean() + 0.1
-    # But not so much alike that raw pixels tell them apart.
+    # But not so similar that raw pixels distinguish the identities.
     assert np.mean(same > np.quantile(different, 0.99)) < 0.7

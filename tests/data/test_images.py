@@ -55,7 +55,7 @@ def test_damaged_bytes_are_refused(damaged):
 
 
 def huge_png(side):
-    """A few bytes that say they are an image of side x side pixels."""
+    """A few bytes whose header claims an image of side x side pixels."""
 
     def chunk(kind, content):
         checksum = zlib.crc32(kind + content)
@@ -83,7 +83,7 @@ def test_an_image_that_is_cut_does_not_pass_through(format_):
 
 
 @pytest.mark.parametrize("format_", ["JPEG", "PNG", "BMP", "WEBP", "PPM"])
-def test_images_are_known_by_their_first_bytes(format_):
+def test_images_are_recognized_by_their_first_bytes(format_):
     assert images.looks_like_image(encoded(format_=format_))
     assert not images.looks_like_image(b"RIFFxxxxWAVE")
     assert not images.looks_like_image(bytes(100))

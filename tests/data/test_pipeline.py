@@ -16,7 +16,7 @@ from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import images, pipeline, preprocessing, records
 from keras_sphereface.data.augmentation import Augmentation
 from keras_sphereface.data.conversion.convert import make_records
-from tests.conftest import OLD_FILES, convert_training_people
+from tests.conftest import OLD_FILES, convert_training_identities
 
 EVERYTHING = Augmentation(
     shift=4,
@@ -53,7 +53,7 @@ def assert_batches_equal(batches, others):
 @pytest.fixture(scope="module")
 def one_shard(faces, tmp_path_factory) -> Path:
     """The 30 images of `records_folder` in a single shard."""
-    return convert_training_people(faces, tmp_path_factory.mktemp("one") / "records", 1)
+    return convert_training_identities(faces, tmp_path_factory.mktemp("one") / "records", 1)
 
 
 @pytest.fixture(scope="module")

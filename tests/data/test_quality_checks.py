@@ -124,7 +124,7 @@ def test_aligning_aligned_images_by_the_first_landmarks_ruins_them(generated):
     assert "aligning twice ruins them" in warning
 
 
-def test_aligning_aligned_images_by_landmarks_of_their_own_is_needless(generated):
+def test_aligning_aligned_images_by_their_landmarks_is_needless(generated):
     square = [
         (face, alignment.landmark_template((112, 112))) for face in aligned(generated, (112, 112))
     ]

@@ -32,6 +32,6 @@ def test_ranges_are_equal_but_for_one_and_the_longer_come_first(total, count):
 
 @given(st.integers(1, 10**9), COUNTS)
 def test_one_less_in_all_is_one_less_in_one_range(total, count):
-    """A narrower part must fit in the blocks of a wider one, each block but for a column."""
+    """A smaller shard must fit in the blocks of a larger one, each block but for a column."""
     gaps = [a - b for a, b in zip(widths(total, count), widths(total - 1, count), strict=True)]
     assert sorted(gaps) == [0] * (count - 1) + [1]

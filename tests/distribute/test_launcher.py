@@ -120,14 +120,14 @@ def test_a_death_is_seen_although_a_child_holds_the_output_open(program, capfd):
 
 
 def launch_into(pipe, program):
-    """In a process of its own: launch with a named pipe as output."""
+    """In a separate process: launch with a named pipe as output."""
     os.dup2(os.open(pipe, os.O_WRONLY), 1)
     sys.exit(launcher.launch(program))
 
 
 @pytest.fixture
 def launched(tmp_path):
-    """A function that launches in a process of its own; returns it and a file of its output."""
+    """A function that launches in a separate process; returns it and a file of its output."""
     processes = []
 
     def start(*program):

@@ -152,7 +152,7 @@ def test_an_internal_error_of_something_else_is_not_explained(monkeypatch, alone
 
 
 def compare_numbers(environment, path):
-    """In a process of its own: write the place of a worker, and the error that it gets."""
+    """In a separate process: write the place of a worker, and the error that it gets."""
     os.environ.update(environment)
     strategy = strategies.make_strategy()
     index = strategies.worker_index(strategy)

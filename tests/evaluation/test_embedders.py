@@ -76,7 +76,7 @@ def test_several_takes_one_or_many_or_none(value, expected):
     [
         (((), "", 1), ValueError, "`model` or `embeddings` must name .* Received: neither"),
         (("absent", (), 0), ValueError, "`batch_size` must be >= 1. Received: batch_size=0"),
-        (("absent", (), 1), FileNotFoundError, "Received: absent, which is absent"),
+        (("absent", (), 1), FileNotFoundError, "Received: absent, which does not exist"),
         (((), "absent.npz", 1), FileNotFoundError, "absent.npz"),
         (((), (__file__,), 1), ValueError, "test_embedders.py must be an .npz file"),
     ],

@@ -44,7 +44,7 @@ class Run(NamedTuple):
 
 @pytest.fixture(scope="module")
 def network():
-    """That of the fixture `savedmodel`."""
+    """The network of the fixture `savedmodel`."""
     return sphereface4(width=0.05, embedding_size=8, seed=0)
 
 
@@ -95,7 +95,7 @@ def evaluate(settings, **changes):
 
 
 def views_by_hand(network, faces, keys):
-    """(N, 2, D), straight from the network."""
+    """The embeddings (N, 2, D), straight from the network."""
     landmarks = read_landmarks(faces / "landmarks.txt")
     aligned = [
         alignment.align(images.decode((faces / "images" / key).read_bytes()), landmarks[key])
@@ -359,7 +359,7 @@ def test_several_models_and_sets_give_one_table(settings, saved, savedmodel, fac
 
 
 @pytest.mark.slow
-def test_two_models_of_one_name_have_folders_of_their_own(saved, tmp_path):
+def test_two_models_of_one_name_have_different_folders(saved, tmp_path):
     evaluate(saved, embeddings=saved["embeddings"] * 2)
     folders = sorted(path.parent.name for path in (tmp_path / "out").glob("*/*/metrics.json"))
     assert folders == ["embeddings", "embeddings-2"]

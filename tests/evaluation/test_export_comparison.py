@@ -76,7 +76,7 @@ def aligned(folder, keys):
 
 
 def embed_by_hand(network, pixels):
-    """By the Keras model itself, of pixels scaled by hand."""
+    """The embeddings by the Keras model itself, of pixels scaled by hand."""
     return network.predict((pixels.astype(np.float32) - 127.5) / 128, verbose=0)
 
 

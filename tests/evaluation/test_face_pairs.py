@@ -1,4 +1,4 @@
-"""Sets of pairs: which files belong together, which images they need, and who is on them."""
+"""Sets of pairs: which files belong together, which images they need, and their identities."""
 
 import itertools
 import re
@@ -82,7 +82,7 @@ def test_pairs_alone_have_no_faces(faces, pairs):
         (PairSources(bin="a/sets/pairs.bin"), "pairs"),
     ],
 )
-def test_the_name_of_a_set_tells_it_from_others(sources, name):
+def test_the_name_of_a_set_differs_from_others(sources, name):
     assert sources.name == name
 
 

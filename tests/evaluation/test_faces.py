@@ -314,7 +314,7 @@ def test_whoever_stops_early_leaves_no_thread(taken):
     assert len(load.loaded) == loaded <= taken + 8
 
 
-def test_what_waits_to_be_loaded_is_given_up_with_the_rest():
+def test_faces_not_loaded_yet_are_dropped_with_the_iterator():
     load = FaceLoader(pause=0.002)
     faces = load_faces(keys_to(200), load, {}, 200)
     next(faces)

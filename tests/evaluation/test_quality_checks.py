@@ -14,7 +14,7 @@ from keras_sphereface.evaluation.faces import NO_LANDMARKS, Faces, MissingFaceEr
 
 
 def pairs_of(*rows, lines=None):
-    """Of rows (first, second, is_same)."""
+    """The pairs of rows (first, second, is_same)."""
     first, second, is_same = zip(*rows, strict=True)
     folds = np.ones(len(rows), int)
     where = None if lines is None else np.array(lines)

@@ -221,7 +221,7 @@ def test_other_arguments_are_refused(savedmodel, tmp_path, precision, calibratio
     assert not list(tmp_path.iterdir())
 
 
-def test_onnx_without_tf2onnx_names_what_to_install(savedmodel, tmp_path, monkeypatch):
+def test_onnx_without_tf2onnx_names_the_extra(savedmodel, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     with pytest.raises(ImportError, match=r"pip install keras-sphereface\[onnx\]"):
         converters.to_onnx(savedmodel, tmp_path / "model.onnx")

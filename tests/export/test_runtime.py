@@ -129,7 +129,7 @@ def test_a_savedmodel_of_tensorflow_1_is_opened(tmp_path):
         ),
     ],
 )
-def test_another_signature_is_refused_with_what_was_received(tmp_path, arguments, message):
+def test_another_signature_is_refused(tmp_path, arguments, message):
     folder = Pooling(**arguments).save(tmp_path / "other")
     expected = r"must be `images` uint8 \(N, H, W, 3\), H and W fixed -> `embeddings` .*"
     with pytest.raises(ValueError, match=expected + message) as caught:
@@ -143,10 +143,10 @@ def test_a_signature_of_another_name_is_refused(tmp_path):
         open_network(folder)
 
 
-def test_what_is_no_network_is_refused(tmp_path):
+def test_other_files_than_networks_are_refused(tmp_path):
     (tmp_path / "weights.h5").write_bytes(b"")
     allowed = "A network must be a SavedModel folder"
-    with pytest.raises(FileNotFoundError, match=f"{allowed}.*absent.tflite, which is absent"):
+    with pytest.raises(FileNotFoundError, match=f"{allowed}.*absent.tflite, which does not exist"):
         open_network(tmp_path / "absent.tflite")
     with pytest.raises(FileNotFoundError, match=f"{allowed}.*a folder without saved_model.pb"):
         open_network(tmp_path)
@@ -256,7 +256,7 @@ def test_a_tflite_file_with_another_signature_is_refused(tmp_path):
 
 def test_a_broken_tflite_file_is_refused(tmp_path):
     (tmp_path / "broken.tflite").write_bytes(b"no flat buffer of networks")
-    with pytest.raises(ValueError, match=r"broken.tflite is no TensorFlow Lite network: "):
+    with pytest.raises(ValueError, match=r"broken.tflite is not a TensorFlow Lite network: "):
         open_network(tmp_path / "broken.tflite")
 
 
@@ -292,11 +292,11 @@ def test_other_onnx_files_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r"Rename its input `faces` to .* uint8 \(2, 2, 2, 3\)"):
         open_network(foreign_onnx(tmp_path / "named.onnx", name="faces"))
     (tmp_path / "broken.onnx").write_bytes(b"no network")
-    with pytest.raises(ValueError, match=r"broken.onnx is no ONNX network that can be run: "):
+    with pytest.raises(ValueError, match=r"broken.onnx is not an ONNX network that can be run: "):
         open_network(tmp_path / "broken.onnx")
 
 
-def test_onnx_without_onnxruntime_names_what_to_install(tmp_path, monkeypatch):
+def test_onnx_without_onnxruntime_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     (tmp_path / "model.onnx").write_bytes(b"")
     with pytest.raises(ImportError, match=r"pip install keras-sphereface\[onnx\]"):
@@ -312,7 +312,7 @@ def test_opening_and_running_make_no_noise(tmp_path, capfd):
 
 
 @pytest.mark.skipif(not hasattr(keras.Model, "export"), reason="Keras 2.12 and older")
-def test_a_model_exported_by_keras_names_what_to_rename(tmp_path):
+def test_a_model_exported_by_keras_names_the_tensor_to_rename(tmp_path):
     images = keras.Input((4, 5, 3), dtype="uint8", name="images")
     pooled = keras.layers.GlobalMaxPooling2D()(keras.layers.Rescaling(1.0)(images))
     with quiet():

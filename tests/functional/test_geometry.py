@@ -29,7 +29,7 @@ def test_psi_refuses_an_m_below_1():
             geometry.psi_of_angle(theta, m)
 
 
-def test_arcs_of_two_classes_end_where_the_paper_says():
+def test_arcs_of_two_classes_end_as_in_the_paper():
     # m = 4 and 60 degrees: 60 / 5 towards the other class, 60 / 3 away from it.
     arcs = np.degrees(geometry.class_arcs(np.radians([60.0, 120.0]), 4))
     np.testing.assert_allclose(arcs, [[40, 72], [108, 140]], atol=1e-8)

@@ -392,7 +392,7 @@ def test_blocks_are_chosen_for_very_many_classes():
         (lambda: CosFace(10, gradient="caffe"), ValueError, "Received: gradient='caffe'"),
         (lambda: PlainSoftmax(10, kernel_norm="projected"), ValueError, "normalizes nothing"),
         (lambda: ASoftmax(10, scale=30.0), ValueError, "A-Softmax has no `scale`"),
-        (lambda: SphereFace2(10, scale=30.0), ValueError, "The loss has `r`"),
+        (lambda: SphereFace2(10, scale=30.0), ValueError, "set `r`, the scale in the loss"),
         (lambda: ASoftmax(10, dtype="int32"), ValueError, "Received: dtype='int32'"),
         (lambda: ASoftmax(10, kernel_norm="free"), ValueError, "Received: kernel_norm='free'"),
         (lambda: ASoftmax(10, block_size=0), ValueError, "Received: block_size=0"),

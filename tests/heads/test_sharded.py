@@ -44,7 +44,7 @@ def run_jobs(devices, jobs, out):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory):
-    """Where two devices and four save the same values."""
+    """The folders to which two devices and four save the same values."""
     folder = tmp_path_factory.mktemp("saved")
     return {count: folder / f"by-{count}" for count in (2, 4)}
 
@@ -107,7 +107,7 @@ def joined(tensors):
 
 @functools.cache
 def expected(count, case):
-    """What `step_values` gives, of the head in one piece on one device."""
+    """The `step_values` of the head in one piece on one device."""
     kind, settings = process.CASES[count][case]
     head = whole_head(kind, **settings)
     embeddings, labels = map(tf.constant, process.batch(**settings))
@@ -130,7 +130,7 @@ def expected(count, case):
 
 
 def assert_close(actual, expected, name=""):
-    """To the rounding of the dtype, beside the largest of the numbers."""
+    """Check that arrays are equal to the rounding of the dtype, relative to the largest number."""
     tolerance = 1e-5 if expected.dtype == np.float32 else 1e-12
     assert actual.dtype == expected.dtype
     most = max(1.0, np.abs(expected).max())
@@ -267,7 +267,7 @@ def test_each_file_holds_the_classes_of_its_name(results, folders, count, starts
 
 @pytest.fixture
 def folder(tmp_path):
-    """What one replica has saved: 6 files of 2 classes or 1."""
+    """The files that one replica saved: 6 files of 2 classes or 1."""
     process.saved(1, str(tmp_path / "saved"))
     return tmp_path / "saved"
 
@@ -421,7 +421,7 @@ def of_many(results, count, job):
 @pytest.mark.parametrize("count", [1, *COUNTS])
 def test_each_replica_holds_its_share_of_the_classes_only(results, count):
     held = of_many(results, count, "held")
-    # Kernel and one slot, of float32; the widest part has one class more than its share.
+    # Kernel and one slot, of float32; the largest shard has one class more than its share.
     of_a_class = 2 * process.MANY_SIZE * 4
     assert held["bytes"].tolist() == [math.ceil(process.MANY / count) * of_a_class] * count
     assert held["reported"] == held["bytes"].sum()
@@ -431,5 +431,5 @@ def test_each_replica_holds_its_share_of_the_classes_only(results, count):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("count", COUNTS)
-def test_no_tensor_of_a_step_has_more_classes_than_a_part(results, count):
+def test_no_tensor_of_a_step_has_more_classes_than_a_shard(results, count):
     assert results[count, "widest"]["size"] == math.ceil(process.MANY / count)

@@ -44,7 +44,7 @@ def test_triplet_loss_is_that_of_unit_embeddings(embeddings, mining, dtype):
     np.testing.assert_allclose(longer, expected, rtol=1e-5)
 
 
-def test_triplet_head_tells_neighbors_and_angles(embeddings):
+def test_triplet_head_reports_neighbors_and_angles(embeddings):
     output = losses_of(built(Triplet(C)), embeddings)
     rows = unit(embeddings.astype(np.float64))
     cosines = rows @ rows.T

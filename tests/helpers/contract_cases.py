@@ -10,7 +10,7 @@ from keras_sphereface.layers import FacePreprocessing
 from keras_sphereface.losses import ContrastiveLoss, TripletHardLoss, TripletSemiHardLoss
 
 C, D, B = 7, 5, 24
-# Every head by its name, and what has code of its own beside.
+# Every head by its name, and variants with other code.
 CASES: dict[str, tuple[str, dict]] = {
     **{kind: (kind, {}) for kind in HEADS},
     "asoftmax caffe": ("asoftmax", {"m": 3, "base": 10.0, "gradient": "caffe"}),

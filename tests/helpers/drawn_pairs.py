@@ -15,7 +15,7 @@ from keras_sphereface.evaluation.verification_metrics import AccuracyVariant, Ev
 
 
 def draw_embeddings(count, images=4, spread=0.5, seed=0):
-    """Embeddings of so many images of each of `count` identities, near a direction of its own."""
+    """Embeddings of so many images of each of `count` identities, near a random direction each."""
     rng = np.random.default_rng(seed)
     directions = rng.normal(size=(count, 1, 2, 8))
     views = directions + spread * rng.normal(size=(count, images, 2, 8))

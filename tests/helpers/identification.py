@@ -70,8 +70,8 @@ def write_lists(folder: Path, gallery: dict[str, str], probes: dict[str, str]) -
 def lists_by_hand(views, num_unknown: int = 0) -> tuple[dict[str, str], dict[str, str]]:
     """Of each identity images 2 and 3 are the gallery, 5 and 6 probes; the last are unknown."""
     identities = sorted({identity_of(key) for key in views})
-    known = identities[: len(identities) - num_unknown]
-    gallery = {f"{p}/{p}_000{i}.jpg": p for p in known for i in (2, 3)}
+    enrolled = identities[: len(identities) - num_unknown]
+    gallery = {f"{p}/{p}_000{i}.jpg": p for p in enrolled for i in (2, 3)}
     return gallery, {f"{p}/{p}_000{i}.jpg": p for p in identities for i in (5, 6)}
 
 

@@ -107,21 +107,21 @@ def update_gradients(name, i):
 
 
 def saved_values():
-    """What is saved: other numbers in each variable."""
+    """The saved values: other numbers in each variable."""
     rng, slots = np.random.default_rng(1), ("", "_slot0", "_slot1")
     shapes = {"kernel": (D, C), "bias": (C,)}
     return {name + slot: rng.normal(size=shapes[name]) for name in shapes for slot in slots}
 
 
 def mean_loss(losses):
-    """A mean in which no two samples count alike, so that none can take the place of another."""
+    """A mean that weighs every sample differently, so that none can take the place of another."""
     one = tf.ones((), losses.dtype)
     return tf.reduce_mean(losses * tf.linspace(one, 2 * one, tf.shape(losses)[0]))
 
 
 @functools.cache
 def make_strategy(count):
-    """One for all jobs: the collectives of two over the same devices would have the same keys."""
+    """Return one strategy for all jobs: two on the same devices would share collective keys."""
     return tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)])
 
 

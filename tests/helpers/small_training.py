@@ -77,7 +77,7 @@ def trained_in_memory(folder: Path, backbone=without_bias, steps: int = 6, **set
 
 
 def all_weights(trainer: Trainer) -> np.ndarray:
-    """Those of `without_bias` and those of the classes, as one vector."""
+    """The weights of `without_bias` and of the classes, as one vector."""
     if trainer.sharded_head:
         ((_, _, components),) = trainer.sharded_head.local_blocks()
         kernel = components["kernel"].numpy()

@@ -1,4 +1,4 @@
-"""Trainings in processes of their own, on logical devices or as workers; some kill themselves.
+"""Trainings in separate processes, on logical devices or as workers; some kill themselves.
 
 The processes are forked from one that has imported TensorFlow: an import takes seconds.
 """

@@ -19,7 +19,7 @@ def code_cells(notebook):
 
 
 def text_of(cell) -> str:
-    """What the code cell wrote and showed as text, without standard error."""
+    """The text that the code cell wrote and showed, without standard error."""
     texts = []
     for output in cell["outputs"]:
         if output.get("name") == "stderr":
@@ -51,7 +51,7 @@ def test_ten_code_cells_each_with_a_heading_before_it(stored):
     assert numbers == [str(i) for i in range(1, CELLS + 1)]
 
 
-def test_stored_outputs_are_there_and_of_one_run(stored):
+def test_stored_outputs_are_complete_and_of_one_run(stored):
     cells = code_cells(stored)
     assert [cell["execution_count"] for cell in cells] == list(range(1, CELLS + 1))
     assert all(cell["outputs"] for cell in cells)
@@ -69,7 +69,7 @@ def test_stored_notebook_is_clean(stored):
     texts = ["".join(cell["source"]) for cell in stored["cells"]]
     texts += [text_of(cell) for cell in code_cells(stored)]
     path = re.compile(r"/(root|work|home|tmp|Users|opt|var)\b|[A-Z]:\\")
-    assert [found.group() for text in texts for found in path.finditer(text)] == []
+    assert [match.group() for text in texts for match in path.finditer(text)] == []
 
 
 def test_stored_notebook_is_small():
@@ -77,7 +77,7 @@ def test_stored_notebook_is_small():
 
 
 @pytest.mark.slow
-def test_notebook_runs_and_shows_what_the_margin_does(tmp_path, monkeypatch):
+def test_notebook_runs_and_the_margin_narrows_identities(tmp_path, monkeypatch):
     pytest.importorskip("ipykernel")
     pytest.importorskip("nbclient")
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):

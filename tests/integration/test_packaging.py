@@ -1,4 +1,4 @@
-"""What is built from a checkout, and what it asks of pip."""
+"""The files that are built from a checkout, and their requirements."""
 
 import importlib.metadata
 import re
@@ -36,14 +36,14 @@ NOT_COPIED = shutil.ignore_patterns(
 
 
 def required(extra: str = "", python: str = "3.12") -> dict[str, SpecifierSet]:
-    """What pip is asked for with an extra (by itself) on a Python: {package: versions}."""
-    found: dict[str, SpecifierSet] = {}
+    """The requirements of an extra (by itself) on a Python: {package: versions}."""
+    specifiers: dict[str, SpecifierSet] = {}
     for line in importlib.metadata.requires(NAME) or []:
         requirement = Requirement(line)
         marker, environment = requirement.marker, {"python_version": python}
-        here = marker is None or marker.evaluate({**environment, "extra": extra})
+        applies = marker is None or marker.evaluate({**environment, "extra": extra})
         without = marker is None or marker.evaluate({**environment, "extra": ""})
-        if not here or (extra and without):
+        if not applies or (extra and without):
             continue
         if requirement.name == NAME:  # an extra made of other extras
             further = [required(other, python) for other in sorted(requirement.extras)]
@@ -51,8 +51,8 @@ def required(extra: str = "", python: str = "3.12") -> dict[str, SpecifierSet]:
             further = [{requirement.name: requirement.specifier}]
         for packages in further:
             for name, specifier in packages.items():
-                found[name] = found.get(name, SpecifierSet()) & specifier
-    return found
+                specifiers[name] = specifiers.get(name, SpecifierSet()) & specifier
+    return specifiers
 
 
 def test_the_version_is_that_of_the_metadata():
@@ -90,7 +90,7 @@ def test_all_is_every_feature_and_nothing_for_developers(python):
 
 
 def test_addons_hold_the_older_stack_on_every_python():
-    # Where there is no such TensorFlow pip is to say so, not to leave the extra out.
+    # Without such a TensorFlow pip must fail, not skip the extra.
     for python in PYTHONS:
         held = required("addons", python)
         assert str(held["tensorflow"]) == "==2.15.1"
@@ -126,7 +126,7 @@ def files_of(folder: Path) -> set[str]:
 
 
 @pytest.mark.full
-def test_the_sdist_holds_what_builds_and_tests_it(built):
+def test_the_sdist_holds_the_files_that_build_and_test_it(built):
     with tarfile.open(built[0]) as archive:
         files = {name.partition("/")[2] for name in archive.getnames()}
     for folder in ("keras_sphereface", "tests", "tools", "examples", ".ci"):
@@ -136,7 +136,7 @@ def test_the_sdist_holds_what_builds_and_tests_it(built):
 
 
 @pytest.mark.full
-def test_the_wheel_holds_the_package_and_says_what_it_is(built):
+def test_the_wheel_holds_the_package_and_its_metadata(built):
     with zipfile.ZipFile(built[1]) as wheel:
         files = {name for name in wheel.namelist() if ".dist-info/" not in name}
         (metadata,) = (name for name in wheel.namelist() if name.endswith("/METADATA"))

@@ -45,7 +45,7 @@ def commands(block):
 
 
 def shortened(words, fewer):
-    """The words of a command and those that shorten it, which may have a part behind a `--`."""
+    """The words of a command and those that shorten it, which may have arguments behind a `--`."""
     if "--" not in fewer:
         return [*words, *fewer]
     behind = fewer.index("--")
@@ -71,7 +71,7 @@ def test_the_blocks_of_the_readme_run_in_their_order(faces, tmp_path, monkeypatc
         for part in ("images", "landmarks.txt", "pairs.txt"):
             (tmp_path / name / part).symlink_to(faces / part)
     pairs = lfw.read_pairs(faces / "pairs.txt")
-    # A matched and a mismatched pair take turns, as in sets that are cut into ten parts.
+    # Matched and mismatched pairs alternate, as in sets that are divided into ten folds.
     sides = np.flatnonzero(pairs.is_same), np.flatnonzero(~pairs.is_same)
     order = np.stack(sides, axis=1).ravel()
     keys = [side[i] for i in order for side in (pairs.first, pairs.second)]

@@ -35,7 +35,7 @@ def test_in_training_it_flips_by_default():
     assert 15 < flipped.sum() < 45
 
 
-def test_in_training_it_does_what_augmentation_does():
+def test_in_training_it_augments_as_augmentation():
     layer = FacePreprocessing(**STRENGTHS, seed=3)
     for step in (1, 2):
         expected = preprocessing.normalize(Augmentation(**STRENGTHS)(batch(), seed=(3, step)))

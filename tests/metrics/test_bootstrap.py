@@ -103,7 +103,7 @@ def test_one_replicate_is_an_interval_without_width():
     assert intervals["auc"].low == intervals["auc"].high
 
 
-def test_without_replicates_there_is_nothing():
+def test_without_replicates_there_are_no_intervals():
     rng = np.random.default_rng(0)
     assert bootstrap_intervals(*drawn_scores(0, 5, 5), MEASURES, 0, rng) == {}
     assert rng.random() == np.random.default_rng(0).random()
@@ -117,7 +117,7 @@ def test_the_same_seed_gives_the_same_intervals():
     assert one == again != other
 
 
-def test_the_order_of_pairs_and_what_else_is_measured_changes_nothing():
+def test_neither_the_order_of_pairs_nor_other_measures_change_an_interval():
     scores, is_same = drawn_scores(3, 40, 60)
     before = bootstrap_intervals(scores, is_same, MEASURES, 20, np.random.default_rng(0))
     order = np.random.default_rng(1).permutation(100)
@@ -127,7 +127,7 @@ def test_the_order_of_pairs_and_what_else_is_measured_changes_nothing():
 
 
 @pytest.mark.slow
-def test_intervals_cover_the_truth_about_as_often_as_they_say():
+def test_intervals_cover_the_truth_about_as_often_as_their_level():
     # Of normal scores one deviation apart the area is Phi(1 / sqrt 2).
     truth, covered = 0.7602499389, 0
     for seed in range(100):

@@ -183,7 +183,7 @@ def test_ties_match_loops(drawn, num_folds, name):
 
 
 def two_folds(same, different):
-    """Both folds alike: the matched and the mismatched pairs of these rows."""
+    """Two equal folds: the matched and the mismatched pairs of these rows."""
     pairs = np.array([*same, *different] * 2)
     is_same = np.array(([True] * len(same) + [False] * len(different)) * 2)
     return pairs, is_same, np.arange(len(pairs)) * 2 // len(pairs)

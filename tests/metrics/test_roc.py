@@ -92,7 +92,7 @@ def test_a_roc_of_counts_is_that_of_the_pairs_written_out(counts):
         assert measured[0] == measured[1]
 
 
-def test_rates_of_a_known_case():
+def test_rates_of_a_small_case():
     scores = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2])
     is_same = np.array([1, 1, 0, 1, 1, 0, 0, 0], bool)
     curve = roc.roc_curve(scores, is_same)

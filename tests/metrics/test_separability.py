@@ -13,7 +13,7 @@ def at(*degrees):
 
 
 def angle(a, b):
-    """By the half of the chord between the two ends."""
+    """The angle in degrees, from half of the chord between the two unit vectors."""
     a, b = a / math.sqrt(sum(a * a)), b / math.sqrt(sum(b * b))
     return math.degrees(2 * math.asin(min(1.0, math.sqrt(sum((a - b) ** 2)) / 2)))
 
@@ -85,7 +85,7 @@ def test_every_pair_is_counted_once():
     assert measured.inter_counts.sum() == 400 * 399 // 2 - intra
 
 
-def test_angles_of_known_directions():
+def test_angles_of_given_directions():
     lengths = np.array([[1.0], [5.0], [0.1], [2.0]])
     angles = separability.class_angles(lengths * at(0, 10.5, 50, 71), np.array([7, 7, 3, 3]))
     assert angles.classes.tolist() == [3, 7]

@@ -37,7 +37,7 @@ def test_a_video_counts_as_much_as_an_image():
     np.testing.assert_array_equal(means, [[0.5, 0.5]])
 
 
-def test_without_media_every_image_counts_alike():
+def test_without_media_every_image_has_the_same_weight():
     embeddings = np.array([[1.0, 0], [1, 0], [1, 0], [0, 1]])
     _, means = templates.template_means(embeddings, np.zeros(4, int))
     np.testing.assert_array_equal(means, [[0.75, 0.25]])

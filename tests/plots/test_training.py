@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 from keras_sphereface import plots
 
 
-def test_a_curve_leaves_out_what_has_no_place_and_marks_lone_points():
+def test_a_curve_omits_points_off_the_scale_and_marks_lone_points():
     steps, values = np.arange(1, 8), np.array([1.0, 2.0, np.nan, 3.0, np.inf, 0.0, 5.0])
     axes = plots.plot_training_curve(Figure().subplots(), steps, values, "loss", "nats", log=True)
     (line,) = axes.lines

@@ -120,7 +120,7 @@ def test_the_page_declares_its_language_and_a_strict_policy():
     }
 
 
-def test_a_page_of_its_own_fills_the_shell_and_escapes_values(tmp_path):
+def test_another_template_fills_the_shell_and_escapes_values(tmp_path):
     (tmp_path / "own.html.j2").write_text(
         '{% extends "page.html.j2" %}{% block main %}<p>{{ text }}</p>{% endblock %}'
         "{% block scripts %}<script>run()</script>{% endblock %}"

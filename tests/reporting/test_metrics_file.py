@@ -46,7 +46,7 @@ def test_keys_keep_the_order_of_the_fields():
 
 @pytest.mark.parametrize("value", [{"a": {1, 2}}, object(), Fold, b"bytes"])
 def test_values_without_a_form_in_json_are_refused(value):
-    with pytest.raises(TypeError, match=r"must have a form in JSON\. Received: "):
+    with pytest.raises(TypeError, match=r"must be JSON serializable\. Received: "):
         as_json(value)
 
 
@@ -62,7 +62,7 @@ def test_unsuitable_metrics_leave_the_file_as_it_was(tmp_path):
     path = tmp_path / "metrics.json"
     write_metrics(path, {"accuracy": 0.5})
     before = path.read_bytes()
-    for metrics, message in (([0.5], "dataclass or a mapping"), ({"a": {1}}, "form in JSON")):
+    for metrics, message in (([0.5], "dataclass or a mapping"), ({"a": {1}}, "JSON serializable")):
         with pytest.raises(TypeError, match=message):
             write_metrics(path, metrics)
     assert path.read_bytes() == before

@@ -1,4 +1,4 @@
-"""What one stack writes and the other reads: a small network and its head, trained for five steps.
+"""Files that one stack writes and the other reads: a small network and its head after five steps.
 
     python tests/stacks/exchange.py write FOLDER
     python tests/stacks/exchange.py read FOLDER

@@ -1,4 +1,4 @@
-"""Install the package in fresh environments, and say what pip chose: `make test-installs`.
+"""Install the package in fresh environments, and print what pip chose: `make test-installs`.
 
     python tests/stacks/installs.py [PYTHON ...]
 
@@ -19,13 +19,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 SHOWN = ("tensorflow", "keras", "numpy", "pandas", "matplotlib", "opencv-python-headless")
 HEADINGS = ("Python", "installed", *SHOWN, "pip check", "smoke test", "seconds", "GB")
-# With pyenv, python3.12 on the path may be a stand-in that only says which versions there are.
+# With pyenv, python3.12 on the path may be a stand-in that only lists the installed versions.
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
 WITH_ADDONS = ("3.10", "3.11")
 
 
 def output_of(*words, cwd=None, check=True) -> str:
-    """What a command prints; where it fails and `check`, its last words go into the error."""
+    """Return the output of a command; if it fails and `check`, its last lines go into the error."""
     done = subprocess.run(words, cwd=cwd, capture_output=True, text=True, check=False)
     if check and done.returncode:
         last = (done.stdout + done.stderr).strip().splitlines()[-15:]
@@ -35,14 +35,14 @@ def output_of(*words, cwd=None, check=True) -> str:
 
 def interpreters() -> dict[str, str]:
     """The interpreters that can make environments, by version: {"3.11": path}."""
-    found = {}
+    paths_by_version = {}
     for version in ("3.10", "3.11", "3.12", "3.13"):
         for path in (f"python{version}", *sorted(PYENV.glob(f"{version}.*/bin/python"))):
             where = shutil.which(path)
             if where and output_of(where, "-c", "import ensurepip; print(1)", check=False):
-                found[version] = where
+                paths_by_version[version] = where
                 break
-    return found
+    return paths_by_version
 
 
 def version_of(python: str) -> str:

@@ -1,4 +1,4 @@
-"""What an installed package must do, wherever it lies: `python -I tests/stacks/smoke.py`.
+"""Smoke test of an installed package, in any folder: `python -I tests/stacks/smoke.py`.
 
 Generated faces, records, five steps of A-Softmax, the SavedModel, and the verification of pairs of
 identities never trained on. It prints `smoke test passed: VERSIONS` last.

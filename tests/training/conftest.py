@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from keras_sphereface.training import summary
-from tests.conftest import convert_training_people
+from tests.conftest import convert_training_identities
 
 train_module = importlib.import_module("keras_sphereface.training.train")
 
@@ -15,7 +15,7 @@ train_module = importlib.import_module("keras_sphereface.training.train")
 def records_folder(faces, tmp_path_factory):
     """The records of the 5 identities to train on: 30 images of 28 x 24 in 3 shards."""
     folder = tmp_path_factory.mktemp("small_records") / "records"
-    return convert_training_people(faces, folder, 3, height=28, width=24)
+    return convert_training_identities(faces, folder, 3, height=28, width=24)
 
 
 @pytest.fixture

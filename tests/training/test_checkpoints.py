@@ -123,7 +123,7 @@ def test_sharded_classes_are_restored(sharded_run):
 
 @pytest.mark.parametrize("block_size", [None, 3])
 def test_class_weights_are_kept_with_their_head(tmp_path, block_size):
-    """Without an optimizer, which knows them too."""
+    """This test has no optimizer, which would keep them too."""
     initializer = keras.initializers.LecunUniform(seed=0)
     heads = [
         make_head("asoftmax", 7, block_size=block_size, kernel_initializer=initializer)
@@ -285,14 +285,16 @@ def test_when_all_are_damaged_it_is_an_error(run, capsys):
     run.save(2, 4)
     for step in (2, 4):
         (run.checkpoints.path(step) / INDEX).unlink()
-    with pytest.raises(ValueError, match=r"None of the checkpoints in .* can be read\."):
+    with pytest.raises(
+        ValueError, match=r"None of the checkpoints in .* can be read; remove .*Received: "
+    ):
         run.restore()
     logged = capsys.readouterr().err
     assert "The checkpoint of step 2 cannot be read" in logged
     assert "The checkpoint of step 4 cannot be read" in logged
 
 
-def test_what_a_save_left_that_was_killed_is_removed(run):
+def test_the_files_of_a_killed_save_are_removed(run):
     run.save(1)
     partial = partial_folder(run.checkpoints.path(2))
     shutil.copytree(run.checkpoints.path(1), partial)
@@ -300,7 +302,7 @@ def test_what_a_save_left_that_was_killed_is_removed(run):
     assert names(run) == ["step-00000001"]
 
 
-def test_a_save_does_not_mind_what_one_that_was_killed_left(run):
+def test_a_save_ignores_the_files_of_a_killed_save(run):
     partial = partial_folder(run.checkpoints.path(1))
     partial.mkdir(parents=True)
     (partial / "classes-000000000-000000099.npz").write_bytes(b"of another run")
@@ -335,7 +337,7 @@ def test_a_checkpoint_that_was_replaced_does_not_come_back(run):
 
 
 def save_on_a_full_disk(folder, num_classes, rows):
-    """In a process of its own: end with the number of saves that are refused."""
+    """In a separate process: end with the number of saves that are refused."""
     run = make_run(folder, num_classes=num_classes, size=(rows, 20))
     run.save(1, 2)
     # A limit on the size of files stands for the disk: writing fails in the same way.

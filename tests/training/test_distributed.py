@@ -100,7 +100,7 @@ def assert_same_run(workdir, other, tolerance, log_tolerance=1e-4):
     assert one["step"].tolist() == LOGGED
 
 
-# One process for all of them: slow ones first, the rest of the combinations in `full`.
+# One process for all of them: slow ones first, the other combinations in `full`.
 SLOW = [("paper", 2), ("triplet", 2), ("everything", 4)]
 GLOBAL_BATCH = ["contrastive", "center", "sharded center", "triplet", "triplet-hard"]
 FULL = [
@@ -145,7 +145,7 @@ def test_several_devices_train_as_one(on_devices, on_one_device, case, devices):
 
 @contextlib.contextmanager
 def two_workers(folder, runs, other_runs=None):
-    """Two processes that train together; the second may have settings of its own."""
+    """Two processes that train together; the second may have other settings."""
     environments = worker_environments(2)
     with (
         training(folder / "chief", *runs, environment=environments[0]) as chief,

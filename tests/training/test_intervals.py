@@ -1,4 +1,4 @@
-"""When something is due in a run."""
+"""The steps at which a run logs, verifies and saves."""
 
 from keras_sphereface.training.intervals import Intervals
 

@@ -46,7 +46,7 @@ def one_update(records_folder):
     }
 
 
-def test_a_clipped_update_is_as_long_as_rate_and_clipnorm_say(one_update):
+def test_a_clipped_update_has_length_rate_times_clipnorm(one_update):
     assert np.linalg.norm(one_update[1e-3]) == pytest.approx(0.01 * 1e-3, rel=1e-9)
     assert np.linalg.norm(one_update[0.0]) > 0.01 * 1e-2
 
@@ -157,7 +157,7 @@ class LastDtype(keras.callbacks.Callback):
 
 
 def embeddings(workdir):
-    """Those of a fixed image by the exported network."""
+    """The embeddings of fixed images by the exported network."""
     image = np.random.default_rng(0).integers(0, 256, (2, 28, 24, 3), dtype=np.uint8)
     signature = tf.saved_model.load(str(workdir / "export")).signatures["serving_default"]
     return signature(images=tf.constant(image))["embeddings"]

@@ -127,7 +127,7 @@ def test_the_command_that_evaluates_is_for_the_verified_pairs(tmp_path, sources,
 
 
 @pytest.mark.usefixtures("no_curves")
-def test_without_verification_there_is_no_table_of_it(tmp_path):
+def test_without_verification_there_is_no_table(tmp_path):
     assert "## Verification" not in write(tmp_path, log_of([100]))
     assert "## Verification" not in write(tmp_path, log_of([100]), verification_of([]))
     assert "## Verification" in write(tmp_path, log_of([100]), verification_of([0.5]))

@@ -33,7 +33,7 @@ IMAGES = np.random.default_rng(0).integers(0, 256, (2, 28, 24, 3), dtype=np.uint
 
 
 def embeddings(workdir):
-    """Those of fixed images by the exported network."""
+    """The embeddings of fixed images by the exported network."""
     signature = tf.saved_model.load(str(workdir / "export")).signatures["serving_default"]
     return signature(images=tf.constant(IMAGES))["embeddings"].numpy()
 
@@ -169,7 +169,7 @@ def test_the_same_seed_gives_the_same_network_and_another_seed_another(records_f
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_curves")
-def test_a_network_of_the_users_own_is_trained_and_named(records_folder, tmp_path, capfd):
+def test_a_custom_network_is_trained_and_named(records_folder, tmp_path, capfd):
     def backbone(input_shape, embedding_size, seed):
         keras.utils.set_random_seed(seed)
         return keras.Sequential(
@@ -191,7 +191,7 @@ def test_a_network_of_the_users_own_is_trained_and_named(records_folder, tmp_pat
 
 
 @pytest.mark.slow
-def test_regularizers_of_a_network_of_the_users_own_count(records_folder):
+def test_regularizers_of_a_custom_network_count(records_folder):
     free, held = (
         np.abs(trained_in_memory(records_folder, backbone).backbone.get_weights()[0])
         for backbone in (one_layer, penalized)

@@ -43,7 +43,7 @@ def test_results_come_in_order_and_few_items_are_taken_ahead(workers, monkeypatc
 
 
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=SEVERAL)])
-def test_an_error_in_a_process_is_raised_here(workers):
+def test_an_error_in_a_process_is_raised_in_the_caller(workers):
     with pytest.raises(ValueError, match="seven"):
         list(ordered_map(fail_at_seven, range(20), workers))
 

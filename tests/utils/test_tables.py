@@ -4,7 +4,7 @@ from keras_sphereface.utils.tables import StepTable
 
 
 @pytest.mark.parametrize("end", ["3,0.25", "3,", "3"])
-def test_a_table_continues_after_a_step_and_redoes_what_came_later(tmp_path, end):
+def test_a_table_continues_after_a_step_and_redoes_later_rows(tmp_path, end):
     path = tmp_path / "deep" / "log.csv"
     table = StepTable(path, ("step", "loss"), 0)
     table.add({"step": 1, "loss": 1 / 3, "other": 5})

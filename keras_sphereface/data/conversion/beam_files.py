@@ -62,8 +62,8 @@ def prepare_output(out: str) -> None:
     """
     if exists(join(out, records.INFO_FILE)):
         raise FileExistsError(
-            "The output folder holds records, which a run on Beam does not replace: name a new "
-            f"one, --out. Received: {out}"
+            "The output folder holds records, which a run on Beam does not replace; set --out to a "
+            f"new folder. Received: {out}"
         )
     with contextlib.suppress(BeamIOError, OSError):  # it exists already
         FileSystems.mkdirs(out)

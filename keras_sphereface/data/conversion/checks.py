@@ -15,9 +15,9 @@ def check_convert_config(config: ConvertConfig) -> None:
             "`source` and `out` are needed; set --source and --out. "
             f"Received: source={config.source!r}, out={config.out!r}"
         )
-    for name, least in dict(num_shards=0, workers=0, min_images=1, height=1, width=1).items():
-        if getattr(config, name) < least:
-            raise ValueError(f"`{name}` must be >= {least}. Received: {getattr(config, name)}")
+    for name, minimum in dict(num_shards=0, workers=0, min_images=1, height=1, width=1).items():
+        if getattr(config, name) < minimum:
+            raise ValueError(f"`{name}` must be >= {minimum}. Received: {getattr(config, name)}")
     if config.exclude_folds and not config.exclude_pairs:
         raise ValueError(
             "`exclude_folds` are folds of `exclude_pairs`; set --exclude-pairs too. "
@@ -47,7 +47,7 @@ def check_places(out: Path, source: Path, lists: Iterable[str], contact_sheet: s
             raise ValueError(f"Inputs must lie outside of the output. Received: {path}")
     if os.path.ismount(out):
         raise ValueError(
-            f"The output must not be a mount point; name a folder in it: --out. Received: {out}"
+            f"The output must not be a mount point; set --out to a folder in it. Received: {out}"
         )
     sheet = Path(contact_sheet or ".").absolute()
     if not sheet.parent.is_dir():

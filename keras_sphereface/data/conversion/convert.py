@@ -78,7 +78,7 @@ def make_records(config: ConvertConfig) -> records.DatasetInfo:
     (114, 19, (112, 96), 'five-point similarity')
     """
     checks.check_convert_config(config)
-    # Not resolved: a link's own name and place are what its user knows.
+    # Not resolved: users know a link by its name and place.
     out, source_path = (Path(os.path.abspath(path)) for path in (config.out, config.source))
     lists = (config.landmarks, config.exclude, config.exclude_pairs)
     checks.check_places(out, source_path, lists, config.contact_sheet)
@@ -92,7 +92,7 @@ def make_records(config: ConvertConfig) -> records.DatasetInfo:
     partial = partial_folder(out)
     partial.parent.mkdir(parents=True, exist_ok=True)
     with explain_full_disk(out):
-        manifest = Manifest(partial / SCRATCH)  # from here on nobody else works here
+        manifest = Manifest(partial / SCRATCH)  # locked from here on
         try:
             recover(out)
             checks.check_output(out, config.overwrite)

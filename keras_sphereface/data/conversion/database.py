@@ -41,8 +41,8 @@ class Database:
             if "locked" not in str(error):
                 raise
             raise BlockingIOError(
-                "Another conversion writes to this folder; wait for its end, or name another "
-                f"--out. Received: {folder}"
+                "Another conversion writes to this folder; wait for its end, or set --out to "
+                f"another folder. Received: {folder}"
             ) from error
 
     def close(self) -> None:

@@ -132,8 +132,8 @@ class Manifest(Database):
         with self.transaction():
             if no_landmarks is not None:
                 self._skip_where("points IS NULL", no_landmarks)
-            few = "SELECT identity FROM listed GROUP BY identity HAVING COUNT(*) < ?"
-            self._skip_where(f"identity IN ({few})", too_few, min_images)
+            too_small = "SELECT identity FROM listed GROUP BY identity HAVING COUNT(*) < ?"
+            self._skip_where(f"identity IN ({too_small})", too_few, min_images)
             self.run(
                 "CREATE TABLE pictures AS SELECT key, identity, file, offset, size, points "
                 "FROM listed ORDER BY rank, key"
@@ -204,17 +204,17 @@ class Manifest(Database):
             )
 
     def skip_identities_below(self, min_images: int, reason: str) -> None:
-        """Number the identities anew if some have fewer readable images than they need."""
-        few = (
+        """Skip identities with too few readable images, and number the others anew."""
+        too_small = (
             "SELECT identity FROM pictures LEFT JOIN done ON done.position = pictures.rowid "
             f"GROUP BY identity HAVING COUNT(done.position) < {int(max(min_images, 1))}"
         )
-        if not self.value(f"SELECT COUNT(*) FROM people WHERE identity IN ({few})"):
+        if not self.value(f"SELECT COUNT(*) FROM people WHERE identity IN ({too_small})"):
             return
-        theirs = f"position IN (SELECT rowid FROM pictures WHERE identity IN ({few}))"
+        their_images = f"position IN (SELECT rowid FROM pictures WHERE identity IN ({too_small}))"
         with self.transaction():
-            self.run(f"INSERT INTO dropped SELECT key, ? FROM {_DONE} WHERE {theirs}", reason)
-            self.run(f"DELETE FROM done WHERE {theirs}")
+            self.run(f"INSERT INTO dropped SELECT key, ? FROM {_DONE} WHERE {their_images}", reason)
+            self.run(f"DELETE FROM done WHERE {their_images}")
             self._number_identities(_DONE)
             self.run("UPDATE shards SET labelled = 0")
 

@@ -9,7 +9,7 @@ def read_templates(path: str | os.PathLike) -> dict[str, list[tuple[str, str]]]:
     """Read a list of templates, a line `path template [medium]` for each image, as IJB has.
 
     Tabs or spaces separate; a path with spaces needs tabs. Images of a template with the same
-    medium are frames of one video; without the column each image is a medium of its own.
+    medium are frames of one video; without the column each image is a separate medium.
 
     Returns:
         {template: [(path, medium)]}.

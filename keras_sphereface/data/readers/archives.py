@@ -80,7 +80,7 @@ def _inflated(
 ) -> ImageRecord | SkippedImage:
     try:
         with archive.open(entry) as stored:
-            # One byte more than the directory says: the rest of a zip bomb is not read.
+            # One byte more than the directory states: the remainder of a zip bomb is not read.
             content = stored.read(entry.file_size + 1)
     except (*_DAMAGE, NotImplementedError, ValueError):
         return SkippedImage(key, "the archive is damaged here")

@@ -113,8 +113,8 @@ def split_open_set(
     identities = sorted(set(identity_map.values()))
     count = min(max(round(unknown_share * len(identities)), 1), len(identities) - 1)
     unknown = {identities[i] for i in rng.permutation(len(identities))[:count]}
-    known = _split(exclude_identities(identity_map, unknown), gallery_images, rng)
-    gallery = Gallery(known.entries, known.probes | select_identities(identity_map, unknown))
+    enrolled = _split(exclude_identities(identity_map, unknown), gallery_images, rng)
+    gallery = Gallery(enrolled.entries, enrolled.probes | select_identities(identity_map, unknown))
     received = f"{len(identity_map)} images, {count} of {len(identities)} identities unknown"
     return _with_mates(gallery, gallery_images, received)
 

@@ -26,7 +26,7 @@ class Gain:
 
     @property
     def verdict(self) -> str:
-        """Whether the gain is outside of its interval, and of one sign with every seed."""
+        """The significance: 0 is outside of the interval, and every seed has the same sign."""
         if self.interval.low > 0 and self.by_seed.min() > 0:
             return "yes"
         if self.interval.high < 0 and self.by_seed.max() < 0:

@@ -76,7 +76,7 @@ def describe_comparison(
         "number of losses.\n\n"
         "The time of a step is over that of softmax with the same seed: the median of the seeds, "
         "the lowest and the highest. A run's time is the median of its log's rows. Memory is the "
-        "most that was held in a training (on a GPU: of its memory), the median of the seeds.\n\n"
+        "peak memory of a training (on a GPU: of its memory), the median of the seeds.\n\n"
         f"{machine}.\n"
     )
 

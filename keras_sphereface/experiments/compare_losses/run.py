@@ -27,7 +27,7 @@ NUM_IDENTITIES, IMAGES_PER_IDENTITY, NUM_TEST_IDENTITIES = 60, 20, 40  # of gene
 def compare_losses(config: CompareConfig) -> pd.DataFrame:
     """Train and verify with every loss, and write losses.csv, losses.md and losses.png.
 
-    Every run has a process and a folder of its own; in each seed the losses run in an order drawn
+    Every run is a separate process with a folder; in each seed the losses run in an order drawn
     anew. Runs that are finished are not repeated when the same command is given again; one that
     was stopped continues from its last checkpoint.
 

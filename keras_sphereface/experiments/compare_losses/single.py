@@ -1,8 +1,8 @@
-"""One run of a comparison of losses: a training and its evaluation, in a process of its own.
+"""One run of a comparison of losses: a training and its evaluation, in a separate process.
 
     python -m keras_sphereface.experiments.compare_losses.single FOLDER
 
-trains as FOLDER/plan.json says, and writes FOLDER/result.json.
+trains with the settings of FOLDER/plan.json, and writes FOLDER/result.json.
 """
 
 import contextlib
@@ -103,7 +103,7 @@ def finish_run(run: Run) -> RunResult:
 
 
 class PeakMemory(keras.callbacks.Callback):
-    """Callback that writes the most bytes ever held to a file when a training ends.
+    """Callback that writes the peak memory, in bytes, to a file when a training ends.
 
     A process that is started again after that trains no more, and could not measure it.
     """

@@ -94,7 +94,7 @@ def _check(config: SpheresConfig) -> None:
     require(
         2 <= config.num_identities <= len(COLORS),
         f"`num_identities` must be from 2 to {len(COLORS)}, the number of colors that also "
-        "color-blind readers can tell apart.",
+        "color-blind readers can distinguish.",
         num_identities=config.num_identities,
     )
     is_valid = config.m and min(config.m) >= 1 and len(set(config.m)) == len(config.m)

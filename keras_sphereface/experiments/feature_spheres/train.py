@@ -1,4 +1,4 @@
-"""Small networks with 2-D or 3-D embeddings, trained alike but for their loss."""
+"""Small networks with 2-D or 3-D embeddings, which differ in their loss only."""
 
 import dataclasses
 from collections.abc import Iterator
@@ -204,7 +204,7 @@ def _head(num_classes: int, m: int | None, steps: int, seed: int) -> AngularHead
 
 def _embedder(faces: SphereFaces, dim: int, seed: int) -> keras.Sequential:
     height, width, channels = faces.images.shape[1:]
-    # Half the size is enough to tell a few identities apart, and four times as fast.
+    # Half the size is enough to distinguish a few identities, and four times as fast.
     shape = (height // 2, width // 2, channels)
     network = sphereface4(input_shape=shape, embedding_size=dim, width=0.25, seed=seed)
     return keras.Sequential(

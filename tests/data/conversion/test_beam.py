@@ -150,7 +150,7 @@ def test_a_pattern_of_files_is_read_through_beams_file_systems(messy, tmp_path):
 
 def test_finished_records_are_not_replaced(messy, tmp_path):
     (tmp_path / records.INFO_FILE).touch()
-    with pytest.raises(FileExistsError, match="name a new one"):
+    with pytest.raises(FileExistsError, match="set --out to a new folder"):
         make_records_on_beam(
             ConvertConfig(source=str(messy / "source"), out=str(tmp_path), runner="DirectRunner")
         )

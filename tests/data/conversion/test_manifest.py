@@ -112,7 +112,7 @@ def test_shards_are_equal_and_open_until_they_are_finished(manifest):
     assert manifest.num_shards == 3
 
 
-def test_identities_below_the_least_number_leave_and_the_others_are_numbered_anew(manifest):
+def test_identities_below_min_images_leave_and_the_others_are_numbered_anew(manifest):
     keys = ["1/a", "2/a", "2/b", "10/a", "10/b", "Ada/a"]
     arranged(manifest, map(image, keys))
     finish(manifest, {key: key.encode() for key in keys if key != "2/b"})

@@ -50,7 +50,7 @@ def test_images_and_faces_of_other_identities_are_skipped_with_the_reason():
         ]
 
 
-def test_identities_that_are_numbers_are_labelled_by_value_before_all_names():
+def test_identities_that_are_numbers_are_numbered_by_value_before_all_names():
     counts = [("Zoë", 1), ("10", 2), ("9", 3), ("Ada", 4), ("09", 5), ("1" * 19, 6)]
     assert steps.number_identities(counts) == {
         "09": (0, 5),

@@ -112,7 +112,7 @@ def test_folds_may_stand_in_any_order(tmp_path):
 
 
 @pytest.mark.parametrize("text", [LFW_TEXT, "\ufeff" + LFW_TEXT, LFW_TEXT.replace("\n", "\r\n")])
-def test_the_form_of_lfw_is_known(tmp_path, text):
+def test_the_form_of_lfw_is_recognized(tmp_path, text):
     file = write(tmp_path, text)
     pairs = pair_list.read_pair_list(file)
     assert pairs.first == ["Ann/Ann_0001.jpg", "Ann/Ann_0002.jpg", *["Cy/Cy_0001.jpg"] * 2]
@@ -186,7 +186,7 @@ def test_a_bad_file_is_refused_with_its_line(tmp_path, text, line, expected):
     assert expected in str(caught.value)
 
 
-def test_what_is_no_text_is_refused_by_name(tmp_path):
+def test_a_binary_file_is_refused_by_name(tmp_path):
     file = write(tmp_path, b"a b 1\n\xff\xfe 0\n")
     with pytest.raises(ValueError, match=r"pairs.txt is not UTF-8 text. Received: "):
         pair_list.read_pair_list(file)

@@ -137,7 +137,7 @@ def test_a_name_that_fills_the_memory_is_refused(mode):
     assert [entry.key for entry in read_tar(tar_of({long: IMAGE}, mode))] == [long]
 
 
-def test_what_is_no_image_does_not_fill_the_disk():
+def test_files_that_are_no_images_do_not_fill_the_disk():
     entries = read_tar(tar_of({"a/1.jpg": bytes(1000)}, "w:gz"))
     assert entries == [SkippedImage("a/1.jpg", "the first bytes are not those of an image")]
 

@@ -7,7 +7,7 @@ from keras_sphereface.data.readers import read_class_folders
 from keras_sphereface.data.types import ImageRecord, SkippedImage
 
 
-def test_what_is_no_image_is_skipped_and_named(tmp_path):
+def test_files_that_are_no_images_are_skipped_and_named(tmp_path):
     for path in ("b/2.jpg", "b/1.PNG", "a b/ä.webp", "a b/Thumbs.db", "b/.DS_Store", "b/.x.jpg"):
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).touch()

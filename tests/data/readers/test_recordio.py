@@ -27,7 +27,7 @@ ENDS = "the file ends in the middle of a record"
 
 
 def read(content, name="train.rec", prefix=""):
-    """What the reader gives for a file of these bytes, with the spans read."""
+    """Return the entries that the reader yields for these bytes, with the spans read."""
     file = io.BytesIO(content)
     entries = []
     for entry in recordio.read_recordio(file, name, prefix):
@@ -427,7 +427,7 @@ def test_damaged_files_are_read_or_refused(entries, damages):
 
 
 @given(entries_of_a_file, st.integers(0, 400), st.binary(min_size=1, max_size=12))
-def test_what_lies_before_the_damage_is_unharmed(entries, place, new):
+def test_records_before_the_damage_are_read(entries, place, new):
     records = [record(payload) for payload in packed(entries)]
     content = b"".join(records)
     ends = itertools.accumulate(map(len, records))

@@ -91,7 +91,7 @@ def test_real_faces_of_every_kind_give_the_same_records(real_faces, tmp_path, na
     assert_every_kind_gives_the_same(root, tmp_path)
 
 
-def test_what_is_no_source_is_refused(tmp_path):
+def test_other_files_than_sources_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"class folders.*Received"):
         open_source(tmp_path / "absent")
     (tmp_path / "lfw.bin").write_bytes(pickle.dumps(([b"a", b"b"], [True])))

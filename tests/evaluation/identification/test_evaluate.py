@@ -89,7 +89,7 @@ def test_lists_give_gallery_and_probes(settings, views, tmp_path, protocol, num_
 @pytest.mark.parametrize("protocol", ["closed-set", "open-set"])
 def test_templates_are_means_of_their_images(settings, views, tmp_path, protocol):
     identities = sorted({identity_of(key) for key in views})
-    known = identities[:-5] if protocol == "open-set" else identities
+    enrolled = identities[:-5] if protocol == "open-set" else identities
     lines, means = [], {}
     for identity in identities:
         keys = [f"{identity}/{identity}_000{i}.jpg" for i in range(1, 7)]
@@ -100,7 +100,7 @@ def test_templates_are_means_of_their_images(settings, views, tmp_path, protocol
         means[f"{identity}/A"] = (of[0] + of[1]) / 4 + of[2] / 2
         means[f"{identity}/B"] = of[3:].mean(0)
     (tmp_path / "templates.txt").write_text("\n".join(lines))
-    gallery = {f"{identity}/A": identity for identity in known}
+    gallery = {f"{identity}/A": identity for identity in enrolled}
     probes = {f"{identity}/B": identity for identity in identities}
     (metrics,) = evaluate(
         protocol,
@@ -109,7 +109,7 @@ def test_templates_are_means_of_their_images(settings, views, tmp_path, protocol
         templates=f"{tmp_path}/templates.txt",
     )
     check_probes(read_probes(tmp_path), search_by_hand(means, gallery, probes))
-    assert (metrics.num_gallery_entries, metrics.num_probes) == (len(known), 19)
+    assert (metrics.num_gallery_entries, metrics.num_probes) == (len(enrolled), 19)
 
 
 @pytest.mark.slow

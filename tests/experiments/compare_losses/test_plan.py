@@ -1,4 +1,4 @@
-"""Who runs when with what."""
+"""The runs of a comparison: their order and their settings."""
 
 import dataclasses
 
@@ -27,7 +27,7 @@ def test_every_head_is_among_the_losses_and_asoftmax_at_four_margins():
 
 
 @pytest.mark.parametrize("loss", LOSSES)
-def test_losses_share_all_settings_but_their_own(records_folder, loss):
+def test_losses_differ_only_in_their_settings(records_folder, loss):
     flags = ("--total-steps", "90", "--shift", "2")
     config = training_config(loss, str(records_folder), "w", 3, flags)
     softmax = training_config("softmax", str(records_folder), "w", 3, flags)

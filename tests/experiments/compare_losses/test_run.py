@@ -14,7 +14,7 @@ from tests.experiments.compare_losses.settings import SMALL, compare_config
 
 
 def run_here(command, **_):
-    """What `subprocess.run` does for a run, but in this process."""
+    """Run a plan as `subprocess.run` would, but in this process."""
     single.run_plan(Path(command[-1]))
     return subprocess.CompletedProcess(command, 0)
 
@@ -48,7 +48,7 @@ def test_a_comparison_is_written_and_not_repeated(faces, records_folder, tmp_pat
 
 
 @pytest.mark.full
-def test_every_run_has_a_process_of_its_own(faces, records_folder, tmp_path):
+def test_every_run_is_a_separate_process(faces, records_folder, tmp_path):
     flags = (*SMALL, "--images-per-identity", "2")
     losses = ("softmax", "asoftmax-4", "triplet")
     config = compare_config(faces, records_folder, tmp_path, *losses, flags=flags)

@@ -38,7 +38,7 @@ def make_globes():
 
 
 class Document(html.parser.HTMLParser):
-    """The elements of a page as (tag, attributes, text of their own)."""
+    """The elements of a page as (tag, attributes, direct text)."""
 
     def __init__(self, text):
         super().__init__(convert_charrefs=True)
@@ -91,7 +91,7 @@ def test_every_text_is_shown_as_it_is(document):
     assert "b" not in [tag for tag, *_ in document.elements]
 
 
-def test_the_page_forbids_what_it_does_not_need(document):
+def test_the_page_policy_allows_inline_code_only(document):
     (policy,) = [attrs["content"] for _, attrs, _ in document.elements if "http-equiv" in attrs]
     assert dict(part.split(maxsplit=1) for part in policy.split("; ")) == {
         "default-src": "'none'",
@@ -185,7 +185,7 @@ def test_spheres_can_be_read_without_seeing_them(document):
         ({"kernel": np.diag([1.0, 1.0, 0.0])}, "`kernel` .* at 2"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(change, message):
+def test_arrays_that_cannot_be_drawn_are_refused(change, message):
     with pytest.raises(ValueError, match=message):
         sphere_page.render_globes("title", [dataclasses.replace(make_globes()[0], **change)], NAMES)
 
@@ -195,7 +195,7 @@ def test_a_page_needs_a_globe():
         sphere_page.render_globes("title", [], NAMES)
 
 
-def test_without_plotly_one_reads_what_to_install(monkeypatch):
+def test_without_plotly_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "plotly.io", None)
     with pytest.raises(ImportError, match=r"pip install keras-sphereface\[interactive\]"):
         sphere_page.render_globes("title", make_globes(), NAMES)
@@ -262,11 +262,11 @@ def test_a_browser_draws_every_sphere_and_the_page_never_scrolls_sideways(shown)
     for left, top, *size in places:
         assert size[0] == size[1] > 280
         box = np.array([top, left, top + size[1], left + size[0]]).round().astype(int)
-        part = image[box[0] : box[2], box[1] : box[3]].astype(int)
+        globe = image[box[0] : box[2], box[1] : box[3]].astype(int)
         for color in (*COLORS[:3], sphere_page.GLOBE_COLOR):
             rgb = [int(color[i : i + 2], 16) for i in (1, 3, 5)]
-            least = part[..., 0].size / 5 if color == sphere_page.GLOBE_COLOR else 20
-            assert (np.abs(part - rgb).max(axis=2) < 12).sum() > least, color
+            min_pixels = globe[..., 0].size / 5 if color == sphere_page.GLOBE_COLOR else 20
+            assert (np.abs(globe - rgb).max(axis=2) < 12).sum() > min_pixels, color
 
 
 @pytest.mark.full

@@ -61,7 +61,7 @@ def test_identities_may_be_called_anything_and_those_with_most_images_come_first
 
 
 @pytest.mark.slow
-def test_losses_start_alike_and_one_seed_gives_one_sphere(four_identities):
+def test_losses_share_their_start_and_one_seed_gives_one_sphere(four_identities):
     train, test = split_faces(four_identities, 0)
     softmax, first, again = (train_sphere(train, test, 2, m, 3, 5, 3) for m in (None, 4, 4))
     for sphere in (softmax, first):

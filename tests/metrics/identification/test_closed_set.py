@@ -8,7 +8,7 @@ from tests.helpers.identification_data import (
 )
 
 
-def test_cmc_of_a_known_case():
+def test_cmc_of_a_small_case():
     ranks = np.array([3, 1, 1, 7])
     np.testing.assert_array_equal(cmc(ranks, 4), [0.5, 0.5, 0.75, 0.75])
     assert rank_k(ranks, 3) == 0.75

@@ -31,7 +31,7 @@ def test_dir_at_far_is_the_best_of_all_thresholds(probes, far, rank):
     assert dir_at_far(result, far, rank) == dir_by_loops(result, far, rank)
 
 
-def test_dir_curve_of_a_known_case():
+def test_dir_curve_of_a_small_case():
     result = SearchResult(
         mate_scores=np.array([0.9, 0.5, 0.7, -np.inf, -np.inf]),
         ranks=np.array([1, 1, 2, 0, 0]),
