@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import re
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +17,8 @@ import tensorflow as tf
 BYTES_PER_PACK = 32 * 2**20
 # Words in the internal errors of lost connections.
 CONNECTION = re.compile("nccl|collective|peer|connection|socket|coordination", re.IGNORECASE)
+# An answer of a few bytes takes less than a millisecond, but processes may share busy cores.
+SECONDS_TO_ARRIVE = 2
 
 
 class WorkerLostError(RuntimeError):
@@ -146,6 +149,20 @@ def assert_equal_across_workers(
 def wait_for_all(strategy: tf.distribute.Strategy) -> None:
     """Wait until all workers have called it."""
     all_gather_int(strategy, 0)
+
+
+@contextlib.contextmanager
+def stay_for_the_others(strategy: tf.distribute.Strategy) -> Iterator[None]:
+    """Keep this process for a moment after the block, whether it succeeds or fails.
+
+    A collective ends where its answer is handed to the connection, not where it has arrived. A
+    process that ends at once may take the answer with it, and the others take it for lost.
+    """
+    try:
+        yield
+    finally:
+        if num_workers(strategy) > 1:
+            time.sleep(SECONDS_TO_ARRIVE)
 
 
 @contextlib.contextmanager

@@ -20,6 +20,7 @@ from keras_sphereface.distribute.strategy import (
     is_chief,
     make_strategy,
     num_workers,
+    stay_for_the_others,
     wait_for_all,
 )
 from keras_sphereface.evaluation.face_pairs import load_pair_dataset
@@ -99,7 +100,7 @@ def train(
     check_settings(config)
     strategy = make_strategy()
     advice = "Start all workers again with the same command: they continue from the checkpoint."
-    with explain_lost_workers(strategy, advice):
+    with explain_lost_workers(strategy, advice), stay_for_the_others(strategy):
         return _train(config, strategy, backbone, callbacks)
 
 

@@ -158,13 +158,14 @@ def compare_numbers(environment, path):
     index = strategies.worker_index(strategy)
     reported = {"index": index, "workers": strategies.num_workers(strategy)}
     reported["chief"] = strategies.is_chief(strategy)
-    strategies.wait_for_all(strategy)
-    strategies.assert_equal_across_workers(strategy, 2**40, "The number")
-    try:
-        strategies.assert_equal_across_workers(strategy, 10 + index, "The step")
-    except ValueError as error:
-        reported["refused"] = str(error)
-    strategies.wait_for_all(strategy)
+    with strategies.stay_for_the_others(strategy):
+        strategies.wait_for_all(strategy)
+        strategies.assert_equal_across_workers(strategy, 2**40, "The number")
+        try:
+            strategies.assert_equal_across_workers(strategy, 10 + index, "The step")
+        except ValueError as error:
+            reported["refused"] = str(error)
+        strategies.wait_for_all(strategy)
     path.write_text(json.dumps(reported))
 
 
