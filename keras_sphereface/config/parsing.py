@@ -60,14 +60,30 @@ def errors_in_one_sentence() -> Iterator[None]:
         raise SystemExit(f"error: {error}") from error
 
 
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """Return "Did you mean `x`?" with the nearest of `words`; "" if none is near.
+
+    Example:
+        >>> did_you_mean("evalute", ["train", "evaluate"])
+        'Did you mean `evaluate`?'
+        >>> did_you_mean("zip", ["train", "evaluate"])
+        ''
+    """
+    near = difflib.get_close_matches(word, list(words), n=1)
+    return f"Did you mean `{near[0]}`?" if near else ""
+
+
 def parse_command(
-    commands: dict[str, type[Config]], argv: Sequence[str] | None = None
+    commands: Mapping[str, type[Config]],
+    argv: Sequence[str] | None = None,
+    prog: str | None = None,
 ) -> tuple[str, Config]:
     """Parse a command line that begins with the name of a command.
 
     Args:
         commands: {name: class of its settings}.
         argv: The words; those of the process if None.
+        prog: What a user types before these words, for messages; None: the script's name.
 
     Returns:
         The name, and the settings that the other words make.
@@ -81,14 +97,19 @@ def parse_command(
         >>> parse_command({"margins": MarginFiguresConfig}, words)
         ('margins', MarginFiguresConfig(out='runs', m=3, angle=60.0))
     """
-    parser = argparse.ArgumentParser()
+    parser = argparse.ArgumentParser(prog)
     parser.add_argument("command", choices=list(commands), help="what to do; then see --help")
     arguments = list(sys.argv[1:] if argv is None else argv)
     command = parser.parse_args(arguments[:1]).command
-    return command, parse_config(commands[command], arguments[1:])
+    return command, parse_config(commands[command], arguments[1:], f"{parser.prog} {command}")
 
 
-def parse_config(config_class: type[Config], argv: Sequence[str] | None = None) -> Config:
+def parse_config(
+    config_class: type[Config],
+    argv: Sequence[str] | None = None,
+    prog: str | None = None,
+    example: str = "",
+) -> Config:
     """Build settings from the command line: one `--flag` a field, and `--config FILE`.
 
     A flag wins over the file, and the file over the defaults. Unknown and abbreviated flags
@@ -97,6 +118,9 @@ def parse_config(config_class: type[Config], argv: Sequence[str] | None = None) 
     Args:
         config_class: A dataclass of `keras_sphereface.config`.
         argv: The words; those of the process if None.
+        prog: What a user types before these words, for messages, for example "sphereface train";
+            None: by the class.
+        example: Flags of a real command, which the help shows; "": those of the class.
 
     Raises:
         SystemExit: With usage on standard error, if a flag or value is wrong.
