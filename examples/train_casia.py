@@ -1,13 +1,8 @@
-"""Train a SphereFace network, by default as the paper did on CASIA-WebFace.
+"""Train a SphereFace network, by default as the paper did on CASIA-WebFace: `sphereface train`."""
 
-    python examples/train_casia.py --data RECORDS --workdir RUN
-
-Without `--data` faces are generated. `--help` lists the flags.
-"""
-
-from keras_sphereface.commands.train import run_train
-from keras_sphereface.config import TrainConfig
-from keras_sphereface.config.parsing import parse_config
+import runpy
+import sys
 
 if __name__ == "__main__":
-    run_train(parse_config(TrainConfig))
+    sys.argv[:1] = ["sphereface", "train"]
+    runpy.run_module("keras_sphereface", run_name="__main__")

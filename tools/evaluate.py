@@ -1,8 +1,8 @@
-"""Verify pairs of faces with exported networks; `--help` lists the flags."""
+"""Verify pairs of faces with exported networks: `sphereface evaluate`."""
 
-from keras_sphereface.commands.evaluate import run_evaluate
-from keras_sphereface.config import EvaluateConfig
-from keras_sphereface.config.parsing import parse_config
+import runpy
+import sys
 
 if __name__ == "__main__":
-    run_evaluate(parse_config(EvaluateConfig))
+    sys.argv[:1] = ["sphereface", "evaluate"]
+    runpy.run_module("keras_sphereface", run_name="__main__")

@@ -1,8 +1,8 @@
-"""Write a network as TFLite and ONNX and compare the files; `--help` lists the flags."""
+"""Write a network as TFLite and ONNX, and compare the files: `sphereface export`."""
 
-from keras_sphereface.commands.export import run_export
-from keras_sphereface.config.export import ExportConfig
-from keras_sphereface.config.parsing import parse_config
+import runpy
+import sys
 
 if __name__ == "__main__":
-    run_export(parse_config(ExportConfig))
+    sys.argv[:1] = ["sphereface", "export"]
+    runpy.run_module("keras_sphereface", run_name="__main__")

@@ -1,11 +1,8 @@
-"""Generate faces in the form of LFW; `--help` lists the flags."""
+"""Generate faces in the form of LFW: `sphereface faces`."""
 
-import dataclasses
-
-from keras_sphereface.config import FacesConfig
-from keras_sphereface.config.parsing import parse_config
-from keras_sphereface.data.synthetic import generate_faces
+import runpy
+import sys
 
 if __name__ == "__main__":
-    settings = dataclasses.asdict(parse_config(FacesConfig))
-    print(f"written to {generate_faces(settings.pop('out'), **settings)}")
+    sys.argv[:1] = ["sphereface", "faces"]
+    runpy.run_module("keras_sphereface", run_name="__main__")

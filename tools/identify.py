@@ -1,14 +1,8 @@
-"""Find identities with exported networks; `identify.py open-set --help` lists the flags.
+"""Find identities in galleries with exported networks: `sphereface evaluate-identification`."""
 
-python tools/identify.py closed-set --model EXPORT --images DIR --out DIR
-python tools/identify.py open-set --model EXPORT --images DIR --out DIR
-python tools/identify.py distractors --model EXPORT --images DIR --distractors DIR --out DIR
-"""
-
-from keras_sphereface.commands.identify import run_identify
-from keras_sphereface.config.identify import IDENTIFY_CONFIGS
-from keras_sphereface.config.parsing import parse_command
+import runpy
+import sys
 
 if __name__ == "__main__":
-    _, config = parse_command(IDENTIFY_CONFIGS)
-    run_identify(config)
+    sys.argv[:1] = ["sphereface", "evaluate-identification"]
+    runpy.run_module("keras_sphereface", run_name="__main__")

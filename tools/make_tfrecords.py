@@ -1,13 +1,8 @@
-"""Convert faces of any source to sharded TFRecords; `--help` lists the flags."""
+"""Convert faces of any source to sharded TFRecords: `sphereface convert`."""
 
-import os
-
-# A conversion needs no TensorFlow; without it all processes start at once and stay small.
-os.environ.setdefault("KERAS_SPHEREFACE_DATA_ONLY", "1")
-
-from keras_sphereface.commands.convert import run_convert
-from keras_sphereface.config import ConvertConfig
-from keras_sphereface.config.parsing import parse_config
+import runpy
+import sys
 
 if __name__ == "__main__":
-    run_convert(parse_config(ConvertConfig))
+    sys.argv[:1] = ["sphereface", "convert"]
+    runpy.run_module("keras_sphereface", run_name="__main__")

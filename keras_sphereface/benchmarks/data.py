@@ -31,8 +31,9 @@ from keras_sphereface.data.conversion.convert import make_records
 from keras_sphereface.data.landmarks import landmark_line, read_landmarks
 from keras_sphereface.reporting.markdown import markdown_table
 from keras_sphereface.utils.environment import machine, most_memory
-from keras_sphereface.utils.parallel import DATA_ONLY, ordered_map
+from keras_sphereface.utils.parallel import ordered_map
 from keras_sphereface.utils.progress import progress_bar
+from keras_sphereface.utils.startup import DATA_ONLY
 from keras_sphereface.utils.validation import check_integer
 
 DECODE_ENCODE, WITH_ALIGNMENT = "decode + encode", "conversion with alignment"

@@ -1,4 +1,4 @@
-"""`tools/benchmark.py`: run a benchmark and print its results."""
+"""`sphereface benchmark`: run a benchmark and print its results."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,6 @@ from keras_sphereface.benchmarks.evaluation import benchmark_evaluation
 from keras_sphereface.benchmarks.heads import benchmark_heads
 from keras_sphereface.benchmarks.training import benchmark_training
 from keras_sphereface.config import benchmarks
-from keras_sphereface.config.parsing import errors_in_one_sentence
 
 BENCHMARKS: dict[type, Callable[[Any], str]] = {
     benchmarks.HeadBenchmarkConfig: benchmark_heads,
@@ -22,6 +21,5 @@ BENCHMARKS: dict[type, Callable[[Any], str]] = {
 
 def run_benchmark(config: Any) -> None:
     """Run the benchmark of a config, and print its results; an error ends in one sentence."""
-    with errors_in_one_sentence():
-        print(BENCHMARKS[type(config)](config))
+    print(BENCHMARKS[type(config)](config))
     print(f"written to {config.out}")

@@ -1,17 +1,13 @@
-"""`tools/make_tfrecords.py`: convert faces to records, or verify records, and print the result."""
+"""`sphereface convert`: convert faces to records, or verify records, and print the result."""
 
 from keras_sphereface.config import ConvertConfig
-from keras_sphereface.config.parsing import errors_in_one_sentence
 from keras_sphereface.data import records
 from keras_sphereface.data.conversion import make_records
 
 
 def run_convert(config: ConvertConfig) -> None:
     """Convert, or verify, and print the result; an error that users can mend is one sentence."""
-    with errors_in_one_sentence():
-        print(
-            verify_shards(config.verify) if config.verify else conversion_summary(convert(config))
-        )
+    print(verify_shards(config.verify) if config.verify else conversion_summary(convert(config)))
 
 
 def convert(config: ConvertConfig) -> records.DatasetInfo:

@@ -1,14 +1,12 @@
-"""`tools/identify.py`: find identities in galleries and print the results."""
+"""`sphereface evaluate-identification`: find identities in galleries and print the results."""
 
 from keras_sphereface.config.identify import IdentifyConfig
-from keras_sphereface.config.parsing import errors_in_one_sentence
 from keras_sphereface.evaluation.identification.evaluate import evaluate_identification
 from keras_sphereface.evaluation.identification.report import summarize
 
 
 def run_identify(config: IdentifyConfig) -> None:
     """Evaluate and print the results; errors that a user can mend end in one sentence."""
-    with errors_in_one_sentence():
-        results = evaluate_identification(config)
+    results = evaluate_identification(config)
     print("\n\n".join(map(summarize, results)))
     print(f"written to {config.out}")

@@ -1,12 +1,10 @@
-"""`examples/margin_figures.py`: draw the geometry of the loss."""
+"""`sphereface margins`: draw the geometry of the loss."""
 
 from keras_sphereface.config import MarginFiguresConfig
-from keras_sphereface.config.parsing import errors_in_one_sentence
 from keras_sphereface.experiments.margin_figures import margin_figures
 
 
 def run_margins(config: MarginFiguresConfig) -> None:
     """Draw the figures, and print the bounds of m; an error ends in one sentence."""
-    with errors_in_one_sentence():
-        print(margin_figures(config).to_string(index=False))
+    print(margin_figures(config).to_string(index=False))
     print(f"written to {config.out}")

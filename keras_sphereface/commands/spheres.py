@@ -1,15 +1,13 @@
-"""`examples/feature_spheres.py`: train, draw and measure feature spheres."""
+"""`sphereface spheres`: train, draw and measure feature spheres."""
 
 from pathlib import Path
 
 from keras_sphereface.config import SpheresConfig
-from keras_sphereface.config.parsing import errors_in_one_sentence
 from keras_sphereface.experiments.feature_spheres.run import feature_spheres
 
 
 def run_spheres(config: SpheresConfig) -> None:
     """Make the spheres, and print their statistics; an error ends in one sentence."""
-    with errors_in_one_sentence():
-        feature_spheres(config)
+    feature_spheres(config)
     print((Path(config.out) / "spheres.md").read_text(encoding="utf-8"))
     print(f"written to {config.out}")

@@ -1,12 +1,10 @@
-"""`examples/train_casia.py`: train a network and print where the export is."""
+"""`sphereface train`: train a network and print where the export is."""
 
 from keras_sphereface.config import TrainConfig
-from keras_sphereface.config.parsing import errors_in_one_sentence
 from keras_sphereface.training.train import train
 
 
 def run_train(config: TrainConfig) -> None:
     """Train, print the folder of the export; errors that a user can mend end in one sentence."""
-    with errors_in_one_sentence():
-        folder = train(config)
+    folder = train(config)
     print(f"exported to {folder}")

@@ -15,8 +15,7 @@ from typing import Any, TypeVar
 
 import cv2
 
-# Makes `keras_sphereface/__init__.py` skip the modules that need Keras and TensorFlow.
-DATA_ONLY = "KERAS_SPHEREFACE_DATA_ONLY"
+from keras_sphereface.utils.startup import DATA_ONLY
 
 Result = TypeVar("Result")
 

@@ -15,7 +15,7 @@ from keras_sphereface.data import detection, images, landmarks, records
 from keras_sphereface.data.conversion import prepare
 from keras_sphereface.data.conversion.beam import make_records_on_beam
 from keras_sphereface.data.conversion.convert import make_records
-from keras_sphereface.utils.parallel import DATA_ONLY
+from keras_sphereface.utils.startup import DATA_ONLY
 from tests.helpers.sources import (
     as_list,
     as_parquet,

@@ -1,0 +1,131 @@
+"""`sphereface demo`: the whole job on generated faces, and what its result means."""
+
+import importlib.util
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from keras_sphereface.config.convert import ConvertConfig
+from keras_sphereface.config.demo import DemoConfig
+from keras_sphereface.config.evaluate import EvaluateConfig
+from keras_sphereface.config.experiments import SpheresConfig
+from keras_sphereface.config.train import TrainConfig
+from keras_sphereface.data import synthetic
+from keras_sphereface.data.conversion import make_records
+from keras_sphereface.evaluation.evaluate import evaluate
+from keras_sphereface.evaluation.report import format_accuracy
+from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics
+from keras_sphereface.experiments.feature_spheres.run import feature_spheres
+from keras_sphereface.training.train import train
+from keras_sphereface.utils.progress import log
+
+# Beside a demo's files, so that only a demo's folder is ever replaced.
+MARK = "demo.txt"
+
+
+def run_demo(config: DemoConfig) -> None:
+    """Run every step, and print the result in words with the next command to type."""
+    out = Path(config.out)
+    start_folder(out)
+    started = time.monotonic()
+    steps = demo_steps(config)
+    for number, (title, step) in enumerate(steps, 1):
+        log(f"{number} of {len(steps)}: {title}")
+        result = step()
+        if isinstance(result, list):
+            (metrics,) = result
+    print(demo_summary(metrics, out, time.monotonic() - started))
+
+
+def start_folder(out: Path) -> None:
+    """Make the folder of a demo, in place of what an earlier demo left there.
+
+    Raises:
+        FileExistsError: If it holds something else.
+    """
+    if out.is_dir() and any(out.iterdir()):
+        if not (out / MARK).is_file():
+            raise FileExistsError(
+                "`out` must be a new folder or that of an earlier demo, which is replaced; choose "
+                f"another --out. Received: {out}"
+            )
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MARK).write_text("Written by `sphereface demo`, and replaced by the next.\n", "utf-8")
+
+
+def demo_steps(config: DemoConfig) -> list[tuple[str, Callable[[], object]]]:
+    """The steps of the demo: what each does, in words, and the call that does it."""
+    out = Path(config.out)
+    faces, records, workdir = out / "faces", out / "records", out / "training"
+    images, landmarks = str(faces / synthetic.IMAGES), str(faces / synthetic.LANDMARKS)
+    conversion = ConvertConfig(
+        source=images,
+        landmarks=landmarks,
+        exclude=str(faces / synthetic.TEST_IDENTITIES),
+        out=str(records),
+        seed=config.seed,
+    )
+    training = TrainConfig(
+        data=str(records),
+        workdir=str(workdir),
+        backbone="sphereface4",
+        width=0.5,
+        batch_size=64,
+        total_steps=300,
+        optimizer="adam",
+        log_steps=50,
+        seed=config.seed,
+    )
+    evaluation = EvaluateConfig(
+        model=(str(workdir / "export"),),
+        images=(images,),
+        pairs=(str(faces / synthetic.PAIRS),),
+        landmarks=(landmarks,),
+        out=str(out / "evaluation"),
+    )
+    spheres = SpheresConfig(
+        out=str(out / "spheres"),
+        total_steps=200,
+        html=importlib.util.find_spec("plotly") is not None,
+        seed=config.seed,
+    )
+    return [
+        (
+            "generate 2,000 faces of 100 people",
+            lambda: synthetic.generate_faces(faces, seed=config.seed),
+        ),
+        ("align the faces of 60 of them into records", lambda: make_records(conversion)),
+        ("train a network of 4 layers with A-Softmax, m = 4", lambda: train(training)),
+        ("compare faces of the other 40, which it has never seen", lambda: evaluate(evaluation)),
+        ("train 2-D and 3-D features for m = 1 to 4, and draw", lambda: feature_spheres(spheres)),
+    ]
+
+
+def demo_summary(metrics: EvaluationMetrics, out: Path, seconds: float) -> str:
+    """Return the result in words: how good, what lies where, what to do next."""
+    numbers = metrics.verification
+    pages = [
+        (out / "evaluation" / "report.html", "how good, with ROC curve and the worst errors"),
+        (out / "training" / "summary.md", "the course of the training"),
+        (out / "spheres" / "spheres_3d.png", "features: the cloud shrinks as m grows"),
+    ]
+    if (interactive := out / "spheres" / "spheres.html").is_file():
+        pages.append((interactive, "the same spheres, to turn by mouse"))
+    return "\n".join(
+        [
+            f"Of {numbers.num_pairs} pairs of faces, of people never trained on, the network tells "
+            f"{format_accuracy(numbers)} rightly",
+            "as the same person or two people. The faces are generated, so it knows no real ones.",
+            "",
+            "Open in a browser or viewer:",
+            *(f"  {path}\n      {what}" for path, what in pages),
+            "",
+            "Next, with your own faces (a folder for each person):",
+            "  sphereface convert --source FACES --out records",
+            "  sphereface train --data records --workdir run",
+            "",
+            f"The demo took {seconds / 60:.1f} min; everything is in {out}",
+        ]
+    )

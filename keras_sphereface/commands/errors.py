@@ -1,0 +1,67 @@
+"""How a command ends when something is wrong: a sentence and an exit status, not a traceback."""
+
+import contextlib
+import errno
+import os
+import sys
+from collections.abc import Iterator
+
+from keras_sphereface.utils.progress import log
+
+ERROR, INTERRUPTED = 1, 130
+# Errors whose messages are written for the user.
+EXPECTED = (ImportError, OSError, ValueError, FloatingPointError, RuntimeError, MemoryError)
+
+
+@contextlib.contextmanager
+def ending(debug: bool = False) -> Iterator[None]:
+    """End the program in one or two sentences on standard error for any error in the block.
+
+    Args:
+        debug: Bool. True to let the error pass, so that Python shows its traceback.
+
+    Raises:
+        SystemExit: With status 1 for an error, and 130 for an interruption by Ctrl-C.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        log("stopped. The same command continues or begins anew.")
+        raise SystemExit(INTERRUPTED) from None
+    except BrokenPipeError:  # the reader of a pipe, such as `head`, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(ERROR) from None
+    except Exception as error:
+        if debug:
+            raise
+        print(f"error: {sentence(error)}", file=sys.stderr)
+        raise SystemExit(ERROR) from None
+
+
+def sentence(error: Exception) -> str:
+    """Return what a user should read of an error.
+
+    Example:
+        >>> sentence(ValueError("`m` must be at least 1. Received: m=0"))
+        '`m` must be at least 1. Received: m=0'
+        >>> sentence(KeyError("x"))
+        "KeyError: 'x'. This should not happen; the same command with --debug shows where."
+    """
+    if isinstance(error, OSError) and error.errno and error.strerror:
+        return _of_the_system(error)
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        return "The memory is full. Smaller batches need less, for example --batch-size 32."
+    if isinstance(error, EXPECTED) and str(error):
+        return str(error)
+    name = type(error).__name__
+    first_line = (str(error).strip().splitlines() or [""])[0]
+    return (
+        f"{name}: {first_line}. This should not happen; the same command with --debug shows where."
+    )
+
+
+def _of_the_system(error: OSError) -> str:
+    """An error that the operating system reports, without its number, with the path first."""
+    path = f"{error.filename}: " if error.filename else ""
+    full = " Free some space, or choose another folder." if error.errno == errno.ENOSPC else ""
+    return f"{path}{error.strerror}.{full}"

@@ -1,0 +1,97 @@
+"""The command `sphereface`: which subcommand, with which settings, and how it ends."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+
+from keras_sphereface.commands.errors import ending
+from keras_sphereface.commands.registry import COMMANDS, Command
+from keras_sphereface.config.parsing import did_you_mean, parse_command, parse_config
+from keras_sphereface.utils import startup
+from keras_sphereface.version import __version__
+
+PROGRAM = "sphereface"
+USAGE_ERROR = 2
+GENERAL_FLAGS = """\
+  --verbose  also show what TensorFlow prints at its start
+  --debug    show the traceback of an error"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line of `sphereface`.
+
+    Args:
+        argv: The words after the name of the program; those of the process if None.
+
+    Returns:
+        The exit status: 0, 1 for an error, 2 for a wrong command line.
+
+    Example:
+        >>> main(["--version"])
+        sphereface 0.1.0
+        0
+    """
+    words, verbose, debug = _general_flags(list(sys.argv[1:] if argv is None else argv))
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(overview())
+        return 0 if words else USAGE_ERROR
+    if words[0] == "--version":
+        print(f"{PROGRAM} {__version__}")
+        return 0
+    name, rest = words[0], words[1:]
+    if name not in COMMANDS:
+        print(_unknown(name), file=sys.stderr)
+        return USAGE_ERROR
+    with ending(debug):
+        config = _parse(name, COMMANDS[name], rest)
+        if not verbose:
+            os.environ[startup.QUIET] = "1"
+        if COMMANDS[name].needs_tensorflow:
+            startup.import_whole_package()
+        return COMMANDS[name].run(config) or 0
+
+
+def overview() -> str:
+    """Return the help of the whole program: a line a subcommand."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {command.help}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"usage: {PROGRAM} COMMAND [--flag VALUE ...]",
+            "",
+            "SphereFace (A-Softmax) for Keras: from images of faces to a judged network.",
+            "",
+            "commands:",
+            *lines,
+            "",
+            "for every command:",
+            "  --help     its flags, and an example",
+            GENERAL_FLAGS,
+            "",
+            f"Begin with `{PROGRAM} demo`.",
+        ]
+    )
+
+
+def _general_flags(words: list[str]) -> tuple[list[str], bool, bool]:
+    """The other words, and whether --verbose and --debug are among those before a lone `--`."""
+    end = words.index("--") if "--" in words else len(words)
+    flags = {"--verbose", "--debug"} & set(words[:end])
+    kept = [word for word in words[:end] if word not in flags] + words[end:]
+    return kept, "--verbose" in flags, "--debug" in flags
+
+
+def _parse(name: str, command: Command, words: Sequence[str]) -> object:
+    prog = f"{PROGRAM} {name}"
+    if isinstance(command.config, Mapping):
+        return parse_command(command.config, words, prog)[1]
+    return parse_config(command.config, words, prog)
+
+
+def _unknown(name: str) -> str:
+    listed = f"`{PROGRAM} --help` lists all commands."
+    return " ".join(filter(None, [f"error: no command is called {name!r}.", _near(name), listed]))
+
+
+def _near(name: str) -> str:
+    return did_you_mean(name, COMMANDS)

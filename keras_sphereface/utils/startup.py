@@ -1,0 +1,105 @@
+"""What the start of a process costs and shows: lean imports, and TensorFlow's start-up lines."""
+
+import contextlib
+import importlib
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+# Set for processes that only prepare images, which `utils.parallel` starts.
+DATA_ONLY = "KERAS_SPHEREFACE_DATA_ONLY"
+# Set by the command `sphereface` for itself and its processes, unless --verbose is given.
+QUIET = "KERAS_SPHEREFACE_QUIET"
+# Names of the program that an installed package has, on Windows too.
+PROGRAMS = ("sphereface", "sphereface.exe", "sphereface-script.py")
+# Information, and complaints of a start on which nothing depends: factories that are registered
+# twice, instructions that another build would use.
+START_UP = re.compile(
+    r"All log messages before absl::InitializeLog|^I\d{4} |: I |cpu_feature_guard|cudart_stub"
+    r"|To enable the following instructions|Unable to register cu|computation_placer"
+    r"|TF-TRT Warning|onednn",
+    re.IGNORECASE,
+)
+# Where there is no such GPU, nobody misses one; where there is, these lines say why it is not used.
+NO_GPU = re.compile(r"failed call to cuInit|Cannot dlopen some GPU libraries|Could not find cuda")
+
+
+_whole = False  # set while the package is imported once more, whole
+
+
+def is_lean() -> bool:
+    """Return whether `import keras_sphereface` is to import neither Keras nor TensorFlow.
+
+    So it is in processes that only prepare images, and in the command `sphereface`, which answers
+    `--help` and mistakes before it imports what takes seconds.
+
+    Example:
+        >>> is_lean()
+        False
+    """
+    return not _whole and (bool(os.environ.get(DATA_ONLY)) or _is_command())
+
+
+def _is_command() -> bool:
+    if sys.argv[:1] == ["-m"]:  # so it stands there while Python imports the package of `-m`
+        words = getattr(sys, "orig_argv", [])
+        return "-m" in words and words[words.index("-m") + 1 :][:1] == ["keras_sphereface"]
+    return Path(sys.argv[0] if sys.argv else "").name in PROGRAMS
+
+
+def import_whole_package() -> None:
+    """Import what a lean start has left out, so that every class is registered with Keras."""
+    global _whole
+    package = sys.modules[__package__.partition(".")[0]]
+    if not hasattr(package, "ASoftmax"):
+        _whole = True
+        importlib.reload(package)
+
+
+@contextlib.contextmanager
+def without_start_up_lines() -> Iterator[None]:
+    """Keep the lines that TensorFlow's libraries print at their start from standard error.
+
+    They are written by libraries past Python's `sys.stderr`. What is written meanwhile is kept in a
+    file and printed after the block, except for lines that are known to say nothing; an error
+    prints all of them. It does nothing unless the variable `QUIET` is set.
+    """
+    if not os.environ.get(QUIET):
+        yield
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # warnings and errors
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as file:
+        os.dup2(file.fileno(), 2)
+        known = True
+        try:
+            yield
+        except BaseException:
+            known = False
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(kept, 2)
+            os.close(kept)
+            file.seek(0)
+            lines = file.read().decode(errors="replace").splitlines()
+            for line in lines:
+                if not (known and says_nothing(line)):
+                    print(line, file=sys.stderr)
+
+
+def says_nothing(line: str) -> bool:
+    """Return whether a line of TensorFlow's start says nothing that a user could act on.
+
+    Example:
+        >>> says_nothing("I0000 00:00:1 1 port.cc:153] oneDNN custom operations are on.")
+        True
+        >>> says_nothing("W0000 00:00:1 1 allocator.cc:1] Allocation exceeds 10% of memory.")
+        False
+    """
+    has_gpu = Path("/dev/nvidiactl").exists()
+    return bool(START_UP.search(line) or (not has_gpu and NO_GPU.search(line)))
