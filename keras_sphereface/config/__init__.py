@@ -22,9 +22,8 @@ from keras_sphereface.config.parsing import (
     errors_in_one_sentence,
     parse_command,
     parse_config,
-    read_config,
-    save_config,
 )
+from keras_sphereface.config.settings_files import read_config, save_config
 from keras_sphereface.config.train import LaunchConfig, TrainConfig
 
 __all__ = [

@@ -1,6 +1,7 @@
 """Settings of the benchmarks."""
 
 import dataclasses
+from typing import ClassVar
 
 from keras_sphereface.config.choices import NETWORKS
 from keras_sphereface.config.fields import setting
@@ -17,8 +18,12 @@ class HeadBenchmarkConfig:
         10572
     """
 
-    out: str = setting(help="Output folder for head.csv, head.md, head.png and the XLA programs.")
-    batch_size: int = setting(256, "Number of samples in a batch, at least 1.")
+    example: ClassVar[str] = "--out runs/head"
+
+    out: str = setting(
+        help="Output folder for head.csv, head.md, head.png and the XLA programs.", path="output"
+    )
+    batch_size: int = setting(256, "Number of samples in a batch, at least 1.", aliases=("batch",))
     embedding_size: int = setting(512, "Number of values of an embedding, at least 1.")
     num_classes: int = setting(10_572, "Number of classes of the table, at least 8.")
     sweep: tuple[int, ...] = setting(
@@ -40,14 +45,20 @@ class ConvergenceBenchmarkConfig:
         (2, 3, 4, 6)
     """
 
-    out: str = setting(help="Output folder for convergence.csv, convergence.md and the runs.")
+    example: ClassVar[str] = "--out runs/convergence"
+
+    out: str = setting(
+        help="Output folder for convergence.csv, convergence.md and the runs.", path="output"
+    )
     num_networks: int = setting(5, "Number of pairs of a network and generated faces, 1 to 5.")
     m: tuple[int, ...] = setting((2, 3, 4, 6), "Margins to compare with m = 1.")
     total_steps: int = setting(
-        1_700, "Number of optimizer steps of a run, at least 5; lambda is 5 from step 1,659 on."
+        1_700,
+        "Number of optimizer steps of a run, at least 5; lambda is 5 from step 1,659 on.",
+        aliases=("steps",),
     )
     width: float = setting(0.125, "Factor > 0 on the number of channels of the networks.")
-    batch_size: int = setting(32, "Number of images in a batch, at least 1.")
+    batch_size: int = setting(32, "Number of images in a batch, at least 1.", aliases=("batch",))
     workers: int = setting(1, "Number of runs at the same time, at least 1.")
     seed: int = setting(0, "Seed for the faces and the first run.")
 
@@ -61,11 +72,13 @@ class DataBenchmarkConfig:
         250
     """
 
-    out: str = setting(help="Output folder for data.csv, data.md and the images.")
+    example: ClassVar[str] = "--out runs/data"
+
+    out: str = setting(help="Output folder for data.csv, data.md and the images.", path="output")
     source: str = setting(
-        "", "Folder of class folders with images; by default faces are generated."
+        "", "Folder of class folders with images; by default faces are generated.", path="folder"
     )
-    landmarks: str = setting("", "File of five points for each image of --source.")
+    landmarks: str = setting("", "File of five points for each image of --source.", path="file")
     num_images: int = setting(
         16_000, "Number of images; those of --source are repeated if it has fewer."
     )
@@ -88,12 +101,20 @@ class TrainBenchmarkConfig:
         'sphereface20'
     """
 
-    out: str = setting(help="Output folder for train.csv, train.md and the runs.")
-    data: str = setting("", "Folder of records; by default two faces of each class are generated.")
+    example: ClassVar[str] = "--out runs/train"
+
+    out: str = setting(help="Output folder for train.csv, train.md and the runs.", path="output")
+    data: str = setting(
+        "", "Folder of records; by default two faces of each class are generated.", path="folder"
+    )
     num_classes: int = setting(10_572, "Number of classes of the generated faces.")
-    backbone: str = setting("sphereface20", f"Network: {_BACKBONES}.")
+    backbone: str = setting(
+        "sphereface20", f"Network: {_BACKBONES}.", choices=tuple(NETWORKS), aliases=("arch",)
+    )
     width: float = setting(1.0, "Factor > 0 on the number of channels of the network.")
-    batch_size: int = setting(32, "Global batch size: images of a step over all devices.")
+    batch_size: int = setting(
+        32, "Global batch size: images of a step over all devices.", aliases=("batch",)
+    )
     num_devices: int = setting(2, "Number of devices, or workers, that share the work of one.")
     steps: int = setting(4, "Number of training steps of a round, at least 1.")
     repeats: int = setting(12, "Number of interleaved rounds, at least 1.")
@@ -113,15 +134,23 @@ class EvaluateBenchmarkConfig:
         1000000
     """
 
-    out: str = setting(help="Output folder for evaluate.csv, evaluate.md and the network.")
-    images: str = setting(
-        "", "Folder of class folders with images; by default faces are generated."
+    example: ClassVar[str] = "--out runs/evaluate"
+
+    out: str = setting(
+        help="Output folder for evaluate.csv, evaluate.md and the network.", path="output"
     )
-    landmarks: str = setting("", "File of five points for each image of --images.")
-    backbone: str = setting("sphereface20", f"Network: {_BACKBONES}.")
+    images: str = setting(
+        "", "Folder of class folders with images; by default faces are generated.", path="folder"
+    )
+    landmarks: str = setting("", "File of five points for each image of --images.", path="file")
+    backbone: str = setting(
+        "sphereface20", f"Network: {_BACKBONES}.", choices=tuple(NETWORKS), aliases=("arch",)
+    )
     width: float = setting(1.0, "Factor > 0 on the number of channels of the network.")
     num_images: int = setting(256, "Number of images embedded in a round, at least 1.")
-    batch_size: int = setting(64, "Number of images embedded at once, at least 1.")
+    batch_size: int = setting(
+        64, "Number of images embedded at once, at least 1.", aliases=("batch",)
+    )
     num_pairs: int = setting(6000, "Number of pairs for the protocols, in ten folds, at least 20.")
     num_probes: int = setting(
         3500, "Number of probes of 80 identities for the search, at least 160."

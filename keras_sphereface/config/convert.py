@@ -1,6 +1,7 @@
 """Settings of what makes records: conversion and generated faces."""
 
 import dataclasses
+from typing import ClassVar
 
 from keras_sphereface.config.choices import SOURCE_KINDS
 from keras_sphereface.config.fields import setting
@@ -16,7 +17,11 @@ class FacesConfig:
     20
     """
 
-    out: str = setting(help="Folder for images/, landmarks.txt, pairs.txt and test_identities.txt.")
+    example: ClassVar[str] = "--out faces"
+
+    out: str = setting(
+        help="Folder for images/, landmarks.txt, pairs.txt and test_identities.txt.", path="output"
+    )
     num_identities: int = setting(60, "Number of identities to train on.")
     images_per_identity: int = setting(20, "Number of images of each identity, at least 2.")
     num_test_identities: int = setting(40, "Number of further identities, for the pairs only.")
@@ -36,33 +41,100 @@ class ConvertConfig:
     (True, 112, 96)
     """
 
+    example: ClassVar[str] = "--source faces/images --landmarks faces/landmarks.txt --out records"
+
     source: str = setting(
         "",
         f"Source of the faces: {'; '.join(SOURCE_KINDS.values())}; or a folder of such files.",
+        group="source and output",
+        common=True,
+        path="input",
     )
-    out: str = setting("", "Folder for the shards, dataset.json and tables.")
-    landmarks: str = setting("", "File of five points for each image, by which faces are aligned.")
-    detect: bool = setting(False, "Find missing landmarks with MTCNN, and align every face.")
-    align: bool = setting(False, "Align every face by the landmarks that the source itself has.")
-    contact_sheet: str = setting("", "PNG file for a sample of the faces as the network sees them.")
-    num_shards: int = setting(0, "Number of shards; 0: as many as hold 100 to 200 MB each.")
-    exclude: str = setting("", "File of identities, images or patterns to exclude, one a line.")
-    exclude_pairs: str = setting("", "List of pairs, all of whose identities are excluded.")
+    out: str = setting(
+        "",
+        "Folder for the shards, dataset.json and tables.",
+        group="source and output",
+        common=True,
+        path="output",
+    )
+    landmarks: str = setting(
+        "",
+        "File of five points for each image, by which faces are aligned.",
+        group="source and output",
+        common=True,
+        path="file",
+    )
+    detect: bool = setting(
+        False,
+        "Find missing landmarks with MTCNN, and align every face.",
+        group="alignment",
+        common=True,
+    )
+    align: bool = setting(
+        False, "Align every face by the landmarks that the source itself has.", group="alignment"
+    )
+    contact_sheet: str = setting(
+        "",
+        "PNG file for a sample of the faces as the network sees them.",
+        group="source and output",
+        path="output-file",
+    )
+    num_shards: int = setting(
+        0, "Number of shards; 0: as many as hold 100 to 200 MB each.", group="source and output"
+    )
+    exclude: str = setting(
+        "",
+        "File of identities, images or patterns to exclude, one a line.",
+        group="exclusion",
+        common=True,
+        path="file",
+    )
+    exclude_pairs: str = setting(
+        "",
+        "List of pairs, all of whose identities are excluded.",
+        group="exclusion",
+        common=True,
+        path="file",
+    )
     exclude_folds: tuple[int, ...] = setting(
-        (), "Folds of --exclude-pairs to use, from 1; by default all."
+        (), "Folds of --exclude-pairs to use, from 1; by default all.", group="exclusion"
     )
     exclude_casia_lfw: bool = setting(
-        True, "Exclude the three identities of CASIA-WebFace that are in LFW."
+        True, "Exclude the three identities of CASIA-WebFace that are in LFW.", group="exclusion"
     )
-    min_images: int = setting(1, "Exclude identities with fewer readable images than this.")
-    height: int = setting(112, "Height of the faces in pixels.")
-    width: int = setting(96, "Width of the faces in pixels.")
-    seed: int = setting(0, "Seed for the global shuffle.")
-    workers: int = setting(0, "Number of processes; 0: one a core, or one for few images.")
-    overwrite: bool = setting(False, "Replace a folder of records that exists.")
-    runner: str = setting("", "Apache Beam runner that converts, in place of this machine.")
-    beam_options: tuple[str, ...] = setting((), "Options of Beam, after a lone --.", rest=True)
-    verify: str = setting("", "Folder of records whose shards to compare with their checksums.")
+    min_images: int = setting(
+        1,
+        "Exclude identities with fewer readable images than this.",
+        group="exclusion",
+        common=True,
+    )
+    height: int = setting(112, "Height of the faces in pixels.", group="alignment")
+    width: int = setting(96, "Width of the faces in pixels.", group="alignment")
+    seed: int = setting(0, "Seed for the global shuffle.", group="order and processes")
+    workers: int = setting(
+        0,
+        "Number of processes; 0: one a core, or one for few images.",
+        group="order and processes",
+        common=True,
+    )
+    overwrite: bool = setting(
+        False, "Replace a folder of records that exists.", group="source and output", common=True
+    )
+    runner: str = setting(
+        "",
+        "Apache Beam runner that converts, in place of this machine.",
+        group="order and processes",
+    )
+    beam_options: tuple[str, ...] = setting(
+        (), "Options of Beam, after a lone --.", rest=True, group="order and processes"
+    )
+    verify: str = setting(
+        "",
+        "Folder of records whose shards to compare with their checksums.",
+        group="verification",
+        common=True,
+        path="folder",
+    )
 
     @property
     def aligns(self) -> bool:

@@ -1,6 +1,7 @@
 """Settings of the demo."""
 
 import dataclasses
+from typing import ClassVar
 
 from keras_sphereface.config.fields import setting
 
@@ -15,7 +16,11 @@ class DemoConfig:
     'runs/demo'
     """
 
+    example: ClassVar[str] = "--out runs/demo"
+
     out: str = setting(
-        "runs/demo", "Folder for everything; what an earlier demo left there is replaced."
+        "runs/demo",
+        "Folder for everything; what an earlier demo left there is replaced.",
+        path="output",
     )
     seed: int = setting(0, "Seed for faces, start weights, shuffling and augmentation.")

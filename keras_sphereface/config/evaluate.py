@@ -1,6 +1,7 @@
 """Settings of the verification of pairs."""
 
 import dataclasses
+from typing import ClassVar
 
 from keras_sphereface.config.choices import PROTOCOLS
 from keras_sphereface.config.fields import setting
@@ -21,36 +22,72 @@ class EvaluateConfig:
     ('sphereface', 10)
     """
 
+    example: ClassVar[str] = "--model runs/first/export --bin lfw.bin --out runs/lfw"
+
     out: str = setting(
-        help="Output folder for metrics.json, pairs.csv, the figures and report.html."
+        help="Output folder for metrics.json, pairs.csv, the figures and report.html.",
+        group="output",
+        common=True,
+        path="output",
     )
     model: tuple[str, ...] = setting(
-        (), "Models to evaluate: SavedModel folders, .tflite or .onnx files."
+        (),
+        "Models to evaluate: SavedModel folders, .tflite or .onnx files.",
+        group="models",
+        common=True,
+        path="input",
     )
     embeddings: tuple[str, ...] = setting(
-        (), "Saved embeddings by key (.npz) of any system, beside models or in place of them."
+        (),
+        "Saved embeddings by key (.npz) of any system, beside models or in place of them.",
+        group="models",
+        path="file",
     )
     pairs: tuple[str, ...] = setting(
-        (), "Lists of pairs: LFW's pairs.txt, or lines `first second 0|1 [fold]`."
+        (),
+        "Lists of pairs: LFW's pairs.txt, or lines `first second 0|1 [fold]`.",
+        group="pairs",
+        common=True,
+        path="file",
     )
-    images: tuple[str, ...] = setting((), "Folders of the images of the pairs.")
+    images: tuple[str, ...] = setting(
+        (), "Folders of the images of the pairs.", group="pairs", common=True, path="folder"
+    )
     landmarks: tuple[str, ...] = setting(
         (),
         "Files of five points for each image, by which every face is aligned; without it "
         "images are cropped at their center.",
+        group="pairs",
+        common=True,
+        path="file",
     )
     records: tuple[str, ...] = setting(
-        (), "Folders of records with the images of the pairs, in place of --images."
+        (),
+        "Folders of records with the images of the pairs, in place of --images.",
+        group="pairs",
+        common=True,
+        path="folder",
     )
     templates: tuple[str, ...] = setting(
-        (), "Files of lines `path template [medium]`; the pairs then compare templates."
+        (),
+        "Files of lines `path template [medium]`; the pairs then compare templates.",
+        group="pairs",
+        path="file",
     )
     bin: tuple[str, ...] = setting(
-        (), "Verification sets in InsightFace's form (.bin), which hold pairs and images."
+        (),
+        "Verification sets in InsightFace's form (.bin), which hold pairs and images.",
+        group="pairs",
+        common=True,
+        path="file",
     )
-    folds: tuple[int, ...] = setting((), "Folds to evaluate, counted from 1; by default all.")
+    folds: tuple[int, ...] = setting(
+        (), "Folds to evaluate, counted from 1; by default all.", group="pairs", common=True
+    )
     num_folds: int = setting(
-        10, "Number of folds, at least 2, for pairs without folds, such as those of a .bin."
+        10,
+        "Number of folds, at least 2, for pairs without folds, such as those of a .bin.",
+        group="pairs",
     )
     protocol: str = setting(
         "sphereface",
@@ -58,15 +95,33 @@ class EvaluateConfig:
         + "; ".join(f"{name}: {choice.description}" for name, choice in PROTOCOLS.items())
         + ".",
         tuple(PROTOCOLS),
+        group="verification",
+        common=True,
     )
     train_labels: str = setting(
         "",
         "Path of the labels.csv of the training records; identity overlap with the pairs is "
         "reported.",
+        group="verification",
+        path="file",
     )
     bootstrap: int = setting(
-        1000, "Number of bootstrap draws for the 95 per cent intervals; 0 computes none."
+        1000,
+        "Number of bootstrap draws for the 95 per cent intervals; 0 computes none.",
+        group="verification",
     )
-    save_embeddings: bool = setting(False, "Write the embeddings to OUT/embeddings.npz.")
-    batch_size: int = setting(64, "Number of images embedded at once, at least 1.")
-    seed: int = setting(0, "Seed for the bootstrap and for the sample of images that is checked.")
+    save_embeddings: bool = setting(
+        False, "Write the embeddings to OUT/embeddings.npz.", group="output"
+    )
+    batch_size: int = setting(
+        64,
+        "Number of images embedded at once, at least 1.",
+        group="models",
+        common=True,
+        aliases=("batch",),
+    )
+    seed: int = setting(
+        0,
+        "Seed for the bootstrap and for the sample of images that is checked.",
+        group="verification",
+    )

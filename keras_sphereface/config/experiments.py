@@ -1,6 +1,7 @@
 """Settings of feature spheres, margin figures and the comparison of losses."""
 
 import dataclasses
+from typing import ClassVar
 
 from keras_sphereface.config.choices import HEADS
 from keras_sphereface.config.fields import setting
@@ -15,35 +16,58 @@ class SpheresConfig:
         (1, 2, 3, 4)
     """
 
+    example: ClassVar[str] = "--out runs/spheres"
+
     out: str = setting(
-        help="Output folder for the figures (.png, .svg), spheres.csv and spheres.md."
+        help="Output folder for the figures (.png, .svg), spheres.csv and spheres.md.",
+        group="output",
+        path="output",
     )
-    data: str = setting("", "Folder of records; by default faces are generated.")
-    m: tuple[int, ...] = setting((1, 2, 3, 4), "Margins to train with, each at least 1.")
-    softmax: bool = setting(True, "Add a column of plain softmax.")
-    dim: int = setting(0, "Size of an embedding, 2 or 3; 0: both.", (0, 2, 3))
+    data: str = setting(
+        "", "Folder of records; by default faces are generated.", group="data", path="folder"
+    )
+    m: tuple[int, ...] = setting(
+        (1, 2, 3, 4), "Margins to train with, each at least 1.", group="training"
+    )
+    softmax: bool = setting(True, "Add a column of plain softmax.", group="training")
+    dim: int = setting(0, "Size of an embedding, 2 or 3; 0: both.", (0, 2, 3), group="training")
     num_identities: int = setting(
-        8, "Number of identities, 2 to 8; those with most images are used."
+        8, "Number of identities, 2 to 8; those with most images are used.", group="data"
     )
-    total_steps: int = setting(300, "Number of optimizer steps for each loss, at least 1.")
+    total_steps: int = setting(
+        300,
+        "Number of optimizer steps for each loss, at least 1.",
+        group="training",
+        aliases=("steps",),
+    )
     seed: int = setting(
-        0, "Seed for faces, and for start weights, batches and test images of the first run."
+        0,
+        "Seed for faces, and for start weights, batches and test images of the first run.",
+        group="training",
     )
     num_seeds: int = setting(
-        1, "Number of runs, with seed, seed + 1, ..., at least 1; the figures show the first."
+        1,
+        "Number of runs, with seed, seed + 1, ..., at least 1; the figures show the first.",
+        group="training",
     )
     animate: bool = setting(
         False,
         "Write training_2d.gif and training_3d.gif, animations of the embeddings in training.",
+        group="output",
     )
-    rotate: bool = setting(False, "Write rotating.gif, an animation of the rotating 3-D spheres.")
+    rotate: bool = setting(
+        False, "Write rotating.gif, an animation of the rotating 3-D spheres.", group="output"
+    )
     html: bool = setting(
         False,
         "Write spheres.html with interactive 3-D spheres; needs pip install "
         "keras-sphereface[interactive].",
+        group="output",
     )
     projector: bool = setting(
-        False, "Write the folder projector/ for `tensorboard --logdir OUT/projector`."
+        False,
+        "Write the folder projector/ for `tensorboard --logdir OUT/projector`.",
+        group="output",
     )
 
 
@@ -61,35 +85,64 @@ class CompareConfig:
 
     Network, data, number of steps, batch size, optimizer and augmentation are the same for all
     losses. They are those of a short run of a small network; after a lone `--` any flag of
-    examples/train_casia.py changes them for all, for example `-- --total-steps 1000`.
+    `sphereface train` changes them for all, for example `-- --total-steps 1000`.
 
     Example:
         >>> CompareConfig(out="runs/losses").losses[:3]
         ('softmax', 'normface', 'modified-softmax')
     """
 
-    out: str = setting(help="Output folder for losses.csv, losses.md, the figure, and each run.")
+    example: ClassVar[str] = "--out runs/losses --losses softmax asoftmax-4"
+
+    out: str = setting(
+        help="Output folder for losses.csv, losses.md, the figure, and each run.",
+        group="output",
+        path="output",
+    )
     data: str = setting(
-        "", "Folder of records to train on; by default faces and pairs are generated."
+        "",
+        "Folder of records to train on; by default faces and pairs are generated.",
+        group="data",
+        path="folder",
     )
     images: str = setting(
-        "", "Folder of the images to verify with --data, as in tools/evaluate.py."
+        "",
+        "Folder of the images to verify with --data, as in `sphereface evaluate`.",
+        group="verification",
+        path="folder",
     )
-    pairs: str = setting("", "List of the pairs to verify, of identities that are not in --data.")
-    landmarks: str = setting("", "File of five points for each image of --images.")
+    pairs: str = setting(
+        "",
+        "List of the pairs to verify, of identities that are not in --data.",
+        group="verification",
+        path="file",
+    )
+    landmarks: str = setting(
+        "", "File of five points for each image of --images.", group="verification", path="file"
+    )
     bin: str = setting(
-        "", "Verification set (.bin), in place of --images, --pairs and --landmarks."
+        "",
+        "Verification set (.bin), in place of --images, --pairs and --landmarks.",
+        group="verification",
+        path="file",
     )
     folds: tuple[int, ...] = setting(
-        (), "Folds of the pairs to verify, counted from 1; by default all."
+        (), "Folds of the pairs to verify, counted from 1; by default all.", group="verification"
     )
-    losses: tuple[str, ...] = setting(tuple(LOSSES), "Losses to compare.", tuple(LOSSES))
+    losses: tuple[str, ...] = setting(
+        tuple(LOSSES), "Losses to compare.", tuple(LOSSES), group="training"
+    )
     num_seeds: int = setting(
-        3, "Number of runs of each loss, with seed, seed + 1, ..., at least 1."
+        3, "Number of runs of each loss, with seed, seed + 1, ..., at least 1.", group="training"
     )
-    seed: int = setting(0, "Seed for faces, start weights, batches and the order of the runs.")
+    seed: int = setting(
+        0, "Seed for faces, start weights, batches and the order of the runs.", group="training"
+    )
     training: tuple[str, ...] = setting(
-        (), "Flags of train_casia.py for all runs, after a lone --.", rest=True
+        (),
+        "Flags of `sphereface train` for all runs, after a lone --.",
+        rest=True,
+        group="training",
     )
 
 
@@ -102,8 +155,12 @@ class MarginFiguresConfig:
         60.0
     """
 
-    out: str = setting(help="Output folder for the figures (.png and .svg) and bounds.csv.")
-    m: int = setting(4, "Margin of the decision boundaries, at least 2.")
+    example: ClassVar[str] = "--out runs/margins"
+
+    out: str = setting(
+        help="Output folder for the figures (.png and .svg) and bounds.csv.", path="output"
+    )
+    m: int = setting(4, "Margin of the decision boundaries, at least 2.", aliases=("margin",))
     angle: float = setting(
         60.0, "Angle between the class weights of the decision boundaries in degrees, 30 to 170."
     )

@@ -1,6 +1,7 @@
 """Settings of the export to TFLite and ONNX."""
 
 import dataclasses
+from typing import ClassVar
 
 from keras_sphereface.config.choices import FORMATS
 from keras_sphereface.config.fields import setting
@@ -15,38 +16,65 @@ class ExportConfig:
         ('tflite', 'tflite-float16', 'tflite-int8', 'onnx')
     """
 
+    example: ClassVar[str] = "--model runs/first/export --formats onnx --out portable"
+
     model: str = setting(
-        help="SavedModel folder, or .keras file of a network, with or without a head."
+        help="SavedModel folder, or .keras file of a network, with or without a head.",
+        group="network and output",
+        path="input",
     )
-    out: str = setting(help="Output folder for the files, export.csv and export.md.")
+    out: str = setting(
+        help="Output folder for the files, export.csv and export.md.",
+        group="network and output",
+        path="output",
+    )
     formats: tuple[str, ...] = setting(
         tuple(FORMATS),
         "Formats to write. "
         + "; ".join(f"{name}: {choice.help}" for name, choice in FORMATS.items())
         + ".",
         tuple(FORMATS),
+        group="network and output",
     )
     images: str = setting(
         "",
         "Folder of class folders of faces that calibrate tflite-int8 and on which the files "
         "are compared.",
+        group="calibration and comparison",
+        path="folder",
     )
     landmarks: str = setting(
-        "", "File of five points for each image, by which every face is aligned."
+        "",
+        "File of five points for each image, by which every face is aligned.",
+        group="calibration and comparison",
+        path="file",
     )
     pairs: str = setting(
         "",
         "List of pairs by which each file is verified too; tflite-int8 is calibrated on "
         "other identities.",
+        group="calibration and comparison",
+        path="file",
     )
     folds: tuple[int, ...] = setting(
-        (), "Folds of the pairs to use, counted from 1; by default all."
+        (),
+        "Folds of the pairs to use, counted from 1; by default all.",
+        group="calibration and comparison",
     )
     num_calibration: int = setting(
-        200, "Largest number of images that calibrate tflite-int8, at least 1."
+        200,
+        "Largest number of images that calibrate tflite-int8, at least 1.",
+        group="calibration and comparison",
     )
     num_compared: int = setting(
-        256, "Largest number of images on which the files are compared, at least 1."
+        256,
+        "Largest number of images on which the files are compared, at least 1.",
+        group="calibration and comparison",
     )
-    batch_size: int = setting(64, "Number of images embedded at once, at least 1.")
-    seed: int = setting(0, "Seed for the choice of images.")
+    batch_size: int = setting(
+        64,
+        "Number of images embedded at once, at least 1.",
+        group="calibration and comparison",
+        aliases=("batch",),
+    )
+    seed: int = setting(0, "Seed for the choice of images.", group="calibration and comparison")

@@ -11,43 +11,96 @@ class _FaceSettings:
     """Settings that all protocols of identification share."""
 
     out: str = setting(
-        help="Output folder for metrics.json, probes.csv, the curve and report.html."
+        help="Output folder for metrics.json, probes.csv, the curve and report.html.",
+        group="output",
+        common=True,
+        path="output",
     )
     model: tuple[str, ...] = setting(
-        (), "Models to evaluate: SavedModel folders, .tflite or .onnx files."
+        (),
+        "Models to evaluate: SavedModel folders, .tflite or .onnx files.",
+        group="models",
+        common=True,
+        path="input",
     )
     embeddings: tuple[str, ...] = setting(
-        (), "Saved embeddings by key (.npz) of any system, beside models or in place of them."
+        (),
+        "Saved embeddings by key (.npz) of any system, beside models or in place of them.",
+        group="models",
+        common=True,
+        path="file",
     )
     images: str = setting(
-        "", "Folder of class folders; the name of a class folder is the identity."
+        "",
+        "Folder of class folders; the name of a class folder is the identity.",
+        group="faces",
+        common=True,
+        path="folder",
     )
     landmarks: str = setting(
-        "", "File of five points for each image, by which every face is aligned."
+        "",
+        "File of five points for each image, by which every face is aligned.",
+        group="faces",
+        common=True,
+        path="file",
     )
-    records: str = setting("", "Folder of records, in place of --images.")
-    pairs: str = setting("", "List of pairs in LFW's form; only its identities are used.")
+    records: str = setting(
+        "", "Folder of records, in place of --images.", group="faces", common=True, path="folder"
+    )
+    pairs: str = setting(
+        "",
+        "List of pairs in LFW's form; only its identities are used.",
+        group="faces",
+        common=True,
+        path="file",
+    )
     folds: tuple[int, ...] = setting(
-        (), "Folds of the pairs to use, counted from 1; by default all."
+        (), "Folds of the pairs to use, counted from 1; by default all.", group="faces"
     )
     train_labels: str = setting(
-        "", "Path of the labels.csv of the training records, whose identities are excluded."
+        "",
+        "Path of the labels.csv of the training records, whose identities are excluded.",
+        group="faces",
+        path="file",
     )
-    batch_size: int = setting(64, "Number of images embedded at once, at least 1.")
-    seed: int = setting(0, "Seed for the choice of the gallery and of the images that are checked.")
+    batch_size: int = setting(
+        64, "Number of images embedded at once, at least 1.", group="models", aliases=("batch",)
+    )
+    seed: int = setting(
+        0,
+        "Seed for the choice of the gallery and of the images that are checked.",
+        group="sampling",
+    )
 
 
 @dataclasses.dataclass(frozen=True)
 class _GallerySettings(_FaceSettings):
     """Settings of the protocols that compare probes with a gallery."""
 
-    gallery: str = setting("", "List of the gallery, with lines `path<TAB or space>identity`.")
-    probes: str = setting("", "List of the probes, with lines `path<TAB or space>identity`.")
+    gallery: str = setting(
+        "",
+        "List of the gallery, with lines `path<TAB or space>identity`.",
+        group="gallery and probes",
+        common=True,
+        path="file",
+    )
+    probes: str = setting(
+        "",
+        "List of the probes, with lines `path<TAB or space>identity`.",
+        group="gallery and probes",
+        common=True,
+        path="file",
+    )
     templates: str = setting(
-        "", "File of lines `path template [medium]`; gallery and probes then name templates."
+        "",
+        "File of lines `path template [medium]`; gallery and probes then name templates.",
+        group="gallery and probes",
+        path="file",
     )
     gallery_images: int = setting(
-        1, "Number of images of each identity in the gallery, at least 1, without lists."
+        1,
+        "Number of images of each identity in the gallery, at least 1, without lists.",
+        group="gallery and probes",
     )
 
 
@@ -55,7 +108,7 @@ class _GallerySettings(_FaceSettings):
 class ClosedSetConfig(_GallerySettings):
     """Closed-set identification: every probe has a mate in the gallery.
 
-    Without lists, `gallery_images` of each identity with more images are the gallery, and the
+    Without lists, `--gallery-images` of each identity with more images are the gallery, and the
     others are probes.
 
     Example:
@@ -63,8 +116,11 @@ class ClosedSetConfig(_GallerySettings):
         20
     """
 
+    example: ClassVar[str] = "--model runs/first/export --images faces/images --out runs/closed"
     protocol: ClassVar[str] = "closed-set"
-    max_rank: int = setting(20, "Last rank of the CMC curve, at least 1.")
+    max_rank: int = setting(
+        20, "Last rank of the CMC curve, at least 1.", group="identification", common=True
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,18 +128,24 @@ class OpenSetConfig(_GallerySettings):
     """Open-set identification: some probes have no mate in the gallery.
 
     Without lists, a share of the identities is unknown: all of their images are probes. Of each
-    other identity `gallery_images` are the gallery, and the others are probes.
+    other identity `--gallery-images` are the gallery, and the others are probes.
 
     Example:
         >>> OpenSetConfig(out="out", model=("export",), images="faces").unknown_share
         0.5
     """
 
+    example: ClassVar[str] = "--model runs/first/export --images faces/images --out runs/open"
     protocol: ClassVar[str] = "open-set"
     unknown_share: float = setting(
-        0.5, "Share of identities, in (0, 1), that are not in the gallery, without lists."
+        0.5,
+        "Share of identities, in (0, 1), that are not in the gallery, without lists.",
+        group="identification",
+        common=True,
     )
-    candidates: int = setting(20, "Length of the candidate list of TPIR, at least 1.")
+    candidates: int = setting(
+        20, "Length of the candidate list of TPIR, at least 1.", group="identification"
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,14 +159,24 @@ class DistractorsConfig(_FaceSettings):
         10
     """
 
+    example: ClassVar[str] = (
+        "--model runs/first/export --images faces/images --distractors crowd --out runs/crowd"
+    )
     protocol: ClassVar[str] = "distractors"
     distractors: str = setting(
         "",
         "Faces of other identities: class folders, a folder of records, or an .npz file of "
         "embeddings; identities of the probes are excluded.",
+        group="distractors",
+        common=True,
+        path="input",
     )
-    distractor_landmarks: str = setting("", "File of five points for each image of --distractors.")
-    max_rank: int = setting(10, "Last rank of the CMC curve, at least 1.")
+    distractor_landmarks: str = setting(
+        "", "File of five points for each image of --distractors.", group="distractors", path="file"
+    )
+    max_rank: int = setting(
+        10, "Last rank of the CMC curve, at least 1.", group="identification", common=True
+    )
 
 
 IdentifyConfig = ClosedSetConfig | OpenSetConfig | DistractorsConfig

@@ -1,47 +1,25 @@
-"""Settings from command lines and from files: YAML, TOML, JSON."""
+"""Settings from command lines."""
 
 import argparse
 import contextlib
 import dataclasses
-import difflib
-import json
-import os
 import sys
-import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-import yaml
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from keras_sphereface.config.fields import flag_of, has_no_default, names_of_settings
+from keras_sphereface.config.help_text import commands_text, help_text
+from keras_sphereface.config.paths import KINDS, check_paths
+from keras_sphereface.config.settings_files import read_settings, yaml_of
+from keras_sphereface.config.suggestions import did_you_mean, nearest, with_hint
+from keras_sphereface.config.values import value_of_words
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 Config = TypeVar("Config", bound="DataclassInstance")
 
-YAML_SUFFIXES = (".yaml", ".yml")
-SUFFIXES = (*YAML_SUFFIXES, ".json", ".toml")
-ALLOWED = {
-    int: "an int",
-    float: "a number",
-    bool: "true or false",
-    str: "a string (a number must be quoted)",
-}
-
-
-class _PairsLoader(yaml.SafeLoader):
-    """YAML whose mappings become tuples of pairs, in which a name may stand twice."""
-
-    def construct_tuple(self, node: yaml.MappingNode) -> tuple:
-        return tuple(self.construct_pairs(node, deep=True))
-
-
-_PairsLoader.add_constructor("tag:yaml.org,2002:map", _PairsLoader.construct_tuple)
+GENERAL = ("config", "print_config", "help", "help_all")  # flags of every command
 
 
 @contextlib.contextmanager
@@ -60,17 +38,10 @@ def errors_in_one_sentence() -> Iterator[None]:
         raise SystemExit(f"error: {error}") from error
 
 
-def did_you_mean(word: str, words: Iterable[str]) -> str:
-    """Return "Did you mean `x`?" with the nearest of `words`; "" if none is near.
-
-    Example:
-        >>> did_you_mean("evalute", ["train", "evaluate"])
-        'Did you mean `evaluate`?'
-        >>> did_you_mean("zip", ["train", "evaluate"])
-        ''
-    """
-    near = difflib.get_close_matches(word, list(words), n=1)
-    return f"Did you mean `{near[0]}`?" if near else ""
+def usage_error(message: str) -> NoReturn:
+    """End the program as a wrong command line does: the message on standard error, exit code 2."""
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(2)
 
 
 def parse_command(
@@ -83,13 +54,13 @@ def parse_command(
     Args:
         commands: {name: class of its settings}.
         argv: The words; those of the process if None.
-        prog: What a user types before these words, for messages; None: the script's name.
+        prog: What a user types before these words, for messages; None: "sphereface".
 
     Returns:
         The name, and the settings that the other words make.
 
     Raises:
-        SystemExit: With usage on standard error, if there is no such command, flag or value.
+        SystemExit: As `parse_config`, and with code 2 if there is no such command.
 
     Example:
         >>> from keras_sphereface.config import MarginFiguresConfig
@@ -97,11 +68,19 @@ def parse_command(
         >>> parse_command({"margins": MarginFiguresConfig}, words)
         ('margins', MarginFiguresConfig(out='runs', m=3, angle=60.0))
     """
-    parser = argparse.ArgumentParser(prog)
-    parser.add_argument("command", choices=list(commands), help="what to do; then see --help")
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    command = parser.parse_args(arguments[:1]).command
-    return command, parse_config(commands[command], arguments[1:], f"{parser.prog} {command}")
+    prog = prog or "sphereface"
+    command, *words = list(sys.argv[1:] if argv is None else argv) or [""]
+    if command in ("-h", "--help", "--help-all"):
+        print(commands_text(commands, prog), end="")
+        raise SystemExit(0)
+    if command not in commands:
+        message = (
+            f"`{prog}` must be followed by one of {', '.join(commands)}. "
+            f"Received: {command or 'nothing'}"
+        )
+        hint = did_you_mean(command, commands) or f"`{prog} --help` describes them."
+        usage_error(with_hint(message, hint))
+    return command, parse_config(commands[command], words, f"{prog} {command}")
 
 
 def parse_config(
@@ -113,217 +92,155 @@ def parse_config(
     """Build settings from the command line: one `--flag` a field, and `--config FILE`.
 
     A flag wins over the file, and the file over the defaults. Unknown and abbreviated flags
-    fail, and so do values of a wrong type.
+    fail, and so do values of a wrong type and paths that do not exist. `--help`, `--help-all`
+    and `--print-config` print and end.
 
     Args:
         config_class: A dataclass of `keras_sphereface.config`.
         argv: The words; those of the process if None.
         prog: What a user types before these words, for messages, for example "sphereface train";
-            None: by the class.
+            None: "sphereface".
         example: Flags of a real command, which the help shows; "": those of the class.
 
     Raises:
-        SystemExit: With usage on standard error, if a flag or value is wrong.
+        SystemExit: With code 2 and a message on standard error, if a flag or value is wrong;
+            with a sentence (code 1), if a path is; with code 0 after help.
 
     Example:
         >>> from keras_sphereface.config import TrainConfig
-        >>> parse_config(TrainConfig, ["--m", "3", "--batch-size", "64"]).batch_size
-        64
+        >>> parse_config(TrainConfig, ["--m", "3", "--lr", "0.05"]).learning_rate
+        0.05
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    prog = prog or "sphereface"
+    words = list(sys.argv[1:] if argv is None else argv)
     rest = [field.name for field in dataclasses.fields(config_class) if field.metadata["rest"]]
-    end = arguments.index("--") if rest and "--" in arguments else len(arguments)
-    parser = _parser(config_class, {})
-    settings = {}
-    if (path := _config_path(arguments[:end])) is not None:
-        try:
-            settings = _read_settings(config_class, path)
-        except ValueError as error:
-            parser.error(str(error))
-        parser = _parser(config_class, settings)
-    values = vars(parser.parse_args(arguments[:end]))
-    values.pop("config", None)
-    if end < len(arguments):
-        values.update({name: arguments[end + 1 :] for name in rest})
-    values = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-    return config_class(**{**settings, **values})
+    end = words.index("--") if rest and "--" in words else len(words)
+    given = _words_by_name(config_class, words[:end], prog)
+    try:
+        settings = _settings_of_file(config_class, given)
+        if "help" in given or "help_all" in given:
+            example = example or getattr(config_class, "example", "")
+            print(help_text(config_class, prog, example, settings, "help_all" in given), end="")
+            raise SystemExit(0)
+        settings |= _settings_of_flags(config_class, given)
+    except ValueError as error:
+        usage_error(str(error))
+    if end < len(words):
+        settings |= {name: tuple(words[end + 1 :]) for name in rest}
+    _require_all(config_class, settings, prog)
+    config = config_class(**settings)
+    if "print_config" in given:
+        print(yaml_of(config), end="")
+        raise SystemExit(0)
+    with errors_in_one_sentence():
+        check_paths(config)
+    return config
 
 
-def read_config(config_class: type[Config], path: str | os.PathLike) -> Config:
-    """Read settings from a file.
-
-    Args:
-        config_class: A dataclass of `keras_sphereface.config`.
-        path: YAML (.yaml, .yml), TOML (.toml) or JSON (.json) with names and values of fields.
-
-    Raises:
-        ValueError: Naming the file, if it cannot be read, or a setting is unknown, missing,
-            set twice or of a wrong type.
-
-    Example:
-        >>> from keras_sphereface.config import TrainConfig
-        >>> _ = Path("run.toml").write_text("m = 3")
-        >>> read_config(TrainConfig, "run.toml").m
-        3.0
-    """
-    settings = _read_settings(config_class, path)
-    fields = dataclasses.fields(config_class)
-    if missing := [f.name for f in fields if _has_no_default(f) and f.name not in settings]:
-        raise ValueError(
-            f"{os.fspath(path)}: {', '.join(missing)} must be given. Received: {list(settings)}"
+def _words_by_name(config_class: type, words: Sequence[str], prog: str) -> dict[str, Any]:
+    """{setting or general flag: the words after it; of a switch True or False}."""
+    parser = _parser(config_class)
+    try:
+        known, unknown = parser.parse_known_args(words)
+    except argparse.ArgumentError as error:
+        # All other mistakes are left for us to find; these are of `--overwrite=3`.
+        usage_error(
+            f"`{error.argument_name}` is a switch and takes no value. "
+            f"`{prog} --help-all` lists all flags."
         )
-    return config_class(**settings)
+    given = vars(known)
+    if unknown and not given.keys() & {"help", "help_all"}:
+        usage_error(_unknown_words(config_class, unknown, prog))
+    return given
 
 
-def save_config(config: "DataclassInstance", path: str | os.PathLike) -> None:
-    """Write settings as YAML, which `--config` and `read_config` take.
-
-    Raises:
-        ValueError: If `path` does not end in .yaml or .yml.
-
-    Example:
-        >>> from keras_sphereface.config import TrainConfig
-        >>> save_config(TrainConfig(m=3.0), "run.yaml")
-        >>> read_config(TrainConfig, "run.yaml") == TrainConfig(m=3.0)
-        True
-    """
-    if Path(path).suffix.lower() not in YAML_SUFFIXES:
-        raise ValueError(f"`path` must end in .yaml or .yml. Received: path={os.fspath(path)!r}")
-    settings = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in dataclasses.asdict(config).items()
-    }
-    # All but ASCII is escaped: otherwise some Unicode line breaks would be read as spaces.
-    Path(path).write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
-
-
-def _parser(config_class: type[Config], settings: dict[str, Any]) -> argparse.ArgumentParser:
-    """A parser of one flag a field, with `settings` in place of the defaults."""
-    fields = dataclasses.fields(config_class)
+def _parser(config_class: type) -> argparse.ArgumentParser:
+    """A parser that only tells flags from their words; what they mean is not its concern."""
     parser = argparse.ArgumentParser(
-        description=(config_class.__doc__ or "").partition("Example:")[0].strip(),
-        epilog="\n".join(
-            f"-- {field.name.upper()} ...: {field.metadata['help']}"
-            for field in fields
-            if field.metadata["rest"]
-        ),
+        add_help=False,
         allow_abbrev=False,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        exit_on_error=False,
+        argument_default=argparse.SUPPRESS,
     )
-    parser.add_argument(
-        "--config",
-        metavar="FILE",
-        default=argparse.SUPPRESS,
-        help="YAML, TOML or JSON file of settings, by their names here; flags win over it",
-    )
-    for field in fields:
+    parser.add_argument("-h", "--help", action="store_true")
+    parser.add_argument("--help-all", action="store_true")
+    parser.add_argument("--print-config", action="store_true")
+    parser.add_argument("--config", nargs="*")
+    for field in dataclasses.fields(config_class):
+        flags = [flag_of(name) for name in (field.name, *field.metadata["aliases"])]
         if field.metadata["rest"]:
             continue
-        options: dict[str, Any] = {"help": field.metadata["help"] or " ", "dest": field.name}
-        if _has_no_default(field) and field.name not in settings:
-            options["required"] = True
-        else:
-            options["default"] = settings.get(field.name, field.default)
         if field.type is bool:
-            options["action"] = argparse.BooleanOptionalAction
+            parser.add_argument(*flags, dest=field.name, action="store_true")
+            negated = [f"--no-{flag[2:]}" for flag in flags]
+            parser.add_argument(*negated, dest=field.name, action="store_false")
         else:
-            options["type"], several = _type_of(field)
-            options["choices"] = field.metadata["choices"]
-            if several:
-                options["nargs"] = "+"
-        parser.add_argument("--" + field.name.replace("_", "-"), **options)
+            parser.add_argument(*flags, dest=field.name, nargs="*")
     return parser
 
 
-def _config_path(arguments: Sequence[str]) -> str | None:
-    """Return the value of `--config`; None without."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    # One without its value is left for the parser of all flags to complain about.
-    parser.add_argument("--config", nargs="?")
-    return parser.parse_known_args(arguments)[0].config
+def _unknown_words(config_class: type, words: Sequence[str], prog: str) -> str:
+    """What is wrong with words that belong to no flag, and which flag was probably meant."""
+    unknown = next((word for word in words if word.startswith("-")), words[0])
+    if unknown == "--":
+        return f"`{prog}` takes no words after a lone `--`. Received: {' '.join(words)}"
+    flags = _flags_by_name(config_class)
+    near = nearest(unknown.partition("=")[0].strip("-").replace("_", "-"), flags)
+    wrong = f"there is no flag `{unknown}`."
+    if not unknown.startswith("-"):
+        wrong = f"a value must follow its flag{_first_path(config_class, unknown)}."
+        wrong += f" Received: {unknown}."
+    hint = f"Did you mean `{flags[near]}`?" if near else ""
+    return " ".join(filter(None, [wrong, hint, f"`{prog} --help-all` lists all flags."]))
 
 
-def _has_no_default(field: dataclasses.Field) -> bool:
-    return field.default is dataclasses.MISSING
+def _first_path(config_class: type, word: str) -> str:
+    """What a word without a flag most often is: the first thing that the command reads."""
+    fields = dataclasses.fields(config_class)
+    flags = [flag_of(field.name) for field in fields if field.metadata["path"] in KINDS]
+    return f", as in `{flags[0]} {word}`" if flags else ""
 
 
-def _type_of(field: dataclasses.Field) -> tuple[type, bool]:
-    """Return the type of a value, and whether the field is a tuple of such values."""
-    # The first argument of `tuple[int, ...]` and of `int | None` is the type.
-    kind = (typing.get_args(field.type) or (field.type,))[0]
-    return kind, typing.get_origin(field.type) is tuple
+def _flags_by_name(config_class: type) -> dict[str, str]:
+    """{name that a user may have in mind, without dashes: its flag}."""
+    earlier: Mapping[str, str] = getattr(config_class, "renamed", {})
+    names = {name: name for name in (*GENERAL, *names_of_settings(config_class))}
+    names |= {
+        f"no_{field.name}": f"no_{field.name}"
+        for field in dataclasses.fields(config_class)
+        if field.type is bool
+    }
+    return {flag_of(name)[2:]: flag_of(setting) for name, setting in {**earlier, **names}.items()}
 
 
-def _read_settings(config_class: type[Config], path: str | os.PathLike) -> dict[str, Any]:
-    """{name: value} of a file, as the fields hold them; errors name the file."""
-    fields = {field.name: field for field in dataclasses.fields(config_class)}
-    renamed: Mapping[str, str] = getattr(config_class, "renamed", {})
-    settings: dict[str, Any] = {}
-    try:
-        for written, value in _read_pairs(Path(path)):
-            name = str(written).replace("-", "_")
-            name = renamed.get(name, name)
-            if name not in fields:
-                nearest = difflib.get_close_matches(name, fields, n=1, cutoff=0)[0]
-                raise ValueError(
-                    f"no setting has this name; the nearest is {nearest}. Received: {written}"
-                )
-            if name in settings:
-                raise ValueError(f"a setting may be given once. Received: {name} twice")
-            settings[name] = _as_field(fields[name], value)
-    except (OSError, yaml.YAMLError, ValueError) as error:
-        raise ValueError(f"{os.fspath(path)}: {error}") from error
-    return settings
-
-
-def _read_pairs(path: Path) -> Iterable[tuple[Any, Any]]:
-    """The (name, value) pairs of a file, in which a name may stand twice."""
-    if path.suffix.lower() not in SUFFIXES:
+def _settings_of_file(config_class: type[Config], given: Mapping[str, Any]) -> dict[str, Any]:
+    """{name: value} of the file that `--config` names; empty without the flag."""
+    if "config" not in given:
+        return {}
+    if len(given["config"]) != 1:
         raise ValueError(
-            f"a file of settings must end in {', '.join(SUFFIXES)}. Received: {path.name}"
+            "`--config` needs one file of settings. "
+            f"Received: {' '.join(given['config']) or 'nothing'}"
         )
-    text = path.read_text(encoding="utf-8-sig")
-    if path.suffix.lower() == ".toml":
-        return tomllib.loads(text).items()
-    if path.suffix.lower() == ".json" and text.strip():
-        # Not as YAML, which stops at tabs and takes some escapes for other characters.
-        pairs = json.loads(text, object_pairs_hook=tuple)
-    else:
-        pairs = yaml.load(text, Loader=_PairsLoader)
-    if not isinstance(pairs, tuple | None):
-        raise ValueError(f"a file of settings must hold names and values. Received: {pairs!r}")
-    return pairs or ()
+    return read_settings(config_class, given["config"][0])
 
 
-def _as_field(field: dataclasses.Field, value: Any) -> Any:
-    """A value of a file as the field holds it."""
-    kind, several = _type_of(field)
-    choices = field.metadata["choices"]
-    optional = type(None) in typing.get_args(field.type)
-    if optional and value is None:
-        return None
-    try:
-        items = [_as_type(kind, item) for item in (_as_type(list, value) if several else [value])]
-        if choices and not set(items) <= set(choices):
-            raise ValueError
-    except (ValueError, OverflowError):
-        allowed = f"one of {', '.join(map(str, choices))}" if choices else ALLOWED[kind]
-        raise ValueError(
-            f"`{field.name}` must be "
-            + ("a list, each item " if several else "")
-            + allowed
-            + (", or null" if optional else "")
-            + f". Received: {field.name}={value!r}"
-        ) from None
-    return tuple(items) if several else items[0]
+def _settings_of_flags(config_class: type[Config], given: Mapping[str, Any]) -> dict[str, Any]:
+    """{name: value} of the flags that were given."""
+    return {
+        field.name: given[field.name]
+        if field.type is bool
+        else value_of_words(field, given[field.name])
+        for field in dataclasses.fields(config_class)
+        if field.name in given
+    }
 
 
-def _as_type(kind: type, value: Any) -> Any:
-    """The value if it is of the type; a float may also be written as an int or a string."""
-    # YAML 1.1 takes 1e-3 for a string.
-    if kind is float and type(value) in (int, str):
-        value = float(value)
-    # Not isinstance: true is no int.
-    if type(value) is not kind:
-        raise ValueError
-    return value
+def _require_all(config_class: type[Config], settings: Mapping[str, Any], prog: str) -> None:
+    missing = [
+        f"`{flag_of(field.name)}`"
+        for field in dataclasses.fields(config_class)
+        if has_no_default(field) and field.name not in settings
+    ]
+    if missing:
+        usage_error(f"{' and '.join(missing)} must be given. `{prog} --help` shows an example.")

@@ -25,6 +25,8 @@ class TrainConfig:
     ('sphereface20', 256, 28000)
     """
 
+    example: ClassVar[str] = "--data records --workdir runs/first"
+
     # {earlier name of a setting: its name}, for config.yaml of runs that an earlier version began.
     renamed: ClassVar[Mapping[str, str]] = {
         "chunk_size": "block_size",
@@ -34,170 +36,279 @@ class TrainConfig:
         "warmup_steps": "lr_warmup_steps",
     }
 
-    data: str = setting("", "Folder of records to train on; by default faces are generated.")
+    data: str = setting(
+        "",
+        "Folder of records to train on; by default faces are generated.",
+        group="data",
+        common=True,
+        path="folder",
+    )
     workdir: str = setting(
-        "runs/sphereface", "Output folder for checkpoints, logs and the exported model."
+        "runs/sphereface",
+        "Output folder for checkpoints, logs and the exported model.",
+        group="output",
+        common=True,
+        path="output",
     )
     backbone: str = setting(
         "sphereface20",
         f"Network: {', '.join(NETWORKS)}, or module:function that returns a Keras model.",
+        choices=tuple(NETWORKS),
+        group="network",
+        common=True,
+        aliases=("arch",),
+        other="module:function",
     )
-    width: float = setting(1.0, "Factor > 0 on the number of channels of a SphereFace network.")
-    embedding_size: int = setting(512, "Number of values of an embedding (FC1), at least 1.")
+    width: float = setting(
+        1.0,
+        "Factor > 0 on the number of channels of a SphereFace network.",
+        group="network",
+        common=True,
+    )
+    embedding_size: int = setting(
+        512, "Number of values of an embedding (FC1), at least 1.", group="network"
+    )
     head: str = setting(
         "asoftmax",
         "Head: the classifier and its loss. "
         + "; ".join(f"{name}: {head.help}" for name, head in HEADS.items())
         + ".",
         tuple(HEADS),
+        group="head",
+        common=True,
     )
     m: float | None = setting(
         None,
         "Margin of the head; --m 1 with asoftmax is modified softmax. "
         f"By default {default_words('m')}.",
+        group="head",
+        common=True,
+        aliases=("margin",),
     )
     term_weight: float | None = setting(
-        None, f"Weight of the second loss term. By default {default_words('term_weight')}."
+        None,
+        f"Weight of the second loss term. By default {default_words('term_weight')}.",
+        group="head",
     )
     scale: float | None = setting(
-        None, f"Length to which embeddings are scaled. By default {default_words('scale')}."
+        None,
+        f"Length to which embeddings are scaled. By default {default_words('scale')}.",
+        group="head",
     )
     embedding_norm: str | None = setting(
         None,
         "Length of the embeddings with sphereface-r: hard (scaled), free, or soft "
         "(penalized). By default hard.",
         ("hard", "free", "soft"),
+        group="head",
     )
     gradient: str | None = setting(
         None,
         f"Gradient through the margin. By default {default_words('gradient')}.",
         ("exact", "caffe", "detached"),
+        group="head",
     )
     kernel_norm: str | None = setting(
         None,
         "Normalization of the class weights: through (divided by their norm, the default), "
         "or projected (kept at unit norm by a constraint).",
         ("through", "projected"),
+        group="head",
     )
     block_size: int | None = setting(
         None,
         "Number of classes whose logits are in memory at once, at least 1; by default all "
         "up to 262,144.",
+        group="head",
     )
     sample_rate: float = setting(
-        1.0, "Share of the classes, in (0, 1], that a training step samples (Partial FC)."
+        1.0,
+        "Share of the classes, in (0, 1], that a training step samples (Partial FC).",
+        group="head",
     )
     margin_warmup_steps: int = setting(
-        0, "Number of first steps without a margin, before the annealing begins."
+        0, "Number of first steps without a margin, before the annealing begins.", group="annealing"
     )
     base: float = setting(
         1000.0,
         "Annealing: base of lambda = max(lambda_min, base (1 + gamma step)^-power), at least 0.",
+        group="annealing",
     )
     gamma: float = setting(
         0.12,
         "Annealing: gamma of lambda = max(lambda_min, base (1 + gamma step)^-power), at least 0.",
+        group="annealing",
     )
     power: float = setting(
         1.0,
         "Annealing: power of lambda = max(lambda_min, base (1 + gamma step)^-power), at least 0.",
+        group="annealing",
     )
     lambda_min: float = setting(
-        5.0, "Annealing: lowest lambda, at least 0; 0 ends at the full margin."
+        5.0, "Annealing: lowest lambda, at least 0; 0 ends at the full margin.", group="annealing"
     )
     shard_classes: bool = setting(
-        False, "Divide the class weights, their gradients and momentum over the devices."
+        False,
+        "Divide the class weights, their gradients and momentum over the devices.",
+        group="distribution",
     )
     batch_size: int = setting(
-        256, "Global batch size: images of a step over the devices of all workers, at least 1."
+        256,
+        "Global batch size: images of a step over the devices of all workers, at least 1.",
+        group="data",
+        common=True,
+        aliases=("batch",),
     )
     images_per_identity: int | None = setting(
         None,
         "Number of images of each identity in a batch (PK sampling); all encoded images are "
         "then held in memory. 0: shuffled images. By default as the head needs.",
+        group="data",
     )
     accumulate_steps: int = setting(
-        1, "Number of micro-batches into which a batch is divided to save memory, at least 1."
+        1,
+        "Number of micro-batches into which a batch is divided to save memory, at least 1.",
+        group="data",
     )
-    total_steps: int = setting(28_000, "Number of optimizer steps, at least 1.")
+    total_steps: int = setting(
+        28_000,
+        "Number of optimizer steps, at least 1.",
+        group="optimizer",
+        common=True,
+        aliases=("steps",),
+    )
     epochs: float = setting(
-        0.0, "Number of passes over the data, in place of --total-steps; 0: --total-steps counts."
+        0.0,
+        "Number of passes over the data, in place of --total-steps; 0: --total-steps counts.",
+        group="optimizer",
+        common=True,
     )
     optimizer: str = setting(
-        "sgd", "Optimizer of network and head; sgd is the paper's.", tuple(OPTIMIZER_SLOTS)
+        "sgd",
+        "Optimizer of network and head; sgd is the paper's.",
+        tuple(OPTIMIZER_SLOTS),
+        group="optimizer",
     )
-    learning_rate: float = setting(0.1, "Highest learning rate, at least 0.")
+    learning_rate: float = setting(
+        0.1, "Highest learning rate, at least 0.", group="optimizer", common=True, aliases=("lr",)
+    )
     schedule: str = setting(
         "steps",
         "Learning rate over the T steps of the run: "
         + "; ".join(f"{name}: {text}" for name, text in SCHEDULES.items())
         + ".",
         tuple(SCHEDULES),
+        group="optimizer",
     )
     lr_warmup_steps: int = setting(
-        0, "Number of first steps in which the learning rate rises linearly."
+        0, "Number of first steps in which the learning rate rises linearly.", group="optimizer"
     )
-    momentum: float = setting(0.9, "Momentum of SGD, from 0 to 0.999.")
+    momentum: float = setting(0.9, "Momentum of SGD, from 0 to 0.999.", group="optimizer")
     weight_decay: float = setting(
-        5e-4, "Factor of the L2 term in the gradient, as in Caffe, at least 0; biases have none."
+        5e-4,
+        "Factor of the L2 term in the gradient, as in Caffe, at least 0; biases have none.",
+        group="optimizer",
+        aliases=("wd",),
     )
     clipnorm: float = setting(
-        0.0, "Largest L2 norm of the gradient of all weights together; 0: no clipping."
+        0.0,
+        "Largest L2 norm of the gradient of all weights together; 0: no clipping.",
+        group="optimizer",
     )
     ema: float = setting(
         0.0,
         "Decay of the moving averages of the weights that are verified and exported, for "
         "example 0.999; 0: no averages.",
+        group="network",
     )
     precision: str = setting(
         "float32",
         "Dtype policy of the network; with mixed_bfloat16, weights and head stay float32.",
         ("float32", "mixed_bfloat16", "float64"),
+        group="network",
     )
-    jit: bool = setting(False, "Compile forward and backward pass with XLA.")
-    shift: float = setting(0.0, "Augmentation: shift images by up to this many pixels.")
-    zoom: float = setting(0.0, "Augmentation: scale images by a factor within 1 +- this.")
-    rotation: float = setting(0.0, "Augmentation: rotate images by up to this many degrees.")
+    jit: bool = setting(False, "Compile forward and backward pass with XLA.", group="network")
+    shift: float = setting(
+        0.0, "Augmentation: shift images by up to this many pixels.", group="augmentation"
+    )
+    zoom: float = setting(
+        0.0, "Augmentation: scale images by a factor within 1 +- this.", group="augmentation"
+    )
+    rotation: float = setting(
+        0.0, "Augmentation: rotate images by up to this many degrees.", group="augmentation"
+    )
     brightness: float = setting(
-        0.0, "Augmentation: change the brightness by up to this share of 255."
+        0.0, "Augmentation: change the brightness by up to this share of 255.", group="augmentation"
     )
     contrast: float = setting(
-        0.0, "Augmentation: multiply the contrast by a factor within 1 +- this."
+        0.0,
+        "Augmentation: multiply the contrast by a factor within 1 +- this.",
+        group="augmentation",
     )
-    erase: float = setting(0.0, "Augmentation: erase a box of up to this share of each side.")
-    crop: float = setting(0.0, "Augmentation: crop up to this share of each side.")
+    erase: float = setting(
+        0.0, "Augmentation: erase a box of up to this share of each side.", group="augmentation"
+    )
+    crop: float = setting(
+        0.0, "Augmentation: crop up to this share of each side.", group="augmentation"
+    )
     saturation: float = setting(
-        0.0, "Augmentation: multiply the saturation by a factor within 1 +- this."
+        0.0,
+        "Augmentation: multiply the saturation by a factor within 1 +- this.",
+        group="augmentation",
     )
     low_resolution: float = setting(
-        0.0, "Augmentation: share of images whose resolution is reduced up to 4 times."
+        0.0,
+        "Augmentation: share of images whose resolution is reduced up to 4 times.",
+        group="augmentation",
     )
-    log_steps: int = setting(100, "Number of steps between two rows of the log, at least 1.")
-    checkpoint_steps: int = setting(1000, "Number of steps between two checkpoints, at least 1.")
+    log_steps: int = setting(
+        100, "Number of steps between two rows of the log, at least 1.", group="logging"
+    )
+    checkpoint_steps: int = setting(
+        1000, "Number of steps between two checkpoints, at least 1.", group="logging"
+    )
     verify_steps: int = setting(
-        0, "Number of steps between two verifications of pairs; 0: no verification."
+        0,
+        "Number of steps between two verifications of pairs; 0: no verification.",
+        group="verification",
     )
     verify_images: str = setting(
-        "", "Folder of the images to verify during training, as --images of tools/evaluate.py."
+        "",
+        "Folder of the images to verify during training, as --images of `sphereface evaluate`.",
+        group="verification",
+        path="folder",
     )
     verify_pairs: str = setting(
-        "", "List of the pairs to verify during training, as --pairs of tools/evaluate.py."
+        "",
+        "List of the pairs to verify during training, as --pairs of `sphereface evaluate`.",
+        group="verification",
+        path="file",
     )
-    verify_landmarks: str = setting("", "File of five points for each image of --verify-images.")
+    verify_landmarks: str = setting(
+        "",
+        "File of five points for each image of --verify-images.",
+        group="verification",
+        path="file",
+    )
     verify_bin: str = setting(
         "",
         "InsightFace's verification set (.bin), in place of --verify-images, --verify-pairs "
         "and --verify-landmarks.",
+        group="verification",
+        path="file",
     )
     verify_folds: tuple[int, ...] = setting(
-        (), "Folds of the pairs to verify during training, counted from 1; by default all."
+        (),
+        "Folds of the pairs to verify during training, counted from 1; by default all.",
+        group="verification",
     )
     worker_shards: bool = setting(
         False,
         "Let each worker read its share of the shards only; otherwise every worker reads "
         "all shards, and the batches equal those of one worker.",
+        group="distribution",
     )
-    seed: int = setting(0, "Seed for start weights, shuffling and augmentation.")
+    seed: int = setting(0, "Seed for start weights, shuffling and augmentation.", group="logging")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -206,9 +317,11 @@ class LaunchConfig:
 
     Example:
 
-    >>> LaunchConfig(workers=4, program=("examples/train_casia.py", "--data", "records")).workers
+    >>> LaunchConfig(workers=4, program=("-m", "keras_sphereface", "train")).workers
     4
     """
+
+    example: ClassVar[str] = "--workers 2 -- -m keras_sphereface train --data records"
 
     workers: int = setting(2, "Number of processes, at least 1; the GPUs are divided among them.")
     program: tuple[str, ...] = setting(

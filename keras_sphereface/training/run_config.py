@@ -14,7 +14,7 @@ import tensorflow as tf
 import yaml
 
 from keras_sphereface.config import TrainConfig
-from keras_sphereface.config.parsing import save_config
+from keras_sphereface.config.settings_files import save_config
 from keras_sphereface.data.augmentation import RANGES
 from keras_sphereface.data.records import DatasetInfo
 from keras_sphereface.distribute.strategy import num_workers

@@ -12,7 +12,7 @@ import pytest
 import tensorflow as tf
 
 from keras_sphereface.config import TrainConfig
-from keras_sphereface.config.parsing import read_config
+from keras_sphereface.config.settings_files import read_config
 from keras_sphereface.data import records
 from keras_sphereface.training.build import build_trainer
 from keras_sphereface.training.run_config import planned_steps

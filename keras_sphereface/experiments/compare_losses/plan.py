@@ -127,7 +127,10 @@ def training_config(
         ValueError: If a flag sets what differs between the runs.
         SystemExit: If a flag is unknown or its value of a wrong type.
     """
-    shared, default = parse_config(TrainConfig, [*BUDGET, *flags]), TrainConfig()
+    shared, default = (
+        parse_config(TrainConfig, [*BUDGET, *flags], "sphereface train"),
+        TrainConfig(),
+    )
     flagged = {word[2:].split("=")[0].replace("-", "_") for word in flags if word.startswith("--")}
     # A file of settings may set others.
     flagged |= {name for name, value in vars(shared).items() if value != getattr(default, name)}

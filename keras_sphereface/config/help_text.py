@@ -1,0 +1,152 @@
+"""The text that `--help` and `--help-all` print."""
+
+import dataclasses
+import inspect
+import shutil
+import textwrap
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from keras_sphereface.config.fields import has_no_default, usage_of
+
+LARGEST_WIDTH = 100  # characters; longer lines are hard to read
+NO_BREAK = "\u00a0"  # a space at which no line is wrapped
+INDENT = 22  # characters before the sentence of a flag
+GENERAL_FLAGS = {
+    "--config FILE": "YAML, TOML or JSON file of settings by their names here; flags win over it.",
+    "--print-config": "Print the settings that would run as YAML, for --config, and end.",
+    "--verbose": "Also show what TensorFlow prints at its start.",
+    "--debug": "Show the traceback of an error.",
+    "-h, --help": "Show the most used flags and end.",
+    "--help-all": "Show all flags and end.",
+}
+
+
+def help_text(
+    config_class: type,
+    prog: str,
+    example: str = "",
+    settings: Mapping[str, Any] | None = None,
+    everything: bool = False,
+) -> str:
+    """Return what a command does, a real example, and its flags.
+
+    Args:
+        config_class: A dataclass of `keras_sphereface.config`.
+        prog: The command, for example "sphereface train".
+        example: Flags of a command that runs.
+        settings: {name: value} of a file, shown in place of the defaults.
+        everything: Bool. True for all flags, in groups; False for the common ones, if any is.
+
+    Example:
+        >>> from keras_sphereface.config import TrainConfig
+        >>> help_text(TrainConfig, "sphereface train").splitlines()[0]
+        'usage: sphereface train [FLAGS]'
+    """
+    fields = dataclasses.fields(config_class)
+    shortened = not everything and any(field.metadata["common"] for field in fields)
+    if shortened:
+        groups = {"common flags": [field for field in fields if _is_common(field)]}
+    else:
+        groups = _groups(fields)
+    parts = [f"usage: {prog} [FLAGS]", _description(config_class)]
+    if example:
+        parts.append(f"example:\n  {prog} {example}")
+    for title, members in groups.items():
+        entries = {usage_of(f): _sentences(f, settings or {}, shortened) for f in members}
+        parts.append(_listed(title, entries))
+    parts.append(_listed("general", GENERAL_FLAGS))
+    if shortened:
+        parts.append(f"`{prog} --help-all` lists all {len(fields) + len(GENERAL_FLAGS)} flags.")
+    return "\n\n".join(parts) + "\n"
+
+
+def commands_text(commands: Mapping[str, type], prog: str) -> str:
+    """Return the names of commands, each with the first sentence of its class.
+
+    Example:
+        >>> from keras_sphereface.config import MarginFiguresConfig
+        >>> print(commands_text({"margins": MarginFiguresConfig}, "sphereface"))
+        usage: sphereface COMMAND [FLAGS]
+        <BLANKLINE>
+        commands:
+          margins             Draw the geometry of the loss: psi, boundaries, bounds
+                              of m, annealing, target logits.
+        <BLANKLINE>
+        `sphereface COMMAND --help` shows the flags of a command.
+        <BLANKLINE>
+    """
+    entries = {name: (inspect.getdoc(c) or "").splitlines()[0] for name, c in commands.items()}
+    return (
+        f"usage: {prog} COMMAND [FLAGS]\n\n{_listed('commands', entries)}\n\n"
+        f"`{prog} COMMAND --help` shows the flags of a command.\n"
+    )
+
+
+def _is_common(field: dataclasses.Field) -> bool:
+    return field.metadata["common"] or has_no_default(field)
+
+
+def _groups(fields: Iterable[dataclasses.Field]) -> dict[str, list[dataclasses.Field]]:
+    """{title: fields}, in the order in which groups and fields stand in the class."""
+    groups: dict[str, list[dataclasses.Field]] = {}
+    for field in fields:
+        groups.setdefault(field.metadata["group"] or "flags", []).append(field)
+    return groups
+
+
+def _description(config_class: type) -> str:
+    """The docstring of the class without its example, each paragraph wrapped."""
+    text = (inspect.getdoc(config_class) or "").partition("Example:")[0].strip()
+    return "\n\n".join(textwrap.fill(paragraph, _width()) for paragraph in text.split("\n\n"))
+
+
+def _sentences(field: dataclasses.Field, settings: Mapping[str, Any], short: bool) -> str:
+    """The help of a field, the choices that it does not name, and the default."""
+    text, choices = field.metadata["help"], field.metadata["choices"] or ()
+    if short:
+        text = text.partition(". ")[0].rstrip(".") + "."
+    if not all(str(choice) in text for choice in choices):
+        text += f" One of {', '.join(map(str, choices))}."
+    return f"{text} {_default_words(field, settings)}".rstrip()
+
+
+def _default_words(field: dataclasses.Field, settings: Mapping[str, Any]) -> str:
+    """What holds without the flag, where that says something."""
+    if has_no_default(field) and field.name not in settings:
+        return "(required)"
+    value = settings.get(field.name, field.default)
+    if value is None or value == "" or value == () or value is False:
+        return ""
+    if value is True:
+        return "(default: on)"
+    if isinstance(value, tuple):
+        is_all = value == tuple(field.metadata["choices"] or ())
+        return f"(default: {'all' if is_all else ' '.join(map(str, value))})"
+    shown = f"{value:g}" if isinstance(value, float) else value
+    return f"(default:{NO_BREAK}{shown})"
+
+
+def _width() -> int:
+    return min(shutil.get_terminal_size().columns, LARGEST_WIDTH)
+
+
+def _listed(title: str, entries: Mapping[str, str]) -> str:
+    """A title, and below it {flag: sentence} in two columns."""
+    return "\n".join([f"{title}:", *(_wrapped(*entry) for entry in entries.items())])
+
+
+def _wrapped(flag: str, sentence: str) -> str:
+    """A flag, and beside it its sentence; below it if the flag is long."""
+    lead, indent = f"  {flag}", " " * INDENT
+    starts_beside = len(lead) <= INDENT - 2
+    text = textwrap.fill(
+        sentence,
+        max(_width(), INDENT + 20),
+        initial_indent=lead.ljust(INDENT) if starts_beside else indent,
+        subsequent_indent=indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    text = text.replace(NO_BREAK, " ")
+    return text if starts_beside else f"{lead}\n{text}"
