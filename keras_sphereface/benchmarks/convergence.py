@@ -83,7 +83,7 @@ def _shared_settings(config: ConvergenceBenchmarkConfig) -> TrainConfig:
 def _train_all(settings: Sequence[TrainConfig], workers: int) -> None:
     """Train each in a separate process, `workers` of them at the same time."""
     threads = concurrent.futures.ThreadPoolExecutor(workers)
-    with threads, progress_bar(total=len(settings), unit="run") as progress:
+    with threads, progress_bar(total=len(settings), unit="run", desc="training") as progress:
         runs = [threads.submit(in_new_process, train, one) for one in settings]
         for run in concurrent.futures.as_completed(runs):
             run.result()

@@ -67,7 +67,7 @@ def benchmark_heads(config: HeadBenchmarkConfig) -> str:
         )
     table = pd.concat(
         measure_heads(shape, cases, rounds, config.seed).assign(section=section, rounds=rounds)
-        for section, shape, cases, rounds in progress_bar(jobs, unit="size")
+        for section, shape, cases, rounds in progress_bar(jobs, unit="size", desc="measuring heads")
     )
     text = describe_heads(table, shape)
     table.to_csv(folder / "head.csv", index=False, float_format="%.4g")

@@ -32,7 +32,7 @@ def interleaved_seconds(
     rounds: int,
     seed: int,
     warm_up: bool = True,
-    description: str = "",
+    description: str = "measuring",
 ) -> pd.DataFrame:
     """Time cases in rounds; each round runs every case once, in an order drawn anew.
 
@@ -55,13 +55,19 @@ def interleaved_seconds(
     rng = np.random.default_rng(seed)
     names = list(cases)
 
-    def run_round() -> dict[str, float]:
-        return {names[i]: cases[names[i]]() for i in rng.permutation(len(names))}
+    total = (rounds + warm_up) * len(names)
+    with progress_bar(total=total, unit="measurement", desc=description) as bar:
 
-    if warm_up:
-        run_round()
-    bar = progress_bar(range(rounds), unit="round", desc=description or None)
-    return pd.DataFrame([run_round() for _ in bar], columns=names)
+        def run_round() -> dict[str, float]:
+            seconds = {}
+            for i in rng.permutation(len(names)):
+                seconds[names[i]] = cases[names[i]]()
+                bar.update()
+            return seconds
+
+        if warm_up:
+            run_round()
+        return pd.DataFrame([run_round() for _ in range(rounds)], columns=names)
 
 
 def quartiles(values: np.ndarray | pd.Series) -> tuple[float, float, float]:

@@ -1,7 +1,6 @@
 """The log of a run: log.csv, TensorBoard and the progress bar, and the checks of its numbers."""
 
 import contextlib
-import logging
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,7 @@ from keras_sphereface.training.overview import remaining_time
 from keras_sphereface.training.schedules import LearningRate
 from keras_sphereface.training.step import ANGLE_BINS, MEANS
 from keras_sphereface.training.summary import LOG_FILE
-from keras_sphereface.utils.progress import log, progress_bar
+from keras_sphereface.utils.progress import log, progress_bar, warn
 from keras_sphereface.utils.tables import StepTable
 
 LOG_FIELDS = ("step", "epoch", *MEANS, "learning_rate", "images_per_second")
@@ -107,7 +106,7 @@ class TrainingMonitor:
             total=self.intervals.total_steps,
             initial=self.start_step,
             unit="step",
-            desc="training",
+            desc="compiling the first step",
             disable=self.log is None,
         )
         return self
@@ -118,7 +117,7 @@ class TrainingMonitor:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.progress.close()
+        self.progress.close(finished=error is None)
         if self.log:
             self.log.board.close()
 
@@ -134,6 +133,7 @@ class TrainingMonitor:
         steps_timed = step - self.start_step - 1
         if steps_timed == 0:
             self.check_finite(step)  # which waits for the step
+            self.progress.describe("training")
             self.first_step_ended = self._clock()  # the first step is slower: it compiles
         elif steps_timed == ESTIMATE_AFTER and self.log:
             self.check_finite(step)
@@ -199,15 +199,20 @@ class TrainingMonitor:
         }
         if self.log:
             self.log.write(row, angles)
-        self.progress.set_postfix_str(
-            f"loss {row['loss']:.3f} accuracy {row['accuracy']:.3f} "
-            f"lambda {row['annealing_lambda']:.1f} angle {row['target_angle']:.1f} "
-            f"|x| {row['embedding_norm']:.1f} {row['images_per_second']:.0f} images/s"
+        self.progress.describe(
+            notes=(
+                f"loss {row['loss']:.3f}",
+                f"accuracy {row['accuracy']:.3f}",
+                f"lambda {row['annealing_lambda']:.1f}",
+                f"angle {row['target_angle']:.1f}",
+                f"|x| {row['embedding_norm']:.1f}",
+                f"{row['images_per_second']:.0f} images/s",
+            )
         )
         self._check_loss(row["loss"], step)
         advice = self.watch.add(row["loss"], norm=row["embedding_norm"], steps=steps)
         if advice and self.log:
-            log(f"step {step}: {advice}", logging.WARNING)
+            warn(f"step {step}: {advice}")
         self.sums_before, self.steps_before = np.zeros_like(sums), 0
         self.sums, self.row_began = [], self._clock()
         return row

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_sphereface.functional.annealing import Annealing, annealing_lambda
+from keras_sphereface.utils.text import duration
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,16 +163,3 @@ def remaining_time(
         f"{_short(steps_done * batch_size / seconds)} images per second: about "
         f"{duration(left)} left, until {end:%Y-%m-%d %H:%M}"
     )
-
-
-def duration(seconds: float) -> str:
-    """Return a time as `2 d 5 h`, `3 h 12 min`, `12 min` or `40 s`."""
-    if seconds < 59.5:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 24 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    hours = round(seconds / 3600)
-    return f"{hours // 24} d {hours % 24} h"

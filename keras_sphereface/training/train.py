@@ -49,7 +49,7 @@ from keras_sphereface.training.run_config import (
 )
 from keras_sphereface.training.trainer import Trainer
 from keras_sphereface.utils.atomic import check_free_space
-from keras_sphereface.utils.progress import log
+from keras_sphereface.utils.progress import log, stage
 
 CHECKPOINTS_KEPT = 2
 VERIFICATION_BATCH = 64  # faces on each device
@@ -112,7 +112,7 @@ def _train(
 ) -> Path:
     workdir, chief = Path(config.workdir), is_chief(strategy)
     config, info = _prepare(config, strategy, backbone)
-    with precision(config.precision):
+    with precision(config.precision), stage("building the network", disable=not chief):
         trainer = build_trainer(config, info, strategy, backbone)
     intervals, accumulator = build_intervals(config, info.num_images), LogAccumulator()
     checkpoints = _checkpoints(workdir, trainer, accumulator)
@@ -168,9 +168,10 @@ def _write_results(
 ) -> Path:
     """Write SavedModel and summary; return the folder of the SavedModel."""
     workdir = Path(config.workdir)
-    with trainer.averaged() as network:
+    chief = is_chief(trainer.strategy)
+    with trainer.averaged() as network, stage("exporting the network", disable=not chief):
         folder = _export(network, workdir / "export", trainer.strategy)
-    if is_chief(trainer.strategy):
+    if chief:
         evaluate = summary.evaluate_command(folder, build_pair_sources(config), config.verify_folds)
         path = summary.write_summary(
             workdir,

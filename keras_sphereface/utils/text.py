@@ -1,4 +1,4 @@
-"""Lines of text files with their numbers."""
+"""Lines of text files with their numbers, and times in words."""
 
 import os
 from collections.abc import Iterator
@@ -17,3 +17,25 @@ def numbered_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
                     yield number, stripped
         except UnicodeDecodeError as error:
             raise ValueError(f"{path} is not UTF-8 text. Received: {error}") from error
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words.
+
+    Example:
+        >>> [duration(seconds) for seconds in (40, 80, 720, 11_520, 400_000)]
+        ['40 s', '1 min 20 s', '12 min', '3 h 12 min', '4 d 15 h']
+    """
+    if seconds < 9.95:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    if seconds < 599.5:
+        return f"{round(seconds) // 60} min {round(seconds) % 60} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    hours = round(seconds / 3600)
+    return f"{hours // 24} d {hours % 24} h"

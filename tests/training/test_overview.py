@@ -113,19 +113,3 @@ def test_the_remaining_time():
     sentence = overview.remaining_time(50, 1_920, 300.0, batch_size=256, now=now)
     # 6 s a step: 11,520 s.
     assert sentence == "42.7 images per second: about 3 h 12 min left, until 2024-05-07 01:12"
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0, "0 s"),
-        (59.4, "59 s"),
-        (59.6, "1 min"),
-        (3_569, "59 min"),
-        (3_599, "1 h 0 min"),
-        (86_399, "1 d 0 h"),
-        (100 * 3_600, "4 d 4 h"),
-    ],
-)
-def test_a_duration_in_words(seconds, words):
-    assert overview.duration(seconds) == words

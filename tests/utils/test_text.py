@@ -1,6 +1,6 @@
 import pytest
 
-from keras_sphereface.utils.text import numbered_lines
+from keras_sphereface.utils.text import duration, numbered_lines
 
 
 def test_lines_are_stripped_and_numbered_and_blank_ones_left_out(tmp_path):
@@ -13,3 +13,23 @@ def test_a_binary_file_is_an_error_that_names_the_file(tmp_path):
     (tmp_path / "list.txt").write_bytes(b"first\n\xff\n")
     with pytest.raises(ValueError, match=r"list.txt is not UTF-8 text. Received: "):
         list(numbered_lines(tmp_path / "list.txt"))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"),
+        (0.34, "0.3 s"),
+        (9.96, "10 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 0 s"),
+        (599.4, "9 min 59 s"),
+        (599.6, "10 min"),
+        (3_569, "59 min"),
+        (3_599, "1 h 0 min"),
+        (86_399, "1 d 0 h"),
+        (100 * 3_600, "4 d 4 h"),
+    ],
+)
+def test_a_duration_in_words(seconds, words):
+    assert duration(seconds) == words

@@ -18,7 +18,7 @@ from keras_sphereface.experiments.compare_losses.plan import (
 from keras_sphereface.experiments.compare_losses.single import check_run_folder, finish_run
 from keras_sphereface.reporting import save_figure
 from keras_sphereface.utils.atomic import atomic_file
-from keras_sphereface.utils.progress import progress_bar
+from keras_sphereface.utils.progress import log, progress_bar
 from keras_sphereface.utils.validation import check_integer, require
 
 NUM_IDENTITIES, IMAGES_PER_IDENTITY, NUM_TEST_IDENTITIES = 60, 20, 40  # of generated faces
@@ -48,12 +48,13 @@ def compare_losses(config: CompareConfig) -> pd.DataFrame:
         check_run_folder(run)
     check_runs(runs)
     results, pairs = {}, {}
-    with progress_bar(runs, unit="run", desc="comparing losses") as bar:
-        for run in bar:
-            bar.set_postfix_str(f"{run.loss}, seed {run.seed}")
+    with progress_bar(total=len(runs), unit="run", desc="comparing losses") as bar:
+        for run in runs:
+            bar.describe(notes=(f"{run.loss}, seed {run.seed}",))
             result = results[run.loss, run.seed] = finish_run(run)
             if result.diverged is None:
                 pairs[run.loss, run.seed] = pd.read_csv(Path(run.evaluation.out) / PAIRS_FILE)
+            bar.update()
     table = report.results_table(results, config.losses)
     text = report.describe_comparison(
         table,
@@ -91,7 +92,7 @@ def _sources(config: CompareConfig, out: Path) -> tuple[str, EvaluateConfig]:
     """Return the records, and the settings of the evaluations; generate faces if there are none."""
     data, images, pairs, landmarks = config.data, config.images, config.pairs, config.landmarks
     if not data:
-        print("No --data given: comparing on generated faces.", flush=True)
+        log("No --data given: comparing on generated faces.")
         sizes = (NUM_IDENTITIES, IMAGES_PER_IDENTITY, NUM_TEST_IDENTITIES)
         generated = generated_records(out / "generated", *sizes, config.seed)
         data, faces = str(generated.records), generated.faces

@@ -26,6 +26,7 @@ from keras_sphereface.training.summary import LOG_FILE
 from keras_sphereface.training.train import train
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.environment import first_gpu, held_memory
+from keras_sphereface.utils.progress import log
 
 PLAN_FILE, RESULT_FILE, OUTPUT_FILE = "plan.json", "result.json", "output.txt"
 MEMORY_FILE, LOCK_FILE = "memory.json", "lock"
@@ -122,18 +123,18 @@ def train_and_evaluate(run: Run) -> RunResult:
     try:
         train(run.training, callbacks=[PeakMemory(memory)])
     except FloatingPointError as error:
-        print(error, flush=True)
+        log(str(error))
         return RunResult(diverged=str(error))
     (metrics,) = evaluate(run.evaluation)
-    log = pd.read_csv(run.folder / LOG_FILE)
+    rows = pd.read_csv(run.folder / LOG_FILE)
     # The first row includes the compilation.
-    rate = float(log["images_per_second"].iloc[1:].median())
+    rate = float(rows["images_per_second"].iloc[1:].median())
     peak_bytes = json.loads(memory.read_text(encoding="utf-8"))["peak_bytes"]
     return RunResult(
         accuracy=metrics.verification.accuracy_mean,
         auc=metrics.verification.auc,
         tar_at_far_0_01=metrics.verification.tar_at_far["0.01"],
-        training_accuracy=float(log["accuracy"].iloc[-1]),
+        training_accuracy=float(rows["accuracy"].iloc[-1]),
         ms_per_step=None if math.isnan(rate) else 1e3 * run.training.batch_size / rate,
         memory_mb=peak_bytes / 1e6,
     )

@@ -26,6 +26,7 @@ from keras_sphereface.experiments.feature_spheres.train import (
 from keras_sphereface.plots import COLORS
 from keras_sphereface.reporting import save_figure, write_projector
 from keras_sphereface.utils.atomic import atomic_file
+from keras_sphereface.utils.progress import log
 from keras_sphereface.utils.validation import check_integer, require
 
 IMAGES_PER_IDENTITY = 75  # of generated faces
@@ -106,7 +107,7 @@ def _check(config: SpheresConfig) -> None:
 
 
 def _generate(folder: Path, num_identities: int, seed: int) -> str:
-    print("No --data given: drawing generated faces.", flush=True)
+    log("No --data given: drawing generated faces.")
     generated = generated_records(folder, num_identities, IMAGES_PER_IDENTITY, 0, seed)
     return str(generated.records)
 
