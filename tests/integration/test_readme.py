@@ -1,39 +1,48 @@
-"""Every code block of the README runs: on a tiny data set, with a few steps."""
+"""Documents name commands that exist, and every code block of the README runs, with few steps."""
 
 import os
 import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Mapping
 
 import numpy as np
 import pytest
 
+from keras_sphereface.commands.registry import COMMANDS
+from keras_sphereface.config.fields import names_of_settings
 from keras_sphereface.data.pairs import insightface_bin, lfw
 from keras_sphereface.distribute import strategy
 from tests.conftest import ROOT
 
-# A program's further arguments come last, so that those for launch_local.py are the program's.
+DOCUMENTS = [
+    *sorted(ROOT.glob("*.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+    *sorted((ROOT / "examples").glob("*.ipynb")),
+    *sorted((ROOT / ".github").rglob("*.*")),
+]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.M | re.S)
+GENERAL_FLAGS = {"help", "help_all", "config", "print_config", "verbose", "debug"}
+# A command's further arguments come last, so that those for `launch` are the training's.
 SHORT_TRAINING = "--width 0.1 --batch-size 4 --total-steps 2 --log-steps 1"
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "README.md").read_text(), re.M | re.S)
 # What the README asks for takes hours; the last of two equal flags counts.
 FEWER = {
-    "train_casia.py": SHORT_TRAINING,
-    "launch_local.py": SHORT_TRAINING,
-    "compare_losses.py": "--losses softmax triplet --num-seeds 1 -- --backbone sphereface4 "
+    "train": SHORT_TRAINING,
+    "launch": SHORT_TRAINING,
+    "compare-losses": "--losses softmax triplet --num-seeds 1 -- --backbone sphereface4 "
     "--width 0.05 --batch-size 8 --total-steps 2",
-    "feature_spheres.py": "--num-identities 3 --total-steps 2 --m 4 --num-seeds 1",
-    "benchmark.py head": "--cases A-Softmax --num-classes 40 --sweep 30 --repeats 1 --batch-size 4",
-    "benchmark.py convergence": "--num-networks 1 --m 4 --total-steps 5 --width 0.1 --batch-size 4",
-    "benchmark.py data": "--num-images 130 --memory-images 0 --repeats 1",
-    "benchmark.py train": "--data records --backbone sphereface4 --width 0.05 --batch-size 4 "
+    "spheres": "--num-identities 3 --total-steps 2 --m 4 --num-seeds 1",
+    "benchmark head": "--cases A-Softmax --num-classes 40 --sweep 30 --repeats 1 --batch-size 4",
+    "benchmark convergence": "--num-networks 1 --m 4 --total-steps 5 --width 0.1 --batch-size 4",
+    "benchmark data": "--num-images 130 --memory-images 0 --repeats 1",
+    "benchmark train": "--data records --backbone sphereface4 --width 0.05 --batch-size 4 "
     "--steps 1 --repeats 1 --memory-classes 0",
-    "benchmark.py evaluate": "--backbone sphereface4 --width 0.05 --num-images 8 --num-pairs 100 "
+    "benchmark evaluate": "--backbone sphereface4 --width 0.05 --num-images 8 --num-pairs 100 "
     "--num-probes 160 --num-distractors 500 --repeats 1",
-    "generate_faces.py": "--num-identities 2 --images-per-identity 2 --num-test-identities 4",
+    "faces": "--num-identities 2 --images-per-identity 2 --num-test-identities 4",
 }
-
-pytestmark = pytest.mark.full
 
 
 def commands(block):
@@ -53,6 +62,44 @@ def shortened(words, fewer):
     return [*words[:end], *fewer[:behind], "--", *words[end + 1 :], *fewer[behind + 1 :]]
 
 
+def config_of(words):
+    """The class of the settings of a command, which `words` begin with."""
+    config = COMMANDS[words[0]].config
+    return config[words[1]] if isinstance(config, Mapping) else config
+
+
+def unknown_flags(words):
+    """The flags in the words after `sphereface` that their command does not have."""
+    end = words.index("--") if "--" in words else len(words)
+    settings = GENERAL_FLAGS | set(names_of_settings(config_of(words)))
+    names = [word[2:].replace("-", "_") for word in words[:end] if word.startswith("--")]
+    unknown = [name for name in names if name.removeprefix("no_") not in settings]
+    behind = words[end + 1 :]
+    if words[0] == "launch":
+        return unknown + unknown_flags(behind)
+    if words[0] == "compare-losses":
+        return unknown + unknown_flags(["train", *behind])
+    return unknown  # what `convert` has behind a lone `--` is Beam's
+
+
+def test_the_table_of_commands_is_complete():
+    assert re.findall(r"^\| `sphereface ([a-z-]+)` \|", README, re.M) == list(COMMANDS)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_a_document_names_commands_that_exist(path):
+    named = re.findall(r"`sphereface\s+([a-z][a-z-]*)", path.read_text(encoding="utf-8"))
+    assert set(named) <= set(COMMANDS)
+
+
+def test_the_flags_in_the_shell_blocks_of_the_readme_exist():
+    blocks = [block for language, block in BLOCKS if language == "sh"]
+    lines = [words for block in blocks for words in commands(block) if words[0] == "sphereface"]
+    assert len(lines) > 20
+    unknown = {" ".join(words): unknown_flags(words[1:]) for words in lines}
+    assert {line: flags for line, flags in unknown.items() if flags} == {}
+
+
 def run(words, folder):
     return subprocess.run(
         words,
@@ -64,6 +111,18 @@ def run(words, folder):
     )
 
 
+def program_of(words):
+    """The words that start a program of the README, shortened; None for what is not run."""
+    if words[0] == "sphereface":
+        fewer = FEWER.get(words[1]) or FEWER.get(" ".join(words[1:3])) or ""
+        return [sys.executable, "-m", "keras_sphereface", *shortened(words[1:], fewer.split())]
+    if words[0] == "python":
+        return [sys.executable, *words[1:]]
+    assert words[:2] == ["pip", "install"], f"a command unknown here: {words}"
+    return None
+
+
+@pytest.mark.full
 def test_the_blocks_of_the_readme_run_in_their_order(faces, tmp_path, monkeypatch):
     # The names that the README uses for what a user holds.
     for name in ("casia", "lfw"):
@@ -78,8 +137,7 @@ def test_the_blocks_of_the_readme_run_in_their_order(faces, tmp_path, monkeypatc
     images = [(faces / "images" / key).read_bytes() for key in keys]
     insightface_bin.write_bin(tmp_path / "lfw" / "lfw.bin", images, pairs.is_same[order])
     (tmp_path / "casia" / "in_lfw.txt").write_text("person_0001\n")
-    for name in ("tools", "examples"):
-        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "tools").symlink_to(ROOT / "tools")
     assert {language for language, _ in BLOCKS} == {"sh", "python", "yaml", "json"}
     for language, block in BLOCKS:
         if language == "yaml":  # its first line names the file
@@ -95,13 +153,7 @@ def test_the_blocks_of_the_readme_run_in_their_order(faces, tmp_path, monkeypatc
             assert result.returncode == 0, block + result.stderr
             continue
         for words in commands(block):
-            if words[0] == "make":
-                result = run(["make", "-n", *words[1:]], ROOT)
-            elif words[0] == "python":
-                script = words[1].split("/")[-1]
-                fewer = FEWER.get(script) or FEWER.get(f"{script} {words[2]}") or ""
-                result = run([sys.executable, *shortened(words[1:], fewer.split())], tmp_path)
-            else:
-                assert words[:2] == ["pip", "install"], f"a command unknown here: {words}"
-                continue
-            assert result.returncode == 0, " ".join(words) + "\n" + result.stderr
+            program = program_of(words)
+            if program:
+                result = run(program, tmp_path)
+                assert result.returncode == 0, " ".join(words) + "\n" + result.stderr
