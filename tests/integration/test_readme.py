@@ -5,13 +5,12 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Mapping
 
 import numpy as np
 import pytest
 
+from keras_sphereface.commands.main import main
 from keras_sphereface.commands.registry import COMMANDS
-from keras_sphereface.config.fields import names_of_settings
 from keras_sphereface.data.pairs import insightface_bin, lfw
 from keras_sphereface.distribute import strategy
 from tests.conftest import ROOT
@@ -24,7 +23,6 @@ DOCUMENTS = [
 ]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.M | re.S)
-GENERAL_FLAGS = {"help", "help_all", "config", "print_config", "verbose", "debug"}
 # A command's further arguments come last, so that those for `launch` are the training's.
 SHORT_TRAINING = "--width 0.1 --batch-size 4 --total-steps 2 --log-steps 1"
 # What the README asks for takes hours; the last of two equal flags counts.
@@ -62,24 +60,15 @@ def shortened(words, fewer):
     return [*words[:end], *fewer[:behind], "--", *words[end + 1 :], *fewer[behind + 1 :]]
 
 
-def config_of(words):
-    """The class of the settings of a command, which `words` begin with."""
-    config = COMMANDS[words[0]].config
-    return config[words[1]] if isinstance(config, Mapping) else config
-
-
-def unknown_flags(words):
-    """The flags in the words after `sphereface` that their command does not have."""
+def parsed(words):
+    """Every command line in the words after `sphereface`, as one that only prints its settings."""
     end = words.index("--") if "--" in words else len(words)
-    settings = GENERAL_FLAGS | set(names_of_settings(config_of(words)))
-    names = [word[2:].replace("-", "_") for word in words[:end] if word.startswith("--")]
-    unknown = [name for name in names if name.removeprefix("no_") not in settings]
+    yield [*words[:end], "--print-config", *words[end:]]
     behind = words[end + 1 :]
     if words[0] == "launch":
-        return unknown + unknown_flags(behind)
+        yield from parsed(behind)
     if words[0] == "compare-losses":
-        return unknown + unknown_flags(["train", *behind])
-    return unknown  # what `convert` has behind a lone `--` is Beam's
+        yield from parsed(["train", *behind])
 
 
 def test_the_table_of_commands_is_complete():
@@ -92,12 +81,17 @@ def test_a_document_names_commands_that_exist(path):
     assert set(named) <= set(COMMANDS)
 
 
-def test_the_flags_in_the_shell_blocks_of_the_readme_exist():
+def test_the_command_lines_of_the_readme_are_valid(tmp_path, monkeypatch, capsys):
+    (settings,) = [block for language, block in BLOCKS if language == "yaml"]
+    (tmp_path / settings.split()[1]).write_text(settings)
+    monkeypatch.chdir(tmp_path)
     blocks = [block for language, block in BLOCKS if language == "sh"]
     lines = [words for block in blocks for words in commands(block) if words[0] == "sphereface"]
     assert len(lines) > 20
-    unknown = {" ".join(words): unknown_flags(words[1:]) for words in lines}
-    assert {line: flags for line, flags in unknown.items() if flags} == {}
+    for words in (words for line in lines for words in parsed(line[1:])):
+        with pytest.raises(SystemExit) as ending:
+            main(words)
+        assert ending.value.code == 0, (words, capsys.readouterr().err)
 
 
 def run(words, folder):
