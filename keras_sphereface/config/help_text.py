@@ -51,7 +51,8 @@ def help_text(
         groups = _groups(fields)
     parts = [f"usage: {prog} [FLAGS]", _description(config_class)]
     if example:
-        parts.append(f"example:\n  {prog} {example}")
+        lines = textwrap.wrap(f"{prog} {example}", _width() - 4, break_on_hyphens=False)
+        parts.append("example:\n  " + " \\\n      ".join(lines))
     for title, members in groups.items():
         entries = {usage_of(f): _sentences(f, settings or {}, shortened) for f in members}
         parts.append(_listed(title, entries))

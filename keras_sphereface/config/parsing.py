@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from keras_sphereface.config.fields import flag_of, has_no_default, names_of_settings
-from keras_sphereface.config.help_text import commands_text, help_text
 from keras_sphereface.config.paths import KINDS, check_paths
 from keras_sphereface.config.settings_files import read_settings, yaml_of
 from keras_sphereface.config.suggestions import did_you_mean, nearest, with_hint
@@ -71,8 +70,10 @@ def parse_command(
     prog = prog or "sphereface"
     command, *words = list(sys.argv[1:] if argv is None else argv) or [""]
     if command in ("-h", "--help", "--help-all"):
-        print(commands_text(commands, prog), end="")
-        raise SystemExit(0)
+        # Only now, as all that only some command lines need.
+        from keras_sphereface.config.help_text import commands_text
+
+        _print_and_end(commands_text(commands, prog))
     if command not in commands:
         message = (
             f"`{prog}` must be followed by one of {', '.join(commands)}. "
@@ -119,9 +120,11 @@ def parse_config(
     try:
         settings = _settings_of_file(config_class, given)
         if "help" in given or "help_all" in given:
+            from keras_sphereface.config.help_text import help_text
+
             example = example or getattr(config_class, "example", "")
-            print(help_text(config_class, prog, example, settings, "help_all" in given), end="")
-            raise SystemExit(0)
+            everything = "help_all" in given
+            _print_and_end(help_text(config_class, prog, example, settings, everything))
         settings |= _settings_of_flags(config_class, given)
     except ValueError as error:
         usage_error(str(error))
@@ -130,11 +133,15 @@ def parse_config(
     _require_all(config_class, settings, prog)
     config = config_class(**settings)
     if "print_config" in given:
-        print(yaml_of(config), end="")
-        raise SystemExit(0)
+        _print_and_end(yaml_of(config))
     with errors_in_one_sentence():
         check_paths(config)
     return config
+
+
+def _print_and_end(text: str) -> NoReturn:
+    print(text, end="")
+    raise SystemExit(0)
 
 
 def _words_by_name(config_class: type, words: Sequence[str], prog: str) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from keras_sphereface.config import EvaluateConfig, TrainConfig
 from keras_sphereface.config.choices import HEADS
 from keras_sphereface.config.experiments import ASOFTMAX_MARGINS, LOSSES
+from keras_sphereface.config.fields import names_of_settings
 from keras_sphereface.config.parsing import parse_config
 from keras_sphereface.data.records import LABELS_FILE, read_info
 from keras_sphereface.data.samplers import check_identities_per_batch
@@ -127,11 +128,10 @@ def training_config(
         ValueError: If a flag sets what differs between the runs.
         SystemExit: If a flag is unknown or its value of a wrong type.
     """
-    shared, default = (
-        parse_config(TrainConfig, [*BUDGET, *flags], "sphereface train"),
-        TrainConfig(),
-    )
-    flagged = {word[2:].split("=")[0].replace("-", "_") for word in flags if word.startswith("--")}
+    shared = parse_config(TrainConfig, [*BUDGET, *flags], "sphereface train")
+    default, names = TrainConfig(), names_of_settings(TrainConfig)
+    words = {word[2:].split("=")[0].replace("-", "_") for word in flags if word.startswith("--")}
+    flagged = {names.get(word, word) for word in words}
     # A file of settings may set others.
     flagged |= {name for name, value in vars(shared).items() if value != getattr(default, name)}
     if refused := sorted(flagged & set(CHOSEN_SETTINGS)):

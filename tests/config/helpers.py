@@ -1,0 +1,30 @@
+"""The classes of settings, and files of them."""
+
+from keras_sphereface import config
+from keras_sphereface.config.demo import DemoConfig
+
+CONFIG_CLASSES = (
+    config.FacesConfig,
+    config.ConvertConfig,
+    config.TrainConfig,
+    config.LaunchConfig,
+    config.EvaluateConfig,
+    config.ExportConfig,
+    config.ClosedSetConfig,
+    config.OpenSetConfig,
+    config.DistractorsConfig,
+    config.SpheresConfig,
+    config.HeadBenchmarkConfig,
+    config.ConvergenceBenchmarkConfig,
+    config.DataBenchmarkConfig,
+    config.TrainBenchmarkConfig,
+    config.EvaluateBenchmarkConfig,
+    config.MarginFiguresConfig,
+    config.CompareConfig,
+    DemoConfig,
+)
+
+
+def written(folder, text, name="settings.yaml"):
+    (folder / name).write_text(text, encoding="utf-8")
+    return str(folder / name)
