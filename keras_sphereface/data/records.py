@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_sphereface.data.folders import INFO_FILE, instead_of_records
 from keras_sphereface.data.tfrecord import Record, Shard, deserialize, read_records
 from keras_sphereface.data.types import SkippedImage
 
@@ -25,7 +26,6 @@ _RENAMED_KEYS = {
     "dropped_by_reason": "skipped_by_reason",
     "dropped": "skipped",
 }
-INFO_FILE = "dataset.json"
 LABELS_FILE = "labels.csv"
 LABELS_HEADER = ("label", "identity", "count")
 SKIPPED_FILE = "skipped.csv"  # key, reason
@@ -120,8 +120,8 @@ def _read_info_file(folder: str | os.PathLike) -> DatasetInfo:
     path = Path(folder) / INFO_FILE
     if not path.is_file():
         raise FileNotFoundError(
-            f"A folder of records holds {INFO_FILE}; make one with tools/make_tfrecords.py. "
-            f"Received: {folder}"
+            f"A folder of records holds {INFO_FILE}. Received: {folder}. "
+            + instead_of_records(folder)
         )
     return info_from_json(path.read_text(encoding="utf-8"), str(path))
 

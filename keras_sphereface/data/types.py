@@ -1,8 +1,9 @@
 """Images as a source gives them: identity, and encoded bytes or the place where they are stored."""
 
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-import numpy as np
+if TYPE_CHECKING:  # records are looked up without it, before anything else is imported
+    import numpy as np
 
 # A guard against damaged and malicious files: no image of a face is larger.
 MAX_IMAGE_BYTES = 64 * 2**20
@@ -63,7 +64,7 @@ class ImageRecord(NamedTuple):
     key: str
     identity: str
     content: bytes | ByteRange
-    landmarks: np.ndarray | None = None
+    landmarks: "np.ndarray | None" = None
 
 
 class SkippedImage(NamedTuple):

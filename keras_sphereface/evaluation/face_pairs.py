@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from keras_sphereface.data import filenames
 from keras_sphereface.data.pairs import insightface_bin, lfw, pair_list
 from keras_sphereface.data.pairs.templates import read_templates
-from keras_sphereface.data.readers import filenames
 from keras_sphereface.evaluation.faces import Faces, FaceSources, encoded_faces, open_faces
 
 Templates = Mapping[str, Sequence[tuple[str, str]]]

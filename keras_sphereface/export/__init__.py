@@ -1,8 +1,15 @@
-"""SavedModel, TensorFlow Lite and ONNX files: written, opened, run."""
+"""SavedModel, TensorFlow Lite and ONNX files: written, opened, run.
 
-from keras_sphereface.export.converters import to_onnx, to_tflite, write_format
-from keras_sphereface.export.runtime import Network, open_network
-from keras_sphereface.export.saved_model import export_savedmodel
+The names below are imported on first use: paths are checked before TensorFlow is imported.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from keras_sphereface.export.converters import to_onnx, to_tflite, write_format
+    from keras_sphereface.export.runtime import Network, open_network
+    from keras_sphereface.export.saved_model import export_savedmodel
 
 __all__ = [
     "Network",
@@ -12,3 +19,16 @@ __all__ = [
     "to_tflite",
     "write_format",
 ]
+
+_MODULES = {
+    "converters": ("to_onnx", "to_tflite", "write_format"),
+    "runtime": ("Network", "open_network"),
+    "saved_model": ("export_savedmodel",),
+}
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _MODULES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

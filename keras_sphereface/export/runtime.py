@@ -11,10 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from keras_sphereface.export._quiet import quiet
+from keras_sphereface.export.network_files import check_network_path
 from keras_sphereface.export.saved_model import load_savedmodel, signature_tensors
 from keras_sphereface.export.signature import (
     INPUT,
-    NETWORK_FILES,
     OUTPUT,
     SIGNATURE,
     TensorInfo,
@@ -105,17 +105,10 @@ def open_network(path: str | os.PathLike) -> Network:
         ((112, 96), 8)
     """
     path = Path(path)
+    check_network_path(path)
     if path.is_dir():
         return _open_savedmodel(path)
-    if not path.is_file():
-        raise FileNotFoundError(
-            f"A network must be {NETWORK_FILES}. Received: {path}, which does not exist"
-        )
-    openers = {".tflite": _open_tflite, ".onnx": _open_onnx}
-    opener = openers.get(path.suffix.lower())
-    if opener is None:
-        raise ValueError(f"A network must be {NETWORK_FILES}. Received: {path}")
-    return opener(path)
+    return (_open_tflite if path.suffix.lower() == ".tflite" else _open_onnx)(path)
 
 
 def network_name(path: str | os.PathLike) -> str:

@@ -8,9 +8,9 @@ import keras
 import tensorflow as tf
 
 from keras_sphereface.data import preprocessing
+from keras_sphereface.export.network_files import SAVEDMODEL_FILE, check_network_path
 from keras_sphereface.export.signature import (
     INPUT,
-    NETWORK_FILES,
     OUTPUT,
     SIGNATURE,
     TensorInfo,
@@ -18,8 +18,6 @@ from keras_sphereface.export.signature import (
     check_signature_name,
 )
 from keras_sphereface.utils.atomic import atomic_directory
-
-SAVEDMODEL_FILE = "saved_model.pb"
 
 
 class EmbeddingModule(tf.Module):
@@ -107,11 +105,7 @@ def load_savedmodel(folder: Path) -> Any:
         FileNotFoundError: If there is no SavedModel in the folder.
         ValueError: If it has another signature.
     """
-    if not (folder / SAVEDMODEL_FILE).is_file():
-        raise FileNotFoundError(
-            f"A network must be {NETWORK_FILES}. Received: {folder}, a folder without "
-            f"{SAVEDMODEL_FILE}"
-        )
+    check_network_path(folder)
     model = tf.saved_model.load(str(folder))
     check_signature_name(folder, model.signatures)
     check_signature(folder, *signature_tensors(model.signatures[SIGNATURE]))

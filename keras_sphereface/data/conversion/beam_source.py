@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 from apache_beam.io.filesystem import BeamIOError
 
+from keras_sphereface.data import filenames
 from keras_sphereface.data.conversion.beam_files import exists, is_local, join, match, open_file
 from keras_sphereface.data.conversion.exclusions import Exclusions
 from keras_sphereface.data.conversion.steps import Excluded, exclude
-from keras_sphereface.data.readers import filenames, list_file, open_source, registry
+from keras_sphereface.data.readers import list_file, open_source, registry
 from keras_sphereface.data.readers.class_folders import read_class_folders
 from keras_sphereface.data.readers.source import key_prefix
 from keras_sphereface.data.types import (

@@ -8,8 +8,7 @@ import zlib
 from collections.abc import Iterator
 from typing import Any, BinaryIO
 
-from keras_sphereface.data.images import looks_like_image
-from keras_sphereface.data.readers.filenames import (
+from keras_sphereface.data.filenames import (
     NO_IMAGE_SUFFIX,
     NOT_UTF8,
     is_hidden,
@@ -17,6 +16,7 @@ from keras_sphereface.data.readers.filenames import (
     is_utf8,
     with_question_marks,
 )
+from keras_sphereface.data.images import looks_like_image
 from keras_sphereface.data.types import (
     MAX_IMAGE_BYTES,
     TOO_LARGE,

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from keras_sphereface.data.readers.filenames import (
+from keras_sphereface.data.filenames import (
     NO_IMAGE_SUFFIX,
     NOT_UTF8,
     is_hidden,

@@ -53,7 +53,7 @@ def kind_of(head: bytes) -> str | None:
     if head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
         raise ValueError(
             "The source looks like a verification set (.bin), which has no identities: "
-            "`tools/evaluate.py --bin` reads it. "
+            "`sphereface evaluate --bin` reads it. "
             f"Received: a pickle, {head[:16]!r}..."
         )
     for name, kind in FILE_KINDS.items():

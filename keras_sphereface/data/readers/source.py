@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_sphereface.config.choices import SOURCE_KINDS
+from keras_sphereface.data import folders
+from keras_sphereface.data.filenames import is_hidden, is_image_name
 from keras_sphereface.data.readers import recordio
 from keras_sphereface.data.readers.class_folders import read_class_folders, scan_folder
-from keras_sphereface.data.readers.filenames import is_hidden, is_image_name
 from keras_sphereface.data.readers.list_file import read_list_file
 from keras_sphereface.data.readers.registry import (
     CLASS_FOLDERS,
@@ -52,7 +53,8 @@ def open_source(path: str | os.PathLike) -> Source:
 
     Raises:
         FileNotFoundError: if nothing is at the path.
-        ValueError: if it is a verification set or of no known kind.
+        ValueError: if it is a verification set or of no known kind, or a folder without images in
+            class folders.
 
     Example:
 
@@ -64,6 +66,7 @@ def open_source(path: str | os.PathLike) -> Source:
     if path.is_dir():
         if files := _files_in(path):
             return _source_of_files(files, path)
+        _check_class_folders(path)
         return Source(CLASS_FOLDERS, lambda: read_class_folders(path))
     if not path.is_file():
         raise FileNotFoundError(
@@ -73,6 +76,15 @@ def open_source(path: str | os.PathLike) -> Source:
     if kind_of(_head(path)) is None:
         return Source(LIST_FILE, lambda: read_list_file(path))
     return _source_of_files([path], path.parent)
+
+
+def _check_class_folders(root: Path) -> None:
+    """Refuse a folder of which another one is meant, or which holds records."""
+    if folders.is_records_folder(root) or folders.class_folders_near(root) != root:
+        raise ValueError(
+            f"The source must hold a folder of images for each person. Received: {root}. "
+            + folders.instead_of_class_folders(root)
+        )
 
 
 def key_prefix(path: str | os.PathLike, root: str | os.PathLike) -> str:

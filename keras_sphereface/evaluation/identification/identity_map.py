@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from keras_sphereface.data import records
+from keras_sphereface.data.folders import instead_of_class_folders
 from keras_sphereface.data.pairs.pair_list import read_pair_list
 from keras_sphereface.data.readers import class_folders, list_file
 from keras_sphereface.data.types import ImageRecord
@@ -54,7 +55,10 @@ def identities_of_folders(root: str | os.PathLike, flag: str = "images") -> Iden
         raise FileNotFoundError(f"`{flag}` must be a folder. Received: {root}")
     entries = [e for e in class_folders.read_class_folders(root) if isinstance(e, ImageRecord)]
     if not entries:
-        raise ValueError(f"`{flag}` must hold class folders with images. Received: {root}")
+        raise ValueError(
+            f"`{flag}` must hold a folder of images for each person. Received: {root}. "
+            + instead_of_class_folders(root)
+        )
     return dict(sorted((entry.key, str(entry.identity)) for entry in entries))
 
 

@@ -95,7 +95,7 @@ def test_other_files_than_sources_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"class folders.*Received"):
         open_source(tmp_path / "absent")
     (tmp_path / "lfw.bin").write_bytes(pickle.dumps(([b"a", b"b"], [True])))
-    with pytest.raises(ValueError, match=r"evaluate\.py --bin"):
+    with pytest.raises(ValueError, match=r"sphereface evaluate --bin"):
         open_source(tmp_path / "lfw.bin")
     (tmp_path / "odd.zip").write_bytes(b"PK\x03\x04 and nothing else")
     with pytest.raises(ValueError, match="not a zip archive"):

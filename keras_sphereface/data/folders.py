@@ -1,0 +1,148 @@
+"""Folders of records and of images: which of the two one is, and where what was meant lies nearby.
+
+The sentences complete errors: what a folder holds in place of what is needed, and what to do next.
+"""
+
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from keras_sphereface.data.filenames import is_hidden, is_image_name
+from keras_sphereface.utils.atomic import partial_folder
+
+INFO_FILE = "dataset.json"
+SHARD_SUFFIX = ".tfrecord"
+FILES_OF_IMAGES = (".rec", ".parquet", ".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
+LOOKED_AT = 200  # entries of a folder: there may be millions
+
+
+def is_records_folder(folder: Path) -> bool:
+    """Return whether a conversion has finished in a folder."""
+    return (folder / INFO_FILE).is_file()
+
+
+def instead_of_records(folder: str | os.PathLike) -> str:
+    """Return what a folder without dataset.json holds, and what to do next.
+
+    Example:
+        >>> instead_of_records("faces").partition(": ")[2]
+        'sphereface convert --source faces/images --out records'
+    """
+    folder = Path(folder)
+    if not folder.exists():
+        return "There is no such folder."
+    if near := next(filter(is_records_folder, _nearby(folder)), None):
+        return f"The records are in {near}"
+    if is_records_folder(partial_folder(Path(os.path.abspath(folder)))):
+        return "A conversion into it has not finished; the same command continues it."
+    if source := source_at(folder):
+        return (
+            "It holds images; make records of them first: "
+            f"sphereface convert --source {source} --out records"
+        )
+    if any(name.endswith(SHARD_SUFFIX) for name in _names(folder)):
+        return "It holds shards, but is not whole: convert the images again, or copy all its files."
+    if _holds_image(folder):
+        return f"It holds images. {_needs_class_folders(folder)}"
+    return _other_contents(folder)
+
+
+def instead_of_class_folders(folder: str | os.PathLike) -> str:
+    """Return what a folder without images in class folders holds, and which folder is right."""
+    folder = Path(folder)
+    if is_records_folder(folder):
+        return "It holds records already: sphereface train --data " + str(folder)
+    if near := class_folders_near(folder):
+        return f"The class folders are in {near}"
+    if _holds_image(folder):
+        return _needs_class_folders(folder)
+    return _other_contents(folder)
+
+
+def class_folders_near(folder: Path) -> Path | None:
+    """Return the folder of class folders with images: it, one or two below it, or its parent.
+
+    The parent is meant where the folder is one of several class folders.
+    """
+    if _class_folders(folder):
+        return folder
+    for depth in (1, 2):
+        if found := next(filter(_class_folders, _below(folder, depth)), None):
+            return found
+    if _holds_image(folder) and len(_class_folders(_above(folder))) > 1:
+        return _above(folder)
+    return None
+
+
+def source_at(folder: Path) -> Path | None:
+    """Return the source of images that a folder is, or that lies close to it."""
+    if any(name.lower().endswith(FILES_OF_IMAGES) for name in _names(folder)):
+        return folder
+    return class_folders_near(folder)
+
+
+def folder_with(root: str | os.PathLike, keys: Iterable[str]) -> Path | None:
+    """Return the folder below which a file of `keys` lies: `root`, one below, or one above it.
+
+    Example:
+        >>> print(folder_with("faces", ["person_0001/person_0001_0001.jpg"]))
+        faces/images
+    """
+    keys = list(keys)
+    root = Path(root)
+    if any((root / key).exists() for key in keys):
+        return root
+    few = keys[:: max(1, len(keys) // LOOKED_AT)]
+    near = (folder for folder in _nearby(root) if any((folder / key).exists() for key in few))
+    return next(near, None)
+
+
+def _nearby(folder: Path) -> Iterator[Path]:
+    """The folders below a folder, and that above it."""
+    yield from _below(folder, 1)
+    yield from _below(folder, 2)
+    yield _above(folder)
+
+
+def _above(folder: Path) -> Path:
+    # Of "." and ".." `parent` is ".".
+    is_named = folder.name not in ("", "..")
+    return folder.parent if is_named else Path(os.path.abspath(folder)).parent
+
+
+def _below(folder: Path, depth: int) -> Iterator[Path]:
+    """Folders `depth` levels below, in the order of their names."""
+    if depth == 0:
+        yield folder
+        return
+    for name in _names(folder):
+        if not is_hidden(name) and (folder / name).is_dir():
+            yield from _below(folder / name, depth - 1)
+
+
+def _class_folders(folder: Path) -> list[Path]:
+    """At most two folders directly below that hold images themselves."""
+    return list(itertools.islice(filter(_holds_image, _below(folder, 1)), 2))
+
+
+def _holds_image(folder: Path) -> bool:
+    return any(map(is_image_name, _names(folder)))
+
+
+def _names(folder: Path) -> list[str]:
+    """The first entries of a folder; none of what is no folder or cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in itertools.islice(entries, LOOKED_AT))
+    except OSError:
+        return []
+
+
+def _needs_class_folders(folder: Path) -> str:
+    return f"Images must be in a folder for each person: {folder / 'PERSON' / 'IMAGE.jpg'}"
+
+
+def _other_contents(folder: Path) -> str:
+    names = [name for name in _names(folder) if not is_hidden(name)]
+    return f"It holds {names[0]}, but no images" if names else "It is empty"

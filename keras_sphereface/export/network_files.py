@@ -1,0 +1,63 @@
+"""Which paths are exported networks, found out without TensorFlow."""
+
+import os
+from pathlib import Path
+
+from keras_sphereface.export.signature import NETWORK_FILES
+
+SAVEDMODEL_FILE = "saved_model.pb"
+SUFFIXES = (".tflite", ".onnx")
+OLD_KERAS_SUFFIXES = (".h5", ".hdf5")
+
+
+def check_network_path(path: str | os.PathLike, takes_keras: bool = False) -> None:
+    """Refuse a path that is no exported network, and name the one that is probably meant.
+
+    Args:
+        path: The path.
+        takes_keras: Bool. True where a .keras file will do too.
+
+    Raises:
+        FileNotFoundError: If there is nothing, or a folder without a SavedModel.
+        ValueError: If it is a file of another kind.
+
+    Example:
+        >>> check_network_path("model")
+        >>> check_network_path("model/saved_model.pb")
+        Traceback (most recent call last):
+        ValueError: A network must be ... Received: model/saved_model.pb. Give its folder, model
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if (path / SAVEDMODEL_FILE).is_file():
+        return
+    if path.is_file() and (suffix in SUFFIXES or (takes_keras and suffix == ".keras")):
+        return
+    files = f"{NETWORK_FILES}, or a *.keras file" if takes_keras else NETWORK_FILES
+    error = ValueError if path.is_file() else FileNotFoundError
+    raise error(f"A network must be {files}. Received: {path}{_what_it_is(path)}")
+
+
+def _what_it_is(path: Path) -> str:
+    """The end of the message: what the path is, and what to do next."""
+    if not path.exists():
+        return ", which does not exist"
+    if path.name == SAVEDMODEL_FILE:
+        return f". Give its folder, {path.parent}"
+    if path.suffix.lower() == ".keras":
+        command = f"sphereface export --model {path} --out exported"
+        return f". Make a SavedModel of a network of Keras first: {command}"
+    if path.suffix.lower() in OLD_KERAS_SUFFIXES:
+        return '. Load and save it with Keras first: model.save("network.keras")'
+    if path.is_file():
+        return ""
+    without = f", a folder without {SAVEDMODEL_FILE}"
+    for near in (*sorted(path.glob(f"*/{SAVEDMODEL_FILE}")), path.parent / SAVEDMODEL_FILE):
+        if near.is_file():
+            return f"{without}. The network is in {near.parent}"
+    if (path / "checkpoints").is_dir():
+        return (
+            f"{without}, of a training that has not ended: the same sphereface train command "
+            "continues it, and writes the network at its end"
+        )
+    return without
