@@ -13,7 +13,7 @@ from keras_sphereface.config import ConvergenceBenchmarkConfig, TrainConfig
 from keras_sphereface.data.conversion.generated import generated_records
 from keras_sphereface.reporting.markdown import markdown_table
 from keras_sphereface.training.train import train
-from keras_sphereface.utils.progress import progress_bar
+from keras_sphereface.utils.progress import progress_bar, shown_on
 from keras_sphereface.utils.validation import check_integer, require
 
 # Layers of the network, identities, and how far the seed is from the first.
@@ -84,10 +84,18 @@ def _train_all(settings: Sequence[TrainConfig], workers: int) -> None:
     """Train each in a separate process, `workers` of them at the same time."""
     threads = concurrent.futures.ThreadPoolExecutor(workers)
     with threads, progress_bar(total=len(settings), unit="run", desc="training") as progress:
-        runs = [threads.submit(in_new_process, train, one) for one in settings]
+        runs = [threads.submit(in_new_process, train_silently, one) for one in settings]
         for run in concurrent.futures.as_completed(runs):
             run.result()
             progress.update()
+
+
+def train_silently(settings: TrainConfig) -> None:
+    """Train with progress and messages in WORKDIR/output.txt: others train at the same time."""
+    workdir = Path(settings.workdir)
+    workdir.mkdir(parents=True, exist_ok=True)
+    with open(workdir / "output.txt", "a", encoding="utf-8") as file, shown_on(file):
+        train(settings)
 
 
 def _results(runs: Sequence[tuple[tuple[int, int, int, int], TrainConfig]]) -> pd.DataFrame:

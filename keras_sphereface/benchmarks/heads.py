@@ -27,7 +27,7 @@ from keras_sphereface.benchmarks.processes import in_new_process
 from keras_sphereface.config import HeadBenchmarkConfig
 from keras_sphereface.reporting.markdown import markdown_table
 from keras_sphereface.utils.environment import first_gpu, held_memory, machine
-from keras_sphereface.utils.progress import progress_bar
+from keras_sphereface.utils.progress import log, progress_bar, stage
 from keras_sphereface.utils.validation import check_choice, check_integer
 
 SWEEP_CASES = (DENSE, ASOFTMAX, BLOCKS, UNIT_BLOCKS, SAMPLED)
@@ -53,7 +53,8 @@ def benchmark_heads(config: HeadBenchmarkConfig) -> str:
     folder = Path(config.out)
     folder.mkdir(parents=True, exist_ok=True)
     shape = StepShape(config.batch_size, config.embedding_size, config.num_classes)
-    in_new_process(write_head_programs, folder, shape, config.seed)
+    with stage("writing the XLA programs"):
+        in_new_process(write_head_programs, folder, shape, config.seed)
     cases = [case for case in CASES if not config.cases or case in (DENSE, *config.cases)]
     jobs = [("table", shape, cases, config.repeats)]
     for num_classes in sorted(set(config.sweep)):
@@ -65,10 +66,12 @@ def benchmark_heads(config: HeadBenchmarkConfig) -> str:
                 max(3, config.repeats // 10),
             )
         )
-    table = pd.concat(
-        measure_heads(shape, cases, rounds, config.seed).assign(section=section, rounds=rounds)
-        for section, shape, cases, rounds in progress_bar(jobs, unit="size", desc="measuring heads")
-    )
+    tables = []
+    for i, (section, size, measured_cases, rounds) in enumerate(jobs, start=1):
+        log(f"{size.num_classes:,} classes, size {i} of {len(jobs)}")
+        measured = measure_heads(size, measured_cases, rounds, config.seed)
+        tables.append(measured.assign(section=section, rounds=rounds))
+    table = pd.concat(tables)
     text = describe_heads(table, shape)
     table.to_csv(folder / "head.csv", index=False, float_format="%.4g")
     draw_scaling(table[table["section"] == "figure"]).savefig(folder / "head.png", dpi=110)
@@ -99,6 +102,10 @@ def measure_heads(shape: StepShape, cases: Sequence[str], rounds: int, seed: int
         quartiles, and the memory in MB.
     """
     seconds = in_new_process(measure_times, shape, cases, rounds, seed)
+    memory = {
+        case: in_new_process(measure_step_memory, shape, case, seed)
+        for case in progress_bar(cases, desc="memory", unit="head")
+    }
     rows = []
     for case in cases:
         low, middle, high = quartiles(seconds[case] / seconds[DENSE])
@@ -110,7 +117,7 @@ def measure_heads(shape: StepShape, cases: Sequence[str], rounds: int, seed: int
                 "ratio": middle,
                 "ratio_low": low,
                 "ratio_high": high,
-                "megabytes": in_new_process(measure_step_memory, shape, case, seed),
+                "megabytes": memory[case],
             }
         )
     return pd.DataFrame(rows)

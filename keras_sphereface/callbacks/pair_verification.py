@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_sphereface.distribute.strategy import assert_equal_across_workers
+from keras_sphereface.distribute.strategy import assert_equal_across_workers, is_chief
 from keras_sphereface.evaluation.embeddings import Embeddings
 from keras_sphereface.evaluation.face_pairs import PairDataset
 from keras_sphereface.evaluation.faces import load_faces
@@ -135,8 +135,15 @@ class PairVerification(keras.callbacks.Callback):
         optimizer = getattr(self.model, "optimizer", None)
         return None if optimizer is None else int(optimizer.iterations.numpy())
 
+    @property
+    def _is_chief(self) -> bool:
+        """Whether this is the one of several workers that reports what all of them do."""
+        return is_chief(self.backbone.distribute_strategy)
+
     def _load_faces(self) -> None:
-        keys = progress_bar(self.pairs.keys(), unit="image", desc="reading faces")
+        keys = progress_bar(
+            self.pairs.keys(), unit="image", desc="reading faces", disable=not self._is_chief
+        )
         # Copies: a crop would keep the whole image in memory.
         pixels = {
             key: np.array(face, np.uint8)
@@ -157,7 +164,7 @@ class PairVerification(keras.callbacks.Callback):
             f"The checksum of the keys of the loaded faces, here {len(pixels)},",
         )
         self.pixels = pixels
-        if not complete.all():
+        if not complete.all() and self._is_chief:
             warnings.warn(
                 f"{np.sum(~complete)} of {len(complete)} pairs are left out of the verification, "
                 f"because {len(self.missing)} images are missing "
@@ -172,7 +179,8 @@ class PairVerification(keras.callbacks.Callback):
         try:
             protocols.check_embeddings(views, list(self.pixels))
         except ValueError as error:
-            warnings.warn(f"Step {step}: no verification. {error}", stacklevel=2)
+            if self._is_chief:
+                warnings.warn(f"Step {step}: no verification. {error}", stacklevel=2)
             return
         embeddings = Embeddings(list(self.pixels), views, self.missing)
         metrics = verify_pairs(self.pairs, embeddings).metrics
@@ -190,9 +198,16 @@ class PairVerification(keras.callbacks.Callback):
         faces = list(self.pixels.values())
         num_replicas = strategy.num_replicas_in_sync
         replica_size = -(-self.batch_size // num_replicas)  # rounded up
+        starts = progress_bar(
+            range(0, len(faces), replica_size * num_replicas),
+            desc="verifying",
+            unit="batch",
+            disable=not self._is_chief,
+            brief=True,
+        )
         results = []
         with exported_statistics(self.backbone):
-            for start in range(0, len(faces), replica_size * num_replicas):
+            for start in starts:
 
                 def faces_of_replica(context: Any, start: int = start) -> tf.Tensor:
                     first = start + context.replica_id_in_sync_group * replica_size

@@ -3,11 +3,20 @@
 from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import records
 from keras_sphereface.data.conversion import make_records
+from keras_sphereface.utils.progress import stage, warn_once
 
 
 def run_convert(config: ConvertConfig) -> None:
     """Convert, or verify, and print the result; an error that users can mend is one sentence."""
-    print(verify_shards(config.verify) if config.verify else conversion_summary(convert(config)))
+    if config.verify:
+        with stage("comparing the shards with their checksums"):
+            result = verify_shards(config.verify)
+        print(result)
+        return
+    info = convert(config)
+    warn_once(conversion_warnings(info), set())
+    print(conversion_summary(info))
+    print(f"written to {config.out}")
 
 
 def convert(config: ConvertConfig) -> records.DatasetInfo:
@@ -59,21 +68,10 @@ def conversion_summary(info: records.DatasetInfo) -> str:
             f"excluded as requested: {len(info.excluded_identities)} identities, "
             f"{info.excluded_images} images"
         )
-    if info.unknown_exclusions:
-        names = ", ".join(info.unknown_exclusions[:3])
-        lines.append(
-            f"WARNING: {len(info.unknown_exclusions)} lines of the exclusions match nothing in the "
-            f"source, for example {names}"
-        )
     if info.duplicates_same_identity:
         lines.append(
             f"{info.duplicates_same_identity} images occur more than once under one identity; "
             f"{records.DUPLICATES_FILE} lists them"
-        )
-    if info.duplicates_several_identities:
-        lines.append(
-            f"WARNING: {info.duplicates_several_identities} images occur under several identities, "
-            f"of which one at most is right; {records.DUPLICATES_FILE} lists them for --exclude"
         )
     reasons = list(info.skipped_by_reason.items())
     lines += [f"skipped {count}: {reason}" for reason, count in reasons[:10]]
@@ -81,5 +79,21 @@ def conversion_summary(info: records.DatasetInfo) -> str:
         lines.append(f"and {len(reasons) - 10} more reasons")
     if reasons:
         lines.append(f"{records.SKIPPED_FILE} lists every skipped image")
-    lines += [f"WARNING: {warning}" for warning in info.warnings]
     return "\n".join(lines)
+
+
+def conversion_warnings(info: records.DatasetInfo) -> list[str]:
+    """Return what is known only at the end; `info.warnings` were shown while it was converted."""
+    warnings = []
+    if info.unknown_exclusions:
+        names = ", ".join(info.unknown_exclusions[:3])
+        warnings.append(
+            f"{len(info.unknown_exclusions)} lines of the exclusions match nothing in the "
+            f"source, for example {names}"
+        )
+    if info.duplicates_several_identities:
+        warnings.append(
+            f"{info.duplicates_several_identities} images occur under several identities, "
+            f"of which one at most is right; {records.DUPLICATES_FILE} lists them for --exclude"
+        )
+    return warnings

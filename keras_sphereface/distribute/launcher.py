@@ -11,11 +11,12 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from types import FrameType
-from typing import NoReturn
+from typing import NoReturn, TextIO
 
 import tensorflow as tf
 
 from keras_sphereface.distribute.collectives import balanced_ranges
+from keras_sphereface.utils.progress import warn
 
 SECONDS_TO_END = 10.0  # between asking a worker to end and killing it
 SECONDS_BETWEEN_POLLS = 0.05
@@ -55,9 +56,7 @@ def launch(program: Sequence[str], workers: int = 2) -> int:
         try:
             for index, environment in enumerate(environments):
                 processes.append(_start(program, environment))
-                arguments = (index, processes[-1])
-                threads.append(threading.Thread(target=_forward, args=arguments, daemon=True))
-                threads[-1].start()
+                threads += _forwarders(index, processes[-1])
             return _wait(processes)
         finally:
             _end(processes)
@@ -116,23 +115,32 @@ def _start(program: Sequence[str], environment: dict[str, str]) -> subprocess.Po
         env=environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,  # with this a bar's carriage return ends a line too
+        stderr=subprocess.PIPE,
+        text=True,  # with this a carriage return ends a line too
         errors="replace",
         # A new process group: it is ended as a whole, and not by the terminal's Ctrl-C.
         start_new_session=True,
     )
 
 
-def _forward(index: int, process: subprocess.Popen[str]) -> None:
-    """Print the output of a worker, line by line."""
-    assert process.stdout
+def _forwarders(index: int, process: subprocess.Popen[str]) -> list[threading.Thread]:
+    """Start the threads that print the output and the errors of a worker."""
+    threads = []
+    for stream, target in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
+        arguments = (index, stream, target)
+        threads.append(threading.Thread(target=_forward, args=arguments, daemon=True))
+        threads[-1].start()
+    return threads
+
+
+def _forward(index: int, stream: TextIO, target: TextIO) -> None:
+    """Print what a worker writes to a stream, line by line."""
     try:
-        with process.stdout:
-            for line in process.stdout:
+        with stream:
+            for line in stream:
                 if line.strip():
-                    sys.stdout.write(f"[worker {index}] {line.rstrip()}\n")
-                    sys.stdout.flush()
+                    target.write(f"[worker {index}] {line.rstrip()}\n")
+                    target.flush()
     except BrokenPipeError:  # the reader of the output has ended
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -143,7 +151,7 @@ def _wait(processes: Sequence[subprocess.Popen[str]]) -> int:
         statuses = [process.poll() for process in processes]
         for index, status in enumerate(statuses):
             if status:
-                print(f"Worker {index} {_cause(status)}; the others are ended.", flush=True)
+                warn(f"worker {index} {_cause(status)}; the others are ended")
                 return status if status > 0 else 128 - status
         if None not in statuses:
             return 0

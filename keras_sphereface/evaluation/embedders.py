@@ -8,6 +8,7 @@ from keras_sphereface.evaluation.embeddings import Embeddings, embed_faces, load
 from keras_sphereface.evaluation.faces import Load
 from keras_sphereface.export import runtime
 from keras_sphereface.utils import names
+from keras_sphereface.utils.progress import stage
 
 
 class Embedder(NamedTuple):
@@ -78,7 +79,8 @@ def _no_images(name: str) -> ValueError:
 
 
 def _open_network(path: str, batch_size: int) -> Embedder:
-    network = runtime.open_network(path)
+    with stage(f"opening {path}"):
+        network = runtime.open_network(path)
 
     def embed(keys: Sequence[str], load: Load | None) -> Embeddings:
         if load is None:
@@ -89,5 +91,6 @@ def _open_network(path: str, batch_size: int) -> Embedder:
 
 
 def _open_saved(path: str) -> Embedder:
-    saved = load_embeddings(path)
+    with stage(f"reading {path}"):
+        saved = load_embeddings(path)
     return Embedder(Path(path).stem, None, lambda keys, load: saved.select(keys))

@@ -16,7 +16,7 @@ from keras_sphereface.evaluation.result import EvaluationResult, evaluate_pairs
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics
 from keras_sphereface.metrics import protocols
 from keras_sphereface.utils import names
-from keras_sphereface.utils.progress import log
+from keras_sphereface.utils.progress import log, stage, warn_once
 
 
 def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
@@ -56,26 +56,31 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
     folders = artifacts.result_folders(out, set_names, [embedder.name for embedder in embedders])
     combinations = itertools.product(zip(set_names, all_sources, datasets, strict=True), embedders)
     results: list[EvaluationResult] = []
+    warned: set[str] = set()
     for folder, ((set_name, sources, dataset), embedder) in zip(folders, combinations, strict=True):
         log(f"{embedder.name} on {set_name}")
         opened, image_embeddings = _embed(embedder, sources, dataset.keys())
-        result = evaluate_pairs(
-            embedder,
-            set_name,
-            dataset._replace(faces=opened),
-            image_embeddings,
-            config.protocol,
-            config.bootstrap,
-            config.seed,
-            training_identities,
-        )
+        with stage("comparing pairs"):
+            result = evaluate_pairs(
+                embedder,
+                set_name,
+                dataset._replace(faces=opened),
+                image_embeddings,
+                config.protocol,
+                config.bootstrap,
+                config.seed,
+                training_identities,
+            )
+        warn_once(result.metrics.warnings, warned)
         if not results:
             artifacts.clear_folder(out)
-        artifacts.write_result(folder, result)
+        with stage("drawing the report"):
+            artifacts.write_result(folder, result)
         if config.save_embeddings:
             save_embeddings(image_embeddings, folder / artifacts.EMBEDDINGS_FILE)
         results.append(result._replace(faces=None))
-    artifacts.write_overview(out, results)
+    with stage("drawing the overview"):
+        artifacts.write_overview(out, results)
     return [result.metrics for result in results]
 
 

@@ -26,7 +26,7 @@ from keras_sphereface.export.runtime import open_network
 from keras_sphereface.export.saved_model import embed_one_view, export_savedmodel
 from keras_sphereface.metrics.vectors import normalize_rows
 from keras_sphereface.utils.atomic import atomic_file
-from keras_sphereface.utils.progress import log
+from keras_sphereface.utils.progress import log, progress_bar, stage
 
 SAVEDMODEL = "savedmodel"
 ONNX_MODULES = ("tf2onnx", "onnx", "onnxruntime")
@@ -84,8 +84,9 @@ def export_and_compare(config: ExportConfig) -> list[FormatComparison]:
     out = Path(config.out)
     sources = FaceSources(config.images, config.landmarks)
     calibration_keys, compared_keys = _choose_images(config)
-    reference, folder = _open_reference(config.model, out)
-    size = open_network(folder).image_size
+    with stage(f"opening {config.model}"):
+        reference, folder = _open_reference(config.model, out)
+        size = open_network(folder).image_size
     calibration = _load_images(sources, calibration_keys, size)
     if "tflite-int8" in config.formats and calibration is None:
         whose = " of identities that are not in `pairs`," if config.pairs else ""
@@ -96,7 +97,8 @@ def export_and_compare(config: ExportConfig) -> list[FormatComparison]:
     files = {SAVEDMODEL: folder}
     for name in config.formats:
         log(f"writing {name}")
-        files[name] = write_format(folder, out, name, calibration)
+        with stage(f"writing {name}"):
+            files[name] = write_format(folder, out, name, calibration)
     images = _load_images(sources, compared_keys, size)
     rows = [
         FormatComparison(name, file.name, _num_bytes(file) / 1e6) for name, file in files.items()
@@ -186,7 +188,8 @@ def _load_images(
         return None
     missing: dict[str, str] = {}
     load = open_faces(sources, keys, size).load
-    faces = [face for _, face in load_faces(keys, load, missing)]
+    bar = progress_bar(keys, desc="reading faces", unit="image", brief=True)
+    faces = [face for _, face in load_faces(bar, load, missing)]
     if not faces:
         raise ValueError(
             "At least one face must be readable. Check `images` and `landmarks`. "
@@ -206,10 +209,10 @@ def _compare(
     images: np.ndarray,
     batch_size: int,
 ) -> list[FormatComparison]:
-    expected = _embed_in_batches(reference, images, batch_size)
+    expected = _embed_in_batches(reference, images, batch_size, SAVEDMODEL)
     compared = []
     for row, file in zip(rows, files, strict=True):
-        embeddings = _embed_in_batches(open_network(file), images, batch_size)
+        embeddings = _embed_in_batches(open_network(file), images, batch_size, row.format)
         cosines = np.sum(normalize_rows(embeddings) * normalize_rows(expected), axis=1)
         compared.append(
             dataclasses.replace(
@@ -221,9 +224,13 @@ def _compare(
     return compared
 
 
-def _embed_in_batches(embed: Embed, images: np.ndarray, batch_size: int) -> np.ndarray:
-    starts = range(0, len(images), batch_size)
-    return np.concatenate([embed(images[start : start + batch_size]) for start in starts])
+def _embed_in_batches(embed: Embed, images: np.ndarray, batch_size: int, name: str) -> np.ndarray:
+    embeddings = []
+    with progress_bar(total=len(images), desc=f"comparing {name}", unit="image") as bar:
+        for start in range(0, len(images), batch_size):
+            embeddings.append(embed(images[start : start + batch_size]))
+            bar.update(len(embeddings[-1]))
+    return np.concatenate(embeddings)
 
 
 def _verify(files: Iterable[Path], out: Path, config: ExportConfig) -> list[float]:

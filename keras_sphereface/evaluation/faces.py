@@ -12,6 +12,7 @@ import numpy as np
 
 from keras_sphereface.data import alignment, images, records
 from keras_sphereface.data.landmarks import last_line_of, read_landmarks
+from keras_sphereface.utils.progress import progress_bar
 
 NO_IMAGE, NO_LANDMARKS = "no such image", "no landmarks"
 Load = Callable[[str], np.ndarray]  # key -> uint8 (H, W, 3)
@@ -89,7 +90,10 @@ def open_faces(sources: FaceSources, keys: Sequence[str], image_size: tuple[int,
     """
     if sources.records:
         wanted = set(keys)
-        kept = {r.key: r.image for r in records.read_folder(sources.records) if r.key in wanted}
+        total = records.read_info(sources.records).num_images
+        read = records.read_folder(sources.records)
+        bar = progress_bar(read, total=total, desc="reading records", unit="image", brief=True)
+        kept = {record.key: record.image for record in bar if record.key in wanted}
         return encoded_faces(kept.__getitem__, image_size)
     check_face_files(sources._replace(landmarks=""))
     root = Path(sources.images)

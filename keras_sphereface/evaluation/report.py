@@ -45,7 +45,7 @@ def percent(rate: float, digits: int = 2) -> str:
 
 
 def verification_summary(metrics: EvaluationMetrics) -> str:
-    """Return the numbers as lines of text, the warnings first."""
+    """Return the numbers as lines of text."""
     numbers = metrics.verification
     per_fold = ", ".join(f"{100 * fold.accuracy:.2f}" for fold in numbers.folds)
     by_protocol = (
@@ -58,7 +58,6 @@ def verification_summary(metrics: EvaluationMetrics) -> str:
     )
     return "\n".join(
         [
-            *(f"WARNING: {warning}" for warning in metrics.warnings),
             f"{metrics.model} on {metrics.set}: {numbers.protocol}",
             f"pairs              {numbers.num_pairs}",
             f"accuracy           {format_accuracy(numbers)}, standard error "

@@ -1,6 +1,7 @@
 """The geometry of the loss in figures, from the functions that training uses."""
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ from keras_sphereface.plots.training import plot_lambda, plot_training_curve
 from keras_sphereface.reporting.figures import save_figure
 from keras_sphereface.utils import validation
 from keras_sphereface.utils.atomic import atomic_file
+from keras_sphereface.utils.progress import progress_bar, stage
 
 WIDTH = 9.0  # inches: at the width of a page, 900 pixels, letters keep their size
 GRID = 201  # points along a side of plane and sphere
@@ -257,17 +259,19 @@ def margin_figures(config: MarginFiguresConfig) -> pd.DataFrame:
     angle = validation.check_real(config.angle, "angle", 30.0, 170.0)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
-    table = margin_bounds()
+    with stage("working out the bounds of m"):
+        table = margin_bounds()
     with atomic_file(out / "bounds.csv") as partial:
         table.to_csv(partial, index=False)
-    for name, figure in (
-        ("psi", draw_psi()),
-        ("boundaries", draw_boundaries(m, angle)),
-        ("bounds", draw_bounds()),
-        ("annealing", draw_annealing()),
-        ("target_logits", draw_target_logits()),
-    ):
-        save_figure(figure, out / name)
+    drawings: dict[str, Callable[[], Figure]] = {
+        "psi": draw_psi,
+        "boundaries": functools.partial(draw_boundaries, m, angle),
+        "bounds": draw_bounds,
+        "annealing": draw_annealing,
+        "target_logits": draw_target_logits,
+    }
+    for name in progress_bar(drawings, desc="drawing", unit="figure"):
+        save_figure(drawings[name](), out / name)
     return table
 
 

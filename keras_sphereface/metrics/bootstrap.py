@@ -67,7 +67,7 @@ def bootstrap_intervals(
     if not has_few_pairs:
         falling, counts = join_mismatched_runs(falling, *counts)
     values = []
-    for _ in progress_bar(range(replicates), unit="draw", desc="bootstrap", disable=has_few_pairs):
+    for _ in progress_bar(range(replicates), unit="draw", desc="bootstrap", brief=True):
         curve = weighted_roc_curve(falling, *(_draw(count, rng) for count in counts))
         values.append([measure(curve) for measure in measures.values()])
     columns = zip(measures, np.array(values).T, strict=True)

@@ -12,9 +12,10 @@ import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Any, TextIO
+from typing import Any, ClassVar, TextIO
 
 from keras_sphereface.utils.text import duration
 
@@ -49,13 +50,13 @@ class Progress:
             total = len(iterable)
         self.iterable, self.desc, self.unit, self.total = iterable, desc, unit, total
         self.n = self.initial = initial
-        self.brief = brief or _STDERR.num_bars > 0
+        self.brief = brief or bool(_STDERR.shown)
         self.notes: tuple[str, ...] = ()
         self.began = time.monotonic()
         self._ended = threading.Event()
         self._display: _Bar | _Lines | None = None
         if not disable:
-            _STDERR.num_bars += 1
+            _STDERR.shown.append(self)
             self._display = _Bar(self) if _STDERR.isatty() else _Lines(self)
             # A thread: also work whose steps take minutes shows that it goes on.
             self._ticker = threading.Thread(target=self._tick, daemon=True)
@@ -75,7 +76,7 @@ class Progress:
         if self._display and not self._ended.is_set():
             self._ended.set()
             self._ticker.join()
-            _STDERR.num_bars -= 1
+            _STDERR.shown.remove(self)
             self._display.close(finished)
 
     def _tick(self) -> None:
@@ -156,7 +157,7 @@ class _StandardError:
     """The standard error of the moment, or what `shown_on` puts in its place."""
 
     replacement: TextIO | None = None
-    num_bars = 0  # shown now
+    shown: ClassVar[list["Progress"]] = []  # now; the last one is part of those before it
 
     @property
     def _stream(self) -> TextIO:
@@ -217,7 +218,7 @@ class _Lines:
 
     def show(self) -> None:
         now, n = time.monotonic(), self.progress.n
-        if now >= self.next_line:
+        if now >= self.next_line and self.progress is _STDERR.shown[-1]:
             self._write(now)
             self.next_line = now + LINE_SECONDS
         self.counts.append((now, n))
@@ -339,6 +340,25 @@ def log(message: str, level: int = logging.INFO) -> None:
 def warn(message: str) -> None:
     """Log a warning, a line that begins with "WARNING: "; the one way for warnings of commands."""
     log(message, logging.WARNING)
+
+
+def warn_once(messages: Iterable[str], warned: set[str]) -> None:
+    """Log the warnings that are not in `warned`, and add them: several models share a warning."""
+    for message in messages:
+        if message not in warned:
+            warned.add(message)
+            warn(message)
+
+
+@contextlib.contextmanager
+def python_warnings_logged() -> Iterator[None]:
+    """Log Python's warnings in the block as messages, without the place in the code.
+
+    A program is told of where it calls what it should not; the user of a command has no use for it.
+    """
+    with warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: warn(str(message))
+        yield
 
 
 class _BesideBars(logging.Handler):

@@ -68,8 +68,10 @@ def is_running(number):
 
 def test_output_is_forwarded_line_by_line_with_the_number_of_the_worker(program, capfd):
     assert run(program, workers=3) == 0
-    lines = capfd.readouterr().out.splitlines()
-    assert len(lines) == 9
+    output = capfd.readouterr()
+    assert len(output.out.splitlines()) == 3
+    lines = output.err.splitlines()
+    assert len(lines) == 6
     for index in range(3):
         assert f"[worker {index}] bar 1" in lines
         assert f"[worker {index}] bar 2" in lines
@@ -101,14 +103,14 @@ def test_when_one_dies_all_are_ended_and_it_is_reported(program, capfd, death, s
     start = time.monotonic()
     assert run(program, death, "0:sleep:100", "2:sleep:100", workers=3) == status
     assert time.monotonic() - start < 60
-    assert f"Worker 1 {cause}; the others are ended." in capfd.readouterr().out
+    assert f"WARNING: worker 1 {cause}; the others are ended\n" in capfd.readouterr().err
     assert not any(is_running(process_of(program, index)) for index in (0, 2))
 
 
 @pytest.mark.slow
 def test_one_that_ends_well_ends_no_other(program, capfd):
     assert run(program, "1:sleep:0.2", "1:file:done") == 0
-    assert "ended" not in capfd.readouterr().out
+    assert "ended" not in capfd.readouterr().err
     assert os.path.exists(f"{program[1]}.done")
 
 
@@ -116,7 +118,7 @@ def test_a_death_is_seen_although_a_child_holds_the_output_open(program, capfd):
     start = time.monotonic()
     assert run(program, "1:child:100", "1:exit:3", "0:sleep:100") == 3
     assert time.monotonic() - start < 50
-    assert "Worker 1 failed with exit status 3" in capfd.readouterr().out
+    assert "worker 1 failed with exit status 3" in capfd.readouterr().err
 
 
 def launch_into(pipe, program):

@@ -28,6 +28,7 @@ from keras_sphereface.data.conversion.ordering import RANKS, rank_of
 from keras_sphereface.data.conversion.prepare import Preparation
 from keras_sphereface.data.landmarks import landmark_line
 from keras_sphereface.data.types import SkippedImage
+from keras_sphereface.utils.progress import stage, warn_once
 
 
 def make_records_on_beam(config: ConvertConfig) -> records.DatasetInfo:
@@ -52,7 +53,7 @@ def make_records_on_beam(config: ConvertConfig) -> records.DatasetInfo:
         exclusions = combined_exclusions(lines, pairs, folds, casia_lfw)
     preparation = Preparation((config.height, config.width), config.aligns, config.detect)
     options = PipelineOptions([f"--runner={config.runner}", *config.beam_options])
-    with beam.Pipeline(options=options) as pipeline:
+    with stage("converting with Beam"), beam.Pipeline(options=options) as pipeline:
         conversion = _Conversion(pipeline, preparation, config.min_images, config.seed)
         images = conversion.list_images(files, exclusions, config.landmarks)
         faces, labels = conversion.prepare(images)
@@ -61,7 +62,9 @@ def make_records_on_beam(config: ConvertConfig) -> records.DatasetInfo:
         paths = (config.source, config.out, config.contact_sheet)
         settings = (kind, warnings, exclusions, preparation, config.seed)
         _ = pipeline | "Last" >> beam.Create([paths]) | beam.Map(_describe, *settings, **results)
-    return beam_files.read_remote_info(config.out)
+    info = beam_files.read_remote_info(config.out)
+    warn_once(info.warnings, set())
+    return info
 
 
 class _Conversion:

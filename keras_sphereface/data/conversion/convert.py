@@ -3,7 +3,6 @@
 import collections
 import hashlib
 import json
-import logging
 import os
 import shutil
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ from keras_sphereface.utils.atomic import (
     partial_folder,
     recover,
 )
-from keras_sphereface.utils.progress import log, progress_bar
+from keras_sphereface.utils.progress import log, progress_bar, stage, warn_once
 from keras_sphereface.version import __version__
 
 SCRATCH = ".scratch"
@@ -82,13 +81,16 @@ def make_records(config: ConvertConfig) -> records.DatasetInfo:
     out, source_path = (Path(os.path.abspath(path)) for path in (config.out, config.source))
     lists = (config.landmarks, config.exclude, config.exclude_pairs)
     checks.check_places(out, source_path, lists, config.contact_sheet)
-    source = open_source(source_path)
+    with stage(f"opening {config.source}"):
+        source = open_source(source_path)
     exclusions = combined_exclusions(
         config.exclude, config.exclude_pairs, config.exclude_folds, config.exclude_casia_lfw
     )
     fingerprint = _fingerprint(config, source, source_path, exclusions)
     if _was_finished(out, fingerprint):
-        return records.read_info(out)
+        info = records.read_info(out)
+        warn_once(info.warnings, set())
+        return info
     partial = partial_folder(out)
     partial.parent.mkdir(parents=True, exist_ok=True)
     with explain_full_disk(out):
@@ -123,14 +125,17 @@ def _convert(
     if not manifest.get_meta("listed"):
         _list_images(source, exclusions, manifest, config.seed)
     if config.landmarks and not manifest.get_meta("landmarks"):
-        manifest.add_landmarks(landmarks.landmark_lines(config.landmarks))
+        lines = landmarks.landmark_lines(config.landmarks)
+        manifest.add_landmarks(progress_bar(lines, desc="landmarks", unit="line", brief=True))
     if not manifest.get_meta("arranged"):
         no_landmarks = NO_LANDMARKS if preparation.needs_landmarks else None
-        manifest.arrange(config.min_images, few, no_landmarks)
+        with stage("ordering the images"):
+            manifest.arrange(config.min_images, few, no_landmarks)
     if not manifest.num_images:
         raise _empty(manifest, config.source)
     if not manifest.num_shards or config.contact_sheet:
-        faces = _prepare_first(manifest, preparation)
+        with stage("checking a sample of the images"):
+            faces = _prepare_first(manifest, preparation)
         if config.contact_sheet:
             Path(config.contact_sheet).write_bytes(sample.draw_sample(faces))
     if not manifest.num_shards:
@@ -143,14 +148,14 @@ def _convert(
         )
         manifest.set_meta(doubts=warnings)
         manifest.divide(steps.num_shards_for(manifest.num_images, num_bytes, config.num_shards))
-    for warning in manifest.get_meta("doubts"):
-        log(warning, logging.WARNING)
+    warn_once(manifest.get_meta("doubts"), set())
     shards.write_shards(manifest, partial, preparation, config.workers)
     manifest.skip_identities_below(config.min_images, few_readable)
     shards.relabel_shards(manifest, partial)
     if not any(shard.num_images for shard in manifest.shards()):
         raise _empty(manifest, config.source)
-    return _describe(source.kind, preparation, config.seed, manifest, partial)
+    with stage("writing the tables"):
+        return _describe(source.kind, preparation, config.seed, manifest, partial)
 
 
 def _list_images(source: Source, exclusions: Exclusions, manifest: Manifest, seed: int) -> None:

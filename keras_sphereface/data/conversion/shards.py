@@ -71,8 +71,8 @@ def write_shards(manifest: Manifest, folder: Path, preparation: Preparation, wor
 
 def relabel_shards(manifest: Manifest, folder: Path) -> None:
     """Write the shards again whose labels are outdated, without the identities that left."""
-    num_shards = manifest.num_shards
-    for number in manifest.outdated_shards():
+    num_shards, outdated = manifest.num_shards, manifest.outdated_shards()
+    for number in progress_bar(outdated, desc="new labels", unit="shard", brief=True):
         path = folder / records.shard_name(number, num_shards)
         with tfrecord.ShardWriter(path) as writer:
             for record in map(tfrecord.deserialize, tfrecord.read_records(path)):

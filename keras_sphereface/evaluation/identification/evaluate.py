@@ -23,6 +23,7 @@ from keras_sphereface.evaluation.identification.result import (
     IdentificationMetrics,
     IdentificationResult,
 )
+from keras_sphereface.utils.progress import stage, warn_once
 
 Measure = Callable[[Embedder], IdentificationResult]
 
@@ -54,13 +55,18 @@ def evaluate_identification(config: IdentifyConfig) -> list[IdentificationMetric
     for embedder in embedders:
         embedder.require_images(bool(config.images or config.records))
     lists = inputs.read_lists(config)
-    images = inputs.read_labeled_images(config, lists)
+    with stage("listing images"):
+        images = inputs.read_labeled_images(config, lists)
     if isinstance(config, DistractorsConfig):
         measure = _among_distractors(config, images, len(embedders))
     else:
         measure = _in_gallery(config, images, _gallery(config, images, lists))
-    results = [measure(embedder) for embedder in embedders]
-    write_results(Path(config.out), config.protocol, results)
+    results, warned = [], set[str]()
+    for embedder in embedders:
+        results.append(measure(embedder))
+        warn_once(results[-1].metrics.warnings, warned)
+    with stage("drawing the report"):
+        write_results(Path(config.out), config.protocol, results)
     return [result.metrics for result in results]
 
 
@@ -94,13 +100,14 @@ def _among_distractors(
     config: DistractorsConfig, images: LabeledImages, num_embedders: int
 ) -> Measure:
     distractors.check_has_mates(images.identities)
-    opened = distractors.open_distractors(
-        config.distractors,
-        config.distractor_landmarks,
-        set(images.identities.values()),
-        num_embedders,
-        config.seed,
-    )
+    with stage("listing distractors"):
+        opened = distractors.open_distractors(
+            config.distractors,
+            config.distractor_landmarks,
+            set(images.identities.values()),
+            num_embedders,
+            config.seed,
+        )
     return functools.partial(
         distractors.measure_among_distractors,
         images=images,

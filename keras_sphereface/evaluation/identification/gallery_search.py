@@ -15,6 +15,7 @@ from keras_sphereface.evaluation.identification.labeled_images import (
 )
 from keras_sphereface.evaluation.identification.result import IdentificationMetrics
 from keras_sphereface.metrics.identification import SearchResult, search_gallery
+from keras_sphereface.utils.progress import stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,13 +90,15 @@ def search_probes(
     # Probes of an identity whose gallery images are all missing would count as non-mated.
     lost = set(gallery.entries.values()) - set(entries.identities.tolist())
     probes = embedded.select(exclude_identities(gallery.probes, lost))
+    with stage("checking images"):
+        image_warnings = embedded.image_warnings(seed)
     metrics = GalleryMetrics(
         model=embedder.name,
         missing=embedded.embeddings.missing,
         warnings=(
             *images.warnings,
             *embedded.missing_warnings(images.unit),
-            *embedded.image_warnings(seed),
+            *image_warnings,
             *_lost_warnings(gallery.probes, lost),
             *_self_match_warnings(gallery),
         ),

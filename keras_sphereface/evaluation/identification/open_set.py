@@ -12,6 +12,7 @@ from keras_sphereface.evaluation.verification import values_by_far
 from keras_sphereface.metrics import roc
 from keras_sphereface.metrics.identification import dir_at_far, dir_curve, rank_k
 from keras_sphereface.metrics.vectors import unit_rows
+from keras_sphereface.utils.progress import stage
 
 FALSE_ALARM_RATES = (0.1, 0.01, 0.001)
 MAX_COMPARISONS = 20_000_000  # scores that are sorted in memory: probes x entries of the gallery
@@ -95,6 +96,8 @@ def measure_open_set(searched: GallerySearch, candidates: int) -> Identification
     """
     result = searched.result
     mated = result.ranks[result.ranks > 0]
+    with stage("verifying probes against the gallery"):
+        verification = _verify_all(searched)
     metrics = OpenSetMetrics(
         **vars(searched.metrics),
         num_mated=len(mated),
@@ -103,7 +106,7 @@ def measure_open_set(searched: GallerySearch, candidates: int) -> Identification
         dir_at_far=_by_rate(lambda far: dir_at_far(result, far)),
         candidates=candidates,
         tpir_at_fpir=_by_rate(lambda far: dir_at_far(result, far, candidates)),
-        verification=_verify_all(searched),
+        verification=verification,
     )
     curve = dir_curve(result)
     return IdentificationResult(metrics, (curve.far, curve.dir), searched.probe_table())

@@ -98,7 +98,7 @@ def _curve_png(protocol: str, curves: Mapping[str, Any]) -> bytes:
 
 
 def summarize(metrics: IdentificationMetrics) -> str:
-    """Return the numbers of one system as lines of text, warnings first.
+    """Return the numbers of one system as lines of text.
 
     Example:
         >>> from keras_sphereface.evaluation.identification import ClosedSetMetrics
@@ -109,8 +109,7 @@ def summarize(metrics: IdentificationMetrics) -> str:
           rank 5   100.00 %
           rank 10  100.00 %
     """
-    warnings = [f"WARNING: {warning}" for warning in metrics.warnings]
-    lines = [*warnings, f"{metrics.model}: {metrics.sizes}"]
+    lines = [f"{metrics.model}: {metrics.sizes}"]
     if isinstance(metrics, DistractorsMetrics):
         return "\n".join([*lines, *_aligned([_distractors_header(metrics), *_rows(metrics)])])
     rows = [(name, _percent_or_too_few(rate)) for name, rate in metrics.measures().items()]

@@ -18,7 +18,7 @@ from keras_sphereface.experiments.compare_losses.plan import (
 from keras_sphereface.experiments.compare_losses.single import check_run_folder, finish_run
 from keras_sphereface.reporting import save_figure
 from keras_sphereface.utils.atomic import atomic_file
-from keras_sphereface.utils.progress import log, progress_bar
+from keras_sphereface.utils.progress import log, progress_bar, stage
 from keras_sphereface.utils.validation import check_integer, require
 
 NUM_IDENTITIES, IMAGES_PER_IDENTITY, NUM_TEST_IDENTITIES = 60, 20, 40  # of generated faces
@@ -56,19 +56,21 @@ def compare_losses(config: CompareConfig) -> pd.DataFrame:
                 pairs[run.loss, run.seed] = pd.read_csv(Path(run.evaluation.out) / PAIRS_FILE)
             bar.update()
     table = report.results_table(results, config.losses)
-    text = report.describe_comparison(
-        table,
-        pairs,
-        describe_budget(runs[0]),
-        {run.loss: describe_loss(run.training) for run in runs},
-        runs[0].conditions["machine"],
-        config.seed,
-    )
+    with stage("describing the comparison"):
+        text = report.describe_comparison(
+            table,
+            pairs,
+            describe_budget(runs[0]),
+            {run.loss: describe_loss(run.training) for run in runs},
+            runs[0].conditions["machine"],
+            config.seed,
+        )
     with atomic_file(out / "losses.csv") as partial:
         table.to_csv(partial, index=False)
     with atomic_file(out / "losses.md") as partial:
         partial.write_text(text, encoding="utf-8")
-    save_figure(report.draw_comparison(table), out / "losses")
+    with stage("drawing the comparison"):
+        save_figure(report.draw_comparison(table), out / "losses")
     return table
 
 

@@ -26,7 +26,7 @@ from keras_sphereface.experiments.feature_spheres.train import (
 from keras_sphereface.plots import COLORS
 from keras_sphereface.reporting import save_figure, write_projector
 from keras_sphereface.utils.atomic import atomic_file
-from keras_sphereface.utils.progress import log
+from keras_sphereface.utils.progress import log, stage
 from keras_sphereface.utils.validation import check_integer, require
 
 IMAGES_PER_IDENTITY = 75  # of generated faces
@@ -62,19 +62,24 @@ def feature_spheres(config: SpheresConfig) -> pd.DataFrame:
     rows: list[SphereStatistics] = []
     drawn: dict[int, list[Sphere]] = {}
     seeds = range(config.seed, config.seed + config.num_seeds)
-    for seed, dim in itertools.product(seeds, (config.dim,) if config.dim else (2, 3)):
+    runs = list(itertools.product(seeds, (config.dim,) if config.dim else (2, 3)))
+    places = (f" ({i} of {len(runs) * len(margins)})" for i in itertools.count(1))
+    for seed, dim in runs:
         is_drawn = seed == config.seed
         frames = ANIMATION_FRAMES if config.animate and is_drawn else 2
         train, test = split_faces(faces, seed)
         spheres = [
-            train_sphere(train, test, dim, m, config.total_steps, seed, frames) for m in margins
+            train_sphere(train, test, dim, m, config.total_steps, seed, frames, next(places))
+            for m in margins
         ]
         rows += map(sphere_statistics, spheres)
         if is_drawn:
             drawn[dim] = spheres
-            save_figure(figures.draw_spheres(spheres, faces.names), out / f"spheres_{dim}d")
+            with stage("drawing the spheres"):
+                save_figure(figures.draw_spheres(spheres, faces.names), out / f"spheres_{dim}d")
     table = statistics_table(rows)
-    save_figure(figures.draw_shrinkage(table), out / "shrinkage")
+    with stage("drawing the angles"):
+        save_figure(figures.draw_shrinkage(table), out / "shrinkage")
     _write(out / "spheres.md", describe_spheres(table).encode())
     _write(out / "spheres.csv", table.to_csv(index=False).encode())
     if config.animate:
@@ -83,7 +88,8 @@ def feature_spheres(config: SpheresConfig) -> pd.DataFrame:
     if config.rotate:
         _write(out / "rotating.gif", figures.rotating_gif(drawn[3]))
     if config.html:
-        _write(out / "spheres.html", _render(drawn[3], faces.names).encode())
+        with stage("drawing the page"):
+            _write(out / "spheres.html", _render(drawn[3], faces.names).encode())
     if config.projector:
         _write_projector(out / "projector", drawn, split_faces(faces, config.seed)[1])
     return table

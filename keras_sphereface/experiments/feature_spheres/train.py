@@ -13,7 +13,7 @@ from keras_sphereface.data import pipeline, records
 from keras_sphereface.data.preprocessing import normalize
 from keras_sphereface.heads import AngularHead, ASoftmax, PlainSoftmax
 from keras_sphereface.models import sphereface4
-from keras_sphereface.utils.progress import progress_bar
+from keras_sphereface.utils.progress import progress_bar, stage
 
 BATCH_SIZE = 64
 MIN_IMAGES = 4  # of an identity: two to train on and two to test with
@@ -123,9 +123,9 @@ def identities_with_most_images(folder: str, num_identities: int) -> SphereFaces
     chosen = pipeline.encoded_records(folder, info).filter(
         lambda record: tf.reduce_any(record["label"] == list(new_labels))
     )
-    images, labels = zip(
-        *pipeline.decoded(chosen, info.image_size).as_numpy_iterator(), strict=True
-    )
+    with stage("reading records"):
+        decoded = pipeline.decoded(chosen, info.image_size)
+        images, labels = zip(*decoded.as_numpy_iterator(), strict=True)
     return SphereFaces(
         np.stack(images),
         np.array([new_labels[int(label)] for label in labels]),
@@ -151,6 +151,7 @@ def train_sphere(
     steps: int,
     seed: int,
     frames: int = 2,
+    place: str = "",
 ) -> Sphere:
     """Train one small network, and embed the test images on the way.
 
@@ -165,6 +166,7 @@ def train_sphere(
         seed: Int. Seed for start weights, batches and flips.
         frames: Int >= 2. Clouds of the test images, before the first step and after the last
             included.
+        place: String. Place among other trainings, for the progress bar.
     """
     keras.utils.set_random_seed(seed)
     head, embedder = _head(len(train.names), m, steps, seed), _embedder(train, dim, seed)
@@ -176,12 +178,14 @@ def train_sphere(
         kernel = tf.convert_to_tensor(head.kernel).numpy()
         return Cloud(step, embeddings, faces.labels, kernel)
 
-    history, batches = [cloud(test, 0)], _batches(train, seed)
     frame_steps = {*np.linspace(0, steps, frames).round().astype(int).tolist(), steps}
-    for step in progress_bar(range(1, steps + 1), desc=f"{dim}-D, {loss_name(m)}", unit="step"):
-        model.train_on_batch(*next(batches))
-        if step in frame_steps:
-            history.append(cloud(test, step))
+    with progress_bar(total=steps, desc=f"{dim}-D, {loss_name(m)}{place}", unit="step") as bar:
+        history, batches = [cloud(test, 0)], _batches(train, seed)
+        for step in range(1, steps + 1):
+            model.train_on_batch(*next(batches))
+            if step in frame_steps:
+                history.append(cloud(test, step))
+            bar.update()
     logits = head(history[-1].embeddings).numpy()
     accuracy = float(np.mean(logits.argmax(1) == test.labels))
     return Sphere(m, seed, cloud(train, steps), accuracy, tuple(history))

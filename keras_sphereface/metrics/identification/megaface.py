@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_sphereface.metrics.identification import inputs, products
 from keras_sphereface.metrics.vectors import unit_rows
+from keras_sphereface.utils.progress import progress_bar
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,14 +89,17 @@ def evaluate_megaface(
     mismatched = _HighestScores(1 + max_accepts)
     score_tiles = products.ScoreTiles(probes)
     results = []
-    for start, stop in itertools.pairwise([0, *sizes]):
-        for block in products.slices(start, stop, block_size):
-            units = unit_rows(distractors[block], "distractors", block.start)
-            for tile, scores in score_tiles.tiles(units):
-                _keep_highest(scores, tops[tile], mismatched)
-        falling = mismatched.falling()
-        rates = {far: _tar_at_far(matched, falling, far, len(probes) * stop) for far in fars}
-        results.append(MegaFaceResult(stop, _cmc_of_pairs(owners, matched, tops), rates))
+    bar = progress_bar(total=sizes[-1], desc="searching", unit="distractor", brief=True)
+    with bar:
+        for start, stop in itertools.pairwise([0, *sizes]):
+            for block in products.slices(start, stop, block_size):
+                units = unit_rows(distractors[block], "distractors", block.start)
+                for tile, scores in score_tiles.tiles(units):
+                    _keep_highest(scores, tops[tile], mismatched)
+                bar.update(len(units))
+            falling = mismatched.falling()
+            rates = {far: _tar_at_far(matched, falling, far, len(probes) * stop) for far in fars}
+            results.append(MegaFaceResult(stop, _cmc_of_pairs(owners, matched, tops), rates))
     return results
 
 

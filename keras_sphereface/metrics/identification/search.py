@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_sphereface.metrics.identification import inputs, products
 from keras_sphereface.metrics.vectors import unit_rows
+from keras_sphereface.utils.progress import progress_bar
 
 DISTRACTOR = -1  # code of rows that are no probe's mate
 
@@ -108,17 +109,21 @@ def _identity_scores(
 ) -> Iterator[tuple[np.ndarray, slice, np.ndarray]]:
     """Yield identities (I,), a tile of T probes and the scores (I, T), block by block."""
     score_tiles = products.ScoreTiles(unit_probes)
-    for identities, rows in _identity_blocks(entry_codes, block_size):
-        units = products.gallery_rows(gallery, rows.ravel())
-        for tile, scores in score_tiles.tiles(units):
-            num_entries = rows.shape[1]
-            if num_entries > 1:
-                scores = scores.reshape(len(rows), num_entries, -1).max(axis=1)
-            yield identities, tile, scores
-    for block in products.slices(0, len(distractors), block_size):
-        units = unit_rows(distractors[block], "distractors", block.start)
-        for tile, scores in score_tiles.tiles(units):
-            yield np.full(len(units), DISTRACTOR), tile, scores
+    total = len(gallery) + len(distractors)
+    with progress_bar(total=total, desc="searching", unit="entry", brief=True) as bar:
+        for identities, rows in _identity_blocks(entry_codes, block_size):
+            units = products.gallery_rows(gallery, rows.ravel())
+            for tile, scores in score_tiles.tiles(units):
+                num_entries = rows.shape[1]
+                if num_entries > 1:
+                    scores = scores.reshape(len(rows), num_entries, -1).max(axis=1)
+                yield identities, tile, scores
+            bar.update(rows.size)
+        for block in products.slices(0, len(distractors), block_size):
+            units = unit_rows(distractors[block], "distractors", block.start)
+            for tile, scores in score_tiles.tiles(units):
+                yield np.full(len(units), DISTRACTOR), tile, scores
+            bar.update(len(units))
 
 
 def _identity_blocks(codes: np.ndarray, block_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
