@@ -59,7 +59,8 @@ def check_settings(config: TrainConfig) -> None:
             )
     for field in dataclasses.fields(config):
         choices, value = field.metadata["choices"], getattr(config, field.name)
-        if choices and value is not None:
+        # What may also be another value is checked where that is used.
+        if choices and value is not None and not field.metadata["other"]:
             check_choice(value, field.name, choices)
     has_pairs = bool(config.verify_bin or (config.verify_images and config.verify_pairs))
     if has_pairs != bool(config.verify_steps):

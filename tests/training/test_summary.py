@@ -119,7 +119,14 @@ def test_the_commands_can_be_pasted(tmp_path):
         (PairSources("p", "i"), (), {"images": ("i",), "pairs": ("p",)}),
     ],
 )
-def test_the_command_that_evaluates_is_for_the_verified_pairs(tmp_path, sources, folds, expected):
+def test_the_command_that_evaluates_is_for_the_verified_pairs(
+    tmp_path, monkeypatch, sources, folds, expected
+):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("lfw/images", "i", "export"):
+        (tmp_path / folder).mkdir(parents=True)
+    for file in ("lfw/pairs.txt", "lfw/landmarks.txt", "a set.bin", "p"):
+        (tmp_path / file).touch()
     words = summary.evaluate_command(tmp_path / "export", sources, folds)
     assert parse_config(EvaluateConfig, words[2:]) == EvaluateConfig(
         model=(str(tmp_path / "export"),), out=str(tmp_path / "evaluation"), **expected

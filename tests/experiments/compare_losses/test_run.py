@@ -88,7 +88,7 @@ def test_identities_in_both_sets_are_refused(faces, tmp_path):
         ({"training": ("--batch-size", "10", "--images-per-identity", "4")}, "batch_size=10"),
         ({"training": ("--batch-size", "24")}, "batch_size=24, images_per_identity=4"),
         ({"training": ("--batch-size", "8", "--accumulate-steps", "2")}, "accumulate_steps=2"),
-        ({"training": ("--batch-size", "8", "--backbone", "nonsense")}, "backbone='nonsense'"),
+        ({"training": ("--batch-size", "8", "--backbone", "a.b:nonsense")}, "backbone='a.b:non"),
         ({"folds": (99,)}, "Received: .*99"),
     ],
 )
