@@ -22,7 +22,7 @@ PYTHON_ADDONS ?= $(shell $(FIND_PYTHON_ADDONS))
 CHANGED = $(shell git ls-files --modified --others --exclude-standard -- 'keras_sphereface/*.py' \
     | xargs -r ls -d 2>/dev/null)
 
-.PHONY: help install install-addons demo quick test test-all test-addons test-installs check \
+.PHONY: help package install install-addons demo quick test test-all test-addons test-installs check \
     format clean
 
 help:
@@ -34,10 +34,19 @@ help:
 	@echo "make test-installs  fresh environments for every Python that is present; takes long"
 	@echo "make format         let ruff mend style and order of imports"
 
+package: $(VENV)/.package
+
+$(VENV)/.package: pyproject.toml keras_sphereface/version.py
+	@echo "Installing keras-sphereface into $(VENV), with TensorFlow, Keras, NumPy, pandas, Matplotlib"
+	@echo "and OpenCV: SIZE on disk. It takes one to five minutes, by the network."
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --editable .
+	touch $@
+
 install: $(VENV)/.installed
 
-$(VENV)/.installed: pyproject.toml keras_sphereface/version.py
-	$(PYTHON) -m venv $(VENV)
+$(VENV)/.installed: $(VENV)/.package
+	@echo "Installing what tests and checks need too."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dev]"
 	touch $@
 
@@ -52,28 +61,9 @@ $(ADDONS)/.installed: pyproject.toml keras_sphereface/version.py
 	    --editable ".[addons,all,test]"
 	touch $@
 
-# The main job on generated faces: images -> records -> training -> SavedModel ->
-# verification of identities never trained on -> feature spheres.
-demo: install
-	rm -rf $(DEMO)
-	$(BIN)/python tools/generate_faces.py --out $(DEMO)/faces
-	$(BIN)/python tools/make_tfrecords.py --source $(DEMO)/faces/images \
-	    --landmarks $(DEMO)/faces/landmarks.txt --exclude $(DEMO)/faces/test_identities.txt \
-	    --out $(DEMO)/records
-	$(BIN)/python examples/train_casia.py --data $(DEMO)/records --workdir $(DEMO)/training \
-	    --backbone sphereface4 --width 0.5 --batch-size 64 --total-steps 300 \
-	    --gamma 0.4 --optimizer adam --learning-rate 0.001 --log-steps 50
-	$(BIN)/python tools/evaluate.py --model $(DEMO)/training/export \
-	    --images $(DEMO)/faces/images --pairs $(DEMO)/faces/pairs.txt \
-	    --landmarks $(DEMO)/faces/landmarks.txt --out $(DEMO)/evaluation
-	$(BIN)/python examples/feature_spheres.py --out $(DEMO)/spheres --total-steps 200
-	@echo
-	@echo "The results are in $(DEMO):"
-	@echo "  training/export                SavedModel"
-	@echo "  training/summary.md            the course of the training, with curves.png"
-	@echo "  evaluation/report.html         verification of identities never trained on"
-	@echo "  evaluation/metrics.json, pairs.csv, roc.png and other figures"
-	@echo "  spheres/spheres_2d.png, spheres_3d.png, shrinkage.png, spheres.md, spheres.csv"
+# The whole job on generated faces, in an environment with what the package needs and no more.
+demo: package
+	$(BIN)/sphereface demo --out $(DEMO)
 
 quick: install
 	$(BIN)/ruff check --quiet .

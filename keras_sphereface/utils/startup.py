@@ -9,6 +9,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from keras_sphereface.utils.progress import shown_on, stage
+
 # Set for processes that only prepare images, which `utils.parallel` starts.
 DATA_ONLY = "KERAS_SPHEREFACE_DATA_ONLY"
 # Set by the command `sphereface` for itself and its processes, unless --verbose is given.
@@ -56,7 +58,10 @@ def import_whole_package() -> None:
     package = sys.modules[__package__.partition(".")[0]]
     if not hasattr(package, "ASoftmax"):
         _whole = True
-        importlib.reload(package)
+        with stage("loading TensorFlow"), without_start_up_lines():
+            importlib.reload(package)
+            # The drivers complain when they are first asked.
+            importlib.import_module("tensorflow").config.list_physical_devices()
 
 
 @contextlib.contextmanager
@@ -72,8 +77,7 @@ def without_start_up_lines() -> Iterator[None]:
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # warnings and errors
     sys.stderr.flush()
-    kept = os.dup(2)
-    with tempfile.TemporaryFile() as file:
+    with os.fdopen(os.dup(2), "w") as kept, tempfile.TemporaryFile() as file, shown_on(kept):
         os.dup2(file.fileno(), 2)
         known = True
         try:
@@ -83,8 +87,7 @@ def without_start_up_lines() -> Iterator[None]:
             raise
         finally:
             sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
+            os.dup2(kept.fileno(), 2)
             file.seek(0)
             lines = file.read().decode(errors="replace").splitlines()
             for line in lines:
