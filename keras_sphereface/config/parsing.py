@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config", bound="DataclassInstance")
 
-GENERAL = ("config", "print_config", "help", "help_all")  # flags of every command
+# Flags of every command; `sphereface` itself takes the last two from the command line.
+GENERAL = ("config", "print_config", "help", "help_all", "verbose", "debug")
 
 
 @contextlib.contextmanager

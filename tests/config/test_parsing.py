@@ -1,4 +1,7 @@
 import dataclasses
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -228,3 +231,19 @@ def test_help_shows_the_values_of_a_file(here, capsys):
 
 def test_help_is_printed_whatever_else_is_wrong(capsys):
     assert printed(capsys, config.TrainConfig, ["--widht", "x", "--help"]).startswith("usage: ")
+
+
+@pytest.mark.slow
+def test_a_command_line_is_parsed_before_anything_heavy_is_imported():
+    program = (
+        "import sys\n"
+        "from keras_sphereface.config import TrainConfig, parse_config\n"
+        "parse_config(TrainConfig, ['--lr', '0.1'])\n"
+        "heavy = 'tensorflow keras numpy pandas matplotlib yaml json difflib tomllib'.split()\n"
+        "print([name for name in heavy if name in sys.modules])\n"
+    )
+    environment = {**os.environ, "KERAS_SPHEREFACE_DATA_ONLY": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout == "[]\n"
