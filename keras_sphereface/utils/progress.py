@@ -194,11 +194,13 @@ _STDERR = _StandardError()
 def shown_on(stream: TextIO) -> Iterator[None]:
     """Show progress and messages on another stream, while standard error is suppressed.
 
+    Of blocks within each other the outermost counts: the others have what it suppresses.
+
     Args:
         stream: For example a duplicate of the file descriptor that is suppressed.
     """
     before = _STDERR.replacement
-    _STDERR.replacement = stream
+    _STDERR.replacement = before or stream
     try:
         yield
     finally:

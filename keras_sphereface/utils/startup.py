@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import logging
 import os
 import re
 import sys
@@ -25,6 +26,8 @@ START_UP = re.compile(
     r"|TF-TRT Warning|onednn",
     re.IGNORECASE,
 )
+# Advice of TensorFlow to who writes a program, which the user of a command cannot follow.
+ADVICE = re.compile(r"triggered tf\.function retracing|not using nccl allreduce")
 # Where there is no such GPU, nobody misses one; where there is, these lines say why it is not used.
 NO_GPU = re.compile(r"failed call to cuInit|Cannot dlopen some GPU libraries|Could not find cuda")
 
@@ -62,6 +65,10 @@ def import_whole_package() -> None:
             importlib.reload(package)
             # The drivers complain when they are first asked.
             importlib.import_module("tensorflow").config.list_physical_devices()
+        if os.environ.get(QUIET):
+            logging.getLogger("tensorflow").addFilter(
+                lambda record: not ADVICE.search(record.getMessage())
+            )
 
 
 @contextlib.contextmanager

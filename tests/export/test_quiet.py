@@ -7,6 +7,7 @@ import warnings
 import pytest
 
 from keras_sphereface.export._quiet import quiet
+from keras_sphereface.utils.progress import progress_bar
 
 
 def test_noise_is_suppressed_only_inside(capfd):
@@ -23,3 +24,10 @@ def test_noise_is_suppressed_only_inside(capfd):
         warnings.warn("ours", UserWarning, stacklevel=1)
     os.write(2, b"ours\n")
     assert capfd.readouterr().err == "ours\n"
+
+
+def test_our_progress_is_shown_meanwhile(capfd):
+    with quiet(), progress_bar(range(2), desc="converting", unit="layer") as bar:
+        os.write(2, b"native code\n")
+        bar.update(2)
+    assert capfd.readouterr().err.startswith("converting: layer 2 of 2 (100 %), ")

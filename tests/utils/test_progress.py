@@ -8,6 +8,7 @@ import termios
 import threading
 import time
 import types
+import warnings
 
 import pytest
 
@@ -230,6 +231,30 @@ def test_disabled_and_brief_work_is_silent():
         with progress.stage("c"):
             pass
     assert output.text == ""
+
+
+def test_the_outermost_stream_shows_what_blocks_within_it_suppress():
+    with pipe() as outer, open(os.devnull, "w") as suppressed:
+        with progress.shown_on(suppressed):
+            progress.log("inside")
+        progress.log("after")
+    assert outer.text == "inside\nafter\n"
+
+
+def test_models_share_a_warning(capsys):
+    warned = set()
+    for messages in (["ours", "theirs"], ["ours"]):
+        progress.warn_once(messages, warned)
+    assert capsys.readouterr().err == "WARNING: ours\nWARNING: theirs\n"
+
+
+def test_warnings_of_python_are_messages_only_within_the_block(capsys):
+    with progress.python_warnings_logged():
+        warnings.simplefilter("always")  # in tests they are errors
+        warnings.warn("from Python", UserWarning, stacklevel=1)
+    assert capsys.readouterr().err == "WARNING: from Python\n"
+    with pytest.warns(UserWarning, match="outside"):
+        warnings.warn("outside", UserWarning, stacklevel=1)
 
 
 def test_a_reader_that_left_does_not_stop_the_thread_with_a_traceback(monkeypatch, capfd):
