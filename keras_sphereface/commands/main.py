@@ -2,15 +2,14 @@
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from keras_sphereface.commands.errors import ending
-from keras_sphereface.commands.registry import COMMANDS, Command
-from keras_sphereface.config.parsing import did_you_mean, parse_command, parse_config
+from keras_sphereface.commands.registry import COMMANDS, PROGRAM, settings_of
+from keras_sphereface.config.suggestions import did_you_mean
 from keras_sphereface.utils import startup
 from keras_sphereface.version import __version__
 
-PROGRAM = "sphereface"
 USAGE_ERROR = 2
 GENERAL_FLAGS = """\
   --verbose  also show what TensorFlow prints at its start
@@ -43,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(_unknown(name), file=sys.stderr)
         return USAGE_ERROR
     with ending(debug):
-        config = _parse(name, COMMANDS[name], rest)
+        config = settings_of(name, rest)
+        COMMANDS[name].examine(config)
         if not verbose:
             os.environ[startup.QUIET] = "1"
         if COMMANDS[name].needs_tensorflow:
@@ -79,13 +79,6 @@ def _general_flags(words: list[str]) -> tuple[list[str], bool, bool]:
     flags = {"--verbose", "--debug"} & set(words[:end])
     kept = [word for word in words[:end] if word not in flags] + words[end:]
     return kept, "--verbose" in flags, "--debug" in flags
-
-
-def _parse(name: str, command: Command, words: Sequence[str]) -> object:
-    prog = f"{PROGRAM} {name}"
-    if isinstance(command.config, Mapping):
-        return parse_command(command.config, words, prog)[1]
-    return parse_config(command.config, words, prog)
 
 
 def _unknown(name: str) -> str:

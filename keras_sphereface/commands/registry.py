@@ -2,7 +2,7 @@
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from keras_sphereface.config.benchmarks import BENCHMARK_CONFIGS
@@ -12,7 +12,10 @@ from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
 from keras_sphereface.config.export import ExportConfig
 from keras_sphereface.config.identify import IDENTIFY_CONFIGS
+from keras_sphereface.config.parsing import parse_command, parse_config
 from keras_sphereface.config.train import LaunchConfig, TrainConfig
+
+PROGRAM = "sphereface"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,6 +28,8 @@ class Command:
         module: The module of this folder with its function; it may import what takes seconds.
         function: The name of the function, which takes the settings. It prints the results, and
             returns the exit status, or None for 0.
+        check: The function of `commands.checks` that looks at the files of the settings before
+            anything heavy is imported; "": none.
         needs_tensorflow: Bool. False for what runs without Keras and TensorFlow.
     """
 
@@ -32,7 +37,14 @@ class Command:
     config: type | Mapping[str, type]
     module: str
     function: str
+    check: str = ""
     needs_tensorflow: bool = True
+
+    def examine(self, config: Any) -> None:
+        """Raise what is wrong with the files of the settings, as far as is quickly seen."""
+        if self.check:
+            # Only now: `--help` needs none of what it imports.
+            getattr(importlib.import_module(f"{__package__}.checks"), self.check)(config)
 
     def run(self, config: Any) -> int | None:
         """Import the function and call it."""
@@ -42,26 +54,53 @@ class Command:
 
 
 COMMANDS: Mapping[str, Command] = {
-    "demo": Command("the main job on generated faces, in minutes", DemoConfig, "demo", "run_demo"),
-    "faces": Command("generate faces in the form of LFW", FacesConfig, "faces", "run_faces", False),
-    "convert": Command(
-        "turn images of any source into records", ConvertConfig, "convert", "run_convert", False
+    "demo": Command(
+        "the main job on generated faces, in minutes", DemoConfig, "demo", "run_demo", "check_demo"
     ),
-    "train": Command("train a network on records", TrainConfig, "train", "run_train"),
+    "faces": Command(
+        "generate faces in the form of LFW",
+        FacesConfig,
+        "faces",
+        "run_faces",
+        needs_tensorflow=False,
+    ),
+    "convert": Command(
+        "turn images of any source into records",
+        ConvertConfig,
+        "convert",
+        "run_convert",
+        needs_tensorflow=False,
+    ),
+    "train": Command(
+        "train a network on records", TrainConfig, "train", "run_train", "check_train"
+    ),
     "evaluate": Command(
-        "verify pairs of faces with exported networks", EvaluateConfig, "evaluate", "run_evaluate"
+        "verify pairs of faces with exported networks",
+        EvaluateConfig,
+        "evaluate",
+        "run_evaluate",
+        "check_evaluate",
     ),
     "evaluate-identification": Command(
         "find identities in galleries: closed set, open set, ...",
         IDENTIFY_CONFIGS,
         "identify",
         "run_identify",
+        "check_identify",
     ),
     "export": Command(
-        "write a network as TFLite and ONNX, and compare", ExportConfig, "export", "run_export"
+        "write a network as TFLite and ONNX, and compare",
+        ExportConfig,
+        "export",
+        "run_export",
+        "check_export",
     ),
     "spheres": Command(
-        "train and draw 2-D and 3-D features for several m", SpheresConfig, "spheres", "run_spheres"
+        "train and draw 2-D and 3-D features for several m",
+        SpheresConfig,
+        "spheres",
+        "run_spheres",
+        "check_spheres",
     ),
     "margins": Command(
         "draw the margin and work out the bounds of m",
@@ -74,11 +113,36 @@ COMMANDS: Mapping[str, Command] = {
         CompareConfig,
         "compare_losses",
         "run_compare_losses",
+        "check_compare",
     ),
     "benchmark": Command(
-        "measure heads, data, training, evaluation", BENCHMARK_CONFIGS, "benchmark", "run_benchmark"
+        "measure heads, data, training, evaluation",
+        BENCHMARK_CONFIGS,
+        "benchmark",
+        "run_benchmark",
+        "check_benchmark",
     ),
     "launch": Command(
-        "train with several workers on this machine", LaunchConfig, "launch", "run_launch"
+        "train with several workers on this machine",
+        LaunchConfig,
+        "launch",
+        "run_launch",
+        "check_launch",
     ),
 }
+
+
+def settings_of(name: str, words: Sequence[str]) -> Any:
+    """Return the settings that the words after the name of a command make.
+
+    Raises:
+        SystemExit: As `config.parsing.parse_config`.
+
+    Example:
+        >>> settings_of("margins", ["--out", "runs", "--m", "3"]).m
+        3
+    """
+    config, prog = COMMANDS[name].config, f"{PROGRAM} {name}"
+    if isinstance(config, Mapping):
+        return parse_command(config, words, prog)[1]
+    return parse_config(config, words, prog)

@@ -13,6 +13,14 @@ from keras_sphereface.config.choices import (
 )
 from keras_sphereface.config.fields import setting
 
+SETTINGS_FILE, RUN_FILE = "config.yaml", "run.json"  # of a run, in its folder
+# Settings that may change between a run and its continuation.
+MAY_CHANGE = (
+    *("data", "workdir", "log_steps", "checkpoint_steps", "accumulate_steps", "jit"),
+    *("verify_steps", "verify_images", "verify_pairs", "verify_landmarks"),
+    *("verify_bin", "verify_folds"),
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class TrainConfig:

@@ -48,6 +48,50 @@ def instead_of_records(folder: str | os.PathLike) -> str:
     return _other_contents(folder)
 
 
+def check_class_folders(folder: str | os.PathLike, name: str) -> None:
+    """Refuse a folder that does not hold a folder of images for each person.
+
+    Args:
+        folder: The folder.
+        name: Name of the setting, for the message.
+
+    Raises:
+        ValueError: With what it holds, and which folder is meant.
+
+    Example:
+        >>> check_class_folders("faces", "images")
+        Traceback (most recent call last):
+        ValueError: `images` must hold ... Received: faces. The class folders are in faces/images
+    """
+    folder = Path(folder)
+    if is_records_folder(folder) or class_folders_near(folder) != folder:
+        raise ValueError(
+            f"`{name}` must hold a folder of images for each person. Received: {folder}. "
+            + instead_of_class_folders(folder)
+        )
+
+
+def check_holds_some(root: str | os.PathLike, keys: Iterable[str], file: str | os.PathLike) -> None:
+    """Refuse a folder without any image of a list.
+
+    Args:
+        root: The folder.
+        keys: Keys of the images, relative to it.
+        file: Path of the list, for the message.
+
+    Raises:
+        ValueError: With an image that is missing, and the folder that is meant.
+    """
+    keys = list(keys)
+    found = folder_with(root, keys)
+    if keys and found != Path(root):
+        raise ValueError(
+            f"`images` must be the folder below which {keys[0]} and the other images of {file} "
+            f"are. Received: {root}, with none of the {len(keys)}"
+            + (f". They are in {found}" if found else "")
+        )
+
+
 def instead_of_class_folders(folder: str | os.PathLike) -> str:
     """Return what a folder without images in class folders holds, and which folder is right."""
     folder = Path(folder)

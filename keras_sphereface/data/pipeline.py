@@ -103,8 +103,7 @@ def training_batches(
     if images_per_identity:
         _check_pk(batch_size, images_per_identity, cache)
     else:
-        rule = f"`batch_size` must be from 1 to the number of images, {info.num_images}."
-        require(1 <= batch_size <= info.num_images, rule, batch_size=batch_size)
+        records.check_batch_size(info, batch_size)
     _check_workers(batch_size, start_step, num_workers, worker)
     local_size = batch_size // num_workers
     first_row = worker * local_size

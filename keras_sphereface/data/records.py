@@ -166,6 +166,38 @@ def _info_of(values: dict[str, Any]) -> DatasetInfo:
     )
 
 
+def check_identities(info: DatasetInfo, folder: str | os.PathLike) -> None:
+    """Refuse records of which nothing can be learned.
+
+    Raises:
+        ValueError: if they show one identity only.
+    """
+    if info.num_identities < 2:
+        raise ValueError(
+            "A network learns to tell people apart: records must hold at least 2 identities. "
+            f"Received: {info.num_identities} in {folder}, from {info.source}"
+        )
+
+
+def check_batch_size(info: DatasetInfo, batch_size: int) -> None:
+    """Refuse batches that the images do not fill.
+
+    Raises:
+        ValueError: if they do not, or the size is below 1.
+    """
+    if not 1 <= batch_size <= info.num_images:
+        raise ValueError(
+            f"`batch_size` must be from 1 to the number of images, {info.num_images}. "
+            f"Received: batch_size={batch_size}"
+        )
+
+
+def data_checksum(info: DatasetInfo) -> str:
+    """Return one checksum of all shards; it does not depend on their path."""
+    joined = "".join(shard.sha256 for shard in info.shards)
+    return hashlib.sha256(joined.encode()).hexdigest()
+
+
 def damaged_shards(folder: str | os.PathLike) -> dict[str, str]:
     """Compare the shards of a folder with dataset.json.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from keras_sphereface.config import EvaluateConfig
 from keras_sphereface.config.choices import PROTOCOLS
+from keras_sphereface.data.folders import check_holds_some
 from keras_sphereface.data.images import IMAGE_SIZE
 from keras_sphereface.evaluation import artifacts, face_pairs, quality_checks
 from keras_sphereface.evaluation.embedders import Embedder, as_list, open_embedders
@@ -134,6 +135,8 @@ def checked_dataset(
     """
     dataset = face_pairs.read_pair_dataset(sources, folds, num_folds)
     check_face_files(sources.faces)
+    if sources.images:
+        check_holds_some(sources.images, dataset.keys(), dataset.file)
     quality_checks.check_contradictions(dataset.pairs, dataset.file)
     try:
         protocols.check_folds(dataset.pairs.is_same, dataset.pairs.folds)

@@ -1,7 +1,6 @@
 """A network as TFLite and ONNX files, each compared with the network that it was made of."""
 
 import dataclasses
-import importlib.util
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from keras_sphereface.evaluation.identification.identity_map import (
     select_identities,
 )
 from keras_sphereface.export.converters import write_format
+from keras_sphereface.export.network_files import check_onnx_installed
 from keras_sphereface.export.runtime import open_network
 from keras_sphereface.export.saved_model import embed_one_view, export_savedmodel
 from keras_sphereface.metrics.vectors import normalize_rows
@@ -29,7 +29,6 @@ from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.progress import log, progress_bar, stage
 
 SAVEDMODEL = "savedmodel"
-ONNX_MODULES = ("tf2onnx", "onnx", "onnxruntime")
 Embed = Callable[[np.ndarray], np.ndarray]  # uint8 (N, H, W, 3) -> float32 (N, D)
 
 
@@ -127,11 +126,8 @@ def _check_settings(config: ExportConfig) -> None:
             "`pairs` and `landmarks` need the images they name. Give `images`. "
             f"Received: images={config.images!r}"
         )
-    if "onnx" in config.formats and not all(map(importlib.util.find_spec, ONNX_MODULES)):
-        raise ImportError(
-            "The format onnx needs pip install keras-sphereface[onnx]. "
-            f"Received: formats={config.formats}"
-        )
+    if "onnx" in config.formats:
+        check_onnx_installed(config.formats)
     if config.pairs:
         checked_dataset(
             PairSources(pairs=config.pairs, images=config.images, landmarks=config.landmarks),

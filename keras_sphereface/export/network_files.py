@@ -1,10 +1,13 @@
 """Which paths are exported networks, found out without TensorFlow."""
 
+import importlib.util
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from keras_sphereface.export.signature import NETWORK_FILES
 
+ONNX_MODULES = ("tf2onnx", "onnx", "onnxruntime")
 SAVEDMODEL_FILE = "saved_model.pb"
 SUFFIXES = (".tflite", ".onnx")
 OLD_KERAS_SUFFIXES = (".h5", ".hdf5")
@@ -36,6 +39,30 @@ def check_network_path(path: str | os.PathLike, takes_keras: bool = False) -> No
     files = f"{NETWORK_FILES}, or a *.keras file" if takes_keras else NETWORK_FILES
     error = ValueError if path.is_file() else FileNotFoundError
     raise error(f"A network must be {files}. Received: {path}{_what_it_is(path)}")
+
+
+def check_savedmodel_folder(folder: Path) -> None:
+    """Refuse a folder for a SavedModel that holds something else.
+
+    Raises:
+        FileExistsError: If it does.
+    """
+    if folder.is_file() or (
+        folder.is_dir() and any(folder.iterdir()) and not (folder / SAVEDMODEL_FILE).is_file()
+    ):
+        raise FileExistsError(
+            "The folder of the exported network must be new or hold a SavedModel; choose another "
+            f"output folder. Received: {folder}"
+        )
+
+
+def check_onnx_installed(formats: Sequence[str]) -> None:
+    """Raise an ImportError with the extra to install, unless ONNX files can be written."""
+    if not all(map(importlib.util.find_spec, ONNX_MODULES)):
+        raise ImportError(
+            "The format onnx needs pip install keras-sphereface[onnx]; without it, leave the "
+            f"format out by --formats. Received: formats={formats}"
+        )
 
 
 def _what_it_is(path: Path) -> str:

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from keras_sphereface.data import preprocessing
-from keras_sphereface.export.network_files import SAVEDMODEL_FILE, check_network_path
+from keras_sphereface.export.network_files import check_network_path, check_savedmodel_folder
 from keras_sphereface.export.signature import (
     INPUT,
     OUTPUT,
@@ -51,16 +51,6 @@ def embed_both_views(backbone: keras.Model, images: tf.Tensor) -> tf.Tensor:
     """Embed images and their mirror images: uint8 (N, H, W, 3) -> float32 (N, 2 D)."""
     views = [embed_one_view(backbone, view) for view in (images, preprocessing.mirror(images))]
     return tf.concat(views, axis=-1)
-
-
-def check_savedmodel_folder(folder: Path) -> None:
-    """Refuse a folder that holds something other than a SavedModel.
-
-    Raises:
-        FileExistsError: If it does.
-    """
-    if folder.exists() and any(folder.iterdir()) and not (folder / SAVEDMODEL_FILE).is_file():
-        raise FileExistsError(f"The folder must be new or hold a SavedModel. Received: {folder}")
 
 
 def export_savedmodel(backbone: keras.Model, folder: str | os.PathLike) -> Path:

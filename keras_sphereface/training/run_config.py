@@ -1,7 +1,6 @@
 """The settings of a run: checked, kept beside it, and compared when it is continued."""
 
 import dataclasses
-import hashlib
 import json
 import math
 import platform
@@ -15,8 +14,9 @@ import yaml
 
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.config.settings_files import save_config
+from keras_sphereface.config.train import MAY_CHANGE, RUN_FILE, SETTINGS_FILE
 from keras_sphereface.data.augmentation import RANGES
-from keras_sphereface.data.records import DatasetInfo
+from keras_sphereface.data.records import DatasetInfo, data_checksum
 from keras_sphereface.distribute.strategy import num_workers
 from keras_sphereface.reporting.metrics_file import write_metrics
 from keras_sphereface.utils import compat
@@ -24,16 +24,8 @@ from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.validation import check_choice
 from keras_sphereface.version import __version__
 
-# Settings that may change between a run and its continuation.
-MAY_CHANGE = (
-    *("data", "workdir", "log_steps", "checkpoint_steps", "accumulate_steps", "jit"),
-    *("verify_steps", "verify_images", "verify_pairs", "verify_landmarks"),
-    *("verify_bin", "verify_folds"),
-)
 # Paths, which may differ between machines that see the same folders.
 PATHS = ("data", "workdir", "verify_images", "verify_pairs", "verify_landmarks", "verify_bin")
-SETTINGS_FILE = "config.yaml"
-RUN_FILE = "run.json"
 
 
 def check_settings(config: TrainConfig) -> None:
@@ -93,12 +85,6 @@ def versions() -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
     }
-
-
-def data_checksum(info: DatasetInfo) -> str:
-    """Return one checksum of all shards; it does not depend on their path."""
-    joined = "".join(shard.sha256 for shard in info.shards)
-    return hashlib.sha256(joined.encode()).hexdigest()
 
 
 def fingerprint(config: TrainConfig, info: DatasetInfo) -> str:

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_sphereface.callbacks.pair_verification import PairVerification
 from keras_sphereface.config import TrainConfig
+from keras_sphereface.config.train import SETTINGS_FILE
 from keras_sphereface.data import records
 from keras_sphereface.data.conversion.generated import generated_records
 from keras_sphereface.distribute.strategy import (
@@ -40,10 +41,8 @@ from keras_sphereface.training.logging import LogAccumulator, TrainingLog, Train
 from keras_sphereface.training.loop import TrainingLoop
 from keras_sphereface.training.overview import RunOverview, describe
 from keras_sphereface.training.run_config import (
-    SETTINGS_FILE,
     check_same_run,
     check_settings,
-    data_checksum,
     fingerprint,
     save_settings,
 )
@@ -156,6 +155,7 @@ def _prepare(
     if backbone:
         config = dataclasses.replace(config, backbone=name_of_backbone(backbone))
     info = records.read_info(config.data)
+    records.check_identities(info, config.data)
     assert_equal_across_workers(
         strategy, fingerprint(config, info), "The checksum of settings and records"
     )
@@ -180,7 +180,7 @@ def _write_results(
             evaluate_command=evaluate,
             repeat_command=summary.repeat_command(workdir / SETTINGS_FILE),
             seed=config.seed,
-            data_checksum=data_checksum(info),
+            data_checksum=records.data_checksum(info),
         )
         log(f"summary in {path}")
         log(f"evaluate it with: {shlex.join(evaluate)}")

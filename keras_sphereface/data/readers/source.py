@@ -66,7 +66,7 @@ def open_source(path: str | os.PathLike) -> Source:
     if path.is_dir():
         if files := _files_in(path):
             return _source_of_files(files, path)
-        _check_class_folders(path)
+        folders.check_class_folders(path, "source")
         return Source(CLASS_FOLDERS, lambda: read_class_folders(path))
     if not path.is_file():
         raise FileNotFoundError(
@@ -76,15 +76,6 @@ def open_source(path: str | os.PathLike) -> Source:
     if kind_of(_head(path)) is None:
         return Source(LIST_FILE, lambda: read_list_file(path))
     return _source_of_files([path], path.parent)
-
-
-def _check_class_folders(root: Path) -> None:
-    """Refuse a folder of which another one is meant, or which holds records."""
-    if folders.is_records_folder(root) or folders.class_folders_near(root) != root:
-        raise ValueError(
-            f"The source must hold a folder of images for each person. Received: {root}. "
-            + folders.instead_of_class_folders(root)
-        )
 
 
 def key_prefix(path: str | os.PathLike, root: str | os.PathLike) -> str:

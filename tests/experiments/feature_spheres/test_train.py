@@ -56,7 +56,7 @@ def test_identities_may_be_called_anything_and_those_with_most_images_come_first
     assert {i.tobytes() for i in chosen.images[chosen.labels == 2]} == expected
     with pytest.raises(ValueError, match="has 3 with at least 4 images"):
         identities_with_most_images(str(out), 4)
-    with pytest.raises(FileNotFoundError, match="make_tfrecords"):
+    with pytest.raises(FileNotFoundError, match="make records of them first"):
         identities_with_most_images(str(tmp_path / "faces"), 2)
 
 
