@@ -19,7 +19,6 @@ from keras_sphereface.config.experiments import (
 from keras_sphereface.config.export import ExportConfig
 from keras_sphereface.config.identify import ClosedSetConfig, DistractorsConfig, OpenSetConfig
 from keras_sphereface.config.parsing import (
-    errors_in_one_sentence,
     parse_command,
     parse_config,
 )
@@ -49,7 +48,6 @@ __all__ = [
     "SpheresConfig",
     "TrainBenchmarkConfig",
     "TrainConfig",
-    "errors_in_one_sentence",
     "parse_command",
     "parse_config",
     "read_config",

@@ -1,10 +1,9 @@
 """Settings from command lines."""
 
 import argparse
-import contextlib
 import dataclasses
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from keras_sphereface.config.fields import flag_of, has_no_default, names_of_settings
@@ -20,22 +19,6 @@ Config = TypeVar("Config", bound="DataclassInstance")
 
 # Flags of every command; `sphereface` itself takes the last two from the command line.
 GENERAL = ("config", "print_config", "help", "help_all", "verbose", "debug")
-
-
-@contextlib.contextmanager
-def errors_in_one_sentence() -> Iterator[None]:
-    """End the program with one sentence, not a traceback, for errors that users can mend.
-
-    Example:
-        >>> with errors_in_one_sentence():
-        ...     raise FileNotFoundError("`images` must be a folder. Received: nowhere")
-        Traceback (most recent call last):
-        SystemExit: error: `images` must be a folder. Received: nowhere
-    """
-    try:
-        yield
-    except (ImportError, OSError, ValueError) as error:
-        raise SystemExit(f"error: {error}") from error
 
 
 def usage_error(message: str) -> NoReturn:
@@ -106,7 +89,8 @@ def parse_config(
 
     Raises:
         SystemExit: With code 2 and a message on standard error, if a flag or value is wrong;
-            with a sentence (code 1), if a path is; with code 0 after help.
+            with code 0 after help.
+        OSError: If a path does not exist, is of the wrong kind or cannot be written.
 
     Example:
         >>> from keras_sphereface.config import TrainConfig
@@ -135,8 +119,7 @@ def parse_config(
     config = config_class(**settings)
     if "print_config" in given:
         _print_and_end(yaml_of(config))
-    with errors_in_one_sentence():
-        check_paths(config)
+    check_paths(config)
     return config
 
 

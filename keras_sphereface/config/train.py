@@ -321,17 +321,19 @@ class TrainConfig:
 
 @dataclasses.dataclass(frozen=True)
 class LaunchConfig:
-    """Run a Python program as several workers of one training, on this machine.
+    """Run a command, or a Python program, as several workers of one training on this machine.
 
     Example:
 
-    >>> LaunchConfig(workers=4, program=("-m", "keras_sphereface", "train")).workers
+    >>> LaunchConfig(workers=4, program=("train", "--data", "records")).workers
     4
     """
 
-    example: ClassVar[str] = "--workers 2 -- -m keras_sphereface train --data records"
+    example: ClassVar[str] = "--workers 2 -- train --data records"
 
     workers: int = setting(2, "Number of processes, at least 1; the GPUs are divided among them.")
     program: tuple[str, ...] = setting(
-        (), "A script and its arguments, after a lone --.", rest=True
+        (),
+        "A command of sphereface, or a script, and its arguments, after a lone --.",
+        rest=True,
     )

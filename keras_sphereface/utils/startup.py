@@ -6,7 +6,6 @@ import logging
 import os
 import re
 import sys
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -82,6 +81,8 @@ def without_start_up_lines() -> Iterator[None]:
     if not os.environ.get(QUIET):
         yield
         return
+    import tempfile  # only where it is needed: it takes a tenth of the start
+
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # warnings and errors
     sys.stderr.flush()
     with os.fdopen(os.dup(2), "w") as kept, tempfile.TemporaryFile() as file, shown_on(kept):

@@ -187,11 +187,11 @@ def test_a_bad_file_ends_with_its_name(here, capsys):
         assert expected in error_of(capsys, config.TrainConfig, f"--config {path}")
 
 
-def test_a_path_that_does_not_exist_ends_in_one_sentence(capsys):
-    with pytest.raises(SystemExit) as stopped:
+def test_a_path_that_does_not_exist_is_refused():
+    with pytest.raises(FileNotFoundError) as refused:
         parse_config(config.TrainConfig, ["--data", "recrods"])
-    assert stopped.value.code == (
-        "error: `--data` must be a folder that exists. Received: recrods. Did you mean `records`?"
+    assert str(refused.value) == (
+        "`--data` must be a folder that exists. Received: recrods. Did you mean `records`?"
     )
 
 
