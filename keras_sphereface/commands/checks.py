@@ -13,10 +13,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_sphereface.config import rules
 from keras_sphereface.config.choices import HEADS, NETWORKS
 from keras_sphereface.config.demo import DemoConfig
 from keras_sphereface.config.evaluate import EvaluateConfig
-from keras_sphereface.config.experiments import CompareConfig, SpheresConfig
+from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
 from keras_sphereface.config.export import ExportConfig
 from keras_sphereface.config.identify import DistractorsConfig, IdentifyConfig
 from keras_sphereface.config.settings_files import read_config
@@ -33,6 +34,7 @@ from keras_sphereface.export.network_files import (
     check_onnx_installed,
     check_savedmodel_folder,
 )
+from keras_sphereface.utils.validation import check_integer
 
 DEMO_MARK = "demo.txt"  # beside a demo's files, so that only a demo's folder is ever replaced
 
@@ -57,6 +59,7 @@ def check_train(config: TrainConfig) -> None:
     Raises:
         FileNotFoundError, FileExistsError, ValueError: With what was received.
     """
+    rules.check_train_settings(config)
     check_backbone_name(config.backbone)
     check_savedmodel_folder(Path(config.workdir) / "export")
     if config.data:
@@ -66,8 +69,10 @@ def check_train(config: TrainConfig) -> None:
         if config.batch_size and not (HEADS[config.head].images_per_identity or count):
             records.check_batch_size(info, config.batch_size)
         _check_continuation(config, records.data_checksum(info))
+    if config.verify_bin:
+        check_bin(config.verify_bin)
     if config.verify_pairs and config.verify_images:
-        check_pairs(config.verify_pairs, config.verify_images)
+        check_pairs(config.verify_pairs, config.verify_images, config.verify_folds)
 
 
 def check_backbone_name(name: str) -> None:
@@ -146,24 +151,68 @@ def check_evaluate(config: EvaluateConfig) -> None:
         )
     for folder in config.records:
         records.read_info(folder)
+    for path in config.bin:
+        check_bin(path)
+    for path in config.landmarks:
+        check_landmarks(path)
     if config.templates:
         return
     for pairs, images in _one_for_each(config.pairs, config.images):
-        check_pairs(pairs, images)
+        check_pairs(pairs, images, config.folds)
 
 
-def check_pairs(pairs: str, images: str) -> None:
+def check_pairs(pairs: str, images: str, folds: Sequence[int] = ()) -> None:
     """Refuse a list without pairs, and a folder without any of their images.
 
     Raises:
-        ValueError: If the list has another form, or no image of it is in the folder.
+        ValueError: If the list has another form or not these folds, or no image of it is in the
+            folder.
     """
     # Only now: it imports NumPy.
     from keras_sphereface.data.pairs import read_pair_list
 
-    listed = read_pair_list(pairs)
+    if _is_pickle(pairs):
+        raise ValueError(
+            "`pairs` must be a text file; a verification set of InsightFace goes to --bin. "
+            f"Received: pairs={pairs}"
+        )
+    try:
+        listed = read_pair_list(pairs).in_folds(folds)
+    except ValueError as error:
+        raise ValueError(error if pairs in str(error) else f"{pairs}: {error}") from None
     if images:
         folders.check_holds_some(images, listed.keys(), pairs)
+
+
+def check_bin(path: str) -> None:
+    """Refuse a file that is no verification set of InsightFace.
+
+    Raises:
+        ValueError: If it is another file.
+    """
+    if not _is_pickle(path):
+        raise ValueError(
+            "`bin` must be a verification set of InsightFace, such as lfw.bin; a list of pairs "
+            f"goes to --pairs. Received: bin={path}"
+        )
+
+
+def _is_pickle(path: str) -> bool:
+    with open(path, "rb") as file:
+        head = file.read(2)
+    return head[:1] == b"\x80" and head[1:] in (b"\x02", b"\x03", b"\x04", b"\x05")
+
+
+def check_landmarks(path: str) -> None:
+    """Refuse a file that does not begin as a file of landmarks does.
+
+    Raises:
+        ValueError: With the form of a line.
+    """
+    from keras_sphereface.data.landmarks import landmark_lines
+
+    if next(landmark_lines(path), None) is None:
+        raise ValueError(f"`landmarks` must hold a line for each image. Received: {path}, empty")
 
 
 def _one_for_each(pairs: Sequence[str], values: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -189,6 +238,7 @@ def check_identify(config: IdentifyConfig) -> None:
     Raises:
         FileNotFoundError, ValueError: With what was received.
     """
+    rules.check_identify_settings(config)
     _check_systems(config.model, config.embeddings)
     if config.model and not (config.images or config.records):
         raise ValueError(
@@ -200,6 +250,8 @@ def check_identify(config: IdentifyConfig) -> None:
         folders.check_class_folders(config.images, "images")
     if config.records:
         records.read_info(config.records)
+    if config.landmarks:
+        check_landmarks(config.landmarks)
     if isinstance(config, DistractorsConfig):
         if not config.distractors:
             raise ValueError(
@@ -231,12 +283,22 @@ def check_export(config: ExportConfig) -> None:
         check_pairs(config.pairs, config.images)
 
 
+def check_margins(config: MarginFiguresConfig) -> None:
+    """Refuse a margin or an angle that cannot be drawn.
+
+    Raises:
+        ValueError: With what was received.
+    """
+    rules.check_margin_settings(config)
+
+
 def check_spheres(config: SpheresConfig) -> None:
     """Refuse records that cannot be used, and a page without plotly.
 
     Raises:
         FileNotFoundError, ValueError, ImportError: With what was received.
     """
+    rules.check_spheres_settings(config)
     if config.data:
         records.check_identities(records.read_info(config.data), config.data)
     if config.html and not importlib.util.find_spec("plotly"):
@@ -254,6 +316,7 @@ def check_compare(config: CompareConfig) -> None:
     """
     from keras_sphereface.config.parsing import parse_config
 
+    rules.check_compare_settings(config)
     parse_config(TrainConfig, config.training, "sphereface train")
     if config.data:
         records.check_identities(records.read_info(config.data), config.data)
@@ -271,6 +334,7 @@ def check_launch(config: LaunchConfig) -> None:
     # Only now: the registry names the functions of this module.
     from keras_sphereface.commands.registry import COMMANDS, settings_of
 
+    check_integer(config.workers, "workers", 1)
     if not config.program:
         raise ValueError(
             "What the workers run must follow a lone `--`, for example: sphereface launch "
@@ -281,8 +345,8 @@ def check_launch(config: LaunchConfig) -> None:
         COMMANDS[first].examine(settings_of(first, words))
     elif not first.startswith("-") and not os.path.isfile(first):
         raise FileNotFoundError(
-            f"After `--` there must be one of {', '.join(COMMANDS)}, or a Python script that "
-            f"exists. Received: {first}"
+            "After `--` there must be a command of sphereface, for example train, or a Python "
+            f"script that exists. Received: {first}"
         )
 
 

@@ -107,6 +107,7 @@ COMMANDS: Mapping[str, Command] = {
         MarginFiguresConfig,
         "margins",
         "run_margins",
+        "check_margins",
     ),
     "compare-losses": Command(
         "train one network with every loss, and compare",

@@ -5,16 +5,10 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from keras_sphereface.config.rules import RANGES as RANGES  # of each setting but `flip`
 from keras_sphereface.data import preprocessing
 
 LOWEST_RESOLUTION = 4  # times smaller than the image, a side
-# The lowest and the highest value of each setting but `flip`.
-RANGES = {
-    **dict.fromkeys(("shift", "rotation"), (0.0, math.inf)),
-    **dict.fromkeys(("zoom", "crop"), (0.0, 0.999)),
-    **dict.fromkeys(("brightness", "contrast", "erase"), (0.0, 1.0)),
-    **dict.fromkeys(("saturation", "low_resolution"), (0.0, 1.0)),
-}
 
 
 class Augmentation(NamedTuple):

@@ -3,6 +3,7 @@
 The sentences complete errors: what a folder holds in place of what is needed, and what to do next.
 """
 
+import contextlib
 import itertools
 import os
 from collections.abc import Iterable, Iterator
@@ -109,13 +110,16 @@ def class_folders_near(folder: Path) -> Path | None:
 
     The parent is meant where the folder is one of several class folders.
     """
-    if _class_folders(folder):
+    if _has_class_folders(folder):
         return folder
     for depth in (1, 2):
-        if found := next(filter(_class_folders, _below(folder, depth)), None):
+        if found := next(filter(_has_class_folders, _below(folder, depth)), None):
             return found
-    if _holds_image(folder) and len(_class_folders(_above(folder))) > 1:
-        return _above(folder)
+    if _holds_image(folder):
+        siblings = list(_below(_above(folder), 1))
+        # Not where it lies among other things, of which some hold pictures too.
+        if len(siblings) > 1 and sum(map(_holds_image, siblings)) > len(siblings) / 2:
+            return _above(folder)
     return None
 
 
@@ -165,22 +169,36 @@ def _below(folder: Path, depth: int) -> Iterator[Path]:
             yield from _below(folder / name, depth - 1)
 
 
-def _class_folders(folder: Path) -> list[Path]:
-    """At most two folders directly below that hold images themselves."""
-    return list(itertools.islice(filter(_holds_image, _below(folder, 1)), 2))
+def _has_class_folders(folder: Path) -> bool:
+    """Return whether a folder directly below holds images itself."""
+    with _scan(folder) as entries:
+        return any(
+            entry.is_dir() and not is_hidden(entry.name) and _holds_image(Path(entry.path))
+            for entry in entries
+        )
 
 
 def _holds_image(folder: Path) -> bool:
-    return any(map(is_image_name, _names(folder)))
+    with _scan(folder) as entries:
+        return any(is_image_name(entry.name) for entry in entries)
 
 
 def _names(folder: Path) -> list[str]:
-    """The first entries of a folder; none of what is no folder or cannot be read."""
+    """The first entries of a folder, sorted."""
+    with _scan(folder) as entries:
+        return sorted(entry.name for entry in itertools.islice(entries, LOOKED_AT))
+
+
+@contextlib.contextmanager
+def _scan(folder: Path) -> Iterator[Iterable[os.DirEntry]]:
+    """The entries of a folder; none of what is no folder or cannot be read."""
     try:
-        with os.scandir(folder) as entries:
-            return sorted(entry.name for entry in itertools.islice(entries, LOOKED_AT))
+        entries = os.scandir(folder)
     except OSError:
-        return []
+        yield ()
+        return
+    with entries:
+        yield entries
 
 
 def _needs_class_folders(folder: Path) -> str:

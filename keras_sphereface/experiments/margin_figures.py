@@ -10,6 +10,7 @@ import tensorflow as tf
 from matplotlib.figure import Figure
 
 from keras_sphereface.config import MarginFiguresConfig
+from keras_sphereface.config.rules import check_margin_settings
 from keras_sphereface.functional import annealing, geometry, margins
 from keras_sphereface.heads import ArcFace, CosFace, SphereFace2, SphereFaceR
 from keras_sphereface.heads.angular_head import AngularHead
@@ -25,7 +26,6 @@ from keras_sphereface.plots.margins import (
 from keras_sphereface.plots.style import legend_below
 from keras_sphereface.plots.training import plot_lambda, plot_training_curve
 from keras_sphereface.reporting.figures import save_figure
-from keras_sphereface.utils import validation
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.progress import progress_bar, stage
 
@@ -255,8 +255,7 @@ def margin_figures(config: MarginFiguresConfig) -> pd.DataFrame:
     Raises:
         TypeError, ValueError: If `m` is no int >= 2, or `angle` is not from 30 to 170.
     """
-    m = validation.check_integer(config.m, "m", 2)
-    angle = validation.check_real(config.angle, "angle", 30.0, 170.0)
+    check_margin_settings(config)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     with stage("working out the bounds of m"):
@@ -265,7 +264,7 @@ def margin_figures(config: MarginFiguresConfig) -> pd.DataFrame:
         table.to_csv(partial, index=False)
     drawings: dict[str, Callable[[], Figure]] = {
         "psi": draw_psi,
-        "boundaries": functools.partial(draw_boundaries, m, angle),
+        "boundaries": functools.partial(draw_boundaries, config.m, config.angle),
         "bounds": draw_bounds,
         "annealing": draw_annealing,
         "target_logits": draw_target_logits,

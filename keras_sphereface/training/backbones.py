@@ -5,6 +5,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
+from typing import Any
 
 import keras
 
@@ -49,11 +50,57 @@ def _imported(name: str) -> Backbone:
         sys.path.insert(0, os.getcwd())
     try:
         return getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
+    # Whatever is wrong with a user's own module is for the user to mend.
+    except Exception as error:
         raise ValueError(
-            f"`backbone` must name a function in a module that can be imported: {error}. "
-            f"Received: backbone={name!r}"
+            "`backbone` must name a function in a module that can be imported. Received: "
+            f"backbone={name!r}, and {_in_words(error)}"
         ) from error
+
+
+def make_network(make: Backbone, name: str, **arguments: Any) -> keras.Model:
+    """Call the function of a backbone, and check what it returns.
+
+    Args:
+        make: The function.
+        name: Its name, for messages.
+        **arguments: `input_shape`, `embedding_size` and `seed`.
+
+    Raises:
+        ValueError: If a user's own function fails, or returns no Keras model from images to
+            vectors.
+
+    Example:
+        >>> make_network(lambda **arguments: None, "mine:network", seed=0)
+        Traceback (most recent call last):
+        ValueError: A network must be a Keras model ... Received: NoneType from mine:network
+    """
+    try:
+        network = make(**arguments)
+    except Exception as error:
+        if ":" not in name:
+            raise
+        raise ValueError(
+            "`backbone` must name a function of `input_shape`, `embedding_size` and `seed` that "
+            f"returns a Keras model. Received: backbone={name!r}, and {_in_words(error)}"
+        ) from error
+    _check_network(network, name)
+    return network
+
+
+def _check_network(network: Any, name: str) -> None:
+    shape = getattr(network, "output_shape", None) if isinstance(network, keras.Model) else None
+    if not (isinstance(shape, tuple) and len(shape) == 2):
+        received = type(network).__name__ if shape is None else f"a model with outputs {shape}"
+        raise ValueError(
+            "A network must be a Keras model with one output, of shape (batch, embedding size); "
+            "a map of features needs a Flatten or pooling layer after it. "
+            f"Received: {received} from {name}"
+        )
+
+
+def _in_words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def name_of_backbone(backbone: Backbone) -> str:

@@ -1,8 +1,11 @@
 """Backbones by their names, and the names of backbones."""
 
+import sys
+
+import keras
 import pytest
 
-from keras_sphereface.training.backbones import backbone_by_name, name_of_backbone
+from keras_sphereface.training.backbones import backbone_by_name, make_network, name_of_backbone
 from tests.helpers.small_training import one_layer
 
 
@@ -14,6 +17,41 @@ def test_an_unknown_backbone_is_refused(name):
 
 def test_a_function_is_had_by_the_name_that_is_made_of_it():
     assert backbone_by_name(name_of_backbone(one_layer)) is one_layer
+
+
+@pytest.mark.parametrize(
+    ("text", "received"),
+    [
+        ("def make(:", "SyntaxError"),
+        ("1 / 0", "ZeroDivisionError: division by zero"),
+        ("", "has no attribute 'make'"),
+    ],
+)
+def test_a_module_that_cannot_be_used_is_a_mistake_in_words(text, received, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "own_network.py").write_text(text)
+    monkeypatch.delitem(sys.modules, "own_network", raising=False)
+    with pytest.raises(
+        ValueError, match=f"Received: backbone='own_network:make', and .*{received}"
+    ):
+        backbone_by_name("own_network:make")
+
+
+def test_what_is_no_network_from_images_to_vectors_is_refused():
+    image = keras.Input((8, 8, 3))
+    feature_map = keras.Model(image, keras.layers.Conv2D(2, 3)(image))
+    with pytest.raises(ValueError, match=r"Flatten.*Received: a model with outputs .* from a:b"):
+        make_network(lambda **arguments: feature_map, "a:b", seed=0)
+    with pytest.raises(ValueError, match="Received: int from a:b"):
+        make_network(lambda **arguments: 3, "a:b", seed=0)
+    with pytest.raises(ValueError, match="of `input_shape`, .*TypeError: .*argument 'seed'"):
+        make_network(lambda: feature_map, "a:b", seed=0)
+
+
+def test_an_error_of_the_networks_of_the_package_passes_unchanged():
+    with pytest.raises(ValueError, match="^`width` must be above 0"):
+        make_network(backbone_by_name("sphereface4", width=0.0), "sphereface4", seed=0)
 
 
 def test_an_object_that_can_be_called_is_named_by_its_class():

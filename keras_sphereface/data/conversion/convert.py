@@ -40,7 +40,7 @@ class EmptyDatasetError(ValueError):
     ...     make_records(ConvertConfig(source="faces/images", out="empty", min_images=7))
     ... except EmptyDatasetError as error:
     ...     print(str(error).partition(" Received")[0])
-    No image of the source can be used; skipped: {'fewer than 7 images of this identity': 114}.
+    No image of the source can be used: 114 times fewer than 7 images of this identity, ...
     """
 
 
@@ -195,10 +195,13 @@ def _check_landmarks(manifest: Manifest, align: bool, file: str) -> list[str]:
 
 
 def _empty(manifest: Manifest, source: str) -> EmptyDatasetError:
-    reasons = collections.Counter(entry.reason for entry in manifest.skipped())
+    reasons = by_frequency(collections.Counter(entry.reason for entry in manifest.skipped()))
+    listed = ", ".join(f"{count} times {reason}" for reason, count in reasons.items())
+    first = next((entry.key for entry in manifest.skipped()), "")
+    hint = ". Names in --landmarks must be those of the images" if NO_LANDMARKS in reasons else ""
     return EmptyDatasetError(
-        f"No image of the source can be used; skipped: {by_frequency(reasons)}. "
-        f"Received: source={source}"
+        f"No image of the source can be used: {listed or 'there is none'}"
+        f"{f', for example {first}' if first else ''}{hint}. Received: source={source}"
     )
 
 

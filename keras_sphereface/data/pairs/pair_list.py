@@ -41,6 +41,11 @@ def read_pair_list(path: str | os.PathLike, num_folds: int = 10) -> lfw.Pairs:
     array([ True, False])
     """
     start = next(text.numbered_lines(path), (1, ""))[1]
+    if not start:
+        raise ValueError(
+            f"{path}, line 1: expected pairs, as in LFW's pairs.txt or in lines {_FORM}. "
+            "Received: an empty file"
+        )
     pairs = _read_list(path, num_folds) if _is_list(_fields(start)) else lfw.read_pairs(path)
     _check_folds(path, pairs)
     return pairs

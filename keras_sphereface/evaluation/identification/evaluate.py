@@ -12,6 +12,7 @@ from keras_sphereface.config.identify import (
     IdentifyConfig,
     OpenSetConfig,
 )
+from keras_sphereface.config.rules import check_identify_settings
 from keras_sphereface.evaluation.embedders import Embedder, open_embedders
 from keras_sphereface.evaluation.identification import closed_set, distractors, inputs, open_set
 from keras_sphereface.evaluation.identification import gallery as galleries
@@ -50,7 +51,7 @@ def evaluate_identification(config: IdentifyConfig) -> list[IdentificationMetric
         >>> metrics.num_gallery_identities, metrics.num_probes
         (19, 95)
     """
-    inputs.check_identify_settings(config)
+    check_identify_settings(config)
     embedders = open_embedders(config.model, config.embeddings, config.batch_size)
     for embedder in embedders:
         embedder.require_images(bool(config.images or config.records))

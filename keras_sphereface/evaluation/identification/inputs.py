@@ -19,37 +19,6 @@ from keras_sphereface.evaluation.identification.labeled_images import LabeledIma
 from keras_sphereface.evaluation.quality_checks import read_training_identities
 
 
-def check_identify_settings(config: IdentifyConfig) -> None:
-    """Refuse settings that do not belong together, before any long work.
-
-    Raises:
-        ValueError: With the names of the settings.
-    """
-    for name in ("max_rank", "candidates"):
-        if (value := getattr(config, name, 1)) < 1:
-            raise ValueError(f"`{name}` must be >= 1. Received: {name}={value}")
-    if config.images and config.records:
-        raise ValueError(
-            "Give one of `images` and `records`. Received: "
-            f"images={config.images!r}, records={config.records!r}"
-        )
-    has_lists = False
-    if not isinstance(config, DistractorsConfig):
-        has_lists = bool(config.gallery)
-        if has_lists != bool(config.probes):
-            raise ValueError(
-                "`gallery` and `probes` belong together. Received: "
-                f"gallery={config.gallery!r}, probes={config.probes!r}"
-            )
-    for name, needed, is_met in (
-        ("landmarks", "`images`", config.images),
-        ("folds", "`pairs`", config.pairs),
-        ("templates", "`gallery` and `probes`, lists of their identities", has_lists),
-    ):
-        if (value := getattr(config, name, "")) and not is_met:
-            raise ValueError(f"`{name}` needs {needed}. Received: {name}={value!r}")
-
-
 def read_lists(config: IdentifyConfig) -> Gallery | None:
     """Read the lists of gallery and probes; None without lists.
 
@@ -87,6 +56,11 @@ def read_labeled_images(config: IdentifyConfig, lists: Gallery | None) -> Labele
         raise ValueError(
             "No identity is left. Received: "
             f"pairs={config.pairs!r}, folds={config.folds}, train_labels={config.train_labels!r}"
+        )
+    if not isinstance(config, DistractorsConfig) and len(set(identity_map.values())) < 2:
+        raise ValueError(
+            "Identification must have images of at least 2 people to choose from. "
+            f"Received: {len(identity_map)} images of {next(iter(identity_map.values()))}"
         )
     sources = FaceSources(config.images, config.landmarks, config.records)
     return LabeledImages(identity_map, sources, templates, warnings)

@@ -13,6 +13,7 @@ from keras_sphereface.config.choices import HEADS
 from keras_sphereface.config.experiments import ASOFTMAX_MARGINS, LOSSES
 from keras_sphereface.config.fields import names_of_settings
 from keras_sphereface.config.parsing import parse_config
+from keras_sphereface.config.rules import check_train_settings
 from keras_sphereface.data.records import LABELS_FILE, data_checksum, read_info
 from keras_sphereface.data.samplers import check_identities_per_batch
 from keras_sphereface.evaluation import quality_checks
@@ -21,7 +22,7 @@ from keras_sphereface.functional.annealing import Annealing
 from keras_sphereface.reporting.metrics_file import as_json
 from keras_sphereface.training.backbones import backbone_by_name
 from keras_sphereface.training.build_head import check_batches, head_of, images_per_identity
-from keras_sphereface.training.run_config import check_settings, planned_steps
+from keras_sphereface.training.run_config import planned_steps
 from keras_sphereface.utils.environment import machine
 
 ANNEALED_SHARE = 2 / 3  # of the steps, after which lambda is as low as it gets
@@ -163,7 +164,7 @@ def check_runs(runs: Sequence[Run]) -> None:
     data, evaluation = runs[0].training.data, runs[0].evaluation
     num_identities = read_info(data).num_identities
     for run in runs:
-        check_settings(run.training)
+        check_train_settings(run.training)
         check_batches(run.training, head_of(run.training, num_identities), replicas=1)
         backbone_by_name(run.training.backbone, run.training.width)
         if count := images_per_identity(run.training):

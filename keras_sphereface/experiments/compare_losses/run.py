@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from keras_sphereface.config import CompareConfig, EvaluateConfig
+from keras_sphereface.config.rules import check_compare_settings
 from keras_sphereface.data import synthetic
 from keras_sphereface.data.conversion.generated import generated_records
 from keras_sphereface.evaluation.artifacts import PAIRS_FILE
@@ -19,7 +20,6 @@ from keras_sphereface.experiments.compare_losses.single import check_run_folder,
 from keras_sphereface.reporting import save_figure
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.progress import log, progress_bar, stage
-from keras_sphereface.utils.validation import check_integer, require
 
 NUM_IDENTITIES, IMAGES_PER_IDENTITY, NUM_TEST_IDENTITIES = 60, 20, 40  # of generated faces
 
@@ -38,7 +38,7 @@ def compare_losses(config: CompareConfig) -> pd.DataFrame:
         FileNotFoundError, ValueError: If data or settings cannot be used, before the first run.
         RuntimeError: If a run failed, with the file that holds its output.
     """
-    _check(config)
+    check_compare_settings(config)
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     data, evaluation = _sources(config, out)
@@ -72,22 +72,6 @@ def compare_losses(config: CompareConfig) -> pd.DataFrame:
     with stage("drawing the comparison"):
         save_figure(report.draw_comparison(table), out / "losses")
     return table
-
-
-def _check(config: CompareConfig) -> None:
-    check_integer(config.num_seeds, "num_seeds", 1)
-    check_integer(config.seed, "seed", 0)
-    are_different = bool(config.losses) and len(set(config.losses)) == len(config.losses)
-    require(are_different, "`losses` must be different names.", losses=config.losses)
-    require(
-        bool(config.data) == bool(config.bin or (config.images and config.pairs)),
-        "`data` and pairs of other identities, either `bin` or both `images` and `pairs`, belong "
-        "together.",
-        data=config.data,
-        images=config.images,
-        pairs=config.pairs,
-        bin=config.bin,
-    )
 
 
 def _sources(config: CompareConfig, out: Path) -> tuple[str, EvaluateConfig]:

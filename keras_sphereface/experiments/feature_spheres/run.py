@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from keras_sphereface.config import SpheresConfig
+from keras_sphereface.config.rules import check_spheres_settings
 from keras_sphereface.data.conversion.generated import generated_records
 from keras_sphereface.experiments.feature_spheres import figures
 from keras_sphereface.experiments.feature_spheres.page import Globe, check_plotly, render_globes
@@ -23,11 +24,9 @@ from keras_sphereface.experiments.feature_spheres.train import (
     split_faces,
     train_sphere,
 )
-from keras_sphereface.plots import COLORS
 from keras_sphereface.reporting import save_figure, write_projector
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.progress import log, stage
-from keras_sphereface.utils.validation import check_integer, require
 
 IMAGES_PER_IDENTITY = 75  # of generated faces
 ANIMATION_FRAMES = 40  # of a training
@@ -53,7 +52,9 @@ def feature_spheres(config: SpheresConfig) -> pd.DataFrame:
            dim  seed   loss
         0    2     0  m = 4
     """
-    _check(config)
+    check_spheres_settings(config)
+    if config.html:
+        check_plotly()
     out = Path(config.out)
     out.mkdir(parents=True, exist_ok=True)
     data = config.data or _generate(out / "generated", config.num_identities, config.seed)
@@ -93,23 +94,6 @@ def feature_spheres(config: SpheresConfig) -> pd.DataFrame:
     if config.projector:
         _write_projector(out / "projector", drawn, split_faces(faces, config.seed)[1])
     return table
-
-
-def _check(config: SpheresConfig) -> None:
-    for name, minimum in (("total_steps", 1), ("num_seeds", 1), ("seed", 0)):
-        check_integer(getattr(config, name), name, minimum)
-    require(
-        2 <= config.num_identities <= len(COLORS),
-        f"`num_identities` must be from 2 to {len(COLORS)}, the number of colors that also "
-        "color-blind readers can distinguish.",
-        num_identities=config.num_identities,
-    )
-    is_valid = config.m and min(config.m) >= 1 and len(set(config.m)) == len(config.m)
-    require(bool(is_valid), "`m` must be different ints >= 1.", m=config.m)
-    is_3d = config.dim != 2 or not (config.html or config.rotate)
-    require(is_3d, "`html` and `rotate` need 3-D embeddings, without --dim.", dim=config.dim)
-    if config.html:
-        check_plotly()
 
 
 def _generate(folder: Path, num_identities: int, seed: int) -> str:

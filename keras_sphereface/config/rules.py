@@ -1,0 +1,146 @@
+"""Rules of settings: the ranges of numbers, and what belongs together.
+
+Entry points call them first, and commands before Keras and TensorFlow are imported.
+"""
+
+import dataclasses
+import math
+
+from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
+from keras_sphereface.config.identify import DistractorsConfig, IdentifyConfig
+from keras_sphereface.config.train import TrainConfig
+from keras_sphereface.utils.validation import check_choice, check_integer, check_real, require
+
+MAX_SPHERE_IDENTITIES = 8  # colors that also color-blind readers can distinguish
+# The lowest and the highest value of the settings of augmentation.
+RANGES = {
+    **dict.fromkeys(("shift", "rotation"), (0.0, math.inf)),
+    **dict.fromkeys(("zoom", "crop"), (0.0, 0.999)),
+    **dict.fromkeys(("brightness", "contrast", "erase"), (0.0, 1.0)),
+    **dict.fromkeys(("saturation", "low_resolution"), (0.0, 1.0)),
+}
+
+
+def check_train_settings(config: TrainConfig) -> None:
+    """Refuse settings that cannot train anything.
+
+    Raises:
+        ValueError: With the name of the setting, what is allowed and what was received.
+    """
+    ranges = {
+        **dict.fromkeys(("batch_size", "total_steps", "log_steps"), (1, math.inf)),
+        **dict.fromkeys(("checkpoint_steps", "embedding_size", "accumulate_steps"), (1, math.inf)),
+        **dict.fromkeys(("epochs", "learning_rate", "weight_decay"), (0, math.inf)),
+        **dict.fromkeys(("clipnorm", "lr_warmup_steps", "verify_steps"), (0, math.inf)),
+        "ema": (0, 0.999999),
+        "momentum": (0, 0.999),
+        **RANGES,
+    }
+    for name, (low, high) in ranges.items():
+        value = getattr(config, name)
+        if value is None:
+            continue
+        if not (low <= value <= high and math.isfinite(value)):
+            allowed = f"at least {low}" if high == math.inf else f"from {low} to {high}"
+            raise ValueError(f"`{name}` must be {allowed}. Received: {name}={value}")
+    require(0 < config.width < math.inf, "`width` must be above 0.", width=config.width)
+    for field in dataclasses.fields(config):
+        choices, value = field.metadata["choices"], getattr(config, field.name)
+        # What may also be another value is checked where that is used.
+        if choices and value is not None and not field.metadata["other"]:
+            check_choice(value, field.name, choices)
+    has_pairs = bool(config.verify_bin or (config.verify_images and config.verify_pairs))
+    if has_pairs != bool(config.verify_steps):
+        raise ValueError(
+            "`verify_steps` above 0 and either `verify_bin` or both `verify_images` and "
+            f"`verify_pairs` belong together. Received: verify_steps={config.verify_steps}, "
+            f"verify_bin={config.verify_bin!r}, verify_images={config.verify_images!r}, "
+            f"verify_pairs={config.verify_pairs!r}"
+        )
+    if config.jit and config.shard_classes:
+        raise ValueError(
+            "`jit` cannot compile the collectives of `shard_classes` inside of a step; leave one "
+            "of them out. Received: jit=True, shard_classes=True"
+        )
+
+
+def check_identify_settings(config: IdentifyConfig) -> None:
+    """Refuse settings that do not belong together, before any long work.
+
+    Raises:
+        ValueError: With the names of the settings.
+    """
+    for name in ("max_rank", "candidates"):
+        if (value := getattr(config, name, 1)) < 1:
+            raise ValueError(f"`{name}` must be >= 1. Received: {name}={value}")
+    if config.images and config.records:
+        raise ValueError(
+            "Give one of `images` and `records`. Received: "
+            f"images={config.images!r}, records={config.records!r}"
+        )
+    has_lists = False
+    if not isinstance(config, DistractorsConfig):
+        has_lists = bool(config.gallery)
+        if has_lists != bool(config.probes):
+            raise ValueError(
+                "`gallery` and `probes` belong together. Received: "
+                f"gallery={config.gallery!r}, probes={config.probes!r}"
+            )
+    for name, needed, is_met in (
+        ("landmarks", "`images`", config.images),
+        ("folds", "`pairs`", config.pairs),
+        ("templates", "`gallery` and `probes`, lists of their identities", has_lists),
+    ):
+        if (value := getattr(config, name, "")) and not is_met:
+            raise ValueError(f"`{name}` needs {needed}. Received: {name}={value!r}")
+
+
+def check_spheres_settings(config: SpheresConfig) -> None:
+    """Refuse settings of spheres that are out of their range, or contradict each other.
+
+    Raises:
+        ValueError: With the name of the setting, what is allowed and what was received.
+    """
+    for name, minimum in (("total_steps", 1), ("num_seeds", 1), ("seed", 0)):
+        check_integer(getattr(config, name), name, minimum)
+    require(
+        2 <= config.num_identities <= MAX_SPHERE_IDENTITIES,
+        f"`num_identities` must be from 2 to {MAX_SPHERE_IDENTITIES}, the number of colors that "
+        "also color-blind readers can distinguish.",
+        num_identities=config.num_identities,
+    )
+    is_valid = config.m and min(config.m) >= 1 and len(set(config.m)) == len(config.m)
+    require(bool(is_valid), "`m` must be different ints >= 1.", m=config.m)
+    is_3d = config.dim != 2 or not (config.html or config.rotate)
+    require(is_3d, "`html` and `rotate` need 3-D embeddings, without --dim.", dim=config.dim)
+
+
+def check_compare_settings(config: CompareConfig) -> None:
+    """Refuse settings of a comparison that are out of their range, or belong to others.
+
+    Raises:
+        ValueError: With the name of the setting, what is allowed and what was received.
+    """
+    check_integer(config.num_seeds, "num_seeds", 1)
+    check_integer(config.seed, "seed", 0)
+    are_different = bool(config.losses) and len(set(config.losses)) == len(config.losses)
+    require(are_different, "`losses` must be different names.", losses=config.losses)
+    require(
+        bool(config.data) == bool(config.bin or (config.images and config.pairs)),
+        "`data` and pairs of other identities, either `bin` or both `images` and `pairs`, belong "
+        "together.",
+        data=config.data,
+        images=config.images,
+        pairs=config.pairs,
+        bin=config.bin,
+    )
+
+
+def check_margin_settings(config: MarginFiguresConfig) -> None:
+    """Refuse a margin or an angle that cannot be drawn.
+
+    Raises:
+        ValueError: With the name of the setting, what is allowed and what was received.
+    """
+    check_integer(config.m, "m", 2)
+    check_real(config.angle, "angle", 30.0, 170.0)
