@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from keras_sphereface.functional.annealing import unfinished_annealing
 from keras_sphereface.heads.base import Head
 from keras_sphereface.utils.validation import check_integer
 
@@ -94,6 +95,8 @@ class ConvergenceGuard(keras.callbacks.Callback):
     triplets. Exploded: the loss is not finite or over ten times its start, or |x| is over 10,000
     (seen where `embedding_norm` is among the metrics).
 
+    It also warns, when the training begins, if lambda cannot reach `lambda_min` in its steps.
+
     Args:
         patience: Int >= 1. Steps near that loss after which the run counts as stuck.
         stop: Bool. Whether to end the training then.
@@ -104,7 +107,7 @@ class ConvergenceGuard(keras.callbacks.Callback):
 
     Example:
         >>> from keras_sphereface.heads import ASoftmax
-        >>> head = ASoftmax(num_classes=3)
+        >>> head = ASoftmax(num_classes=3, total_steps=1)
         >>> model = keras.Sequential([keras.Input((4,)), head])
         >>> model.compile("sgd", loss=head.loss)
         >>> guard = ConvergenceGuard(patience=500, stop=True)
@@ -123,6 +126,18 @@ class ConvergenceGuard(keras.callbacks.Callback):
                 f"The model must have one head of keras_sphereface. Received: {len(heads)} of them"
             )
         self.watch = ConvergenceWatch(heads[0], self.patience)
+        self._check_annealing(heads[0])
+
+    def _check_annealing(self, head: Head) -> None:
+        """Warn if the steps of this `fit`, where Keras knows them, are too few for the head."""
+        annealing = getattr(head, "annealing", None)
+        steps, epochs = ((self.params or {}).get(name) for name in ("steps", "epochs"))
+        if annealing is None or not steps or not epochs:
+            return
+        last = int(head.step) + steps * epochs
+        if message := unfinished_annealing(annealing, last):
+            advice = f"Give the head `total_steps={last}` and no `gamma`, or train longer."
+            warnings.warn(f"{message} {advice}", stacklevel=2)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         self.steps_seen = 0

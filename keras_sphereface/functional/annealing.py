@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from keras_sphereface.config.scaling import PAPER_GAMMA, scaled_gamma
 from keras_sphereface.functional.psi import psi
 from keras_sphereface.utils.validation import check_integer, check_real
 
@@ -25,7 +26,7 @@ class Annealing(NamedTuple):
     """
 
     base: float = 1000.0
-    gamma: float = 0.12
+    gamma: float = PAPER_GAMMA
     power: float = 1.0
     lambda_min: float = 5.0
     margin_warmup_steps: int = 0
@@ -37,6 +38,48 @@ def check_annealing(annealing: Annealing) -> Annealing:
     margin_warmup_steps = check_integer(values.pop("margin_warmup_steps"), "margin_warmup_steps", 0)
     reals = {name: check_real(value, name, 0.0) for name, value in values.items()}
     return Annealing(**reals, margin_warmup_steps=margin_warmup_steps)
+
+
+def scaled_annealing(annealing: Annealing, total_steps: int) -> Annealing:
+    """Return `annealing` with the gamma that suits a run; see `config.scaling.scaled_gamma`.
+
+    Args:
+        annealing: Arguments of the annealing; its gamma is replaced.
+        total_steps: Int >= 1. Steps of the run.
+
+    Example:
+        >>> annealing = scaled_annealing(Annealing(lambda_min=1.0), total_steps=700)
+        >>> [float(annealing_lambda(step, annealing)) > 1.0 for step in (399, 400)]
+        [True, False]
+    """
+    decay = annealing._asdict()
+    del decay["gamma"]
+    return annealing._replace(gamma=scaled_gamma(total_steps, **decay))
+
+
+def unfinished_annealing(annealing: Annealing, total_steps: int) -> str:
+    """Return a sentence if lambda does not reach `lambda_min` by the last step, else "".
+
+    With `lambda_min` 0, which is a limit, there is nothing to reach.
+
+    Args:
+        annealing: Arguments of the annealing.
+        total_steps: Int >= 0. Number of the last step.
+
+    Example:
+        >>> unfinished_annealing(Annealing(), total_steps=99)[:31]
+        'lambda is 77.6 at step 99, the '
+        >>> unfinished_annealing(Annealing(), total_steps=1659)
+        ''
+    """
+    last = float(annealing_lambda(total_steps, annealing))
+    # lambda is rounded to float32.
+    if annealing.lambda_min == 0.0 or last <= annealing.lambda_min * (1 + 1e-6):
+        return ""
+    return (
+        f"lambda is {last:.3g} at step {total_steps:,}, the last, and not lambda_min = "
+        f"{annealing.lambda_min:g}: the margin never applies in full."
+    )
 
 
 def blend(cos_theta: tf.Tensor, m: int, annealing_lambda: tf.Tensor) -> tf.Tensor:

@@ -13,10 +13,10 @@ from keras_sphereface.data.records import DatasetInfo
 from keras_sphereface.distribute.strategy import num_workers, worker_index
 from keras_sphereface.evaluation.face_pairs import PairSources
 from keras_sphereface.heads.base import Head
-from keras_sphereface.training.backbones import Backbone, backbone_by_name
+from keras_sphereface.training.backbones import Backbone, backbone_by_name, make_network
 from keras_sphereface.training.build_head import check_batches, head_of, images_per_identity
 from keras_sphereface.training.intervals import Intervals
-from keras_sphereface.training.run_config import planned_steps
+from keras_sphereface.training.run_config import complete_settings, planned_steps
 from keras_sphereface.training.schedules import LearningRate
 from keras_sphereface.training.solver import Solver
 from keras_sphereface.training.step import make_training_step
@@ -40,6 +40,7 @@ def build_trainer(
     Raises:
         ValueError: If the settings cannot be used, or not on these devices.
     """
+    config = complete_settings(config, info)
     replicas = strategy.num_replicas_in_sync
     if config.batch_size % (replicas * config.accumulate_steps):
         raise ValueError(
@@ -48,8 +49,9 @@ def build_trainer(
         )
 
     def build_backbone() -> keras.Model:
-        make = backbone or backbone_by_name(config.backbone, config.width)
-        return make(
+        return make_network(
+            backbone or backbone_by_name(config.backbone, config.width),
+            config.backbone,
             input_shape=(*info.image_size, 3),
             embedding_size=config.embedding_size,
             seed=config.seed,

@@ -6,6 +6,7 @@ import keras
 
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.config.choices import HEADS
+from keras_sphereface.config.scaling import PAPER_GAMMA
 from keras_sphereface.functional import annealing
 from keras_sphereface.heads.base import Head
 from keras_sphereface.heads.registry import make_head
@@ -25,11 +26,13 @@ def head_of(config: TrainConfig, num_classes: int) -> Head:
     """
     choice = HEADS[config.head]
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
+    # Earlier versions wrote 0.12, their default, for every head.
+    allowed = {**{name: {value} for name, value in defaults.items()}, "gamma": {None, PAPER_GAMMA}}
     # What a head does not have and was set all the same is left for `make_head` to refuse.
     settings = {
         name: getattr(config, name)
         for name in (*HEAD_SETTINGS, *annealing.Annealing._fields)
-        if name in choice.settings or getattr(config, name) != defaults[name]
+        if name in choice.settings or getattr(config, name) not in allowed[name]
     }
     if isinstance(choice.settings.get("m"), int) and config.m is not None and config.m % 1 == 0:
         # The margin of this head is a whole number; it refuses another.

@@ -10,7 +10,13 @@ import time
 import numpy as np
 import tensorflow as tf
 
-from keras_sphereface.functional.annealing import Annealing, annealing_lambda
+from keras_sphereface.functional.annealing import (
+    Annealing,
+    annealing_lambda,
+    scaled_annealing,
+    unfinished_annealing,
+)
+from keras_sphereface.training.solver import Solver
 from keras_sphereface.utils.text import duration
 
 
@@ -35,6 +41,8 @@ class RunOverview:
         averaged: Whether moving averages of the network's weights are kept.
         annealing: Annealing of the head; None: the head has none.
         precision: Dtype policy of the network.
+        solver: Settings of the optimizer; None: they are not described.
+        chosen: Names of the settings that the size of the run has decided.
     """
 
     devices: tuple[str, ...]
@@ -53,6 +61,8 @@ class RunOverview:
     averaged: bool = False
     annealing: Annealing | None = None
     precision: str = "float32"
+    solver: Solver | None = None
+    chosen: tuple[str, ...] = ()
 
     @property
     def memory(self) -> tuple[int, int, int]:
@@ -79,6 +89,7 @@ def describe(run: RunOverview) -> str:
         "steps": _steps(run),
         "network": f"{run.network}, {run.network_parameters:,} weights",
         "head": f"{run.head}, {run.head_parameters:,} weights{share}",
+        **_optimizer(run),
         **_annealing(run),
         "memory": f"{_bytes(weights + gradients + slots)} on each device, without activations",
         "  of which": f"weights {_bytes(weights)}, gradients {_bytes(gradients)}, "
@@ -102,6 +113,42 @@ def _steps(run: RunOverview) -> str:
     return f"{run.total_steps:,}{taken}; {epoch} an epoch, {epochs} epochs"
 
 
+def _optimizer(run: RunOverview) -> dict[str, str]:
+    """Return the lines about optimizer and learning rate."""
+    solver = run.solver
+    if solver is None:
+        return {}
+    rate, clipnorm = solver.rate, solver.clipnorm
+    warmup = f"{rate.lr_warmup_steps:,} steps" if rate.lr_warmup_steps else "none"
+    drops = [f"{boundary + 1:,}" for boundary in rate.boundaries]
+    falls = f"; a tenth of it after steps {' and '.join(drops)} each" if drops else ""
+    clipping = f"gradients of norm above {clipnorm:g}" if clipnorm else "none"
+    return {
+        "optimizer": solver.optimizer,
+        "learning rate": f"{rate.learning_rate:g}{_chosen(run, 'learning_rate')}{falls}",
+        "  warm-up": warmup + _chosen(run, "lr_warmup_steps"),
+        "  clipping": clipping + _chosen(run, "clipnorm"),
+    }
+
+
+def _chosen(run: RunOverview, name: str) -> str:
+    """Return the words after a value that the size of the run has decided."""
+    return f" (chosen; --{name.replace('_', '-')})" if name in run.chosen else ""
+
+
+def annealing_advice(run: RunOverview) -> str:
+    """Return a warning if lambda does not reach `lambda_min` by the end of a run, else ""."""
+    annealing, end = run.annealing, run.total_steps
+    if annealing is None or not (message := unfinished_annealing(annealing, end)):
+        return ""
+    suitable = scaled_annealing(annealing, end)
+    return (
+        f"{message} Set --gamma {suitable.gamma:.4g} instead of {annealing.gamma:g}, or leave it "
+        "out; or set a larger --total-steps or a smaller --margin-warmup-steps than "
+        f"{annealing.margin_warmup_steps:,}."
+    )
+
+
 def _annealing(run: RunOverview) -> dict[str, str]:
     """Return the lines about lambda."""
     annealing, end = run.annealing, run.total_steps
@@ -120,7 +167,11 @@ def _annealing(run: RunOverview) -> dict[str, str]:
         if reached is None
         else f"reached at step {reached:,}"
     )
-    return {"lambda": ", ".join(parts), "  lambda_min": f"{annealing.lambda_min:g}, {minimum_step}"}
+    return {
+        "lambda": ", ".join(parts),
+        "  lambda_min": f"{annealing.lambda_min:g}, {minimum_step}",
+        "  gamma": f"{annealing.gamma:.4g}{_chosen(run, 'gamma')}",
+    }
 
 
 def first_step_at_minimum(annealing: Annealing, total_steps: int) -> int | None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import platform
 from pathlib import Path
 from typing import Any
@@ -13,60 +12,21 @@ import tensorflow as tf
 import yaml
 
 from keras_sphereface.config import TrainConfig
+from keras_sphereface.config.choices import HEADS
+from keras_sphereface.config.scaling import scaled_settings
 from keras_sphereface.config.settings_files import save_config
 from keras_sphereface.config.train import MAY_CHANGE, RUN_FILE, SETTINGS_FILE
-from keras_sphereface.data.augmentation import RANGES
 from keras_sphereface.data.records import DatasetInfo, data_checksum
 from keras_sphereface.distribute.strategy import num_workers
 from keras_sphereface.reporting.metrics_file import write_metrics
 from keras_sphereface.utils import compat
 from keras_sphereface.utils.atomic import atomic_file
-from keras_sphereface.utils.validation import check_choice
 from keras_sphereface.version import __version__
 
 # Paths, which may differ between machines that see the same folders.
 PATHS = ("data", "workdir", "verify_images", "verify_pairs", "verify_landmarks", "verify_bin")
-
-
-def check_settings(config: TrainConfig) -> None:
-    """Refuse settings that cannot train anything.
-
-    Raises:
-        ValueError: With the name of the setting, what is allowed and what was received.
-    """
-    ranges = {
-        **dict.fromkeys(("batch_size", "total_steps", "log_steps"), (1, math.inf)),
-        **dict.fromkeys(("checkpoint_steps", "embedding_size", "accumulate_steps"), (1, math.inf)),
-        **dict.fromkeys(("epochs", "learning_rate", "weight_decay"), (0, math.inf)),
-        **dict.fromkeys(("clipnorm", "lr_warmup_steps", "verify_steps"), (0, math.inf)),
-        "ema": (0, 0.999999),
-        "momentum": (0, 0.999),
-        **RANGES,
-    }
-    for name, (low, high) in ranges.items():
-        value = getattr(config, name)
-        if not (low <= value <= high and math.isfinite(value)):
-            raise ValueError(
-                f"`{name}` must be finite and from {low} to {high}. Received: {name}={value}"
-            )
-    for field in dataclasses.fields(config):
-        choices, value = field.metadata["choices"], getattr(config, field.name)
-        # What may also be another value is checked where that is used.
-        if choices and value is not None and not field.metadata["other"]:
-            check_choice(value, field.name, choices)
-    has_pairs = bool(config.verify_bin or (config.verify_images and config.verify_pairs))
-    if has_pairs != bool(config.verify_steps):
-        raise ValueError(
-            "`verify_steps` above 0 and either `verify_bin` or both `verify_images` and "
-            f"`verify_pairs` belong together. Received: verify_steps={config.verify_steps}, "
-            f"verify_bin={config.verify_bin!r}, verify_images={config.verify_images!r}, "
-            f"verify_pairs={config.verify_pairs!r}"
-        )
-    if config.jit and config.shard_classes:
-        raise ValueError(
-            "`jit` cannot compile the collectives of `shard_classes` inside of a step; leave one "
-            "of them out. Received: jit=True, shard_classes=True"
-        )
+# Defaults of earlier versions, for runs whose file of settings lacks what the rule now chooses.
+EARLIER_DEFAULTS = {"learning_rate": 0.1, "lr_warmup_steps": 0, "clipnorm": 0.0, "gamma": 0.12}
 
 
 def planned_steps(config: TrainConfig, num_images: int) -> int:
@@ -74,6 +34,26 @@ def planned_steps(config: TrainConfig, num_images: int) -> int:
     if config.epochs > 0:
         return max(1, round(config.epochs * num_images / config.batch_size))
     return config.total_steps
+
+
+def complete_settings(config: TrainConfig, info: DatasetInfo) -> TrainConfig:
+    """Fill in what the size of the run decides where `config` has None.
+
+    A run that is continued keeps the values that it began with, whatever the rule is now.
+
+    Args:
+        config: Settings of the run.
+        info: Number of images and of identities.
+    """
+    steps = planned_steps(config, info.num_images)
+    values = scaled_settings(config, steps, info.num_identities)
+    workdir = Path(config.workdir)
+    # Before the first step there is nothing to continue.
+    has_begun = any(workdir.glob("checkpoints/step-*[1-9]*"))
+    if has_begun and (workdir / SETTINGS_FILE).is_file():
+        before = _saved_settings(workdir)
+        values |= {name: before[name] for name in values if before[name] is not None}
+    return dataclasses.replace(config, **values)
 
 
 def versions() -> dict[str, str]:
@@ -133,6 +113,8 @@ def check_same_run(
         )
     before = {**_saved_settings(workdir), "data_checksum": run["data_checksum"]}
     now = {**_plain(config), "data_checksum": data_checksum(info)}
+    if "gamma" not in HEADS[config.head].settings:
+        before["gamma"] = now["gamma"]  # earlier versions wrote one for every head
     if config.worker_shards:
         before["workers"] = run["starts"][-1]["workers"]
         now["workers"] = num_workers(strategy)
@@ -157,7 +139,7 @@ def _saved_settings(workdir: Path) -> dict[str, Any]:
     text = (workdir / SETTINGS_FILE).read_text(encoding="utf-8")
     renamed = TrainConfig.renamed
     saved = {renamed.get(name, name): value for name, value in yaml.safe_load(text).items()}
-    return {**_plain(TrainConfig()), **saved}
+    return {**_plain(TrainConfig()), **EARLIER_DEFAULTS, **saved}
 
 
 def _plain(config: TrainConfig) -> dict[str, Any]:

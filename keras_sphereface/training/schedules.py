@@ -49,11 +49,12 @@ class LearningRate(keras.optimizers.schedules.LearningRateSchedule):
         self.total_steps = total_steps
         self.schedule = schedule
         self.lr_warmup_steps = lr_warmup_steps
+        self.boundaries: list[int] = []  # the last steps, counted from 0, before the rate drops
         schedules = keras.optimizers.schedules
         if schedule == "steps":
-            boundaries = [round(total_steps * n / 28) - 1 for n in (16, 24)]
+            self.boundaries = [round(total_steps * n / 28) - 1 for n in (16, 24)]
             rates = [learning_rate * factor for factor in (1.0, 0.1, 0.01)]
-            self.after_warmup = schedules.PiecewiseConstantDecay(boundaries, rates)
+            self.after_warmup = schedules.PiecewiseConstantDecay(self.boundaries, rates)
         elif schedule == "cosine":
             self.after_warmup = schedules.CosineDecay(learning_rate, total_steps)
         elif schedule == "constant":

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import logging
 import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,6 +13,7 @@ import tensorflow as tf
 
 from keras_sphereface.callbacks.pair_verification import PairVerification
 from keras_sphereface.config import TrainConfig
+from keras_sphereface.config.rules import check_train_settings
 from keras_sphereface.config.train import SETTINGS_FILE
 from keras_sphereface.data import records
 from keras_sphereface.data.conversion.generated import generated_records
@@ -39,10 +41,10 @@ from keras_sphereface.training.checkpoints import Checkpoints
 from keras_sphereface.training.intervals import Intervals
 from keras_sphereface.training.logging import LogAccumulator, TrainingLog, TrainingMonitor
 from keras_sphereface.training.loop import TrainingLoop
-from keras_sphereface.training.overview import RunOverview, describe
+from keras_sphereface.training.overview import RunOverview, annealing_advice, describe
 from keras_sphereface.training.run_config import (
     check_same_run,
-    check_settings,
+    complete_settings,
     fingerprint,
     save_settings,
 )
@@ -96,7 +98,7 @@ def train(
         >>> print(train(config))
         run/export
     """
-    check_settings(config)
+    check_train_settings(config)
     strategy = make_strategy()
     advice = "Start all workers again with the same command: they continue from the checkpoint."
     with explain_lost_workers(strategy, advice), stay_for_the_others(strategy):
@@ -110,7 +112,8 @@ def _train(
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> Path:
     workdir, chief = Path(config.workdir), is_chief(strategy)
-    config, info = _prepare(config, strategy, backbone)
+    given, (config, info) = config, _prepare(config, strategy, backbone)
+    chosen = [name for name in vars(config) if getattr(given, name) != getattr(config, name)]
     with precision(config.precision), stage("building the network", disable=not chief):
         trainer = build_trainer(config, info, strategy, backbone)
     intervals, accumulator = build_intervals(config, info.num_images), LogAccumulator()
@@ -121,11 +124,14 @@ def _train(
         checkpoints.restore()
         if chief:
             log(f"continuing from step {trainer.step}")
-    overview = describe(_overview(trainer, intervals, info.num_identities, config))
+    run = _overview(trainer, intervals, info.num_identities, config, chosen)
+    overview = describe(run)
     if chief:
         if trainer.step < intervals.total_steps:
             _check_space(workdir, trainer, checkpoints)
         log(overview)
+        if advice := annealing_advice(run):
+            log(advice, logging.WARNING)
         save_settings(config, info, strategy, trainer.step)
     if trainer.step < intervals.total_steps:
         # Kept while the results are written: TensorFlow may take most of a minute to let it go.
@@ -156,6 +162,7 @@ def _prepare(
         config = dataclasses.replace(config, backbone=name_of_backbone(backbone))
     info = records.read_info(config.data)
     records.check_identities(info, config.data)
+    config = complete_settings(config, info)
     assert_equal_across_workers(
         strategy, fingerprint(config, info), "The checksum of settings and records"
     )
@@ -270,7 +277,11 @@ def _verification(
 
 
 def _overview(
-    trainer: Trainer, intervals: Intervals, num_identities: int, config: TrainConfig
+    trainer: Trainer,
+    intervals: Intervals,
+    num_identities: int,
+    config: TrainConfig,
+    chosen: Sequence[str],
 ) -> RunOverview:
     workers = num_workers(trainer.strategy)
     on_all, on_one = trainer.head_parameters
@@ -291,6 +302,8 @@ def _overview(
         averaged=bool(trainer.averages),
         annealing=getattr(trainer.head, "annealing", None),
         precision=config.precision,
+        solver=trainer.solver,
+        chosen=tuple(chosen),
     )
 
 

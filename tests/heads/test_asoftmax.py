@@ -250,3 +250,31 @@ def test_nan_embeddings_give_a_nan_loss(batch):
     head = ASoftmax(NUM_CLASSES)
     losses = head.loss.call(batch[1], head(np.full_like(batch[0], np.nan)))
     assert np.isnan(losses).all()
+
+
+def test_total_steps_bring_the_margin_in_by_four_sevenths_of_them():
+    head = ASoftmax(NUM_CLASSES, m=4, total_steps=70)
+    head.build((None, SIZE))
+    lambdas = []
+    for step in range(1, 71):
+        head.step.assign(step)
+        lambdas.append(float(head.annealing_lambda))
+    assert lambdas[38] > 5.0
+    assert lambdas[39:] == [5.0] * 31
+
+
+def test_gamma_wins_over_total_steps_and_the_papers_holds_without_either():
+    assert ASoftmax(NUM_CLASSES, gamma=0.5, total_steps=70).annealing.gamma == 0.5
+    assert ASoftmax(NUM_CLASSES).annealing.gamma == 0.12
+
+
+def test_a_head_made_for_some_steps_anneals_alike_after_a_round_trip():
+    head = ASoftmax(NUM_CLASSES, base=100.0, total_steps=70)
+    again = ASoftmax.from_config(head.get_config())
+    assert again.annealing == head.annealing
+    assert again.get_config() == head.get_config()
+
+
+def test_total_steps_must_be_a_count():
+    with pytest.raises(ValueError, match="Received: total_steps=0"):
+        ASoftmax(NUM_CLASSES, total_steps=0)
