@@ -1,17 +1,19 @@
-# Everything sets itself up: a virtual environment in .venv with the package and its tools, and one
-# in .venv-addons with TensorFlow 2.15, Keras 2.15 and TensorFlow Addons.
+# Everything sets itself up: a virtual environment in .venv with the package and its tools, one in
+# .venv-addons with TensorFlow 2.15, Keras 2.15 and TensorFlow Addons, and one in .venv-oldest with
+# the lowest versions of all dependencies on Keras 3.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ADDONS := .venv-addons
+OLDEST := .venv-oldest
 DEMO := runs/demo
 WORKERS ?= 2
 
 # TensorFlow's start-up messages hide what matters.
 export TF_CPP_MIN_LOG_LEVEL ?= 3
 
-# TensorFlow Addons has no build for Python 3.12 or later. Each candidate is started: where pyenv
-# is, `python3.11` may be no more than a message.
+# TensorFlow Addons and some of the lowest versions have no build for Python 3.12 or later. Each
+# candidate is started: where pyenv is, `python3.11` may be no more than a message.
 FIND_PYTHON_ADDONS = for python in $(PYTHON) python3.11 python3.10 \
     "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/3.1[01].*/bin/python; do \
     "$$python" -c 'import ensurepip, sys; sys.exit(sys.version_info[:2] not in ((3, 10), (3, 11)))' \
@@ -22,8 +24,8 @@ PYTHON_ADDONS ?= $(shell $(FIND_PYTHON_ADDONS))
 CHANGED = $(shell git ls-files --modified --others --exclude-standard -- 'keras_sphereface/*.py' \
     | xargs -r ls -d 2>/dev/null)
 
-.PHONY: help package install install-addons demo quick test test-all test-addons test-installs check \
-    format clean
+.PHONY: help package install install-addons install-oldest demo quick test test-all \
+    test-addons test-oldest test-installs check format clean
 
 help:
 	@echo "make demo           faces -> records -> training -> verification -> spheres, in runs/demo"
@@ -31,6 +33,7 @@ help:
 	@echo "make test           all checks and all tests but the exhaustive ones, in ten minutes"
 	@echo "make test-all       also browsers, packaging, whole commands and exhaustive cases"
 	@echo "make test-addons    the contract tests beside TensorFlow Addons (Python 3.10 or 3.11)"
+	@echo "make test-oldest    the contract tests on the lowest versions (Python 3.10 or 3.11)"
 	@echo "make test-installs  fresh environments for every Python that is present; takes long"
 	@echo "make format         let ruff mend style and order of imports"
 
@@ -78,13 +81,31 @@ test: install check
 test-all: install check
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-# Heads, losses, layers, callbacks, export and training on the stack of TensorFlow Addons, which is
-# also the oracle of the metric losses. Each stack reads the files of the other.
+# Heads, losses, layers, callbacks, export and training.
+CONTRACT_TESTS := tests/test_contract.py tests/functional tests/losses tests/heads tests/layers \
+    tests/models tests/callbacks tests/export tests/stacks tests/training/test_train.py
+
+# On the stack of TensorFlow Addons, which is also the oracle of the metric losses. Each stack reads
+# the files of the other.
 test-addons: install-addons
 	SPHEREFACE_OTHER_PYTHON="$(abspath $(wildcard $(BIN)/python))" \
-	    $(ADDONS)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not full" tests/test_contract.py \
-	    tests/functional tests/losses tests/heads tests/layers tests/models tests/callbacks \
-	    tests/export tests/stacks tests/training/test_train.py
+	    $(ADDONS)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not full" $(CONTRACT_TESTS)
+
+install-oldest: $(OLDEST)/.installed
+
+$(OLDEST)/.installed: pyproject.toml tests/stacks/oldest.txt keras_sphereface/version.py
+	@python="$(PYTHON_ADDONS)"; test -n "$$python" || { \
+	    echo "The lowest versions need Python 3.10 or 3.11, and none was found."; \
+	    echo "Name one: make $(or $(MAKECMDGOALS),$@) PYTHON_ADDONS=/path/to/python3.11"; exit 1; }; \
+	set -x; "$$python" -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --constraint tests/stacks/oldest.txt --editable ".[test]"
+	touch $@
+
+# On the lowest versions that pyproject.toml allows, and what draws, decodes and aligns too.
+test-oldest: install-oldest
+	$(OLDEST)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not full" $(CONTRACT_TESTS) \
+	    tests/data tests/plots tests/reporting
 
 # Fresh environments for every Python that is present, one after the other; it takes long.
 test-installs: install
@@ -101,4 +122,4 @@ format: install
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(ADDONS) runs build dist *.egg-info
+	rm -rf $(VENV) $(ADDONS) $(OLDEST) runs build dist *.egg-info
