@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 import keras_sphereface
 from tests.conftest import ROOT
@@ -59,25 +61,78 @@ def test_the_version_is_that_of_the_metadata():
     assert keras_sphereface.__version__ == importlib.metadata.version(NAME)
 
 
+# Series that package indexes hold.
+PUBLISHED = {
+    "tensorflow": [f"2.{minor}" for minor in range(12, 22)],
+    "tensorboard": [f"2.{minor}" for minor in range(12, 22)],
+    "keras": ["2.12", "2.13", "2.14", "2.15", *(f"3.{minor}" for minor in range(16))],
+}
+
+
 @pytest.mark.parametrize(
-    ("package", "python", "offered"),
+    ("package", "offered"),
     [
-        ("tensorflow", "3.10", ["2.15.1", "2.21.0"]),
-        # 3.12 is the last for Python 3.10, and is taken there only.
-        ("keras", "3.10", ["2.15.0", "3.12.1", "3.15.1"]),
-        ("tensorflow", "3.12", ["2.15.1", "2.21.0"]),
-        ("keras", "3.12", ["2.15.0", "3.12.1", "3.15.1"]),
+        ("tensorflow", [f"2.{minor}" for minor in range(15, 22)]),
+        ("tensorboard", [f"2.{minor}" for minor in range(15, 22)]),
+        ("keras", ["2.15", *(f"3.{minor}" for minor in range(8, 16))]),
     ],
 )
-def test_no_stack_is_offered_that_is_not_tested(package, python, offered):
-    last = {"tensorflow": 22, "keras": 15}[package]
-    versions = [f"2.{minor}.{patch}" for minor in range(12, last + 1) for patch in (0, 1)]
-    versions += [f"3.{minor}.{patch}" for minor in range(18) for patch in (0, 1)]
-    allowed = list(required(python=python)[package].filter(versions))
-    assert set(offered) <= set(allowed)
-    assert {version.rpartition(".")[0] for version in allowed} == {
-        version.rpartition(".")[0] for version in offered
-    }
+def test_series_are_offered_from_the_oldest_on_which_the_tests_pass(package, offered):
+    for python in PYTHONS:
+        allowed = required(python=python)[package]
+        assert [series for series in PUBLISHED[package] if f"{series}.1" in allowed] == offered
+
+
+def lowest_on_keras_3(name: str, allowed: SpecifierSet) -> Version:
+    """The lowest version that is allowed, for the stack above that of TensorFlow Addons."""
+    if name not in PUBLISHED:
+        return max(Version(one.version) for one in allowed if one.operator == ">=")
+    if name == "tensorflow":
+        return Version("2.16.1")  # there is no 2.16.0
+    versions = [Version(f"{series}.0") for series in PUBLISHED[name]]
+    return min(version for version in allowed.filter(versions) if version >= Version("2.16"))
+
+
+def test_the_oldest_environment_has_the_lowest_version_of_every_dependency():
+    lines = (ROOT / "tests" / "stacks" / "oldest.txt").read_text().splitlines()
+    held = [Requirement(line) for line in lines if not line.startswith("#")]
+    assert all(str(requirement.specifier).startswith("==") for requirement in held)
+    pinned = {one.name: Version(str(one.specifier)[2:]) for one in held}
+    allowed = required(python="3.10")
+    assert pinned == {name: lowest_on_keras_3(name, allowed[name]) for name in allowed}
+
+
+README = """# Title
+
+![A figure](docs/a.png)
+
+*Its
+caption.*
+
+See [b](docs/b.md), [c](https://c.org).
+"""
+
+
+def test_links_of_the_description_are_absolute_where_the_repository_is_known():
+    setup = runpy.run_path(str(ROOT / "setup.py"))
+    address = setup["repository"]('[project.urls]\nRepository = "https://a.org/x/"\n')
+    expected = README.replace("docs/a.png", "https://a.org/x/raw/HEAD/docs/a.png")
+    expected = expected.replace("docs/b.md", "https://a.org/x/blob/HEAD/docs/b.md")
+    assert setup["description"](README, address) == expected
+    assert setup["repository"]('[project.urls]\nPaper = "https://b.org"\n') == ""
+    assert "See b, [c](https://c.org)." in setup["description"](README, "")
+    assert not {"figure", "caption"} & set(re.findall(r"\w+", setup["description"](README, "")))
+
+
+def test_code_of_the_readme_stays_as_it_is_in_the_description():
+    setup = runpy.run_path(str(ROOT / "setup.py"))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```.*?^```", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) > 10
+    for address in ("", "https://a.org/x"):
+        described = setup["description"](text, address)
+        assert re.findall(r"^```.*?^```", described, re.MULTILINE | re.DOTALL) == blocks
+        assert not re.search(r"\]\([\w/]+\.(?:md|png)\)", described)
 
 
 @pytest.mark.parametrize("python", PYTHONS)
@@ -141,10 +196,17 @@ def test_the_wheel_holds_the_package_and_its_metadata(built):
         files = {name for name in wheel.namelist() if ".dist-info/" not in name}
         (metadata,) = (name for name in wheel.namelist() if name.endswith("/METADATA"))
         text = wheel.read(metadata).decode()
+        scripts = wheel.read(metadata.replace("METADATA", "entry_points.txt")).decode()
     assert files == files_of(ROOT / "keras_sphereface")
     assert "keras_sphereface/py.typed" in files
     head = text.partition("\n\n")[0]
     assert "\nLicense-Expression: MIT\n" in head
+    assert "\nProject-URL: Paper, https://" in head
+    assert "\nKeywords: SphereFace," in head
+    assert "\nDescription-Content-Type: text/markdown" in head
+    images = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
+    assert all(image.startswith("https://") for image in images)
+    assert "sphereface = keras_sphereface.__main__:main" in scripts
     assert re.findall(r"Python :: (3\.\d+)", head) == list(PYTHONS)
     (range_,) = re.findall(r"^Requires-Python: (.+)$", head, re.M)
     outside = [f"3.{minor}" for minor in (9, 14) if SpecifierSet(range_).contains(f"3.{minor}.1")]
