@@ -17,6 +17,10 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import keras
+import tensorflow as tf
+
+from keras_sphereface.utils.progress import stage
+from keras_sphereface.utils.startup import without_start_up_lines
 
 ANSWER_SECONDS = 600.0  # to wait for an answer; the first round compiles
 END_SECONDS = 10.0  # that a process has to end before it is killed
@@ -33,7 +37,15 @@ def in_new_process(function: Callable[..., Result], *arguments: Any) -> Result:
     """
     context = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=context) as pool:
+        with stage("starting a process"):
+            pool.submit(_imported).result()
         return pool.submit(function, *arguments).result()
+
+
+def _imported() -> None:
+    """Return when a process has imported this module, and with it TensorFlow."""
+    with without_start_up_lines():
+        tf.config.list_physical_devices()  # the drivers complain when they are first asked
 
 
 @dataclasses.dataclass(frozen=True)

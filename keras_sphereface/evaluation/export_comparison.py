@@ -205,7 +205,7 @@ def _compare(
     images: np.ndarray,
     batch_size: int,
 ) -> list[FormatComparison]:
-    expected = _embed_in_batches(reference, images, batch_size, SAVEDMODEL)
+    expected = _embed_in_batches(reference, images, batch_size, "the network itself")
     compared = []
     for row, file in zip(rows, files, strict=True):
         embeddings = _embed_in_batches(open_network(file), images, batch_size, row.format)
@@ -222,7 +222,7 @@ def _compare(
 
 def _embed_in_batches(embed: Embed, images: np.ndarray, batch_size: int, name: str) -> np.ndarray:
     embeddings = []
-    with progress_bar(total=len(images), desc=f"comparing {name}", unit="image") as bar:
+    with progress_bar(total=len(images), desc=f"embedding by {name}", unit="image") as bar:
         for start in range(0, len(images), batch_size):
             embeddings.append(embed(images[start : start + batch_size]))
             bar.update(len(embeddings[-1]))
