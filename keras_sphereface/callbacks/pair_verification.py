@@ -32,7 +32,7 @@ ROW_FIELDS = ("step", *METRIC_FIELDS, "seconds")
 class PairVerification(keras.callbacks.Callback):
     """Verify pairs of faces every `every_steps` steps and at the end of the training.
 
-    The numbers are those of `tools/evaluate.py` for the network as it is at that step. All
+    The numbers are those of `sphereface evaluate` for the network as it is at that step. All
     replicas of the strategy that `backbone` was made under embed the faces together; with
     several workers each needs this callback, and one of them `out` and `on_result`.
 

@@ -1,11 +1,11 @@
 """How a command ends when something is wrong: a sentence and an exit status, not a traceback."""
 
 import contextlib
-import errno
 import os
 import sys
 from collections.abc import Iterator
 
+from keras_sphereface.utils.atomic import DiskSpaceError
 from keras_sphereface.utils.progress import log
 
 ERROR, INTERRUPTED = 1, 130
@@ -49,7 +49,7 @@ def sentence(error: Exception) -> str:
     """
     if isinstance(error, OSError) and error.errno and error.strerror:
         return _of_the_system(error)
-    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+    if isinstance(error, MemoryError) and not str(error):
         return "The memory is full. Smaller batches need less, for example --batch-size 32."
     if isinstance(error, EXPECTED) and str(error):
         return str(error)
@@ -63,5 +63,5 @@ def sentence(error: Exception) -> str:
 def _of_the_system(error: OSError) -> str:
     """An error that the operating system reports, without its number, with the path first."""
     path = f"{error.filename}: " if error.filename else ""
-    full = " Free some space, or choose another folder." if error.errno == errno.ENOSPC else ""
-    return f"{path}{error.strerror}.{full}"
+    is_full = isinstance(error, DiskSpaceError)
+    return f"{path}{error.strerror}.{' Free some space, or choose another folder.' * is_full}"

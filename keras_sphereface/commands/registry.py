@@ -1,8 +1,10 @@
 """The subcommands of `sphereface`, in the order in which a newcomer meets them."""
 
+import contextlib
 import dataclasses
 import importlib
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from keras_sphereface.config.benchmarks import BENCHMARK_CONFIGS
@@ -14,8 +16,10 @@ from keras_sphereface.config.export import ExportConfig
 from keras_sphereface.config.identify import IDENTIFY_CONFIGS
 from keras_sphereface.config.parsing import parse_command, parse_config
 from keras_sphereface.config.train import LaunchConfig, TrainConfig
+from keras_sphereface.utils.atomic import explain_full_disk
 
 PROGRAM = "sphereface"
+AGAIN = "Free some space and run the same command again"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,10 +51,18 @@ class Command:
             getattr(importlib.import_module(f"{__package__}.checks"), self.check)(config)
 
     def run(self, config: Any) -> int | None:
-        """Import the function and call it."""
+        """Import the function and call it; errors of the disk and of TensorFlow say what to do."""
         module = importlib.import_module(f"{__package__}.{self.module}")
         function: Callable[[Any], int | None] = getattr(module, self.function)
-        return function(config)
+        with explain_full_disk(out_of(config), AGAIN), self._explain_tensorflow(config):
+            return function(config)
+
+    def _explain_tensorflow(self, config: Any) -> contextlib.AbstractContextManager[None]:
+        if not self.needs_tensorflow:
+            return contextlib.nullcontext()
+        from keras_sphereface.utils.tensorflow_errors import explain_tensorflow_errors
+
+        return explain_tensorflow_errors(getattr(config, "data", "") or str(out_of(config)))
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -131,6 +143,11 @@ COMMANDS: Mapping[str, Command] = {
         "check_launch",
     ),
 }
+
+
+def out_of(config: Any) -> Path:
+    """Return the folder that a command writes to."""
+    return Path(getattr(config, "workdir", "") or getattr(config, "out", "") or ".")
 
 
 def settings_of(name: str, words: Sequence[str]) -> Any:

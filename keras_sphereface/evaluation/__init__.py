@@ -1,6 +1,6 @@
 """Protocols on models and files: verification, identification, reports.
 
-`keras_sphereface.evaluation.evaluate.evaluate` verifies pairs of faces as `tools/evaluate.py` does.
+`keras_sphereface.evaluation.evaluate.evaluate` verifies pairs as `sphereface evaluate` does.
 """
 
 from keras_sphereface.evaluation.backbone import load_backbone

@@ -92,7 +92,7 @@ def evaluate_command(export: Path, sources: PairSources, folds: Sequence[int] = 
     """
     if not (sources.bin or sources.images):
         sources = PairSources("lfw/pairs.txt", "lfw/images", "lfw/landmarks.txt")
-    words = ["python", "tools/evaluate.py", "--model", str(export)]
+    words = ["sphereface", "evaluate", "--model", str(export)]
     for name in ("bin", "images", "pairs", "landmarks"):
         if path := getattr(sources, name):
             words += [f"--{name}", path]
@@ -103,7 +103,7 @@ def evaluate_command(export: Path, sources: PairSources, folds: Sequence[int] = 
 
 def repeat_command(settings: Path) -> list[str]:
     """Return the words of the command that continues the run with these settings."""
-    return ["python", "examples/train_casia.py", "--config", str(settings)]
+    return ["sphereface", "train", "--config", str(settings)]
 
 
 def draw_curves(log: pd.DataFrame, verification: pd.DataFrame | None = None) -> Figure:

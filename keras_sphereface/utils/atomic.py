@@ -63,27 +63,38 @@ def atomic_file(path: Path) -> Iterator[Path]:
     os.replace(partial, path)
 
 
+CONTINUES = "Free some space and run the same command again: it continues"
+
+
 @contextlib.contextmanager
-def explain_full_disk(folder: Path) -> Iterator[None]:
-    """Replace the errors of a full disk by one that names the folder and the next step."""
+def explain_full_disk(folder: Path, advice: str = CONTINUES) -> Iterator[None]:
+    """Replace the errors of a full disk by one that names the folder and the next step.
+
+    Args:
+        folder: Where the output goes.
+        advice: What became of the output, and what to do.
+    """
     try:
         yield
     except DiskSpaceError:
         raise
-    except (OSError, sqlite3.OperationalError) as error:
-        is_full = (
-            error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-            if isinstance(error, OSError)
-            else "full" in str(error)
-        )
-        if not is_full:
+    except Exception as error:
+        if not _is_full_disk(error):
             raise
-        raise OSError(
-            errno.ENOSPC,
-            "The disk is full. The output written so far stays hidden beside OUT, and the previous "
-            "OUT is untouched. Free some space and run the same command again: it continues",
-            os.fspath(folder),
-        ) from error
+        # SQLite does not say which of the two it is.
+        state = "full or damaged" if "disk I/O error" in str(error) else "full"
+        message = f"The disk is {state}. {advice}"
+        raise OSError(errno.ENOSPC, message, os.fspath(folder)) from error
+
+
+def _is_full_disk(error: Exception) -> bool:
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    if isinstance(error, sqlite3.OperationalError):
+        return "full" in str(error) or "disk I/O error" in str(error)
+    # TensorFlow's errors have the words of the system, and no number.
+    words = (os.strerror(errno.ENOSPC), os.strerror(errno.EDQUOT), os.strerror(errno.EFBIG))
+    return any(word in str(error) for word in words)
 
 
 def check_free_space(folder: Path, needed: int) -> None:

@@ -31,8 +31,3 @@ def test_the_results_are_printed(settings, capsys):
     assert "drawn on list: sphereface: " in output
     assert "criterion          it " in output
     assert output.endswith(f"written to {settings['out']}\n")
-
-
-def test_an_error_that_a_user_can_mend_is_one_sentence(settings):
-    with pytest.raises(SystemExit, match=r"error: .*Received: folds="):
-        run_evaluate(EvaluateConfig(**settings, folds=(1,)))

@@ -31,16 +31,3 @@ def test_the_bounds_are_printed(monkeypatch, capsys):
     monkeypatch.setattr(margins, "margin_figures", lambda config: table)
     margins.run_margins(MarginFiguresConfig(out="folder"))
     assert capsys.readouterr().out.split() == "classes numerical 2 3.5 written to folder".split()
-
-
-@pytest.mark.parametrize(
-    ("run", "config", "received"),
-    [
-        (spheres.run_spheres, SpheresConfig("x", m=()), r"m=\(\)"),
-        (compare_losses.run_compare_losses, CompareConfig("x", losses=()), r"losses=\(\)"),
-        (margins.run_margins, MarginFiguresConfig("x", angle=0.0), "angle=0.0"),
-    ],
-)
-def test_an_error_that_a_user_can_mend_is_one_sentence(run, config, received):
-    with pytest.raises(SystemExit, match=f"error: .*Received: {received}"):
-        run(config)

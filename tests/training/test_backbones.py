@@ -45,12 +45,12 @@ def test_what_is_no_network_from_images_to_vectors_is_refused():
         make_network(lambda **arguments: feature_map, "a:b", seed=0)
     with pytest.raises(ValueError, match="Received: int from a:b"):
         make_network(lambda **arguments: 3, "a:b", seed=0)
-    with pytest.raises(ValueError, match="of `input_shape`, .*TypeError: .*argument 'seed'"):
+    with pytest.raises(ValueError, match=r"of `input_shape`, .*TypeError: .*argument 'seed'"):
         make_network(lambda: feature_map, "a:b", seed=0)
 
 
 def test_an_error_of_the_networks_of_the_package_passes_unchanged():
-    with pytest.raises(ValueError, match="^`width` must be above 0"):
+    with pytest.raises(ValueError, match=r"^`width` must be above 0"):
         make_network(backbone_by_name("sphereface4", width=0.0), "sphereface4", seed=0)
 
 

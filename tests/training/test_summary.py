@@ -16,8 +16,8 @@ from keras_sphereface.evaluation.face_pairs import PairSources
 from keras_sphereface.training import summary
 from keras_sphereface.training.logging import LOG_FIELDS
 
-EVALUATE = ["python", "tools/evaluate.py", "--model", "my runs/export", "--images", "it's here"]
-REPEAT = ["python", "examples/train_casia.py", "--config", "my runs/config.yaml"]
+EVALUATE = ["sphereface", "evaluate", "--model", "my runs/export", "--images", "it's here"]
+REPEAT = ["sphereface", "train", "--config", "my runs/config.yaml"]
 
 
 def log_of(steps, **columns):

@@ -75,7 +75,7 @@ def test_a_run_leaves_export_checkpoints_log_and_curves(network_run):
 @pytest.mark.slow
 def test_the_command_that_repeats_a_run_has_its_settings(network_run, records_folder):
     _, repeat = commands(network_run)
-    assert repeat[:2] == ["python", "examples/train_casia.py"]
+    assert repeat[:2] == ["sphereface", "train"]
     settings = {"backbone": "sphereface4", "width": 0.05, "seed": 5}
     expected = small_config(records_folder, network_run, **settings)
     assert parse_config(TrainConfig, repeat[2:]) == expected
@@ -212,7 +212,7 @@ def verified_run(records_folder, verified, tmp_path_factory):
 @pytest.mark.slow
 def test_the_command_that_evaluates_has_model_pairs_and_place(verified_run, faces):
     workdir, words = verified_run
-    assert words[:2] == ["python", "tools/evaluate.py"]
+    assert words[:2] == ["sphereface", "evaluate"]
     assert parse_config(EvaluateConfig, words[2:]) == EvaluateConfig(
         model=(str(workdir / "export"),),
         images=(str(faces / "images"),),

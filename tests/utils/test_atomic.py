@@ -62,6 +62,8 @@ def test_a_file_is_replaced_only_when_it_is_whole(tmp_path):
         OSError(errno.ENOSPC, "No space left on device"),
         OSError(errno.EDQUOT, "Disk quota exceeded"),
         sqlite3.OperationalError("database or disk is full"),
+        sqlite3.OperationalError("disk I/O error"),
+        RuntimeError("OP_REQUIRES failed: part-00000; No space left on device"),
     ],
 )
 def test_a_full_disk_is_explained_with_the_next_step(tmp_path, error):

@@ -19,6 +19,7 @@ from keras_sphereface.data.conversion.prepare import NO_LANDMARKS, Preparation
 from keras_sphereface.data.readers import Source, open_source
 from keras_sphereface.data.types import ImageRecord, SkippedImage
 from keras_sphereface.utils.atomic import (
+    CONTINUES,
     check_free_space,
     commit_directory,
     explain_full_disk,
@@ -29,6 +30,10 @@ from keras_sphereface.utils.progress import log, progress_bar, stage, warn_once
 from keras_sphereface.version import __version__
 
 SCRATCH = ".scratch"
+FULL_DISK = (
+    "The output written so far stays hidden beside OUT, and the previous OUT is untouched. "
+    + CONTINUES
+)
 
 
 class EmptyDatasetError(ValueError):
@@ -93,7 +98,7 @@ def make_records(config: ConvertConfig) -> records.DatasetInfo:
         return info
     partial = partial_folder(out)
     partial.parent.mkdir(parents=True, exist_ok=True)
-    with explain_full_disk(out):
+    with explain_full_disk(out, FULL_DISK):
         manifest = Manifest(partial / SCRATCH)  # locked from here on
         try:
             recover(out)

@@ -94,7 +94,7 @@ def assert_the_same(tmp_path, options, **settings):
 
 @pytest.mark.parametrize("options", [(), SEVERAL_PROCESSES])
 def test_messy_class_folders_give_the_same(messy, tmp_path, options, monkeypatch):
-    # As tools/make_tfrecords.py does, so that further processes start quickly.
+    # As `sphereface convert` does, so that further processes start quickly.
     monkeypatch.setenv(DATA_ONLY, "1")
     info = assert_the_same(
         tmp_path,

@@ -16,7 +16,6 @@ from keras_sphereface.data import images, records
 from keras_sphereface.data.conversion import convert
 from keras_sphereface.data.conversion.manifest import Manifest
 from keras_sphereface.utils import atomic
-from tests.conftest import ROOT
 
 NUM_SHARDS = 6
 
@@ -49,7 +48,7 @@ def source(tmp_path_factory):
 def command(source, out, **settings):
     flags = {"source": source, "out": out, "num_shards": NUM_SHARDS, **settings}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
-    return [sys.executable, str(ROOT / "tools" / "make_tfrecords.py"), *words]
+    return [sys.executable, "-m", "keras_sphereface", "convert", *words]
 
 
 def contents(folder):
