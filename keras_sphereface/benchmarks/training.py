@@ -128,6 +128,8 @@ def training_settings(config: TrainBenchmarkConfig) -> TrainConfig:
         batch_size=config.batch_size,
         seed=config.seed,
         learning_rate=LEARNING_RATE,
+        lr_warmup_steps=0,
+        clipnorm=0.0,
     )
 
 
@@ -191,7 +193,7 @@ def use_devices(count: int) -> None:
 
 
 def run_training(connection: Connection, settings: TrainConfig, devices: int, steps: int) -> None:
-    """Train as `examples/train_casia.py` does, without an end, `steps` steps a round."""
+    """Train as `sphereface train` does, without an end, `steps` steps a round."""
     use_devices(devices)
     train(settings, callbacks=[RoundTimer(connection, steps)])
 
@@ -244,6 +246,7 @@ def memory_settings(data: str, batch_size: int, seed: int) -> TrainConfig:
         shard_classes=True,
         # The same for any number of workers, also where the head would choose another.
         block_size=DEFAULT_BLOCK_SIZE,
+        clipnorm=0.0,
         seed=seed,
     )
 

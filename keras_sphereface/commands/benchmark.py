@@ -5,6 +5,7 @@ from typing import Any
 
 from keras_sphereface.benchmarks.convergence import benchmark_convergence
 from keras_sphereface.benchmarks.data import benchmark_data
+from keras_sphereface.benchmarks.defaults import benchmark_defaults
 from keras_sphereface.benchmarks.evaluation import benchmark_evaluation
 from keras_sphereface.benchmarks.heads import benchmark_heads
 from keras_sphereface.benchmarks.training import benchmark_training
@@ -13,6 +14,7 @@ from keras_sphereface.config import benchmarks
 BENCHMARKS: dict[type, Callable[[Any], str]] = {
     benchmarks.HeadBenchmarkConfig: benchmark_heads,
     benchmarks.ConvergenceBenchmarkConfig: benchmark_convergence,
+    benchmarks.DefaultsBenchmarkConfig: benchmark_defaults,
     benchmarks.DataBenchmarkConfig: benchmark_data,
     benchmarks.TrainBenchmarkConfig: benchmark_training,
     benchmarks.EvaluateBenchmarkConfig: benchmark_evaluation,

@@ -3,6 +3,7 @@
 from keras_sphereface.config.benchmarks import (
     ConvergenceBenchmarkConfig,
     DataBenchmarkConfig,
+    DefaultsBenchmarkConfig,
     EvaluateBenchmarkConfig,
     HeadBenchmarkConfig,
     TrainBenchmarkConfig,
@@ -36,6 +37,7 @@ __all__ = [
     "ConvergenceBenchmarkConfig",
     "ConvertConfig",
     "DataBenchmarkConfig",
+    "DefaultsBenchmarkConfig",
     "DistractorsConfig",
     "EvaluateBenchmarkConfig",
     "EvaluateConfig",

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
-from keras_sphereface.config.choices import NETWORKS
+from keras_sphereface.config.choices import NETWORKS, OPTIMIZER_SLOTS
 from keras_sphereface.config.fields import setting
 
 _BACKBONES = ", ".join(NETWORKS)
@@ -60,6 +60,29 @@ class ConvergenceBenchmarkConfig:
     width: float = setting(0.125, "Factor > 0 on the number of channels of the networks.")
     batch_size: int = setting(32, "Number of images in a batch, at least 1.", aliases=("batch",))
     workers: int = setting(1, "Number of runs at the same time, at least 1.")
+    seed: int = setting(0, "Seed for the faces and the first run.")
+
+
+@dataclasses.dataclass(frozen=True)
+class DefaultsBenchmarkConfig:
+    """Train with default rate and annealing at several batch sizes; count runs that diverge.
+
+    Example:
+        >>> DefaultsBenchmarkConfig(out="runs/defaults").batch_sizes
+        (16, 32, 64, 128, 256)
+    """
+
+    out: str = setting(help="Output folder for defaults.csv, defaults.md and the faces.")
+    layers: tuple[int, ...] = setting((4, 20), "Numbers of layers of the networks.")
+    batch_sizes: tuple[int, ...] = setting((16, 32, 64, 128, 256), "Numbers of images in a batch.")
+    num_seeds: int = setting(5, "Number of runs of each network and batch size, at least 1.")
+    total_steps: int = setting(120, "Number of optimizer steps of a run, at least 1.")
+    width: float = setting(0.25, "Factor > 0 on the number of channels of the networks.")
+    embedding_size: int = setting(128, "Number of values of an embedding, at least 1.")
+    shrink: int = setting(
+        2, "Factor, at least 1, by which the faces, 112 x 96 pixels, are made smaller."
+    )
+    optimizer: str = setting("sgd", "Optimizer of all runs.", tuple(OPTIMIZER_SLOTS))
     seed: int = setting(0, "Seed for the faces and the first run.")
 
 
@@ -166,6 +189,7 @@ class EvaluateBenchmarkConfig:
 BENCHMARK_CONFIGS = {
     "head": HeadBenchmarkConfig,
     "convergence": ConvergenceBenchmarkConfig,
+    "defaults": DefaultsBenchmarkConfig,
     "data": DataBenchmarkConfig,
     "train": TrainBenchmarkConfig,
     "evaluate": EvaluateBenchmarkConfig,

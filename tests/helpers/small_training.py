@@ -23,6 +23,9 @@ SMALL = {
     "log_steps": 2,
     "checkpoint_steps": 2,
     "learning_rate": 0.01,
+    "lr_warmup_steps": 0,
+    "clipnorm": 0.0,
+    "gamma": 0.12,
     "shift": 2.0,
 }
 # The columns of the log that do not depend on the clock.

@@ -7,6 +7,8 @@ import pytest
 
 from keras_sphereface.functional.annealing import Annealing
 from keras_sphereface.training import overview
+from keras_sphereface.training.schedules import LearningRate
+from keras_sphereface.training.solver import Solver
 
 RUN = overview.RunOverview(
     devices=("/job:worker/task:0/device:GPU:0", "/job:worker/task:1/device:GPU:0"),
@@ -45,6 +47,41 @@ def test_the_description_holds_the_run():
     assert described["memory"] == "337 MB on each device, without activations"
     assert described["  of which"] == "weights 112 MB, gradients 112 MB, optimizer 112 MB"
     assert max(map(len, overview.describe(RUN).splitlines())) <= 100
+
+
+def test_settings_that_the_size_of_the_run_has_decided_are_marked_with_their_flag():
+    solver = Solver("sgd", LearningRate(0.1, 28_000, lr_warmup_steps=1000), clipnorm=1.0)
+    described = lines(solver=solver, chosen=("lr_warmup_steps", "gamma"))
+    assert described["optimizer"] == "sgd"
+    assert described["learning rate"] == "0.1; a tenth of it after steps 16,000 and 24,000 each"
+    assert described["  warm-up"] == "1,000 steps (chosen; --lr-warmup-steps)"
+    assert described["  clipping"] == "gradients of norm above 1"
+    assert described["  gamma"] == "0.12 (chosen; --gamma)"
+
+
+def test_neither_warm_up_nor_clipping_nor_drops_are_told_of_where_there_are_none():
+    described = lines(solver=Solver("adam", LearningRate(0.001, 100, "constant")))
+    assert described["learning rate"] == "0.001"
+    assert (described["  warm-up"], described["  clipping"]) == ("none", "none")
+
+
+@pytest.mark.parametrize(
+    ("annealing", "total_steps", "words"),
+    [
+        (Annealing(), 300, ["lambda is 27 at step 300", "--gamma 1.164 instead of 0.12"]),
+        (Annealing(margin_warmup_steps=300), 300, ["lambda is inf", "--margin-warmup-steps"]),
+        (Annealing(), 1_659, []),
+        (Annealing(lambda_min=0.0), 300, []),  # a limit, never reached
+        (None, 300, []),
+    ],
+)
+def test_an_annealing_that_cannot_end_is_reported_with_the_flag_to_set(
+    annealing, total_steps, words
+):
+    run = dataclasses.replace(RUN, annealing=annealing, total_steps=total_steps)
+    advice = overview.annealing_advice(run)
+    assert bool(advice) == bool(words)
+    assert all(word in advice for word in words)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The settings of a run: refused before it begins, kept beside it, compared when it continues."""
 
+import dataclasses
 import hashlib
 import json
 import pathlib
@@ -12,10 +13,10 @@ import pytest
 import tensorflow as tf
 
 from keras_sphereface.config import TrainConfig
-from keras_sphereface.config.settings_files import read_config
+from keras_sphereface.config.settings_files import read_config, save_config
 from keras_sphereface.data import records
 from keras_sphereface.training.build import build_trainer
-from keras_sphereface.training.run_config import planned_steps
+from keras_sphereface.training.run_config import complete_settings, planned_steps
 from keras_sphereface.training.train import train
 from keras_sphereface.utils import atomic, compat
 from keras_sphereface.version import __version__
@@ -82,6 +83,26 @@ def test_a_batch_that_does_not_split_over_the_devices_is_refused(records_folder,
 def test_epochs_count_passes_over_the_data():
     assert planned_steps(TrainConfig(batch_size=10, epochs=2.5), num_images=30) == 8
     assert planned_steps(TrainConfig(total_steps=7), num_images=30) == 7
+
+
+def test_what_is_not_set_follows_from_the_size_of_the_run(records_folder, tmp_path):
+    info = records.read_info(records_folder)
+    config = complete_settings(TrainConfig(workdir=str(tmp_path), epochs=20, batch_size=15), info)
+    # 30 images: 40 steps, and 22 of them before the rate drops.
+    assert (config.learning_rate, config.lr_warmup_steps, config.clipnorm) == (0.1, 2, 1.0)
+    assert config.gamma == pytest.approx(199 / 22, rel=1e-5)
+
+
+@pytest.mark.parametrize("step", [0, 2])
+def test_a_run_that_goes_on_keeps_what_it_began_with(records_folder, tmp_path, step):
+    info = records.read_info(records_folder)
+    before = TrainConfig(workdir=str(tmp_path), learning_rate=0.3, clipnorm=9.0, gamma=0.7)
+    save_config(dataclasses.replace(before, lr_warmup_steps=4), tmp_path / "config.yaml")
+    checkpoint(tmp_path, step).mkdir(parents=True)
+    config = complete_settings(TrainConfig(workdir=str(tmp_path), clipnorm=5.0), info)
+    assert config.clipnorm == 5.0  # set, so it is compared with the run, and refused
+    expected = (0.3, 4, 0.7) if step else (0.1, 1000, 0.12)
+    assert (config.learning_rate, config.lr_warmup_steps, config.gamma) == expected
 
 
 class NeverTrained(keras.callbacks.Callback):

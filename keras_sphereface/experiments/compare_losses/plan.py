@@ -14,6 +14,7 @@ from keras_sphereface.config.experiments import ASOFTMAX_MARGINS, LOSSES
 from keras_sphereface.config.fields import names_of_settings
 from keras_sphereface.config.parsing import parse_config
 from keras_sphereface.config.rules import check_train_settings
+from keras_sphereface.config.scaling import PAPER_GAMMA
 from keras_sphereface.data.records import LABELS_FILE, data_checksum, read_info
 from keras_sphereface.data.samplers import check_identities_per_batch
 from keras_sphereface.evaluation import quality_checks
@@ -41,7 +42,7 @@ NUM_ROWS = 10  # of the log of a run
 # The training of all, unless flags after `--` change it: a small network in a short run.
 BUDGET = (
     "--backbone sphereface4 --width 0.25 --batch-size 64 --total-steps 300 "
-    "--optimizer adam --learning-rate 0.001"
+    "--optimizer adam --learning-rate 0.001 --lr-warmup-steps 0 --clipnorm 0 --gamma 0.12"
 ).split()
 
 
@@ -130,7 +131,7 @@ def training_config(
         SystemExit: If a flag is unknown or its value of a wrong type.
     """
     shared = parse_config(TrainConfig, [*BUDGET, *flags], "sphereface train")
-    default, names = TrainConfig(), names_of_settings(TrainConfig)
+    default, names = TrainConfig(gamma=PAPER_GAMMA), names_of_settings(TrainConfig)
     words = {word[2:].split("=")[0].replace("-", "_") for word in flags if word.startswith("--")}
     flagged = {names.get(word, word) for word in words}
     # A file of settings may set others.
@@ -206,7 +207,7 @@ def describe_budget(run: Run) -> str:
 
 def describe_loss(training: TrainConfig) -> str:
     """Return the settings of a run that differ from the defaults because of its loss."""
-    default = TrainConfig()
+    default = TrainConfig(gamma=PAPER_GAMMA)
     words = [
         f"{name} {getattr(training, name):.4g}"
         for name in LOSS_SETTINGS
