@@ -45,7 +45,15 @@ def check_demo(config: DemoConfig) -> None:
     Raises:
         FileExistsError: If it does.
     """
-    out = Path(config.out)
+    check_demo_folder(Path(config.out))
+
+
+def check_demo_folder(out: Path) -> None:
+    """Refuse a folder that a demo would have to replace, and that is not a demo's.
+
+    Raises:
+        FileExistsError: If it is one.
+    """
     if out.is_dir() and any(out.iterdir()) and not (out / DEMO_MARK).is_file():
         raise FileExistsError(
             "`out` must be a new folder or that of an earlier demo, which is replaced; choose "

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from keras_sphereface.commands.checks import DEMO_MARK, check_demo_folder
 from keras_sphereface.config.convert import ConvertConfig
 from keras_sphereface.config.demo import DemoConfig
 from keras_sphereface.config.evaluate import EvaluateConfig
@@ -19,9 +20,6 @@ from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics
 from keras_sphereface.experiments.feature_spheres.run import feature_spheres
 from keras_sphereface.training.train import train
 from keras_sphereface.utils.progress import log
-
-# Beside a demo's files, so that only a demo's folder is ever replaced.
-MARK = "demo.txt"
 
 
 def run_demo(config: DemoConfig) -> None:
@@ -44,15 +42,11 @@ def start_folder(out: Path) -> None:
     Raises:
         FileExistsError: If it holds something else.
     """
-    if out.is_dir() and any(out.iterdir()):
-        if not (out / MARK).is_file():
-            raise FileExistsError(
-                "`out` must be a new folder or that of an earlier demo, which is replaced; choose "
-                f"another --out. Received: {out}"
-            )
+    check_demo_folder(out)
+    if out.is_dir():
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
-    (out / MARK).write_text("Written by `sphereface demo`, and replaced by the next.\n", "utf-8")
+    (out / DEMO_MARK).write_text("Written by `sphereface demo`; the next replaces it.\n", "utf-8")
 
 
 def demo_steps(config: DemoConfig) -> list[tuple[str, Callable[[], object]]]:

@@ -1,0 +1,34 @@
+"""Rules of settings."""
+
+import dataclasses
+
+import pytest
+
+from keras_sphereface.config import rules
+from keras_sphereface.config.experiments import SpheresConfig
+from keras_sphereface.config.train import TrainConfig
+from keras_sphereface.plots import COLORS
+
+
+def test_there_is_a_color_for_each_identity_of_a_sphere():
+    assert len(COLORS) == rules.MAX_SPHERE_IDENTITIES
+    rules.check_spheres_settings(SpheresConfig("s", num_identities=rules.MAX_SPHERE_IDENTITIES))
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 0}, r"`batch_size` must be at least 1\. Received: batch_size=0"),
+        ({"momentum": 1.0}, r"`momentum` must be from 0 to 0\.999\. Received: momentum=1\.0"),
+        ({"crop": -0.1}, r"`crop` must be from 0\.0 to 0\.999\. Received: crop=-0\.1"),
+        ({"weight_decay": float("nan")}, "Received: weight_decay=nan"),
+        ({"width": float("inf")}, "`width` must be above 0"),
+        ({"head": "arc"}, "`head` must be one of softmax, .*Received: head='arc'"),
+        ({"verify_steps": 3, "verify_pairs": "p"}, "belong together"),
+        ({"jit": True, "shard_classes": True}, "leave one of them out"),
+    ],
+)
+def test_settings_that_cannot_train_are_refused_with_what_is_allowed(settings, message):
+    rules.check_train_settings(TrainConfig())
+    with pytest.raises(ValueError, match=message):
+        rules.check_train_settings(dataclasses.replace(TrainConfig(), **settings))
