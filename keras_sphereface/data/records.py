@@ -120,7 +120,8 @@ def _read_info_file(folder: str | os.PathLike) -> DatasetInfo:
     path = Path(folder) / INFO_FILE
     if not path.is_file():
         raise FileNotFoundError(
-            f"A folder of records holds {INFO_FILE}. Received: {folder}. "
+            f"A folder of records holds {INFO_FILE}. "
+            f"Received: {'this folder' if str(folder) == os.curdir else folder}. "
             + instead_of_records(folder)
         )
     return info_from_json(path.read_text(encoding="utf-8"), str(path))
