@@ -1,5 +1,7 @@
 """Checkpoints that are whole or absent, and the newest one that can be read."""
 
+import errno
+import os
 import re
 import shutil
 import tempfile
@@ -29,6 +31,29 @@ DAMAGE = (
     # Of a zip, also one that seems to want a password; of TensorFlow, where data are missing.
     *(zipfile.BadZipFile, EOFError, RuntimeError, LookupError),
 )
+# Those among them that are of the machine and say nothing about the file.
+OF_THE_MACHINE = (
+    *(tf.errors.ResourceExhaustedError, tf.errors.CancelledError, tf.errors.PermissionDeniedError),
+    *(tf.errors.AbortedError, tf.errors.UnavailableError, tf.errors.DeadlineExceededError),
+)
+# TensorFlow raises some as errors of no kind, with the words of the system.
+SYSTEM_ERRORS = (
+    *(errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES, errno.EPERM, errno.EIO),
+    *(errno.EINTR, errno.EAGAIN, errno.ETIMEDOUT, errno.ESTALE, errno.ENOTCONN),
+)
+WORDS = re.compile("|".join(map(os.strerror, SYSTEM_ERRORS)) + "|out of memory", re.IGNORECASE)
+
+
+def is_damage(error: Exception) -> bool:
+    """Return whether an error in reading a checkpoint means that its files are damaged.
+
+    Example:
+        >>> is_damage(EOFError()), is_damage(MemoryError()), is_damage(OSError(errno.EIO, ''))
+        (True, False, False)
+    """
+    if not isinstance(error, DAMAGE) or isinstance(error, OF_THE_MACHINE):
+        return False
+    return getattr(error, "errno", None) not in SYSTEM_ERRORS and not WORDS.search(str(error))
 
 
 class Checkpoints:
@@ -140,12 +165,17 @@ class Checkpoints:
         return None
 
     def _read(self, step: int) -> bool:
-        """Restore the checkpoint of a step; return whether it could be read."""
+        """Restore the checkpoint of a step; return False if it is damaged.
+
+        Any other error, of full memory for example, passes: the checkpoint is as good as before.
+        """
         try:
             self.checkpoint.read(str(self.path(step) / WEIGHTS)).assert_consumed()
             if self.sharded_head:
                 self.sharded_head.restore(self.path(step))
-        except DAMAGE as error:
+        except Exception as error:
+            if not is_damage(error):
+                raise
             reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
             log(f"The checkpoint of step {step} cannot be read: {reason}")
             return False

@@ -1,5 +1,7 @@
 """Checkpoints: the newest that can be read is restored, whatever happened to the others."""
 
+import contextlib
+import errno
 import os
 import resource
 import shutil
@@ -14,7 +16,7 @@ import tensorflow as tf
 from keras_sphereface.distribute.strategy import make_strategy
 from keras_sphereface.heads.registry import make_head
 from keras_sphereface.heads.sharded import ShardedHead
-from keras_sphereface.training.checkpoints import Checkpoints
+from keras_sphereface.training.checkpoints import Checkpoints, is_damage
 from keras_sphereface.utils.atomic import partial_folder
 from tests.helpers.training_process import CONTEXT
 
@@ -214,6 +216,46 @@ def test_after_damage_to_classes_the_one_before_is_restored(sharded_run, capsys,
     sharded_run.save(2, 4)
     damage(sharded_run.checkpoints.path(4) / name)
     assert_the_one_before_is_restored(sharded_run, capsys)
+
+
+@contextlib.contextmanager
+def no_more_open_files():
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with open(os.devnull) as file:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (file.fileno(), limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+
+@pytest.mark.parametrize("made", ["run", "sharded_run"])
+def test_an_error_of_the_machine_is_not_taken_for_damage(made, request):
+    run = request.getfixturevalue(made)
+    run.save(2, 4)
+    with pytest.raises((OSError, tf.errors.OpError)) as raised, no_more_open_files():
+        run.restore()
+    assert "Too many open files" in str(raised.value)
+    assert names(run) == ["step-00000002", "step-00000004"]
+    assert run.restore() == 4
+    assert run.holds(4)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (tf.errors.DataLossError(None, None, "Checksum does not match"), True),
+        (tf.errors.ResourceExhaustedError(None, None, "OOM"), False),
+        (tf.errors.CancelledError(None, None, "stopped"), False),
+        (RuntimeError("File is encrypted, password required for extraction"), True),
+        (RuntimeError("CUDA out of memory"), False),
+        (MemoryError(), False),
+        (OSError("Failed to interpret file as a pickle"), True),
+        (OSError(errno.EIO, "Input/output error"), False),
+    ],
+)
+def test_damage_is_told_from_errors_of_the_machine(error, expected):
+    assert is_damage(error) == expected
 
 
 def test_of_an_empty_folder_the_one_before_is_restored(run, capsys):
