@@ -1,8 +1,10 @@
 """Benchmark of the defaults: does a run learn at any batch size where no rate was set?"""
 
+import dataclasses
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -16,6 +18,7 @@ from keras_sphereface.models import sphereface
 from keras_sphereface.reporting.markdown import markdown_table
 from keras_sphereface.training.build import build_step, build_trainer, distributed_batches
 from keras_sphereface.training.step import MEANS
+from keras_sphereface.training.trainer import Trainer
 from keras_sphereface.utils.progress import progress_bar
 from keras_sphereface.utils.validation import check_integer
 
@@ -40,40 +43,37 @@ def benchmark_defaults(config: DefaultsBenchmarkConfig) -> str:
     out, rows = Path(config.out), []
     faces = out / "faces"
     data = generated_records(faces, NUM_IDENTITIES, IMAGES_PER_IDENTITY, 0, config.seed).records
-    runs = list(_runs(config, str(data)))
-    with progress_bar(total=len(runs), unit="run", desc="training") as progress:
-        for layers, settings in runs:
-            rows.append(_train(layers, settings, config.shrink))
-            table = pd.DataFrame(rows)
-            table.to_csv(out / CSV_FILE, index=False, float_format="%.4g")
-            progress.update()
+    seeds = range(config.seed, config.seed + config.num_seeds)
+    cases = [(layers, size) for layers in config.layers for size in config.batch_sizes]
+    with progress_bar(total=len(cases) * len(seeds), unit="run", desc="training") as progress:
+        for layers, batch_size in cases:
+            settings = _settings(config, str(data), batch_size)
+            for values in _train(settings, layers, config.shrink, seeds):
+                rows.append({"layers": layers, "batch_size": batch_size, **values})
+                table = pd.DataFrame(rows)
+                table.to_csv(out / CSV_FILE, index=False, float_format="%.4g")
+                progress.update()
     text = describe_defaults(table, math.log(NUM_IDENTITIES))
     (out / MARKDOWN_FILE).write_text(text, encoding="utf-8")
     return text
 
 
-def _runs(config: DefaultsBenchmarkConfig, data: str) -> Iterator[tuple[int, TrainConfig]]:
-    """Yield the layers of the network and the settings of each run."""
-    for layers in config.layers:
-        for batch_size in config.batch_sizes:
-            for seed in range(config.seed, config.seed + config.num_seeds):
-                yield (
-                    layers,
-                    TrainConfig(
-                        data=data,
-                        workdir="",
-                        width=config.width,
-                        embedding_size=config.embedding_size,
-                        batch_size=batch_size,
-                        total_steps=config.total_steps,
-                        optimizer=config.optimizer,
-                        seed=seed,
-                    ),
-                )
+def _settings(config: DefaultsBenchmarkConfig, data: str, batch_size: int) -> TrainConfig:
+    return TrainConfig(
+        data=data,
+        workdir="",
+        width=config.width,
+        embedding_size=config.embedding_size,
+        batch_size=batch_size,
+        total_steps=config.total_steps,
+        optimizer=config.optimizer,
+    )
 
 
-def _train(layers: int, config: TrainConfig, shrink: int) -> dict[str, float]:
-    """Train in memory, without files of a run; return a row of the table."""
+def _train(
+    config: TrainConfig, layers: int, shrink: int, seeds: Iterable[int]
+) -> Iterator[dict[str, float]]:
+    """Train in memory, without files of a run; yield the results of each seed."""
 
     def backbone(input_shape: tuple[int, ...], embedding_size: int, seed: int) -> keras.Model:
         small = keras.layers.AveragePooling2D(shrink)
@@ -82,26 +82,43 @@ def _train(layers: int, config: TrainConfig, shrink: int) -> dict[str, float]:
         image = keras.Input(input_shape)
         return keras.Model(image, network(small(image)))
 
-    keras.utils.set_random_seed(config.seed)
-    strategy = make_strategy()
-    trainer = build_trainer(config, read_info(config.data), strategy, backbone)
-    step, means = build_step(config, trainer), []
-    batches = iter(distributed_batches(config, strategy, 0))
-    for _ in range(config.total_steps):
-        means.append(step(batches).numpy()[: len(MEANS)] / config.batch_size)
-        if not math.isfinite(means[-1][0]):
-            break
-    last = max(1, round(LAST_SHARE * config.total_steps))
-    values = dict(zip(MEANS, np.mean(means[-last:], axis=0).tolist(), strict=True))
+    strategy, info = make_strategy(), read_info(config.data)
+    trainer = build_trainer(config, info, strategy, backbone)
+    step = build_step(config, trainer)
+    for seed in seeds:
+        # One compiled step serves all seeds, which start from weights of their own.
+        seeded = dataclasses.replace(config, seed=seed)
+        start = build_trainer(seeded, info, strategy, backbone)
+        for variable, value in zip(_state(trainer), _state(start), strict=True):
+            variable.assign(value)
+        batches = iter(distributed_batches(seeded, strategy, 0))
+        sums = (step(batches).numpy()[: len(MEANS)] for _ in range(config.total_steps))
+        means = list(_until_divergence(values / config.batch_size for values in sums))
+        yield {"seed": seed, **_results(np.asarray(means), config)}
+
+
+def _state(trainer: Trainer) -> list[Any]:
+    """Everything that a step changes."""
+    return [*trainer.backbone.weights, *trainer.head.weights, *trainer.optimizer.variables]
+
+
+def _until_divergence(means: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the means of each step, up to the first whose loss is not finite."""
+    for values in means:
+        yield values
+        if not math.isfinite(values[0]):
+            return
+
+
+def _results(means: np.ndarray, config: TrainConfig) -> dict[str, float]:
+    """Return the row of a run: means (T, len(MEANS)) of its steps."""
+    last = means[-max(1, round(LAST_SHARE * config.total_steps)) :]
     return {
-        "layers": layers,
-        "batch_size": config.batch_size,
-        "seed": config.seed,
         "steps": len(means),
-        "diverged": not math.isfinite(means[-1][0]),
-        "highest_loss": float(np.max(np.asarray(means)[:, 0])),
-        **values,
-        "last_lambda": float(means[-1][MEANS.index("annealing_lambda")]),
+        "diverged": not math.isfinite(means[-1, 0]),
+        "highest_loss": float(np.max(means[:, 0])),
+        **dict(zip(MEANS, np.mean(last, axis=0).tolist(), strict=True)),
+        "last_lambda": float(means[-1, MEANS.index("annealing_lambda")]),
         "lambda_min": config.lambda_min,
     }
 
