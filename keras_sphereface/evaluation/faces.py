@@ -91,8 +91,8 @@ def open_faces(sources: FaceSources, keys: Sequence[str], image_size: tuple[int,
     if sources.records:
         wanted = set(keys)
         total = records.read_info(sources.records).num_images
-        read = records.read_folder(sources.records)
-        bar = progress_bar(read, total=total, desc="reading records", unit="image", brief=True)
+        found = records.read_folder(sources.records)
+        bar = progress_bar(found, total=total, desc="reading records", unit="image", brief=True)
         kept = {record.key: record.image for record in bar if record.key in wanted}
         return encoded_faces(kept.__getitem__, image_size)
     check_face_files(sources._replace(landmarks=""))

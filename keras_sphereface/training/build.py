@@ -1,7 +1,7 @@
 """The parts of a run from its settings: trainer, step, batches, intervals and pairs."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import keras
 import tensorflow as tf
@@ -21,6 +21,8 @@ from keras_sphereface.training.schedules import LearningRate
 from keras_sphereface.training.solver import Solver
 from keras_sphereface.training.step import make_training_step
 from keras_sphereface.training.trainer import Trainer, make_trainer
+
+Number = TypeVar("Number", int, float)
 
 
 def build_trainer(
@@ -63,20 +65,25 @@ def build_trainer(
         return head
 
     rate = LearningRate(
-        config.learning_rate,
+        _filled_in(config.learning_rate),
         planned_steps(config, info.num_images),
         config.schedule,
-        config.lr_warmup_steps,
+        _filled_in(config.lr_warmup_steps),
     )
     solver = Solver(
         config.optimizer,
         rate,
         config.momentum,
         config.weight_decay,
-        config.clipnorm,
+        _filled_in(config.clipnorm),
         config.ema,
     )
     return make_trainer(strategy, build_backbone, build_head, solver, config.shard_classes)
+
+
+def _filled_in(value: Number | None) -> Number:
+    assert value is not None  # `complete_settings` leaves no None among them
+    return value
 
 
 def build_step(config: TrainConfig, trainer: Trainer) -> Callable[[Any], tf.Tensor]:

@@ -27,7 +27,10 @@ def head_of(config: TrainConfig, num_classes: int) -> Head:
     choice = HEADS[config.head]
     defaults = {field.name: field.default for field in dataclasses.fields(config)}
     # Earlier versions wrote 0.12, their default, for every head.
-    allowed = {**{name: {value} for name, value in defaults.items()}, "gamma": {None, PAPER_GAMMA}}
+    allowed: dict[str, set] = {
+        **{name: {value} for name, value in defaults.items()},
+        "gamma": {None, PAPER_GAMMA},
+    }
     # What a head does not have and was set all the same is left for `make_head` to refuse.
     settings = {
         name: getattr(config, name)

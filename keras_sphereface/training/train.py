@@ -15,7 +15,7 @@ from keras_sphereface.callbacks.pair_verification import PairVerification
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.config.rules import check_train_settings
 from keras_sphereface.config.train import SETTINGS_FILE
-from keras_sphereface.data import records
+from keras_sphereface.data import records, synthetic
 from keras_sphereface.data.conversion.generated import generated_records
 from keras_sphereface.distribute.strategy import (
     assert_equal_across_workers,
@@ -26,7 +26,7 @@ from keras_sphereface.distribute.strategy import (
     stay_for_the_others,
     wait_for_all,
 )
-from keras_sphereface.evaluation.face_pairs import load_pair_dataset
+from keras_sphereface.evaluation.face_pairs import PairSources, load_pair_dataset
 from keras_sphereface.export import saved_model
 from keras_sphereface.training import summary
 from keras_sphereface.training.backbones import Backbone, name_of_backbone
@@ -54,6 +54,7 @@ from keras_sphereface.utils.progress import log, stage
 
 CHECKPOINTS_KEPT = 2
 VERIFICATION_BATCH = 64  # faces on each device
+GENERATED_FOLDER = "generated"
 GENERATED = (60, 20, 40)  # identities, images of each, identities in pairs
 
 
@@ -179,7 +180,7 @@ def _write_results(
     with trainer.averaged() as network, stage("exporting the network", disable=not chief):
         folder = _export(network, workdir / "export", trainer.strategy)
     if chief:
-        evaluate = summary.evaluate_command(folder, build_pair_sources(config), config.verify_folds)
+        evaluate = summary.evaluate_command(folder, _pair_sources(config), config.verify_folds)
         path = summary.write_summary(
             workdir,
             overview=overview,
@@ -192,6 +193,15 @@ def _write_results(
         log(f"summary in {path}")
         log(f"evaluate it with: {shlex.join(evaluate)}")
     return folder
+
+
+def _pair_sources(config: TrainConfig) -> PairSources:
+    """The pairs to evaluate the network on: those of the run, or those of its generated faces."""
+    sources, faces = build_pair_sources(config), Path(config.data).parent / "faces"
+    if sources.bin or sources.images or faces.parent != Path(config.workdir) / GENERATED_FOLDER:
+        return sources
+    names = (synthetic.PAIRS, synthetic.IMAGES, synthetic.LANDMARKS)
+    return PairSources(*(str(faces / name) for name in names))
 
 
 def check_writable(workdir: Path) -> None:
@@ -223,7 +233,7 @@ def precision(policy: str) -> Iterator[None]:
 
 def _generated_faces(workdir: Path, seed: int, strategy: tf.distribute.Strategy) -> str:
     """The folder of generated records; the chief makes it."""
-    folder = workdir / "generated"
+    folder = workdir / GENERATED_FOLDER
     if is_chief(strategy):
         log("No --data: training on generated faces.")
         log("The defaults suit CASIA-WebFace; for a quick run see `make demo`.")

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from types import TracebackType
 from typing import Any, ClassVar, TextIO
 
@@ -46,7 +46,7 @@ class Progress:
         disable: bool,
         brief: bool,
     ) -> None:
-        if total is None and hasattr(iterable, "__len__"):
+        if total is None and isinstance(iterable, Sized):
             total = len(iterable)
         self.iterable, self.desc, self.unit, self.total = iterable, desc, unit, total
         self.n = self.initial = initial

@@ -83,7 +83,7 @@ def without_start_up_lines() -> Iterator[None]:
         return
     import tempfile  # only where it is needed: it takes a tenth of the start
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # warnings and errors
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors: its warnings are of its own parts
     sys.stderr.flush()
     with os.fdopen(os.dup(2), "w") as kept, tempfile.TemporaryFile() as file, shown_on(kept):
         os.dup2(file.fileno(), 2)

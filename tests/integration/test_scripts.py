@@ -58,7 +58,9 @@ def test_training_without_data_generates_faces_and_reports_it_first(tmp_path):
         "generating faces"
     )
     assert (tmp_path / "run" / "export" / "saved_model.pb").is_file()
-    assert (tmp_path / "run" / "generated" / "faces" / "pairs.txt").is_file()
+    pairs = tmp_path / "run" / "generated" / "faces" / "pairs.txt"
+    assert pairs.is_file()
+    assert f"--pairs {pairs}" in logged.rpartition("evaluate it with: ")[2]
 
 
 def test_feature_spheres_are_drawn_side_by_side(records_folder, tmp_path):
