@@ -8,6 +8,7 @@ from keras_sphereface.commands.errors import ending
 from keras_sphereface.commands.registry import COMMANDS, PROGRAM, settings_of
 from keras_sphereface.config.suggestions import did_you_mean
 from keras_sphereface.utils import startup
+from keras_sphereface.utils.progress import python_warnings_logged
 from keras_sphereface.version import __version__
 
 USAGE_ERROR = 2
@@ -48,7 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             os.environ[startup.QUIET] = "1"
         if COMMANDS[name].needs_tensorflow:
             startup.import_whole_package()
-        return COMMANDS[name].run(config) or 0
+        with python_warnings_logged():
+            return COMMANDS[name].run(config) or 0
 
 
 def overview() -> str:
