@@ -3,9 +3,10 @@
     python tests/stacks/installs.py [PYTHON ...]
 
 For each interpreter (by default every Python from 3.10 to 3.13 that is found), and for
-`pip install .` and `pip install ".[all]"`: a new virtual environment, the built wheel, `pip check`
-and smoke.py outside the checkout. The stack of TensorFlow Addons, on Python 3.10 and 3.11,
-takes the sdist. One row of a Markdown table each; the exit status is 1 if any of them failed.
+`pip install .` and `pip install ".[all]"`: a new virtual environment, the built wheel, and outside
+the checkout `pip check`, smoke.py and `sphereface`. The stack of TensorFlow Addons, on Python 3.10
+and 3.11, takes the sdist. One row of a Markdown table each; the exit status is 1 if any of them
+failed.
 """
 
 import os
@@ -18,7 +19,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SHOWN = ("tensorflow", "keras", "numpy", "pandas", "matplotlib", "opencv-python-headless")
-HEADINGS = ("Python", "installed", *SHOWN, "pip check", "smoke test", "seconds", "GB")
+# By heading: what must end well, in a folder without the checkout.
+CHECKS = {
+    "pip check": ("python", "-m", "pip", "check"),
+    "smoke test": ("python", "-I", ROOT / "tests" / "stacks" / "smoke.py"),
+    "--version": ("sphereface", "--version"),
+    "convert --help": ("sphereface", "convert", "--help"),
+}
+HEADINGS = ("Python", "installed", *SHOWN, *CHECKS, "seconds", "GB")
 # With pyenv, python3.12 on the path may be a stand-in that only lists the installed versions.
 PYENV = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
 WITH_ADDONS = ("3.10", "3.11")
@@ -63,9 +71,9 @@ def try_install(python: str, package: Path, extras: str, folder: Path) -> tuple[
         listed = output_of(*pip, "list", "--format=freeze").lower().splitlines()
         chosen = dict(line.split("==") for line in listed if "==" in line)
         row += [chosen.get(name, "-") for name in SHOWN]
-        for words in ((*pip, "check"), (run, "-I", ROOT / "tests" / "stacks" / "smoke.py")):
+        for program, *words in CHECKS.values():
             try:
-                output_of(*words, cwd=folder)
+                output_of(folder / "bin" / program, *words, cwd=folder)
                 row.append("ok")
             except RuntimeError as error:
                 print(error, file=sys.stderr)
