@@ -16,7 +16,7 @@ from typing import NoReturn, TextIO
 import tensorflow as tf
 
 from keras_sphereface.distribute.collectives import balanced_ranges
-from keras_sphereface.utils.progress import warn
+from keras_sphereface.utils.progress import WARNING, warn
 
 SECONDS_TO_END = 10.0  # between asking a worker to end and killing it
 SECONDS_BETWEEN_POLLS = 0.05
@@ -52,11 +52,12 @@ def launch(program: Sequence[str], workers: int = 2) -> int:
     environments = worker_environments(workers, visible_gpus())
     processes: list[subprocess.Popen[str]] = []
     threads: list[threading.Thread] = []
+    warned: dict[str, int] = {}  # {warning: the worker that wrote it first}
     with _signals_raise():
         try:
             for index, environment in enumerate(environments):
                 processes.append(_start(program, environment))
-                threads += _forwarders(index, processes[-1])
+                threads += _forwarders(index, processes[-1], warned)
             return _wait(processes)
         finally:
             _end(processes)
@@ -123,21 +124,25 @@ def _start(program: Sequence[str], environment: dict[str, str]) -> subprocess.Po
     )
 
 
-def _forwarders(index: int, process: subprocess.Popen[str]) -> list[threading.Thread]:
+def _forwarders(
+    index: int, process: subprocess.Popen[str], warned: dict[str, int]
+) -> list[threading.Thread]:
     """Start the threads that print the output and the errors of a worker."""
     threads = []
     for stream, target in ((process.stdout, sys.stdout), (process.stderr, sys.stderr)):
-        arguments = (index, stream, target)
+        arguments = (index, stream, target, warned)
         threads.append(threading.Thread(target=_forward, args=arguments, daemon=True))
         threads[-1].start()
     return threads
 
 
-def _forward(index: int, stream: TextIO, target: TextIO) -> None:
-    """Print what a worker writes to a stream, line by line."""
+def _forward(index: int, stream: TextIO, target: TextIO, warned: dict[str, int]) -> None:
+    """Print what a worker writes to a stream, line by line; a warning of several workers once."""
     try:
         with stream:
             for line in stream:
+                if line.startswith(WARNING) and warned.setdefault(line, index) != index:
+                    continue
                 if line.strip():
                     target.write(f"[worker {index}] {line.rstrip()}\n")
                     target.flush()

@@ -27,6 +27,7 @@ SHORTEST_TIMED = 0.05  # seconds; less has no meaningful rate
 MIN_COUNTED = 5  # in these seconds; of slower work the rate since the start is reported
 NARROWEST_WITH_NOTES = 64  # columns that a bar takes without notes
 DEFAULT_COLUMNS = 80  # of a terminal that does not tell
+WARNING = "WARNING: "  # begins the line of a warning
 
 
 class Progress:
@@ -367,7 +368,8 @@ class _BesideBars(logging.Handler):
     """Writes to the standard error of the moment, above the progress bars."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        prefix = f"{record.levelname}: " if record.levelno >= logging.WARNING else ""
+        # Errors too: a command ends by raising them, and logs what it survives.
+        prefix = WARNING if record.levelno >= logging.WARNING else ""
         line = prefix + record.getMessage() + "\n"
         if "tqdm" not in sys.modules:  # there is no bar
             _STDERR.write(line)

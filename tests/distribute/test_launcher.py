@@ -25,6 +25,7 @@ while not all(os.path.exists(files(i)) for i in range(len(cluster["cluster"]["wo
     time.sleep(0.01)
 print("out", os.environ["TF_CONFIG"], flush=True)
 print("\\rbar 1\\rbar 2", file=sys.stderr, flush=True)
+print("WARNING: ours", file=sys.stderr, flush=True)
 for number, do, value in (word.split(":") for word in sys.argv[2:]):
     if int(number) == index:
         if do == "exit":
@@ -71,7 +72,8 @@ def test_output_is_forwarded_line_by_line_with_the_number_of_the_worker(program,
     output = capfd.readouterr()
     assert len(output.out.splitlines()) == 3
     lines = output.err.splitlines()
-    assert len(lines) == 6
+    assert len(lines) == 7
+    assert sum(line.endswith("] WARNING: ours") for line in lines) == 1
     for index in range(3):
         assert f"[worker {index}] bar 1" in lines
         assert f"[worker {index}] bar 2" in lines
@@ -122,8 +124,9 @@ def test_a_death_is_seen_although_a_child_holds_the_output_open(program, capfd):
 
 
 def launch_into(pipe, program):
-    """In a separate process: launch with a named pipe as output."""
+    """In a separate process: launch with a named pipe as output and for errors."""
     os.dup2(os.open(pipe, os.O_WRONLY), 1)
+    os.dup2(1, 2)
     sys.exit(launcher.launch(program))
 
 
@@ -175,7 +178,7 @@ def test_a_launcher_that_is_stopped_ends_its_workers(program, launched, number):
 def test_the_script_that_is_stopped_ends_its_workers(program):
     words = ["tools/launch_local.py", "--", *program, "0:sleep:100", "1:sleep:100"]
     with subprocess.Popen(
-        [sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        [sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
     ) as process:
         wait_until_all_run(process.stdout)
         process.send_signal(signal.SIGTERM)
