@@ -79,6 +79,15 @@ def workers_of_cluster() -> int:
     return len(tasks)
 
 
+def is_chief_process() -> bool:
+    """Return whether `TF_CONFIG` names this process the chief, or only one; without a strategy."""
+    if workers_of_cluster() < 2:
+        return True
+    config = json.loads(os.environ["TF_CONFIG"])
+    first = "chief" if config["cluster"].get("chief") else "worker"
+    return (config["task"]["type"], config["task"]["index"]) == (first, 0)
+
+
 def num_workers(strategy: tf.distribute.Strategy) -> int:
     """Return the number of processes that train together."""
     resolver = strategy.cluster_resolver

@@ -88,6 +88,7 @@ def test_one_process_trains_alone_on_all_its_devices(monkeypatch, config):
     gpus = tf.config.list_logical_devices("GPU")
     devices = gpus or tf.config.list_logical_devices("CPU")
     assert len(strategy.extended.worker_devices) == len(devices)
+    assert strategies.is_chief_process()
     assert strategies.num_workers(strategy) == 1
     assert strategies.worker_index(strategy) == 0
     assert strategies.is_chief(strategy)
@@ -103,6 +104,7 @@ def test_workers_are_numbered_after_the_chief(monkeypatch, task_type, index, exp
     resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
     # In place of a strategy, which would wait for the others.
     strategy = types.SimpleNamespace(cluster_resolver=resolver)
+    assert strategies.is_chief_process() == (expected == 0)
     assert strategies.num_workers(strategy) == 3
     assert strategies.worker_index(strategy) == expected
     assert strategies.is_chief(strategy) == (expected == 0)

@@ -58,9 +58,7 @@ def test_folders_without_images_are_refused_by_the_name_of_the_setting(tmp_path)
     with pytest.raises(FileNotFoundError, match=r"`images` must be a folder. Received: .*absent"):
         identities_of_folders(tmp_path / "absent")
     (tmp_path / "1.jpg").touch()
-    with pytest.raises(
-        ValueError, match="`distractors` must hold a folder of images for"
-    ):
+    with pytest.raises(ValueError, match="`distractors` must hold a folder of images for"):
         identities_of_folders(tmp_path, "distractors")
 
 
