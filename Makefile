@@ -99,7 +99,7 @@ $(OLDEST)/.installed: pyproject.toml tests/stacks/oldest.txt keras_sphereface/ve
 	    echo "Name one: make $(or $(MAKECMDGOALS),$@) PYTHON_ADDONS=/path/to/python3.11"; exit 1; }; \
 	set -x; "$$python" -m venv --clear $(OLDEST)
 	$(OLDEST)/bin/python -m pip install --quiet --disable-pip-version-check \
-	    --constraint tests/stacks/oldest.txt --editable ".[test]"
+	    --constraint tests/stacks/oldest.txt --editable ".[parquet,test]"
 	touch $@
 
 # On the lowest versions that pyproject.toml allows, and what draws, decodes and aligns too.

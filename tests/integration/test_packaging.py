@@ -98,7 +98,7 @@ def test_the_oldest_environment_has_the_lowest_version_of_every_dependency():
     held = [Requirement(line) for line in lines if not line.startswith("#")]
     assert all(str(requirement.specifier).startswith("==") for requirement in held)
     pinned = {one.name: Version(str(one.specifier)[2:]) for one in held}
-    allowed = required(python="3.10")
+    allowed = required(python="3.10") | required("parquet", python="3.10")
     assert pinned == {name: lowest_on_keras_3(name, allowed[name]) for name in allowed}
 
 
