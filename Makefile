@@ -41,7 +41,7 @@ package: $(VENV)/.package
 
 $(VENV)/.package: pyproject.toml keras_sphereface/version.py
 	@echo "Installing keras-sphereface into $(VENV) with what it needs: TensorFlow (1.8 GB), Keras, NumPy,"
-	@echo "pandas, Matplotlib, OpenCV and others, 2.4 GB in all. It takes one to five minutes."
+	@echo "pandas, Matplotlib, OpenCV and others, 2.5 GB in all. It takes one to five minutes."
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --editable .
 	touch $@
