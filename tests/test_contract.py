@@ -370,7 +370,7 @@ def test_replicas_augment_apart_and_count_each_step_once(fresh_process):
 def test_the_guard_leaves_a_training_as_it_is(eager):
     weights = []
     for guards in ([], [callbacks.ConvergenceGuard(patience=2)]):
-        model = head_model("asoftmax")
+        model = head_model("asoftmax", total_steps=3)
         model.compile(keras.optimizers.SGD(0.02), loss=model.layers[-1].loss, run_eagerly=eager)
         with warnings.catch_warnings():
             warnings.simplefilter("error")
