@@ -15,9 +15,9 @@ from keras_sphereface.config.train import TrainConfig
 from keras_sphereface.data import synthetic
 from keras_sphereface.data.conversion import make_records
 from keras_sphereface.evaluation.evaluate import evaluate
-from keras_sphereface.evaluation.report import format_accuracy
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics
 from keras_sphereface.experiments.feature_spheres.run import feature_spheres
+from keras_sphereface.metrics.bootstrap import Interval
 from keras_sphereface.training.train import train
 from keras_sphereface.utils.progress import log
 
@@ -65,8 +65,8 @@ def demo_steps(config: DemoConfig) -> list[tuple[str, Callable[[], object]]]:
         data=str(records),
         workdir=str(workdir),
         backbone="sphereface4",
-        width=0.5,
-        batch_size=64,
+        width=0.25,
+        batch_size=32,
         total_steps=300,
         optimizer="adam",
         log_steps=50,
@@ -81,7 +81,8 @@ def demo_steps(config: DemoConfig) -> list[tuple[str, Callable[[], object]]]:
     )
     spheres = SpheresConfig(
         out=str(out / "spheres"),
-        total_steps=200,
+        dim=3,
+        total_steps=100,
         html=importlib.util.find_spec("plotly") is not None,
         seed=config.seed,
     )
@@ -93,7 +94,10 @@ def demo_steps(config: DemoConfig) -> list[tuple[str, Callable[[], object]]]:
         ("align the faces of 60 of them into records", lambda: make_records(conversion)),
         ("train a network of 4 layers with A-Softmax, m = 4", lambda: train(training)),
         ("compare faces of the other 40, which it has never seen", lambda: evaluate(evaluation)),
-        ("train 2-D and 3-D features for m = 1 to 4, and draw", lambda: feature_spheres(spheres)),
+        (
+            "train 3-D features with softmax and m = 1 to 4, and draw them",
+            lambda: feature_spheres(spheres),
+        ),
     ]
 
 
@@ -110,8 +114,9 @@ def demo_summary(metrics: EvaluationMetrics, out: Path, seconds: float) -> str:
     return "\n".join(
         [
             f"Of {numbers.num_pairs} pairs of faces, of people never trained on, the network tells "
-            f"{format_accuracy(numbers)} rightly",
-            "as the same person or two people. The faces are generated, so it knows no real ones.",
+            f"{100 * numbers.accuracy_mean:.2f} % rightly",
+            f"as the same person or two people{_interval(numbers.intervals.auc)}.",
+            "The faces are generated, so it knows no real ones.",
             "",
             "Open in a browser or viewer:",
             *(f"  {path}\n      {what}" for path, what in pages),
@@ -123,3 +128,7 @@ def demo_summary(metrics: EvaluationMetrics, out: Path, seconds: float) -> str:
             f"The demo took {seconds / 60:.1f} min; everything is in {out}",
         ]
     )
+
+
+def _interval(auc: Interval | None) -> str:
+    return f" (AUC {auc.low:.4f} to {auc.high:.4f}, 95 % interval)" if auc else ""
