@@ -131,7 +131,8 @@ class ConvergenceGuard(keras.callbacks.Callback):
     def _check_annealing(self, head: Head) -> None:
         """Warn if the steps of this `fit`, where Keras knows them, are too few for the head."""
         annealing = getattr(head, "annealing", None)
-        steps, epochs = ((self.params or {}).get(name) for name in ("steps", "epochs"))
+        params = getattr(self, "params", None) or {}  # Keras 2.15 sets none before `fit`
+        steps, epochs = params.get("steps"), params.get("epochs")
         if annealing is None or not steps or not epochs:
             return
         last = int(head.step) + steps * epochs
