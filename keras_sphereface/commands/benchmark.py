@@ -22,6 +22,6 @@ BENCHMARKS: dict[type, Callable[[Any], str]] = {
 
 
 def run_benchmark(config: Any) -> None:
-    """Run the benchmark of a config, and print its results; an error ends in one sentence."""
+    """Run the benchmark of a config, and print its results."""
     print(BENCHMARKS[type(config)](config))
     print(f"written to {config.out}")

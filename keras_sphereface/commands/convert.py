@@ -7,7 +7,7 @@ from keras_sphereface.utils.progress import stage, warn_once
 
 
 def run_convert(config: ConvertConfig) -> None:
-    """Convert, or verify, and print the result; an error that users can mend is one sentence."""
+    """Convert, or verify, and print the result."""
     if config.verify:
         with stage("comparing the shards with their checksums"):
             result = verify_shards(config.verify)

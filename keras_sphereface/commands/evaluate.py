@@ -6,7 +6,7 @@ from keras_sphereface.evaluation.report import verification_summary
 
 
 def run_evaluate(config: EvaluateConfig) -> None:
-    """Evaluate, and print the results; an error that a user can mend ends in one sentence."""
+    """Evaluate, and print the results."""
     results = evaluate(config)
     print("\n\n".join(map(verification_summary, results)))
     print(f"written to {config.out}")

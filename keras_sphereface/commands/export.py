@@ -5,7 +5,7 @@ from keras_sphereface.evaluation.export_comparison import comparison_table, expo
 
 
 def run_export(config: ExportConfig) -> None:
-    """Export and print how the files compare; errors that a user can mend end in one sentence."""
+    """Export and print how the files compare."""
     rows = export_and_compare(config)
     print(comparison_table(rows))
     print(f"written to {config.out}")

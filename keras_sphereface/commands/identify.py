@@ -6,7 +6,7 @@ from keras_sphereface.evaluation.identification.report import summarize
 
 
 def run_identify(config: IdentifyConfig) -> None:
-    """Evaluate and print the results; errors that a user can mend end in one sentence."""
+    """Evaluate and print the results."""
     results = evaluate_identification(config)
     print("\n\n".join(map(summarize, results)))
     print(f"written to {config.out}")

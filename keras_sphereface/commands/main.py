@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from keras_sphereface.commands.errors import ending
 from keras_sphereface.commands.registry import COMMANDS, PROGRAM, settings_of
-from keras_sphereface.config.suggestions import did_you_mean
+from keras_sphereface.config.parsing import usage_error
+from keras_sphereface.config.suggestions import did_you_mean, with_hint
 from keras_sphereface.utils import startup
 from keras_sphereface.utils.progress import python_warnings_logged
 from keras_sphereface.version import __version__
@@ -24,7 +25,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The words after the name of the program; those of the process if None.
 
     Returns:
-        The exit status: 0, 1 for an error, 2 for a wrong command line.
+        The exit status: that of the subcommand, 0 after success; 2 without a subcommand.
+
+    Raises:
+        SystemExit: With status 1 for an error, and 2 for a wrong command line.
 
     Example:
         >>> main(["--version"])
@@ -40,8 +44,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     name, rest = words[0], words[1:]
     if name not in COMMANDS:
-        print(_unknown(name), file=sys.stderr)
-        return USAGE_ERROR
+        hint = f"{did_you_mean(name, COMMANDS)} `{PROGRAM} --help` lists all commands."
+        usage_error(with_hint(f"no command is called {name!r}", hint.lstrip()))
     with ending(debug):
         config = settings_of(name, rest)
         COMMANDS[name].examine(config)
@@ -81,12 +85,3 @@ def _general_flags(words: list[str]) -> tuple[list[str], bool, bool]:
     flags = {"--verbose", "--debug"} & set(words[:end])
     kept = [word for word in words[:end] if word not in flags] + words[end:]
     return kept, "--verbose" in flags, "--debug" in flags
-
-
-def _unknown(name: str) -> str:
-    listed = f"`{PROGRAM} --help` lists all commands."
-    return " ".join(filter(None, [f"error: no command is called {name!r}.", _near(name), listed]))
-
-
-def _near(name: str) -> str:
-    return did_you_mean(name, COMMANDS)
