@@ -104,6 +104,27 @@ def _in_words(error: Exception) -> str:
 
 
 def name_of_backbone(backbone: Backbone) -> str:
-    """Return `module:function`, as `--backbone` takes it, if the function has such a name."""
-    named = backbone if hasattr(backbone, "__qualname__") else type(backbone)
-    return f"{named.__module__}:{named.__qualname__}"
+    """Return `module:function`, as `--backbone` takes it.
+
+    Args:
+        backbone: A function, or a class, at the top level of a module.
+
+    Raises:
+        ValueError: If it is not had by such a name: a lambda, a function within another, a
+            `functools.partial`, or a network instead of the function that makes it.
+
+    Example:
+        >>> from keras_sphereface.models import sphereface4
+        >>> name_of_backbone(sphereface4)
+        'keras_sphereface.models.sphereface:sphereface4'
+    """
+    module, name = (getattr(backbone, key, "") for key in ("__module__", "__qualname__"))
+    # Not imported: the module of a script that is running would run again.
+    if not name or getattr(sys.modules.get(module), name, None) is not backbone:
+        raise ValueError(
+            "`backbone` must be a function at the top level of a module, def network(input_shape, "
+            "embedding_size, seed), so that the run is recorded by its name and can be continued "
+            "and repeated; write one around a lambda, a partial, an inner function or an object. "
+            f"Received: backbone={backbone!r}"
+        )
+    return f"{module}:{name}"

@@ -75,7 +75,8 @@ def train(
         config: Settings of the run. `config.data` is a folder of records, or empty for generated
             faces.
         backbone: Called with `input_shape`, `embedding_size` and `seed`; returns the network in
-            place of `config.backbone`. It may be any Keras model from images to vectors.
+            place of `config.backbone`. It may be any Keras model from images to vectors. The
+            function stands at the top level of a module: the run is recorded by its name.
         callbacks: Keras callbacks, whose model is the network. Batches are the steps of the run,
             counted on when it is continued; `logs` holds the row of the log at the steps that
             have one, and epochs are passes over the data. `stop_training` ends the run. Of
@@ -100,6 +101,8 @@ def train(
         run/export
     """
     check_train_settings(config)
+    if backbone is not None:
+        config = dataclasses.replace(config, backbone=name_of_backbone(backbone))
     strategy = make_strategy()
     advice = "Start all workers again with the same command: they continue from the checkpoint."
     with explain_lost_workers(strategy, advice), stay_for_the_others(strategy):
@@ -113,7 +116,7 @@ def _train(
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> Path:
     workdir, chief = Path(config.workdir), is_chief(strategy)
-    given, (config, info) = config, _prepare(config, strategy, backbone)
+    given, (config, info) = config, _prepare(config, strategy)
     chosen = [name for name in vars(config) if getattr(given, name) != getattr(config, name)]
     with precision(config.precision), stage("building the network", disable=not chief):
         trainer = build_trainer(config, info, strategy, backbone)
@@ -150,17 +153,15 @@ def _train(
 
 
 def _prepare(
-    config: TrainConfig, strategy: tf.distribute.Strategy, backbone: Backbone | None
+    config: TrainConfig, strategy: tf.distribute.Strategy
 ) -> tuple[TrainConfig, records.DatasetInfo]:
-    """Check folders and workers, and complete the settings by data and name of the network."""
+    """Check folders and workers, and complete the settings by the data."""
     workdir = Path(config.workdir)
     if is_chief(strategy) or config.shard_classes:  # each worker writes its own classes
         check_writable(workdir)
     saved_model.check_savedmodel_folder(workdir / "export")
     if not config.data:
         config = dataclasses.replace(config, data=_generated_faces(workdir, config.seed, strategy))
-    if backbone:
-        config = dataclasses.replace(config, backbone=name_of_backbone(backbone))
     info = records.read_info(config.data)
     records.check_identities(info, config.data)
     config = complete_settings(config, info)

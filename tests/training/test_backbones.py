@@ -1,10 +1,13 @@
 """Backbones by their names, and the names of backbones."""
 
+import functools
 import sys
 
 import keras
 import pytest
 
+from keras_sphereface.config import TrainConfig
+from keras_sphereface.training import train
 from keras_sphereface.training.backbones import backbone_by_name, make_network, name_of_backbone
 from tests.helpers.small_training import one_layer
 
@@ -54,9 +57,44 @@ def test_an_error_of_the_networks_of_the_package_passes_unchanged():
         make_network(backbone_by_name("sphereface4", width=0.0), "sphereface4", seed=0)
 
 
-def test_an_object_that_can_be_called_is_named_by_its_class():
-    class Backbone:
-        def __call__(self, input_shape, embedding_size, seed):
-            return one_layer(input_shape, embedding_size, seed)
+def inner():
+    def network(input_shape, embedding_size, seed):
+        return one_layer(input_shape, embedding_size, seed)
 
-    assert name_of_backbone(Backbone()).endswith(".Backbone")
+    return network
+
+
+class Backbone:
+    def __call__(self, input_shape, embedding_size, seed):
+        return one_layer(input_shape, embedding_size, seed)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "received"),
+    [
+        (lambda **arguments: one_layer(**arguments), "<function <lambda>"),
+        (functools.partial(one_layer, use_bias=False), r"functools.partial\("),
+        (backbone_by_name("sphereface4", width=0.5), r"functools.partial\("),
+        (inner(), "<function inner.<locals>.network"),
+        (Backbone(), "<.*Backbone object"),
+        (Backbone().__call__, "<bound method"),
+        (one_layer((8, 8, 3), 4, 0), "<Sequential"),
+    ],
+)
+def test_what_no_name_leads_back_to_is_refused(backbone, received):
+    with pytest.raises(ValueError, match=f"top level of a module.*Received: backbone={received}"):
+        name_of_backbone(backbone)
+
+
+def test_a_function_that_another_replaced_is_refused(monkeypatch):
+    replaced = sys.modules[one_layer.__module__].one_layer
+    monkeypatch.setattr(sys.modules[one_layer.__module__], "one_layer", inner())
+    with pytest.raises(ValueError, match="top level of a module"):
+        name_of_backbone(replaced)
+
+
+def test_training_refuses_it_before_it_writes(tmp_path):
+    config = TrainConfig(workdir=str(tmp_path / "run"))
+    with pytest.raises(ValueError, match="top level of a module"):
+        train(config, functools.partial(one_layer, use_bias=False))
+    assert not (tmp_path / "run").exists()

@@ -167,26 +167,27 @@ def test_the_same_seed_gives_the_same_network_and_another_seed_another(records_f
     assert np.any(kernels[0] != kernels[2])
 
 
+def convolution(input_shape, embedding_size, seed):
+    keras.utils.set_random_seed(seed)
+    return keras.Sequential(
+        [
+            keras.Input(input_shape),
+            keras.layers.Conv2D(4, 5, strides=4, activation="relu"),
+            keras.layers.BatchNormalization(),
+            keras.layers.GlobalAveragePooling2D(),
+            keras.layers.Dense(embedding_size),
+        ]
+    )
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_curves")
 def test_a_custom_network_is_trained_and_named(records_folder, tmp_path, capfd):
-    def backbone(input_shape, embedding_size, seed):
-        keras.utils.set_random_seed(seed)
-        return keras.Sequential(
-            [
-                keras.Input(input_shape),
-                keras.layers.Conv2D(4, 5, strides=4, activation="relu"),
-                keras.layers.BatchNormalization(),
-                keras.layers.GlobalAveragePooling2D(),
-                keras.layers.Dense(embedding_size),
-            ]
-        )
-
-    train(small_config(records_folder, tmp_path, backbone="sphereface20"), backbone)
+    train(small_config(records_folder, tmp_path, backbone="sphereface20"), convolution)
     assert embeddings(tmp_path).shape == (2, 16)
     summary = (tmp_path / "summary.md").read_text()
     assert "400 weights" in capfd.readouterr().err
-    assert "backbone, 400 weights" in summary
+    assert "test_train:convolution, 400 weights" in summary
     assert "sphereface20" not in summary
 
 
