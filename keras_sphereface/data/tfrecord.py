@@ -86,7 +86,8 @@ class ShardWriter:
     """Context manager that writes one file of TFRecords.
 
     The file gets its name only when the block ends without an error, so what a killed run leaves
-    behind never looks like a shard. After the block, `shard` describes the file.
+    behind never looks like a shard; a block that fails leaves nothing. After the block, `shard`
+    describes the file.
     """
 
     shard: Shard
@@ -114,6 +115,8 @@ class ShardWriter:
             # The disk may be full; the first error is the one to report.
             with contextlib.suppress(OSError):
                 self._file.close()
+            with contextlib.suppress(OSError):
+                self._partial.unlink()
             return
         self._file.flush()
         os.fsync(self._file.fileno())

@@ -19,7 +19,12 @@ from keras_sphereface.distribute.strategy import (
     wait_for_all,
 )
 from keras_sphereface.heads.sharded import ShardedHead
-from keras_sphereface.utils.atomic import commit_directory, partial_folder, recover
+from keras_sphereface.utils.atomic import (
+    commit_directory,
+    partial_folder,
+    recover,
+    removed_on_failure,
+)
 from keras_sphereface.utils.progress import log
 
 FOLDER = re.compile(r"step-(\d+)")
@@ -100,24 +105,30 @@ class Checkpoints:
         Raises:
             OSError, tf.errors.OpError: If it cannot be written; those before stay.
         """
-        target, chief = self.path(step), is_chief(self.strategy)
+        target = self.path(step)
         partial = partial_folder(target)
-        if chief:
-            shutil.rmtree(partial, ignore_errors=True)
+        if not is_chief(self.strategy):
+            self._write(partial)
+            return
+        shutil.rmtree(partial, ignore_errors=True)
+        with removed_on_failure(partial):
             partial.mkdir(parents=True)
+            self._write(partial)
+            commit_directory(target)
+        for old in self.steps()[: -self.max_to_keep]:
+            shutil.rmtree(self.path(old))
+
+    def _write(self, folder: Path) -> None:
+        """Write the part of this worker into a folder that the chief has made, and wait for all."""
         wait_for_all(self.strategy)
-        if chief:
-            self.checkpoint.write(str(partial / WEIGHTS))
+        if is_chief(self.strategy):
+            self.checkpoint.write(str(folder / WEIGHTS))
         else:  # it must take part, but would write the same
             with tempfile.TemporaryDirectory() as elsewhere:
                 self.checkpoint.write(str(Path(elsewhere) / WEIGHTS))
         if self.sharded_head:
-            self.sharded_head.save(partial)
+            self.sharded_head.save(folder)
         wait_for_all(self.strategy)
-        if chief:
-            commit_directory(target)
-            for old in self.steps()[: -self.max_to_keep]:
-                shutil.rmtree(self.path(old))
 
     def newest_step(self) -> int:
         """Return the step of the newest checkpoint, readable or not; -1 if there is none.

@@ -164,6 +164,19 @@ def test_a_step_that_is_saved_again_takes_the_place_of_the_first(run):
     assert names(run) == ["step-00000001"]
 
 
+def test_a_save_that_fails_leaves_nothing(run, monkeypatch):
+    run.save(1)
+
+    def write(path):
+        Path(f"{path}.index").write_bytes(b"cut")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(run.checkpoints.checkpoint, "write", write)
+    with pytest.raises(OSError, match="No space left"):
+        run.checkpoints.save(2)
+    assert names(run) == ["step-00000001"]
+
+
 def test_other_things_in_the_folder_are_left_alone(run):
     run.save(1)
     others = ["notes.txt", "step-", "step-00000009.damaged", "xstep-00000009", "step-9.old"]

@@ -1,8 +1,10 @@
 """Files and folders appear whole or not at all, and a full disk is explained."""
 
 import errno
+import os
 import shutil
 import sqlite3
+from contextlib import nullcontext
 
 import pytest
 
@@ -28,7 +30,6 @@ def test_a_block_that_fails_leaves_the_old_folder(tmp_path):
     with pytest.raises(AssertionError):
         write(tmp_path / "out", "bad")
     assert (tmp_path / "out" / "file.txt").read_text() == "first"
-    write(tmp_path / "out", "second")
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
@@ -52,8 +53,77 @@ def test_a_file_is_replaced_only_when_it_is_whole(tmp_path):
                 assert text != "bad"
         except AssertionError:
             assert file.read_text() == "first"
+        assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
     assert file.read_text() == "second"
-    assert [path.name for path in tmp_path.iterdir()] == ["table.csv"]
+
+
+def test_an_interrupt_leaves_nothing_either(tmp_path):
+    with pytest.raises(KeyboardInterrupt), atomic_file(tmp_path / "table.csv") as partial:
+        partial.write_text("first")
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), atomic_directory(tmp_path / "out") as partial:
+        (partial / "deep").mkdir()
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_error_before_the_file_is_made_passes_unchanged(tmp_path):
+    with pytest.raises(ZeroDivisionError), atomic_file(tmp_path / "table.csv"):
+        raise ZeroDivisionError
+
+
+@pytest.fixture
+def synced(monkeypatch, tmp_path):
+    """(name, names beside it in `tmp_path` at that moment) of all that is synced, in order."""
+    real, calls = os.fsync, []
+
+    def fsync(descriptor):
+        inode = os.fstat(descriptor).st_ino
+        paths = [tmp_path, *tmp_path.rglob("*")]
+        name = next(path.name for path in paths if path.stat().st_ino == inode)
+        calls.append((name, sorted(path.name for path in tmp_path.iterdir())))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return calls
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, synced):
+    with atomic_file(tmp_path / "table.csv") as partial:
+        partial.write_text("first")
+    assert synced == [
+        (".partial-table.csv", [".partial-table.csv"]),
+        (tmp_path.name, ["table.csv"]),
+    ]
+
+
+def test_a_folder_is_on_the_disk_before_it_gets_its_name(tmp_path, synced):
+    for text in ("first", "second"):
+        with atomic_directory(tmp_path / "out") as partial:
+            (partial / "deep").mkdir()
+            (partial / "deep" / "file.txt").write_text(text)
+            (partial / ".scratch").mkdir()
+            (partial / ".scratch" / "locked").touch()
+    for before, calls in (([], synced[:4]), (["out"], synced[4:])):
+        assert sorted(name for name, _ in calls[:3]) == [".out.partial", "deep", "file.txt"]
+        assert [names for _, names in calls[:3]] == [[".out.partial", *before]] * 3
+    # The previous one goes when the name of the new one is safe.
+    assert synced[3] == (tmp_path.name, ["out"])
+    assert synced[7:] == [(tmp_path.name, [".out.replaced", "out"])]
+
+
+@pytest.mark.parametrize(
+    ("number", "is_refused"), [(errno.EINVAL, False), (errno.EIO, True), (errno.ENOSPC, True)]
+)
+def test_only_what_cannot_be_synced_is_passed_over(tmp_path, monkeypatch, number, is_refused):
+    def fsync(descriptor):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    expected = pytest.raises(OSError, match=os.strerror(number)) if is_refused else nullcontext()
+    with expected, atomic_file(tmp_path / "table.csv") as partial:
+        partial.write_text("first")
+    assert [path.name for path in tmp_path.iterdir()] == ([] if is_refused else ["table.csv"])
 
 
 @pytest.mark.parametrize(

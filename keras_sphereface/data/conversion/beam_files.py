@@ -36,10 +36,19 @@ def match(pattern: str, limit: int | None = None) -> list[Any]:
 
 @contextlib.contextmanager
 def atomic_remote_file(path: str) -> Iterator[BinaryIO]:
-    """Create a file that gets its name when the block ends; it may be written again."""
+    """Create a file that gets its name when the block ends; it may be written again.
+
+    A block that fails leaves nothing.
+    """
     partial = f"{path}.{uuid.uuid4().hex}"
-    with FileSystems.create(partial, compression_type=CompressionTypes.UNCOMPRESSED) as file:
-        yield file
+    try:
+        with FileSystems.create(partial, compression_type=CompressionTypes.UNCOMPRESSED) as file:
+            yield file
+    except BaseException:
+        # The first error is the one to report.
+        with contextlib.suppress(BeamIOError, OSError):
+            FileSystems.delete([partial])
+        raise
     if exists(path):
         FileSystems.delete([path])
     FileSystems.rename([partial], [path])

@@ -75,4 +75,8 @@ def test_a_remote_file_appears_whole_and_can_be_written_again(tmp_path):
             file.write(text)
             assert not (tmp_path / "table.csv").exists() or text != "first"
         assert (tmp_path / "table.csv").read_text() == text
+    with pytest.raises(ZeroDivisionError), beam_files.atomic_remote_text(path) as file:
+        file.write("third")
+        raise ZeroDivisionError
+    assert (tmp_path / "table.csv").read_text() == "second é"
     assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
