@@ -108,10 +108,12 @@ def instead_of_class_folders(folder: str | os.PathLike) -> str:
 def class_folders_near(folder: Path) -> Path | None:
     """Return the folder of class folders with images: it, one or two below it, or its parent.
 
-    The parent is meant where the folder is one of several class folders.
+    One below is meant where it has more class folders: the output folder of a demo holds figures in
+    some folders beside that of the faces. The parent is meant where the folder is one of several
+    class folders.
     """
     if _has_class_folders(folder):
-        return folder
+        return _larger_below(folder) or folder
     for depth in (1, 2):
         if found := next(filter(_has_class_folders, _below(folder, depth)), None):
             return found
@@ -119,8 +121,22 @@ def class_folders_near(folder: Path) -> Path | None:
         siblings = list(_below(_above(folder), 1))
         # Not where it lies among other things, of which some hold pictures too.
         if len(siblings) > 1 and sum(map(_holds_image, siblings)) > len(siblings) / 2:
-            return _above(folder)
+            return _larger_below(_above(folder)) or _above(folder)
     return None
+
+
+def _larger_below(folder: Path) -> Path | None:
+    """The folder one or two levels below that has more class folders than this one, if any has."""
+    # Of a usual source none: a folder of images is not searched.
+    others = [below for below in _below(folder, 1) if not _holds_image(below)]
+    candidates = [found for depth in (0, 1) for other in others for found in _below(other, depth)]
+    largest = max(candidates, key=_num_class_folders, default=folder)
+    return largest if _num_class_folders(largest) > _num_class_folders(folder) else None
+
+
+def _num_class_folders(folder: Path) -> int:
+    """Number of folders directly below that hold images themselves, among the first ones."""
+    return sum(map(_holds_image, _below(folder, 1)))
 
 
 def source_at(folder: Path) -> Path | None:

@@ -65,6 +65,25 @@ def test_a_source_of_another_depth_names_the_right_one(people, given):
         open_source(given)
 
 
+@pytest.mark.parametrize("given", ["out", "out/figures"])
+def test_a_folder_that_holds_the_class_folders_among_others_names_them(people, given):
+    for name in ("figures", "report"):  # more than half of those beside the faces
+        (people / "out" / name).mkdir(parents=True)
+        (people / "out" / name / "1.png").touch()
+    (people / "photos" / "cleo").mkdir()
+    (people / "photos" / "cleo" / "1.jpg").touch()
+    (people / "out" / "faces").mkdir()
+    (people / "photos").rename(people / "out" / "faces" / "photos")
+    with pytest.raises(ValueError, match=r"class folders are in out/faces/photos$"):
+        open_source(given)
+
+
+def test_a_person_with_folders_of_images_is_one_of_several(people):
+    (people / "photos" / "cleo" / "profile").mkdir(parents=True)
+    (people / "photos" / "cleo" / "profile" / "1.jpg").touch()
+    assert open_source("photos").kind == "class folders"
+
+
 def test_images_without_class_folders_are_refused_with_their_form(people):
     shutil.rmtree(people / "photos" / "bob")
     with pytest.raises(ValueError, match=r"photos/ada/PERSON/IMAGE\.jpg$"):
