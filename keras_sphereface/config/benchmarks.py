@@ -23,17 +23,21 @@ class HeadBenchmarkConfig:
     out: str = setting(
         help="Output folder for head.csv, head.md, head.png and the XLA programs.", path="output"
     )
-    batch_size: int = setting(256, "Number of samples in a batch, at least 1.", aliases=("batch",))
-    embedding_size: int = setting(512, "Number of values of an embedding, at least 1.")
-    num_classes: int = setting(10_572, "Number of classes of the table, at least 8.")
+    batch_size: int = setting(
+        256, "Number of samples in a batch, at least 1.", aliases=("batch",), minimum=1
+    )
+    embedding_size: int = setting(512, "Number of values of an embedding, at least 1.", minimum=1)
+    num_classes: int = setting(10_572, "Number of classes of the table, at least 8.", minimum=8)
     sweep: tuple[int, ...] = setting(
-        (1_000, 10_572, 100_000, 262_144, 1_000_000), "Numbers of classes of the figure."
+        (1_000, 10_572, 100_000, 262_144, 1_000_000),
+        "Numbers of classes of the figure, each at least 8.",
+        minimum=8,
     )
     cases: tuple[str, ...] = setting((), "Rows of the table beside Dense; by default all.")
     repeats: int = setting(
-        30, "Number of rounds of the table, at least 1; the figure has a tenth of them."
+        30, "Number of rounds of the table, at least 1; the figure has a tenth of them.", minimum=1
     )
-    seed: int = setting(0, "Seed for embeddings, labels and class weights.")
+    seed: int = setting(0, "Seed for embeddings, labels and class weights.", minimum=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,17 +54,22 @@ class ConvergenceBenchmarkConfig:
     out: str = setting(
         help="Output folder for convergence.csv, convergence.md and the runs.", path="output"
     )
-    num_networks: int = setting(5, "Number of pairs of a network and generated faces, 1 to 5.")
-    m: tuple[int, ...] = setting((2, 3, 4, 6), "Margins to compare with m = 1.")
+    num_networks: int = setting(
+        5, "Number of pairs of a network and generated faces, 1 to 5.", minimum=1
+    )
+    m: tuple[int, ...] = setting((2, 3, 4, 6), "Margins to compare with m = 1.", minimum=1)
     total_steps: int = setting(
         1_700,
         "Number of optimizer steps of a run, at least 5; lambda is 5 from step 1,659 on.",
         aliases=("steps",),
+        minimum=5,
     )
     width: float = setting(0.125, "Factor > 0 on the number of channels of the networks.")
-    batch_size: int = setting(32, "Number of images in a batch, at least 1.", aliases=("batch",))
-    workers: int = setting(1, "Number of runs at the same time, at least 1.")
-    seed: int = setting(0, "Seed for the faces and the first run.")
+    batch_size: int = setting(
+        32, "Number of images in a batch, at least 1.", aliases=("batch",), minimum=1
+    )
+    workers: int = setting(1, "Number of runs at the same time, at least 1.", minimum=1)
+    seed: int = setting(0, "Seed for the faces and the first run.", minimum=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,17 +82,21 @@ class DefaultsBenchmarkConfig:
     """
 
     out: str = setting(help="Output folder for defaults.csv, defaults.md and the faces.")
-    layers: tuple[int, ...] = setting((4, 20), "Numbers of layers of the networks.")
-    batch_sizes: tuple[int, ...] = setting((16, 32, 64, 128, 256), "Numbers of images in a batch.")
-    num_seeds: int = setting(5, "Number of runs of each network and batch size, at least 1.")
-    total_steps: int = setting(120, "Number of optimizer steps of a run, at least 1.")
+    layers: tuple[int, ...] = setting((4, 20), "Numbers of layers of the networks.", minimum=1)
+    batch_sizes: tuple[int, ...] = setting(
+        (16, 32, 64, 128, 256), "Numbers of images in a batch.", minimum=1
+    )
+    num_seeds: int = setting(
+        5, "Number of runs of each network and batch size, at least 1.", minimum=1
+    )
+    total_steps: int = setting(120, "Number of optimizer steps of a run, at least 1.", minimum=1)
     width: float = setting(0.25, "Factor > 0 on the number of channels of the networks.")
-    embedding_size: int = setting(128, "Number of values of an embedding, at least 1.")
+    embedding_size: int = setting(128, "Number of values of an embedding, at least 1.", minimum=1)
     shrink: int = setting(
-        2, "Factor, at least 1, by which the faces, 112 x 96 pixels, are made smaller."
+        2, "Factor, at least 1, by which the faces, 112 x 96 pixels, are made smaller.", minimum=1
     )
     optimizer: str = setting("sgd", "Optimizer of all runs.", tuple(OPTIMIZER_SLOTS))
-    seed: int = setting(0, "Seed for the faces and the first run.")
+    seed: int = setting(0, "Seed for the faces and the first run.", minimum=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,16 +116,20 @@ class DataBenchmarkConfig:
     )
     landmarks: str = setting("", "File of five points for each image of --source.", path="file")
     num_images: int = setting(
-        16_000, "Number of images; those of --source are repeated if it has fewer."
+        16_000, "Number of images; those of --source are repeated if it has fewer.", minimum=1
     )
     side: int = setting(
-        250, "Smallest height and width of an image in pixels, as in CASIA and LFW; 0: unchanged."
+        250,
+        "Smallest height and width of an image in pixels, as in CASIA and LFW; 0: unchanged.",
+        minimum=0,
     )
     memory_images: int = setting(
-        200_000, "Number of small images for the memory of a conversion; 0: memory is not measured."
+        200_000,
+        "Number of small images for the memory of a conversion; 0: memory is not measured.",
+        minimum=0,
     )
-    repeats: int = setting(5, "Number of interleaved rounds, at least 1.")
-    seed: int = setting(0, "Seed for the generated faces and the orders of the cases.")
+    repeats: int = setting(5, "Number of interleaved rounds, at least 1.", minimum=1)
+    seed: int = setting(0, "Seed for the generated faces and the orders of the cases.", minimum=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,22 +147,25 @@ class TrainBenchmarkConfig:
     data: str = setting(
         "", "Folder of records; by default two faces of each class are generated.", path="folder"
     )
-    num_classes: int = setting(10_572, "Number of classes of the generated faces.")
+    num_classes: int = setting(10_572, "Number of classes of the generated faces.", minimum=2)
     backbone: str = setting(
         "sphereface20", f"Network: {_BACKBONES}.", choices=tuple(NETWORKS), aliases=("arch",)
     )
     width: float = setting(1.0, "Factor > 0 on the number of channels of the network.")
     batch_size: int = setting(
-        32, "Global batch size: images of a step over all devices.", aliases=("batch",)
+        32, "Global batch size: images of a step over all devices.", aliases=("batch",), minimum=1
     )
-    num_devices: int = setting(2, "Number of devices, or workers, that share the work of one.")
-    steps: int = setting(4, "Number of training steps of a round, at least 1.")
-    repeats: int = setting(12, "Number of interleaved rounds, at least 1.")
+    num_devices: int = setting(
+        2, "Number of devices, or workers, that share the work of one.", minimum=1
+    )
+    steps: int = setting(4, "Number of training steps of a round, at least 1.", minimum=1)
+    repeats: int = setting(12, "Number of interleaved rounds, at least 1.", minimum=1)
     memory_classes: int = setting(
         400_000,
         "Number of classes for the memory of a class-sharded head; 0: memory is not measured.",
+        minimum=0,
     )
-    seed: int = setting(0, "Seed for faces, start weights and the orders of the cases.")
+    seed: int = setting(0, "Seed for faces, start weights and the orders of the cases.", minimum=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,20 +190,26 @@ class EvaluateBenchmarkConfig:
         "sphereface20", f"Network: {_BACKBONES}.", choices=tuple(NETWORKS), aliases=("arch",)
     )
     width: float = setting(1.0, "Factor > 0 on the number of channels of the network.")
-    num_images: int = setting(256, "Number of images embedded in a round, at least 1.")
+    num_images: int = setting(256, "Number of images embedded in a round, at least 1.", minimum=1)
     batch_size: int = setting(
-        64, "Number of images embedded at once, at least 1.", aliases=("batch",)
+        64, "Number of images embedded at once, at least 1.", aliases=("batch",), minimum=1
     )
-    num_pairs: int = setting(6000, "Number of pairs for the protocols, in ten folds, at least 20.")
+    num_pairs: int = setting(
+        6000, "Number of pairs for the protocols, in ten folds, at least 20.", minimum=20
+    )
     num_probes: int = setting(
-        3500, "Number of probes of 80 identities for the search, at least 160."
+        3500, "Number of probes of 80 identities for the search, at least 160.", minimum=160
     )
-    num_distractors: int = setting(1_000_000, "Number of distractors of the search; 0: no search.")
+    num_distractors: int = setting(
+        1_000_000, "Number of distractors of the search; 0: no search.", minimum=0
+    )
     repeats: int = setting(
-        7, "Number of interleaved rounds of embedding and of the protocols, at least 1."
+        7, "Number of interleaved rounds of embedding and of the protocols, at least 1.", minimum=1
     )
-    search_repeats: int = setting(3, "Number of interleaved rounds of the search, at least 1.")
-    seed: int = setting(0, "Seed for faces, start weights and embeddings.")
+    search_repeats: int = setting(
+        3, "Number of interleaved rounds of the search, at least 1.", minimum=1
+    )
+    seed: int = setting(0, "Seed for faces, start weights and embeddings.", minimum=0)
 
 
 BENCHMARK_CONFIGS = {

@@ -22,12 +22,18 @@ class FacesConfig:
     out: str = setting(
         help="Folder for images/, landmarks.txt, pairs.txt and test_identities.txt.", path="output"
     )
-    num_identities: int = setting(60, "Number of identities to train on.")
-    images_per_identity: int = setting(20, "Number of images of each identity, at least 2.")
-    num_test_identities: int = setting(40, "Number of further identities, for the pairs only.")
-    num_folds: int = setting(2, "Number of folds of the pairs, at least 2.")
-    pairs_per_class: int = setting(150, "Number of matched pairs a fold, and of mismatched ones.")
-    seed: int = setting(0, "Seed for faces and pairs.")
+    num_identities: int = setting(60, "Number of identities to train on, at least 1.", minimum=1)
+    images_per_identity: int = setting(
+        20, "Number of images of each identity, at least 2.", minimum=2
+    )
+    num_test_identities: int = setting(
+        40, "Number of further identities, for the pairs only; 0: no pairs.", minimum=0
+    )
+    num_folds: int = setting(2, "Number of folds of the pairs, at least 2.", minimum=2)
+    pairs_per_class: int = setting(
+        150, "Number of matched pairs a fold, and of mismatched ones, at least 1.", minimum=1
+    )
+    seed: int = setting(0, "Seed for faces and pairs.", minimum=0)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,7 +86,10 @@ class ConvertConfig:
         path="output-file",
     )
     num_shards: int = setting(
-        0, "Number of shards; 0: as many as hold 100 to 200 MB each.", group="source and output"
+        0,
+        "Number of shards; 0: as many as hold 100 to 200 MB each.",
+        group="source and output",
+        minimum=0,
     )
     exclude: str = setting(
         "",
@@ -97,7 +106,7 @@ class ConvertConfig:
         path="file",
     )
     exclude_folds: tuple[int, ...] = setting(
-        (), "Folds of --exclude-pairs to use, from 1; by default all.", group="exclusion"
+        (), "Folds of --exclude-pairs to use, from 1; by default all.", group="exclusion", minimum=1
     )
     exclude_casia_lfw: bool = setting(
         True, "Exclude the three identities of CASIA-WebFace that are in LFW.", group="exclusion"
@@ -107,15 +116,17 @@ class ConvertConfig:
         "Exclude identities with fewer readable images than this.",
         group="exclusion",
         common=True,
+        minimum=1,
     )
-    height: int = setting(112, "Height of the faces in pixels.", group="alignment")
-    width: int = setting(96, "Width of the faces in pixels.", group="alignment")
-    seed: int = setting(0, "Seed for the global shuffle.", group="order and processes")
+    height: int = setting(112, "Height of the faces in pixels.", group="alignment", minimum=1)
+    width: int = setting(96, "Width of the faces in pixels.", group="alignment", minimum=1)
+    seed: int = setting(0, "Seed for the global shuffle.", group="order and processes", minimum=0)
     workers: int = setting(
         0,
         "Number of processes; 0: one a core, or one for few images.",
         group="order and processes",
         common=True,
+        minimum=0,
     )
     overwrite: bool = setting(
         False, "Replace a folder of records that exists.", group="source and output", common=True

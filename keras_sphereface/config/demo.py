@@ -23,4 +23,4 @@ class DemoConfig:
         "Folder for everything; what an earlier demo left there is replaced.",
         path="output",
     )
-    seed: int = setting(0, "Seed for faces, start weights, shuffling and augmentation.")
+    seed: int = setting(0, "Seed for faces, start weights, shuffling and augmentation.", minimum=0)

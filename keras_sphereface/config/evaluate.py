@@ -82,12 +82,17 @@ class EvaluateConfig:
         path="file",
     )
     folds: tuple[int, ...] = setting(
-        (), "Folds to evaluate, counted from 1; by default all.", group="pairs", common=True
+        (),
+        "Folds to evaluate, counted from 1; by default all.",
+        group="pairs",
+        common=True,
+        minimum=1,
     )
     num_folds: int = setting(
         10,
         "Number of folds, at least 2, for pairs without folds, such as those of a .bin.",
         group="pairs",
+        minimum=2,
     )
     protocol: str = setting(
         "sphereface",
@@ -109,6 +114,7 @@ class EvaluateConfig:
         1000,
         "Number of bootstrap draws for the 95 per cent intervals; 0 computes none.",
         group="verification",
+        minimum=0,
     )
     save_embeddings: bool = setting(
         False, "Write the embeddings to OUT/embeddings.npz.", group="output"
@@ -119,9 +125,11 @@ class EvaluateConfig:
         group="models",
         common=True,
         aliases=("batch",),
+        minimum=1,
     )
     seed: int = setting(
         0,
         "Seed for the bootstrap and for the sample of images that is checked.",
         group="verification",
+        minimum=0,
     )

@@ -27,28 +27,31 @@ class SpheresConfig:
         "", "Folder of records; by default faces are generated.", group="data", path="folder"
     )
     m: tuple[int, ...] = setting(
-        (1, 2, 3, 4), "Margins to train with, each at least 1.", group="training"
+        (1, 2, 3, 4), "Margins to train with, each at least 1.", group="training", minimum=1
     )
     softmax: bool = setting(True, "Add a column of plain softmax.", group="training")
     dim: int = setting(0, "Size of an embedding, 2 or 3; 0: both.", (0, 2, 3), group="training")
     num_identities: int = setting(
-        8, "Number of identities, 2 to 8; those with most images are used.", group="data"
+        8, "Number of identities, 2 to 8; those with most images are used.", group="data", minimum=2
     )
     total_steps: int = setting(
         300,
         "Number of optimizer steps for each loss, at least 1.",
         group="training",
         aliases=("steps",),
+        minimum=1,
     )
     seed: int = setting(
         0,
         "Seed for faces, and for start weights, batches and test images of the first run.",
         group="training",
+        minimum=0,
     )
     num_seeds: int = setting(
         1,
         "Number of runs, with seed, seed + 1, ..., at least 1; the figures show the first.",
         group="training",
+        minimum=1,
     )
     animate: bool = setting(
         False,
@@ -127,16 +130,25 @@ class CompareConfig:
         path="file",
     )
     folds: tuple[int, ...] = setting(
-        (), "Folds of the pairs to verify, counted from 1; by default all.", group="verification"
+        (),
+        "Folds of the pairs to verify, counted from 1; by default all.",
+        group="verification",
+        minimum=1,
     )
     losses: tuple[str, ...] = setting(
         tuple(LOSSES), "Losses to compare.", tuple(LOSSES), group="training"
     )
     num_seeds: int = setting(
-        3, "Number of runs of each loss, with seed, seed + 1, ..., at least 1.", group="training"
+        3,
+        "Number of runs of each loss, with seed, seed + 1, ..., at least 1.",
+        group="training",
+        minimum=1,
     )
     seed: int = setting(
-        0, "Seed for faces, start weights, batches and the order of the runs.", group="training"
+        0,
+        "Seed for faces, start weights, batches and the order of the runs.",
+        group="training",
+        minimum=0,
     )
     training: tuple[str, ...] = setting(
         (),
@@ -160,7 +172,9 @@ class MarginFiguresConfig:
     out: str = setting(
         help="Output folder for the figures (.png and .svg) and bounds.csv.", path="output"
     )
-    m: int = setting(4, "Margin of the decision boundaries, at least 2.", aliases=("margin",))
+    m: int = setting(
+        4, "Margin of the decision boundaries, at least 2.", aliases=("margin",), minimum=2
+    )
     angle: float = setting(
         60.0, "Angle between the class weights of the decision boundaries in degrees, 30 to 170."
     )

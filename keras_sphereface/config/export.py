@@ -60,21 +60,27 @@ class ExportConfig:
         (),
         "Folds of the pairs to use, counted from 1; by default all.",
         group="calibration and comparison",
+        minimum=1,
     )
     num_calibration: int = setting(
         200,
         "Largest number of images that calibrate tflite-int8, at least 1.",
         group="calibration and comparison",
+        minimum=1,
     )
     num_compared: int = setting(
         256,
         "Largest number of images on which the files are compared, at least 1.",
         group="calibration and comparison",
+        minimum=1,
     )
     batch_size: int = setting(
         64,
         "Number of images embedded at once, at least 1.",
         group="calibration and comparison",
         aliases=("batch",),
+        minimum=1,
     )
-    seed: int = setting(0, "Seed for the choice of images.", group="calibration and comparison")
+    seed: int = setting(
+        0, "Seed for the choice of images.", group="calibration and comparison", minimum=0
+    )

@@ -25,6 +25,7 @@ def setting(
     aliases: Sequence[str] = (),
     path: str = "",
     other: str = "",
+    minimum: int | None = None,
 ) -> Any:
     """Return a dataclass field with what the command line shows and checks of it.
 
@@ -40,6 +41,7 @@ def setting(
             exist; "output", a folder to write; "output-file"; or "" for what is no path.
         other: What a value beside the choices looks like, for example "module:function"; such a
             value holds a colon. "": there are only the choices.
+        minimum: Int. The smallest number allowed, of several each; None: any.
     """
     metadata = {
         "help": help,
@@ -50,6 +52,7 @@ def setting(
         "aliases": tuple(aliases),
         "path": path,
         "other": other,
+        "minimum": minimum,
     }
     return dataclasses.field(default=default, metadata=metadata)
 

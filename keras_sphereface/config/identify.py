@@ -55,7 +55,7 @@ class _FaceSettings:
         path="file",
     )
     folds: tuple[int, ...] = setting(
-        (), "Folds of the pairs to use, counted from 1; by default all.", group="faces"
+        (), "Folds of the pairs to use, counted from 1; by default all.", group="faces", minimum=1
     )
     train_labels: str = setting(
         "",
@@ -64,12 +64,17 @@ class _FaceSettings:
         path="file",
     )
     batch_size: int = setting(
-        64, "Number of images embedded at once, at least 1.", group="models", aliases=("batch",)
+        64,
+        "Number of images embedded at once, at least 1.",
+        group="models",
+        aliases=("batch",),
+        minimum=1,
     )
     seed: int = setting(
         0,
         "Seed for the choice of the gallery and of the images that are checked.",
         group="sampling",
+        minimum=0,
     )
 
 
@@ -101,6 +106,7 @@ class _GallerySettings(_FaceSettings):
         1,
         "Number of images of each identity in the gallery, at least 1, without lists.",
         group="gallery and probes",
+        minimum=1,
     )
 
 
@@ -119,7 +125,11 @@ class ClosedSetConfig(_GallerySettings):
     example: ClassVar[str] = "--model runs/first/export --images faces/images --out runs/closed"
     protocol: ClassVar[str] = "closed-set"
     max_rank: int = setting(
-        20, "Last rank of the CMC curve, at least 1.", group="identification", common=True
+        20,
+        "Last rank of the CMC curve, at least 1.",
+        group="identification",
+        common=True,
+        minimum=1,
     )
 
 
@@ -144,7 +154,7 @@ class OpenSetConfig(_GallerySettings):
         common=True,
     )
     candidates: int = setting(
-        20, "Length of the candidate list of TPIR, at least 1.", group="identification"
+        20, "Length of the candidate list of TPIR, at least 1.", group="identification", minimum=1
     )
 
 
@@ -175,7 +185,11 @@ class DistractorsConfig(_FaceSettings):
         "", "File of five points for each image of --distractors.", group="distractors", path="file"
     )
     max_rank: int = setting(
-        10, "Last rank of the CMC curve, at least 1.", group="identification", common=True
+        10,
+        "Last rank of the CMC curve, at least 1.",
+        group="identification",
+        common=True,
+        minimum=1,
     )
 
 

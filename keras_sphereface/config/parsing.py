@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from keras_sphereface.config.fields import flag_of, has_no_default, names_of_settings
+from keras_sphereface.config.minimums import check_minimums
 from keras_sphereface.config.paths import KINDS, check_paths
 from keras_sphereface.config.settings_files import read_settings, yaml_of
 from keras_sphereface.config.suggestions import did_you_mean, nearest, with_hint
@@ -90,6 +91,7 @@ def parse_config(
     Raises:
         SystemExit: With code 2 and a message on standard error, if a flag or value is wrong;
             with code 0 after help.
+        ValueError: If a number is below the smallest that is allowed.
         OSError: If a path does not exist, is of the wrong kind or cannot be written.
 
     Example:
@@ -119,6 +121,7 @@ def parse_config(
     config = config_class(**settings)
     if "print_config" in given:
         _print_and_end(yaml_of(config))
+    check_minimums(config)
     check_paths(config)
     return config
 

@@ -8,6 +8,7 @@ import math
 
 from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
 from keras_sphereface.config.identify import DistractorsConfig, IdentifyConfig
+from keras_sphereface.config.minimums import check_minimums
 from keras_sphereface.config.train import TrainConfig
 from keras_sphereface.utils.validation import check_choice, check_integer, check_real, require
 
@@ -27,11 +28,9 @@ def check_train_settings(config: TrainConfig) -> None:
     Raises:
         ValueError: With the name of the setting, what is allowed and what was received.
     """
+    check_minimums(config)
     ranges = {
-        **dict.fromkeys(("batch_size", "total_steps", "log_steps"), (1, math.inf)),
-        **dict.fromkeys(("checkpoint_steps", "embedding_size", "accumulate_steps"), (1, math.inf)),
-        **dict.fromkeys(("epochs", "learning_rate", "weight_decay"), (0, math.inf)),
-        **dict.fromkeys(("clipnorm", "lr_warmup_steps", "verify_steps"), (0, math.inf)),
+        **dict.fromkeys(("epochs", "learning_rate", "weight_decay", "clipnorm"), (0, math.inf)),
         "ema": (0, 0.999999),
         "momentum": (0, 0.999),
         **RANGES,

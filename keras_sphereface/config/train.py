@@ -74,7 +74,7 @@ class TrainConfig:
         common=True,
     )
     embedding_size: int = setting(
-        512, "Number of values of an embedding (FC1), at least 1.", group="network"
+        512, "Number of values of an embedding (FC1), at least 1.", group="network", minimum=1
     )
     head: str = setting(
         "asoftmax",
@@ -128,6 +128,7 @@ class TrainConfig:
         "Number of classes whose logits are in memory at once, at least 1; by default all "
         "up to 262,144.",
         group="head",
+        minimum=1,
     )
     sample_rate: float = setting(
         1.0,
@@ -135,7 +136,10 @@ class TrainConfig:
         group="head",
     )
     margin_warmup_steps: int = setting(
-        0, "Number of first steps without a margin, before the annealing begins.", group="annealing"
+        0,
+        "Number of first steps without a margin, before the annealing begins.",
+        group="annealing",
+        minimum=0,
     )
     base: float = setting(
         1000.0,
@@ -167,17 +171,20 @@ class TrainConfig:
         group="data",
         common=True,
         aliases=("batch",),
+        minimum=1,
     )
     images_per_identity: int | None = setting(
         None,
         "Number of images of each identity in a batch (PK sampling); all encoded images are "
         "then held in memory. 0: shuffled images. By default as the head needs.",
         group="data",
+        minimum=0,
     )
     accumulate_steps: int = setting(
         1,
         "Number of micro-batches into which a batch is divided to save memory, at least 1.",
         group="data",
+        minimum=1,
     )
     total_steps: int = setting(
         28_000,
@@ -185,6 +192,7 @@ class TrainConfig:
         group="optimizer",
         common=True,
         aliases=("steps",),
+        minimum=1,
     )
     epochs: float = setting(
         0.0,
@@ -218,6 +226,7 @@ class TrainConfig:
         "Number of first steps in which the learning rate rises linearly. By default a twentieth "
         "of the steps, at most 1,000; none in a run as large as the paper's.",
         group="optimizer",
+        minimum=0,
     )
     momentum: float = setting(0.9, "Momentum of SGD, from 0 to 0.999.", group="optimizer")
     weight_decay: float = setting(
@@ -279,15 +288,16 @@ class TrainConfig:
         group="augmentation",
     )
     log_steps: int = setting(
-        100, "Number of steps between two rows of the log, at least 1.", group="logging"
+        100, "Number of steps between two rows of the log, at least 1.", group="logging", minimum=1
     )
     checkpoint_steps: int = setting(
-        1000, "Number of steps between two checkpoints, at least 1.", group="logging"
+        1000, "Number of steps between two checkpoints, at least 1.", group="logging", minimum=1
     )
     verify_steps: int = setting(
         0,
         "Number of steps between two verifications of pairs; 0: no verification.",
         group="verification",
+        minimum=0,
     )
     verify_images: str = setting(
         "",
@@ -318,6 +328,7 @@ class TrainConfig:
         (),
         "Folds of the pairs to verify during training, counted from 1; by default all.",
         group="verification",
+        minimum=1,
     )
     worker_shards: bool = setting(
         False,
@@ -325,7 +336,9 @@ class TrainConfig:
         "all shards, and the batches equal those of one worker.",
         group="distribution",
     )
-    seed: int = setting(0, "Seed for start weights, shuffling and augmentation.", group="logging")
+    seed: int = setting(
+        0, "Seed for start weights, shuffling and augmentation.", group="logging", minimum=0
+    )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -340,7 +353,9 @@ class LaunchConfig:
 
     example: ClassVar[str] = "--workers 2 -- train --data records"
 
-    workers: int = setting(2, "Number of processes, at least 1; the GPUs are divided among them.")
+    workers: int = setting(
+        2, "Number of processes, at least 1; the GPUs are divided among them.", minimum=1
+    )
     program: tuple[str, ...] = setting(
         (),
         "A command of sphereface, or a script, and its arguments, after a lone --.",

@@ -72,7 +72,7 @@ def generate_faces(
         seed=seed,
     )
     require(
-        num_identities + num_test_identities >= 1 and images_per_identity >= 2,
+        num_identities >= 1 and num_test_identities >= 0 and images_per_identity >= 2,
         "At least one identity and 2 images an identity are needed.",
         **settings,
     )

@@ -49,7 +49,7 @@ def test_the_command_converts_and_verifies(faces, tmp_path, capsys):
         (["--verify", "empty"], "error: A folder of records holds dataset.json"),
         (
             ["--source", "empty", "--out", "y", "--workers", "-1"],
-            "error: `workers` must be >= 0. Received: -1",
+            "error: `workers` must be at least 0. Received: workers=-1",
         ),
     ],
 )

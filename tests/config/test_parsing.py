@@ -46,10 +46,15 @@ def test_flags_become_fields_of_their_types():
     assert parse_config(config.SpheresConfig, argv) == config.SpheresConfig(
         out="o", m=(1, 4), dim=2, softmax=False
     )
-    argv = "--source records --out o --overwrite --num-shards=-1".split()
+    argv = "--source records --out o --overwrite --num-shards=3".split()
     assert parse_config(config.ConvertConfig, argv) == config.ConvertConfig(
-        source="records", out="o", overwrite=True, num_shards=-1
+        source="records", out="o", overwrite=True, num_shards=3
     )
+
+
+@pytest.mark.parametrize("words", [["--learning-rate", "-0.5"], ["--learning-rate=-0.5"]])
+def test_a_number_below_zero_is_no_flag(words):
+    assert parse_config(config.TrainConfig, words).learning_rate == -0.5
 
 
 def test_a_flag_has_the_names_that_users_know():

@@ -46,7 +46,8 @@ def test_a_complete_folder_is_left_and_another_seed_replaces_it(tmp_path):
 @pytest.mark.parametrize(
     "numbers",
     [
-        {"num_identities": 0, "num_test_identities": 0},
+        {"num_identities": 0},
+        {"num_test_identities": -1},
         {"images_per_identity": 1},
         {"num_test_identities": 3},
         {"num_folds": 1},

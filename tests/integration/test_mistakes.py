@@ -77,7 +77,7 @@ CONVERT_FACES = "sphereface convert --source faces/images --out records"
             "They are in faces/images",
         ),
         ("train --verify-steps 5 --verify-bin empty.txt", "goes to --pairs. Received: bin=empty"),
-        ("launch --workers 0 -- train", "`workers` must be an int >= 1"),
+        ("launch --workers 0 -- train", "`workers` must be at least 1"),
         ("launch", "must follow a lone `--`, for example: sphereface launch"),
         ("launch -- script.py", "a Python script that exists. Received: script.py"),
         # Networks, pairs and their images.
@@ -114,7 +114,7 @@ CONVERT_FACES = "sphereface convert --source faces/images --out records"
         ),
         # Numbers and flags of the experiments.
         ("spheres --out s --num-identities 9", "from 2 to 8"),
-        ("spheres --out s --m 0", "`m` must be different ints >= 1. Received: m=(0,)"),
+        ("spheres --out s --m 0", "Each of `m` must be at least 1. Received: m=(0,)"),
         ("margins --out m --angle 0", "from 30 to 170. Received: angle=0.0"),
         ("compare-losses --out c --data records", "belong together. Received: data='records'"),
         ("benchmark data --out b --source records", "It holds records already"),
