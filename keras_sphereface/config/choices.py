@@ -152,6 +152,12 @@ class NetworkChoice:
     blocks_per_stage: tuple[int, int, int, int]
 
 
+# Ranges of the pixels that a network takes.
+INPUT_RANGES: dict[str, str] = {
+    "raw": "pixels 0..255, which the network scales by itself",
+    "unit": "(value - 127.5) / 128, in [-1, 1)",
+}
+
 # Table 2 of the SphereFace paper.
 NETWORKS: dict[str, NetworkChoice] = {
     f"sphereface{depth}": NetworkChoice(depth, blocks)

@@ -22,7 +22,8 @@ class FacePreprocessing(keras.layers.Layer):
                                   FacePreprocessing(), sphereface20(), ASoftmax(num_classes)])
         model.fit(pipeline.training_batches(folder, 256, seed=0, augment=None), ...)
 
-    `export_savedmodel` scales by itself: give it the backbone without this layer.
+    A network that begins with this layer is trained, exported and verified as one that takes pixels
+    0..255.
 
     Args:
         flip: Bool. Mirror half of the images.
@@ -39,6 +40,8 @@ class FacePreprocessing(keras.layers.Layer):
         >>> float(np.max(FacePreprocessing(shift=4.0)(images)))
         0.99609375
     """
+
+    input_range = "raw"  # read by `models.input_contract`
 
     def __init__(
         self,

@@ -1,5 +1,7 @@
-"""The networks of the paper, from images to embeddings."""
+"""The networks of the paper, and any other Keras model from images to embeddings."""
 
+from keras_sphereface.models.embedding_network import EmbeddingNetwork, embedding_network
+from keras_sphereface.models.input_contract import InputContract, input_contract
 from keras_sphereface.models.sphereface import (
     sphereface,
     sphereface4,
@@ -10,6 +12,10 @@ from keras_sphereface.models.sphereface import (
 )
 
 __all__ = [
+    "EmbeddingNetwork",
+    "InputContract",
+    "embedding_network",
+    "input_contract",
     "sphereface",
     "sphereface4",
     "sphereface10",

@@ -1,5 +1,7 @@
 """The differences between Keras 2.15 and Keras 3, all of them, in one place."""
 
+from typing import Any
+
 import keras
 import tensorflow as tf
 
@@ -24,6 +26,13 @@ def reads_checkpoints_of(version: str) -> bool:
 def tf_variable(weight: tf.Variable) -> tf.Variable:
     """Return the variable of TensorFlow behind a weight; in Keras 2.15 they are the same."""
     return weight.value if KERAS_3 and isinstance(weight, keras.Variable) else weight
+
+
+def producer_of(tensor: Any) -> tuple[Any, list[Any]]:
+    """Return the operation of a functional model that gave a symbolic tensor, and its inputs."""
+    operation, index, _ = tensor._keras_history
+    node = operation._inbound_nodes[index]
+    return operation, list(node.input_tensors if KERAS_3 else node.keras_inputs)
 
 
 def plain_update() -> dict[str, bool]:
