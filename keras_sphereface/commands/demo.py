@@ -3,7 +3,6 @@
 import importlib.util
 import shutil
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from keras_sphereface.commands.checks import DEMO_MARK, check_demo_folder
@@ -21,18 +20,24 @@ from keras_sphereface.metrics.bootstrap import Interval
 from keras_sphereface.training.train import train
 from keras_sphereface.utils.progress import log
 
+FACES = "faces"  # the folder of the generated faces, in that of the demo
+
 
 def run_demo(config: DemoConfig) -> None:
     """Run every step, and print the result in words with the next command to type."""
-    out = Path(config.out)
+    out, started = Path(config.out), time.monotonic()
     start_folder(out)
-    started = time.monotonic()
-    steps = demo_steps(config)
-    for number, (title, step) in enumerate(steps, 1):
-        log(f"{number} of {len(steps)}: {title}")
-        result = step()
-        if isinstance(result, list):
-            (metrics,) = result
+    conversion, training, evaluation, spheres = demo_settings(config)
+    log("1 of 5: generate 2,000 faces of 100 people")
+    synthetic.generate_faces(out / FACES, seed=config.seed)
+    log("2 of 5: align the faces of 60 of them into records")
+    make_records(conversion)
+    log("3 of 5: train a network of 4 layers with A-Softmax, m = 4")
+    train(training)
+    log("4 of 5: compare faces of the other 40, which it has never seen")
+    (metrics,) = evaluate(evaluation)
+    log("5 of 5: train 3-D features with softmax and m = 1 to 4, and draw them")
+    feature_spheres(spheres)
     print(demo_summary(metrics, out, time.monotonic() - started))
 
 
@@ -49,10 +54,12 @@ def start_folder(out: Path) -> None:
     (out / DEMO_MARK).write_text("Written by `sphereface demo`; the next replaces it.\n", "utf-8")
 
 
-def demo_steps(config: DemoConfig) -> list[tuple[str, Callable[[], object]]]:
-    """The steps of the demo: what each does, in words, and the call that does it."""
+def demo_settings(
+    config: DemoConfig,
+) -> tuple[ConvertConfig, TrainConfig, EvaluateConfig, SpheresConfig]:
+    """Return the settings of the steps that follow the generated faces."""
     out = Path(config.out)
-    faces, records, workdir = out / "faces", out / "records", out / "training"
+    faces, records, workdir = out / FACES, out / "records", out / "training"
     images, landmarks = str(faces / synthetic.IMAGES), str(faces / synthetic.LANDMARKS)
     conversion = ConvertConfig(
         source=images,
@@ -86,19 +93,7 @@ def demo_steps(config: DemoConfig) -> list[tuple[str, Callable[[], object]]]:
         html=importlib.util.find_spec("plotly") is not None,
         seed=config.seed,
     )
-    return [
-        (
-            "generate 2,000 faces of 100 people",
-            lambda: synthetic.generate_faces(faces, seed=config.seed),
-        ),
-        ("align the faces of 60 of them into records", lambda: make_records(conversion)),
-        ("train a network of 4 layers with A-Softmax, m = 4", lambda: train(training)),
-        ("compare faces of the other 40, which it has never seen", lambda: evaluate(evaluation)),
-        (
-            "train 3-D features with softmax and m = 1 to 4, and draw them",
-            lambda: feature_spheres(spheres),
-        ),
-    ]
+    return conversion, training, evaluation, spheres
 
 
 def demo_summary(metrics: EvaluationMetrics, out: Path, seconds: float) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from keras_sphereface.commands.errors import ending
 from keras_sphereface.commands.registry import COMMANDS, PROGRAM, settings_of
+from keras_sphereface.config.general_flags import GENERAL_FLAGS
 from keras_sphereface.config.parsing import usage_error
 from keras_sphereface.config.suggestions import did_you_mean, with_hint
 from keras_sphereface.utils import startup
@@ -13,9 +14,6 @@ from keras_sphereface.utils.progress import python_warnings_logged
 from keras_sphereface.version import __version__
 
 USAGE_ERROR = 2
-GENERAL_FLAGS = """\
-  --verbose  also show what TensorFlow prints at its start
-  --debug    show the traceback of an error"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,6 +59,7 @@ def overview() -> str:
     """Return the help of the whole program: a line a subcommand."""
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {command.help}" for name, command in COMMANDS.items()]
+    flags = [f"  {flag:<{width}}  {text}" for flag, text in GENERAL_FLAGS.items()]
     return "\n".join(
         [
             f"usage: {PROGRAM} COMMAND [--flag VALUE ...]",
@@ -71,8 +70,7 @@ def overview() -> str:
             *lines,
             "",
             "for every command:",
-            "  --help     its flags, and an example",
-            GENERAL_FLAGS,
+            *flags,
             "",
             f"Begin with `{PROGRAM} demo`.",
         ]

@@ -94,13 +94,13 @@ HEADS: dict[str, HeadChoice] = {
     ),
     "softmax+contrastive": HeadChoice(
         "SoftmaxContrastive",
-        "softmax and a contrastive loss over the pairs of the batch",
+        "softmax and a contrastive loss over pairs of the batch",
         {**_CLASSES, "m": 1.0, "term_weight": 1.0},
         images_per_identity=_IMAGES_PER_IDENTITY,
     ),
     "softmax+center": HeadChoice(
         "SoftmaxCenter",
-        "softmax and the distance of each embedding to the center of its class",
+        "softmax and the distance to the center of the class",
         {**_CLASSES, "term_weight": 0.003},
     ),
     "triplet": HeadChoice(

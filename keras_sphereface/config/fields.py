@@ -2,7 +2,7 @@
 
 import dataclasses
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 # What stands for a path in help, by the kind of path.
@@ -18,7 +18,7 @@ PATH_WORDS = {
 def setting(
     default: Any = dataclasses.MISSING,
     help: str = "",
-    choices: Sequence | None = None,
+    choices: Sequence | Mapping | None = None,
     rest: bool = False,
     group: str = "",
     common: bool = False,
@@ -32,7 +32,7 @@ def setting(
     Args:
         default: The value without a flag; a field without one is a flag that must be set.
         help: The sentence that `--help` shows.
-        choices: The values to choose from; None: any.
+        choices: The values to choose from, or {value: what it is}; None: any.
         rest: Bool. True if the field takes all words of the command line after a lone `--`.
         group: The heading that `--help-all` shows the flag under, for example "optimizer".
         common: Bool. True if plain `--help` shows the flag too.

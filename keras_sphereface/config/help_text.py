@@ -8,18 +8,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from keras_sphereface.config.fields import has_no_default, usage_of
+from keras_sphereface.config.general_flags import GENERAL_FLAGS
 
 LARGEST_WIDTH = 100  # characters; longer lines are hard to read
 NO_BREAK = "\u00a0"  # a space at which no line is wrapped
 INDENT = 22  # characters before the sentence of a flag
-GENERAL_FLAGS = {
-    "--config FILE": "YAML, TOML or JSON file of settings by their names here; flags win over it.",
-    "--print-config": "Print the settings that would run as YAML, for --config, and end.",
-    "--verbose": "Also show what TensorFlow prints at its start.",
-    "--debug": "Show the traceback of an error.",
-    "-h, --help": "Show the most used flags and end.",
-    "--help-all": "Show all flags and end.",
-}
+CHOICE_INDENT = 4  # characters before a choice that has a line of its own
 
 
 def help_text(
@@ -103,13 +97,33 @@ def _description(config_class: type) -> str:
 
 
 def _sentences(field: dataclasses.Field, settings: Mapping[str, Any], short: bool) -> str:
-    """The help of a field, the choices that it does not name, and the default."""
+    """The help of a field, its default, and the choices that the help does not name.
+
+    Choices with a description of each are a table, on lines of their own.
+    """
     text, choices = field.metadata["help"], field.metadata["choices"] or ()
+    table = ""
+    if isinstance(choices, Mapping) and not short:
+        table = "\n" + _table(choices)
     if short:
         text = text.partition(". ")[0].rstrip(".") + "."
-    if not all(str(choice) in text for choice in choices):
+    if not table and not all(str(choice) in text for choice in choices):
         text += f" One of {', '.join(map(str, choices))}."
-    return f"{text} {_default_words(field, settings)}".rstrip()
+    return f"{text} {_default_words(field, settings)}".rstrip() + table
+
+
+def _table(choices: Mapping[str, str]) -> str:
+    """A line for each choice: its name, and beside it what it is."""
+    column = CHOICE_INDENT + max(map(len, choices)) + 2
+    return "\n".join(
+        textwrap.fill(
+            what,
+            max(_width(), column + 20),
+            initial_indent=(" " * CHOICE_INDENT + name).ljust(column),
+            subsequent_indent=" " * column,
+        )
+        for name, what in choices.items()
+    )
 
 
 def _default_words(field: dataclasses.Field, settings: Mapping[str, Any]) -> str:
@@ -138,7 +152,8 @@ def _listed(title: str, entries: Mapping[str, str]) -> str:
 
 
 def _wrapped(flag: str, sentence: str) -> str:
-    """A flag, and beside it its sentence; below it if the flag is long."""
+    """A flag, and beside it its sentence, or below if the flag is long; a table follows."""
+    sentence, line_end, table = sentence.partition("\n")
     lead, indent = f"  {flag}", " " * INDENT
     starts_beside = len(lead) <= INDENT - 2
     text = textwrap.fill(
@@ -149,5 +164,5 @@ def _wrapped(flag: str, sentence: str) -> str:
         break_long_words=False,
         break_on_hyphens=False,
     )
-    text = text.replace(NO_BREAK, " ")
+    text = text.replace(NO_BREAK, " ") + line_end + table
     return text if starts_beside else f"{lead}\n{text}"

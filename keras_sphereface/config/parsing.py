@@ -2,11 +2,13 @@
 
 import argparse
 import dataclasses
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from keras_sphereface.config.fields import flag_of, has_no_default, names_of_settings
+from keras_sphereface.config.general_flags import GENERAL_FLAGS
 from keras_sphereface.config.minimums import check_minimums
 from keras_sphereface.config.paths import KINDS, check_paths
 from keras_sphereface.config.settings_files import read_settings, yaml_of
@@ -18,8 +20,8 @@ if TYPE_CHECKING:
 
 Config = TypeVar("Config", bound="DataclassInstance")
 
-# Flags of every command; `sphereface` itself takes the last two from the command line.
-GENERAL = ("config", "print_config", "help", "help_all", "verbose", "debug")
+# Names of the flags of every command, with underscores.
+GENERAL = [re.sub(r".*--| .*", "", flag).replace("-", "_") for flag in GENERAL_FLAGS]
 
 
 def usage_error(message: str) -> NoReturn:

@@ -78,10 +78,8 @@ class TrainConfig:
     )
     head: str = setting(
         "asoftmax",
-        "Head: the classifier and its loss. "
-        + "; ".join(f"{name}: {head.help}" for name, head in HEADS.items())
-        + ".",
-        tuple(HEADS),
+        "Head: the classifier and its loss.",
+        {name: head.help for name, head in HEADS.items()},
         group="head",
         common=True,
     )

@@ -4,7 +4,8 @@ import pytest
 
 from keras_sphereface import config
 from keras_sphereface.config.fields import flag_of, usage_of
-from keras_sphereface.config.help_text import GENERAL_FLAGS, commands_text, help_text
+from keras_sphereface.config.general_flags import GENERAL_FLAGS
+from keras_sphereface.config.help_text import commands_text, help_text
 from keras_sphereface.config.parsing import parse_config
 from tests.config.helpers import CONFIG_CLASSES
 
@@ -74,6 +75,16 @@ def test_the_whole_help_has_groups():
     assert [line.split()[0] for line in group if line.startswith("  --")] == [
         flag_of(name) for name in ("margin_warmup_steps", "base", "gamma", "power", "lambda_min")
     ]
+
+
+def test_each_head_has_a_line_that_describes_it():
+    lines = help_text(config.TrainConfig, "sphereface train", everything=True).splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("  --head "))
+    assert lines[start].endswith("the classifier and its loss. (default: asoftmax)")
+    table = [line.split(maxsplit=1) for line in lines[start + 1 :][: len(config.HEADS)]]
+    assert table == [[name, head.help] for name, head in config.HEADS.items()]
+    shown = " ".join(help_text(config.TrainConfig, "sphereface train").split())
+    assert "and its loss. One of softmax, normface, asoftmax, " in shown
 
 
 def test_defaults_are_shown_where_they_say_something():

@@ -145,7 +145,7 @@ def values_of(field):
     choices = field.metadata["choices"]
     if not choices:
         return VALUES[field.type]
-    chosen = st.sampled_from(choices)
+    chosen = st.sampled_from(list(choices))
     several = typing.get_origin(field.type) is tuple
     return st.lists(chosen, max_size=3).map(tuple) if several else chosen
 
