@@ -18,7 +18,9 @@ from keras_sphereface.evaluation.faces import load_faces
 from keras_sphereface.evaluation.verification import complete_pairs, verify_pairs
 from keras_sphereface.evaluation.verification_metrics import VerificationMetrics
 from keras_sphereface.export import saved_model
+from keras_sphereface.export.backbone import without_head
 from keras_sphereface.metrics import protocols
+from keras_sphereface.models.embedding_network import are_equal, embedding_network
 from keras_sphereface.utils import compat
 from keras_sphereface.utils.progress import progress_bar
 from keras_sphereface.utils.tables import StepTable
@@ -50,18 +52,21 @@ class PairVerification(keras.callbacks.Callback):
 
     Args:
         dataset: Pairs of images with loaders of their faces; see `load_pair_dataset`.
-        backbone: Network from float images (N, H, W, 3) in [-1, 1) to embeddings (N, D).
+        backbone: Any Keras model from images to embeddings (N, D); a head at its end is left out.
+            It may take floats in [-1, 1), or pixels 0..255, as `export_savedmodel` allows.
         every_steps: Int >= 1. Steps from one verification to the next.
         batch_size: Int >= 1. Faces in one forward pass, over all replicas.
         out: Path of a CSV file that gets a row of `ROW_FIELDS` each time; none if empty. A
             continued run drops the rows after its first step.
         on_result: Function called with the step, the `VerificationMetrics` and the seconds that
             the verification took.
+        input_range: "raw" if `backbone` takes pixels 0..255, "unit" if it takes values in
+            [-1, 1); None: found out, see `models.input_contract`.
 
     Raises:
         TypeError, ValueError: If `every_steps` or `batch_size` is not an int >= 1, or `dataset`
             has pairs of templates or no faces; when the training begins, if the faces do not fit
-            the network or the protocol.
+            the network or the protocol, or the network gives no embeddings.
 
     Example:
         >>> from keras_sphereface import sphereface4
@@ -83,6 +88,7 @@ class PairVerification(keras.callbacks.Callback):
         batch_size: int = 64,
         out: str | os.PathLike = "",
         on_result: Callable[[int, VerificationMetrics, float], None] | None = None,
+        input_range: str | None = None,
     ) -> None:
         super().__init__()
         if dataset.faces is None or dataset.templates:
@@ -92,11 +98,11 @@ class PairVerification(keras.callbacks.Callback):
             )
         self.pairs, self.load_face = dataset.pairs, dataset.faces.load
         self.backbone = backbone
+        self.input_range = input_range
         self.every_steps = check_integer(every_steps, "every_steps", 1)
         self.batch_size = check_integer(batch_size, "batch_size", 1)
         self.out = out
         self.on_result = on_result
-        self.embed = embedding_function(backbone)
         self.pixels: dict[str, np.ndarray] = {}  # of the faces that are not missing
         self.missing: dict[str, str] = {}
 
@@ -152,11 +158,14 @@ class PairVerification(keras.callbacks.Callback):
         complete = complete_pairs(self.pairs, self.missing)
         protocols.check_folds(self.pairs.is_same[complete], self.pairs.folds[complete])
         sizes = {face.shape for face in pixels.values()}
-        if sizes != {tuple(self.backbone.input_shape[1:])}:
-            raise ValueError(
-                f"Faces must have the size of the backbone's input, "
-                f"{self.backbone.input_shape[1:]}. Received: faces of {sorted(sizes)}"
+        if len(sizes) != 1:
+            raise ValueError(f"Faces must be of one size. Received: faces of {sorted(sizes)}")
+        (height, width, _) = sizes.pop()
+        with self.backbone.distribute_strategy.scope():
+            self.network = embedding_network(
+                without_head(self.backbone), (height, width), self.input_range, must_differ=False
             )
+        self.embed = embedding_function(self.network)
         # Each worker embeds rows of its own list.
         assert_equal_across_workers(
             self.backbone.distribute_strategy,
@@ -182,6 +191,12 @@ class PairVerification(keras.callbacks.Callback):
             if self._is_chief:
                 warnings.warn(f"Step {step}: no verification. {error}", stacklevel=2)
             return
+        if are_equal(views[:, 0]) and self._is_chief:
+            warnings.warn(
+                f"Step {step}: the embeddings of all {len(views)} faces are equal: has the "
+                "training collapsed, or does the network take other pixels?",
+                stacklevel=2,
+            )
         embeddings = Embeddings(list(self.pixels), views, self.missing)
         metrics = verify_pairs(self.pairs, embeddings).metrics
         seconds = time.monotonic() - began
@@ -206,7 +221,7 @@ class PairVerification(keras.callbacks.Callback):
             brief=True,
         )
         results = []
-        with exported_statistics(self.backbone):
+        with exported_statistics(self.network):
             for start in starts:
 
                 def faces_of_replica(context: Any, start: int = start) -> tf.Tensor:

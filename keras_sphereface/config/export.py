@@ -3,7 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
-from keras_sphereface.config.choices import FORMATS
+from keras_sphereface.config.choices import FORMATS, INPUT_RANGES
 from keras_sphereface.config.fields import setting
 
 
@@ -27,6 +27,26 @@ class ExportConfig:
         help="Output folder for the files, export.csv and export.md.",
         group="network and output",
         path="output",
+    )
+    input_range: str | None = setting(
+        None,
+        "Pixels that the network of a .keras file takes. "
+        + "; ".join(f"{name}: {text}" for name, text in INPUT_RANGES.items())
+        + ". By default found out from its first layer.",
+        tuple(INPUT_RANGES),
+        group="network and output",
+    )
+    height: int | None = setting(
+        None,
+        "Height of the faces in pixels, at least 1, for a .keras file that takes any size.",
+        group="network and output",
+        minimum=1,
+    )
+    width: int | None = setting(
+        None,
+        "Width of the faces in pixels, at least 1, for a .keras file that takes any size.",
+        group="network and output",
+        minimum=1,
     )
     formats: tuple[str, ...] = setting(
         tuple(FORMATS),

@@ -3,7 +3,6 @@
 `keras_sphereface.evaluation.evaluate.evaluate` verifies pairs as `sphereface evaluate` does.
 """
 
-from keras_sphereface.evaluation.backbone import load_backbone
 from keras_sphereface.evaluation.embedders import Embedder, open_embedders
 from keras_sphereface.evaluation.embeddings import (
     Embeddings,
@@ -39,7 +38,6 @@ __all__ = [
     "embed_faces",
     "evaluate",
     "export_and_compare",
-    "load_backbone",
     "load_embeddings",
     "load_pair_dataset",
     "open_embedders",

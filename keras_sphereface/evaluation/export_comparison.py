@@ -10,7 +10,6 @@ import pandas as pd
 from keras_sphereface.config.choices import FORMATS
 from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.export import ExportConfig
-from keras_sphereface.evaluation.backbone import load_backbone
 from keras_sphereface.evaluation.evaluate import checked_dataset, evaluate
 from keras_sphereface.evaluation.face_pairs import PairSources
 from keras_sphereface.evaluation.faces import FaceSources, load_faces, open_faces
@@ -20,11 +19,13 @@ from keras_sphereface.evaluation.identification.identity_map import (
     identities_of_folders,
     select_identities,
 )
+from keras_sphereface.export.backbone import load_backbone
 from keras_sphereface.export.converters import write_format
 from keras_sphereface.export.network_files import check_onnx_installed
 from keras_sphereface.export.runtime import open_network
-from keras_sphereface.export.saved_model import embed_one_view, export_savedmodel
+from keras_sphereface.export.saved_model import export_savedmodel
 from keras_sphereface.metrics.vectors import normalize_rows
+from keras_sphereface.models.embedding_network import embed_pixels
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.progress import log, progress_bar, stage
 
@@ -84,7 +85,7 @@ def export_and_compare(config: ExportConfig) -> list[FormatComparison]:
     sources = FaceSources(config.images, config.landmarks)
     calibration_keys, compared_keys = _choose_images(config)
     with stage(f"opening {config.model}"):
-        reference, folder = _open_reference(config.model, out)
+        reference, folder = _open_reference(config, out)
         size = open_network(folder).image_size
     calibration = _load_images(sources, calibration_keys, size)
     if "tflite-int8" in config.formats and calibration is None:
@@ -163,13 +164,15 @@ def _shuffled(names: Iterable[str], rng: np.random.Generator) -> list[str]:
     return [ordered[i] for i in rng.permutation(len(ordered))]
 
 
-def _open_reference(path: str, out: Path) -> tuple[Embed, Path]:
+def _open_reference(config: ExportConfig, out: Path) -> tuple[Embed, Path]:
     """Return the network to compare with, and the folder of its SavedModel."""
-    if Path(path).is_dir():
-        return open_network(path), Path(path)
-    backbone = load_backbone(path)
+    path = Path(config.model)
+    if path.is_dir():
+        return open_network(path), path
+    size = (config.height, config.width) if config.height and config.width else None
+    backbone = load_backbone(path, size, config.input_range)
     folder = export_savedmodel(backbone, out / SAVEDMODEL)
-    return lambda images: embed_one_view(backbone, images).numpy(), folder
+    return lambda images: embed_pixels(backbone, images).numpy(), folder
 
 
 def _load_images(

@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from keras_sphereface.export.backbone import load_backbone, without_head
     from keras_sphereface.export.converters import to_onnx, to_tflite, write_format
     from keras_sphereface.export.runtime import Network, open_network
     from keras_sphereface.export.saved_model import export_savedmodel
@@ -14,13 +15,16 @@ if TYPE_CHECKING:
 __all__ = [
     "Network",
     "export_savedmodel",
+    "load_backbone",
     "open_network",
     "to_onnx",
     "to_tflite",
+    "without_head",
     "write_format",
 ]
 
 _MODULES = {
+    "backbone": ("load_backbone", "without_head"),
     "converters": ("to_onnx", "to_tflite", "write_format"),
     "runtime": ("Network", "open_network"),
     "saved_model": ("export_savedmodel",),

@@ -135,7 +135,7 @@ def _check_shape(
     ):
         raise ValueError(
             f"A network must take the images as they are, {image_size[0]} x {image_size[1]}: make "
-            "it for their `input_shape`, or convert them with its --height and --width. "
+            "it for their size, or convert them with --height and --width of its own. "
             f"Received: {network.name} for images of {own_size[0]} x {own_size[1]}"
         )
 

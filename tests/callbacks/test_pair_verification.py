@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from keras_sphereface import ASoftmax
+from keras_sphereface import ASoftmax, FacePreprocessing
 from keras_sphereface.callbacks.pair_verification import ROW_FIELDS, PairVerification
 from keras_sphereface.config import EvaluateConfig
 from keras_sphereface.distribute.launcher import worker_environments
@@ -245,7 +245,7 @@ def test_missing_faces_give_one_warning_and_are_left_out(dataset):
     [
         (lambda s: without(s, {*s.pairs.first}), "No pair has both of its faces"),
         (lambda s: s._replace(pairs=s.pairs.in_folds((1,))), "at least 2 folds"),
-        (cut, r"Received: .*\(96, 96, 3\)"),
+        (cut, "must take the images as they are, 96 x 96.*Received: .* images of 112 x 96"),
     ],
 )
 def test_unusable_pairs_are_refused_before_training(dataset, change, message):
@@ -286,6 +286,36 @@ def test_useless_embeddings_give_a_warning_and_the_training_goes_on(
     for batch in (2, 3):
         callback.on_train_batch_end(batch)
     assert pd.read_csv(out)["step"].tolist() == [4]
+
+
+@pytest.mark.slow
+def test_a_model_that_scales_pixels_is_verified_as_it_is_exported(faces, dataset, tmp_path):
+    backbone, results = normalized_network(), Results()
+    inputs = keras.Input((*SIZE, 3), dtype="uint8")
+    model = keras.Model(inputs, ASoftmax(7)(backbone(FacePreprocessing()(inputs))))
+    callback = PairVerification(dataset, model, 2, on_result=results.add)
+    callback.on_train_begin()
+    for batch in range(2):
+        callback.on_train_batch_end(batch)
+    folder = saved_model.export_savedmodel(model, tmp_path / "export")
+    (expected,) = evaluate(config(faces, model=str(folder), out=str(tmp_path / "out")))
+    assert_same_numbers(as_json(results[2]), as_json(expected.verification))
+    plain = Results()
+    callback = PairVerification(dataset, backbone, 1, on_result=plain.add)
+    callback.on_train_begin()
+    callback.on_train_batch_end(0)
+    assert_same_numbers(as_json(results[2]), as_json(plain[1]))
+
+
+def test_equal_embeddings_are_a_warning(dataset):
+    backbone, results = normalized_network(), Results()
+    callback = PairVerification(dataset, backbone, 1, on_result=results.add)
+    callback.on_train_begin()
+    kernel, bias = backbone.layers[-1].get_weights()
+    backbone.layers[-1].set_weights([0 * kernel, bias + 1])
+    with pytest.warns(UserWarning, match="Step 1: the embeddings of all 65 faces are equal"):
+        callback.on_train_batch_end(0)
+    assert results[1].accuracy_mean < 0.6
 
 
 # Replicas whose batches differ, so that their batch-normalization statistics do.

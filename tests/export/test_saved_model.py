@@ -1,8 +1,10 @@
 """A SavedModel of a network, for programs without this package."""
 
+import json
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,7 +12,12 @@ import tensorflow as tf
 from keras_sphereface.data import preprocessing
 from keras_sphereface.export.runtime import open_network
 from keras_sphereface.export.saved_model import export_savedmodel
+from keras_sphereface.heads import ASoftmax
+from keras_sphereface.layers import FacePreprocessing
+from keras_sphereface.models import embedding_network
+from keras_sphereface.models.embedding_network import contract_of
 from tests.conftest import OLD_FILES
+from tests.helpers import own_networks
 from tests.helpers.small_training import one_layer
 
 WITHOUT_THE_PACKAGE = """
@@ -79,3 +86,65 @@ def test_a_savedmodel_of_the_first_version_gives_its_embeddings():
     network = open_network(OLD_FILES / "export")
     assert (network.image_size, network.embedding_size) == ((28, 24), 8)
     np.testing.assert_allclose(network.both_views(expected["pics"]), expected["embed"], atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", own_networks.KINDS)
+def test_any_network_is_exported_with_what_it_takes(kind, tmp_path):
+    model, size = kind((28, 24, 3), 8, seed=3), (28, 24)
+    folder = export_savedmodel(model, tmp_path / "export", size)
+    network = embedding_network(model, size)
+    pixels = np.random.default_rng(1).integers(0, 256, (3, *size, 3), dtype=np.uint8)
+    mirrored = pixels[:, :, ::-1]
+    views = [network(preprocessing.normalize(view), training=False) for view in (pixels, mirrored)]
+    embed = tf.saved_model.load(str(folder)).signatures["embed"]
+    embeddings = embed(images=tf.constant(pixels))["embeddings"]
+    np.testing.assert_allclose(embeddings, np.concatenate(views, axis=1), rtol=1e-4, atol=1e-5)
+    assert open_network(folder).image_size == size
+    stated = json.loads((folder / "assets.extra" / "network.json").read_text())
+    contract = contract_of(network)
+    assert stated["image_size"] == list(size)
+    assert [stated[name] for name in ("channels", "dtype", "input_range", "embedding_size")] == [
+        *(contract.channels, contract.dtype, contract.input_range, 8)
+    ]
+
+
+def test_a_model_with_a_head_is_exported_without_it(images, tmp_path):
+    network = one_layer((112, 96, 3), 4, seed=0)
+    trained = keras.Sequential(
+        [keras.Input((112, 96, 3), dtype="uint8"), FacePreprocessing(), network, ASoftmax(5)]
+    )
+    folder = export_savedmodel(trained, tmp_path / "export")
+    expected = network(preprocessing.normalize(images))
+    np.testing.assert_allclose(open_network(folder)(images), expected, atol=1e-5)
+
+
+def test_a_range_that_is_given_counts(images, tmp_path):
+    network = one_layer((112, 96, 3), 4, seed=0)
+    folder = export_savedmodel(network, tmp_path / "export", input_range="raw")
+    expected = network(images.astype(np.float32))
+    np.testing.assert_allclose(open_network(folder)(images), expected, rtol=1e-4)
+
+
+class AlwaysDrops(keras.layers.Layer):
+    def call(self, features):
+        return tf.nn.dropout(features, 0.5)
+
+
+def test_a_network_whose_embeddings_are_random_is_refused(tmp_path):
+    parts = [*own_networks.body(8, seed=0), AlwaysDrops()]
+    network = own_networks.chained(keras.Input((28, 24, 3)), parts)
+    with pytest.raises(ValueError, match=r"random numbers where it is not trained.*Received"):
+        export_savedmodel(network, tmp_path / "export")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_network_of_one_embedding_is_exported_with_a_warning(tmp_path):
+    network = own_networks.constant((28, 24, 3), 8, seed=0)
+    with pytest.warns(UserWarning, match=r"equal embeddings. It takes 28 x 24 RGB, float32 in"):
+        export_savedmodel(network, tmp_path / "export")
+
+
+def test_what_is_no_model_is_refused(tmp_path):
+    with pytest.raises(TypeError, match=r"must be a Keras model. Received: function"):
+        export_savedmodel(one_layer, tmp_path / "export")
