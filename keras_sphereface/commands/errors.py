@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import sys
 from collections.abc import Iterator
 
@@ -34,7 +35,7 @@ def ending(debug: bool = False) -> Iterator[None]:
     except Exception as error:
         if debug:
             raise
-        print(f"error: {sentence(error)}", file=sys.stderr)
+        print(f"error: {_seen_from_here(sentence(error))}", file=sys.stderr)
         raise SystemExit(ERROR) from None
 
 
@@ -58,6 +59,15 @@ def sentence(error: Exception) -> str:
     return (
         f"{name}: {first_line}. This should not happen; the same command with --debug shows where."
     )
+
+
+def _seen_from_here(text: str) -> str:
+    """The text with the paths below the working folder as users type them: without that folder."""
+    try:
+        here = os.getcwd().rstrip(os.sep)
+    except FileNotFoundError:  # removed while the command ran
+        return text
+    return re.sub(rf"(?<![\w./-]){re.escape(here)}{os.sep}(?=\w)", "", text) if here else text
 
 
 def _of_the_system(error: OSError) -> str:

@@ -197,9 +197,10 @@ def _write_results(
 
 
 def _pair_sources(config: TrainConfig) -> PairSources:
-    """The pairs to evaluate the network on: those of the run, or those of its generated faces."""
+    """The pairs to evaluate on: those of the run, or of generated faces beside the records."""
     sources, faces = build_pair_sources(config), Path(config.data).parent / "faces"
-    if sources.bin or sources.images or faces.parent != Path(config.workdir) / GENERATED_FOLDER:
+    are_generated = (faces / synthetic.DESCRIPTION).is_file()
+    if sources.bin or sources.images or not (are_generated and (faces / synthetic.PAIRS).is_file()):
         return sources
     names = (synthetic.PAIRS, synthetic.IMAGES, synthetic.LANDMARKS)
     return PairSources(*(str(faces / name) for name in names))

@@ -224,6 +224,18 @@ def test_the_command_that_evaluates_has_model_pairs_and_place(verified_run, face
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("no_curves")
+def test_after_training_on_generated_faces_their_own_pairs_are_named(
+    records_folder, faces, tmp_path
+):
+    (tmp_path / "faces").symlink_to(faces)
+    (tmp_path / "records").symlink_to(records_folder)
+    train(small_config(tmp_path / "records", tmp_path / "run", total_steps=1))
+    config = parse_config(EvaluateConfig, commands(tmp_path / "run")[0][2:])
+    assert config.pairs == (str(tmp_path / "faces" / "pairs.txt"),)
+
+
+@pytest.mark.slow
 def test_the_last_verification_is_that_of_the_export(verified_run, tmp_path):
     workdir, words = verified_run
     (expected,) = evaluate(parse_config(EvaluateConfig, [*words[2:-1], str(tmp_path)]))
