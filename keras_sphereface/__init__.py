@@ -12,6 +12,7 @@ from keras_sphereface.version import __version__
 # processes that only prepare images do without, or import this package whole when they need it.
 if not startup.is_lean():
     with startup.without_start_up_lines():
+        from keras_sphereface.backend import BACKEND
         from keras_sphereface.callbacks.convergence_guard import ConvergenceGuard
         from keras_sphereface.heads import (
             ArcFace,
@@ -23,7 +24,7 @@ if not startup.is_lean():
             SphereFaceR,
         )
         from keras_sphereface.heads.asoftmax import ASoftmax
-        from keras_sphereface.layers.face_preprocessing import FacePreprocessing
+        from keras_sphereface.heads.embedding_classifier import EmbeddingClassifier
         from keras_sphereface.losses.head_loss import ASoftmaxLoss, HeadLoss, embedding_norm
         from keras_sphereface.models.sphereface import (
             sphereface,
@@ -34,12 +35,16 @@ if not startup.is_lean():
             sphereface64,
         )
 
+        if BACKEND == "tensorflow":
+            from keras_sphereface.layers.face_preprocessing import FacePreprocessing
+
 __all__ = [
     "ASoftmax",
     "ASoftmaxLoss",
     "ArcFace",
     "ConvergenceGuard",
     "CosFace",
+    "EmbeddingClassifier",
     "FacePreprocessing",
     "HeadLoss",
     "NormFace",

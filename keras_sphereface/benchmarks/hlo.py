@@ -100,8 +100,8 @@ def _losses(case: str, shape: StepShape) -> Callable[..., tf.Tensor]:
 
     def losses(embeddings: tf.Tensor, kernel: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
         kernels = tf.split(kernel, head.block_sizes(), axis=1)
-        outputs = head.forward(embeddings, kernels, [], tf.constant(1, tf.int64), True)
-        return head.compute_losses(labels, outputs).losses
+        context = head.context(embeddings, tf.constant(1, tf.int64), True, kernels)
+        return head.losses_of(context, labels).losses
 
     return losses
 

@@ -1,7 +1,10 @@
 """Keras callbacks."""
 
+from keras_sphereface.backend import BACKEND
 from keras_sphereface.callbacks.convergence_guard import ConvergenceGuard
-from keras_sphereface.callbacks.pair_verification import PairVerification
+
+if BACKEND == "tensorflow":  # reads pairs by tf.data
+    from keras_sphereface.callbacks.pair_verification import PairVerification
 
 __all__ = [
     "ConvergenceGuard",

@@ -11,9 +11,12 @@ import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
-import tensorflow as tf
+from keras_sphereface.backend import BACKEND, Tensor, ops
 
-Gradient = Callable[[tf.Tensor], tf.Tensor]
+if BACKEND == "tensorflow":  # the strategies are TensorFlow's, and nothing else needs it here
+    import tensorflow as tf
+
+Gradient = Callable[[Tensor], Tensor]
 
 
 def balanced_ranges(total: int, count: int) -> list[tuple[int, int]]:
@@ -46,33 +49,33 @@ class ClassShard(NamedTuple):
     replica: int
     replicas: int
 
-    def sum(self, values: tf.Tensor) -> tf.Tensor:
+    def sum(self, values: Tensor) -> Tensor:
         """Return the sum over the replicas, without a gradient."""
         return tf.distribute.get_replica_context().all_reduce("SUM", values)
 
-    def max(self, values: tf.Tensor) -> tf.Tensor:
+    def max(self, values: Tensor) -> Tensor:
         """Return the elementwise maximum over the replicas, without a gradient."""
         gathered = tf.distribute.get_replica_context().all_gather(values[None], axis=0)
         return tf.reduce_max(gathered, axis=0)
 
-    def gather_rows(self, rows: tf.Tensor) -> tf.Tensor:
+    def gather_rows(self, rows: Tensor) -> Tensor:
         """Return (b, ...) of each replica as (B, ...) of all, in their order."""
         first, size = self.replica * tf.shape(rows)[0], tf.shape(rows)[0]
 
         @tf.custom_gradient
-        def gather(rows: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
-            def gradient(by_global: tf.Tensor) -> tf.Tensor:
+        def gather(rows: Tensor) -> tuple[Tensor, Gradient]:
+            def gradient(by_global: Tensor) -> Tensor:
                 return by_global[first : first + size]
 
             return tf.distribute.get_replica_context().all_gather(rows, axis=0), gradient
 
         return gather(rows)
 
-    def collect(self, values: tf.Tensor) -> tf.Tensor:
+    def collect(self, values: Tensor) -> Tensor:
         """Return the sum over replicas of values that are 0 on all replicas but one."""
 
         @tf.custom_gradient
-        def add_up(values: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
+        def add_up(values: Tensor) -> tuple[Tensor, Gradient]:
             return self.sum(values), lambda by_sum: by_sum
 
         return add_up(values)
@@ -93,12 +96,15 @@ class ReplicaSlice(NamedTuple):
         TensorShape([2, 1])
     """
 
-    size: tf.Tensor
-    first: tf.Tensor | None
+    size: Tensor
+    first: Tensor | None
 
     @classmethod
-    def of(cls, rows: tf.Tensor) -> "ReplicaSlice":
+    def of(cls, rows: Tensor) -> "ReplicaSlice":
         """Return the place of (b, ...) rows; in a last batch b may differ between replicas."""
+        size = ops.shape(rows)[0]
+        if BACKEND != "tensorflow":  # JAX sees the global batch, and PyTorch has one device here
+            return cls(size, None)
         context, size = tf.distribute.get_replica_context(), tf.shape(rows)[0]
         if context is None or context.num_replicas_in_sync == 1:
             return cls(size, None)
@@ -106,21 +112,21 @@ class ReplicaSlice(NamedTuple):
         before = tf.range(tf.shape(sizes)[0]) < context.replica_id_in_sync_group
         return cls(size, tf.reduce_sum(tf.where(before, sizes, tf.zeros_like(sizes))))
 
-    def cut(self, global_rows: tf.Tensor) -> tf.Tensor:
+    def cut(self, global_rows: Tensor) -> Tensor:
         """Return the replica's own (b, ...) of the global (B, ...)."""
         if self.first is None:
             return global_rows
         return global_rows[self.first : self.first + self.size]
 
-    def gather(self, rows: tf.Tensor) -> tf.Tensor:
+    def gather(self, rows: Tensor) -> Tensor:
         """Return (b, ...) of each replica as (B, ...) of all, in their order."""
         if self.first is None:
             return rows
         context = tf.distribute.get_replica_context()
 
         @tf.custom_gradient
-        def gather(rows: tf.Tensor) -> tuple[tf.Tensor, Gradient]:
-            def gradient(by_global: tf.Tensor) -> tf.Tensor:
+        def gather(rows: Tensor) -> tuple[Tensor, Gradient]:
+            def gradient(by_global: Tensor) -> Tensor:
                 return self.cut(context.all_reduce("SUM", by_global))
 
             return context.all_gather(rows, axis=0), gradient

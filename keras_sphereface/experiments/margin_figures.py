@@ -15,7 +15,6 @@ from keras_sphereface.functional import annealing, geometry, margins
 from keras_sphereface.heads import ArcFace, CosFace, SphereFace2, SphereFaceR
 from keras_sphereface.heads.angular_head import AngularHead
 from keras_sphereface.heads.asoftmax import ASoftmax
-from keras_sphereface.losses.context import context_of
 from keras_sphereface.plots.margins import (
     plot_angle_curves,
     plot_plane_regions,
@@ -205,7 +204,8 @@ def draw_annealing(steps: int = 2500) -> Figure:
 def target_cosines(head: AngularHead, theta: np.ndarray, step: int) -> np.ndarray:
     """Return what the head puts in the place of cos(theta) of the target class: (N,) -> (N,)."""
     embeddings = tf.constant(geometry.on_circle(theta), head.compute_dtype)
-    context = context_of(head(embeddings))._replace(step=tf.constant(step, tf.int64))
+    head.build(embeddings.shape)
+    context = head.context(embeddings, step=tf.constant(step, tf.int64))
     return head.target_cosine(tf.cos(tf.constant(theta)), context).numpy()
 
 

@@ -2,8 +2,7 @@
 
 from typing import NamedTuple
 
-import tensorflow as tf
-
+from keras_sphereface.backend import Tensor, ops
 from keras_sphereface.config.scaling import PAPER_GAMMA, scaled_gamma
 from keras_sphereface.functional.psi import psi
 from keras_sphereface.utils.validation import check_integer, check_real
@@ -82,7 +81,7 @@ def unfinished_annealing(annealing: Annealing, total_steps: int) -> str:
     )
 
 
-def blend(cos_theta: tf.Tensor, m: int, annealing_lambda: tf.Tensor) -> tf.Tensor:
+def blend(cos_theta: Tensor, m: int, annealing_lambda: Tensor) -> Tensor:
     """Return (lambda cos(theta) + psi(theta)) / (1 + lambda), the target cosine of A-Softmax.
 
     Args:
@@ -91,14 +90,14 @@ def blend(cos_theta: tf.Tensor, m: int, annealing_lambda: tf.Tensor) -> tf.Tenso
         annealing_lambda: lambda >= 0; 0 is the pure margin, and infinity the cosine itself.
 
     Example:
-        >>> blend(tf.constant([0.5]), m=4, annealing_lambda=1.0).numpy().tolist()
+        >>> np.asarray(blend(np.array([0.5]), m=4, annealing_lambda=1.0)).tolist()
         [-0.5]
     """
     # Written so that an infinite lambda gives no inf / inf.
     return cos_theta + (psi(cos_theta, m) - cos_theta) / (1.0 + annealing_lambda)
 
 
-def annealing_lambda(step: tf.Tensor, annealing: Annealing = Annealing()) -> tf.Tensor:
+def annealing_lambda(step: Tensor, annealing: Annealing = Annealing()) -> Tensor:
     """Return lambda = max(lambda_min, base * (1 + gamma * step)^(-power)), float32.
 
     In the first `margin_warmup_steps` steps lambda is infinite, which is m = 1, and the decay
@@ -113,9 +112,9 @@ def annealing_lambda(step: tf.Tensor, annealing: Annealing = Annealing()) -> tf.
         [892.86, 16.36, 5.0]
     """
     base, gamma, power, lambda_min, margin_warmup_steps = annealing
-    step = tf.cast(step, tf.float32) - float(margin_warmup_steps)
-    decay = tf.pow(1.0 + gamma * tf.maximum(step, 0.0), -power)
-    value = tf.maximum(tf.cast(lambda_min, tf.float32), base * decay)
+    step = ops.cast(step, "float32") - float(margin_warmup_steps)
+    decay = ops.power(1.0 + gamma * ops.maximum(step, 0.0), -power)
+    value = ops.maximum(base * decay, lambda_min)
     if margin_warmup_steps == 0:
         return value
-    return tf.where(step > 0.0, value, float("inf"))
+    return ops.where(step > 0.0, value, float("inf"))

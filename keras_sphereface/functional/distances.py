@@ -1,13 +1,12 @@
 """Distances between all embeddings of a batch."""
 
-import tensorflow as tf
-
+from keras_sphereface.backend import Tensor, dtype_of, matmul, ops
 from keras_sphereface.utils.validation import check_choice
 
 DISTANCES = ("L2", "squared-L2", "angular")
 
 
-def pairwise_distances(embeddings: tf.Tensor, distance_metric: str = "L2") -> tf.Tensor:
+def pairwise_distances(embeddings: Tensor, distance_metric: str = "L2") -> Tensor:
     """Return the distance of each embedding to each, (B, D) -> (B, B), float32 or float64.
 
     Gradients are finite everywhere. That of an "L2" distance of 0 is 0. That of an "angular"
@@ -25,42 +24,49 @@ def pairwise_distances(embeddings: tf.Tensor, distance_metric: str = "L2") -> tf
         ValueError: If `distance_metric` is none of these.
 
     Example:
-        >>> pairwise_distances(tf.constant([[3.0, 0.0], [0.0, 4.0]])).numpy().tolist()
+        >>> np.asarray(pairwise_distances(np.array([[3.0, 0.0], [0.0, 4.0]]))).tolist()
         [[0.0, 5.0], [5.0, 0.0]]
     """
     check_choice(distance_metric, "distance_metric", DISTANCES)
     embeddings = _at_least_float32(embeddings)
     if distance_metric == "angular":
-        unit = tf.math.l2_normalize(embeddings, axis=1)
-        return 1.0 - tf.matmul(unit, unit, transpose_b=True)
-    squared_norms = tf.reduce_sum(tf.square(embeddings), axis=1)
-    products = tf.matmul(embeddings, embeddings, transpose_b=True)
+        # With the floor of TensorFlow's own `l2_normalize`.
+        lengths = ops.sqrt(
+            ops.maximum(ops.sum(ops.square(embeddings), axis=1, keepdims=True), 1e-12)
+        )
+        unit = embeddings / lengths
+        return 1.0 - matmul(unit, unit, transpose_b=True)
+    squared_norms = ops.sum(ops.square(embeddings), axis=1)
+    products = matmul(embeddings, embeddings, transpose_b=True)
     squared = squared_norms[:, None] - 2.0 * products + squared_norms[None, :]
     # Rounding may lead below 0, and away from 0 on the diagonal.
-    squared = tf.where(off_diagonal(embeddings), tf.maximum(squared, 0.0), 0.0)
+    squared = ops.where(
+        off_diagonal(embeddings), ops.maximum(squared, 0.0), ops.zeros_like(squared)
+    )
     return squared if distance_metric == "squared-L2" else _root(squared)
 
 
-def off_diagonal(rows: tf.Tensor) -> tf.Tensor:
+def off_diagonal(rows: Tensor) -> Tensor:
     """Return a mask (B, B) of all pairs of two different rows of (B, ...).
 
     Example:
-        >>> off_diagonal(tf.zeros((2, 5))).numpy().tolist()
+        >>> np.asarray(off_diagonal(np.zeros((2, 5)))).tolist()
         [[False, True], [True, False]]
     """
     # Not `tf.linalg.set_diag`, whose gradient XLA cannot compile for an unknown batch size.
-    return ~tf.eye(tf.shape(rows)[0], dtype=tf.bool)
+    places = ops.arange(ops.shape(rows)[0])
+    return places[:, None] != places[None, :]
 
 
-def _root(squared: tf.Tensor) -> tf.Tensor:
+def _root(squared: Tensor) -> Tensor:
     """Square roots of numbers >= 0; the gradient at 0 is 0, where the plain one is infinite."""
     # Not squared > 0, by which a nan would come out as a distance of 0.
-    zero = tf.equal(squared, 0.0)
-    root = tf.sqrt(tf.where(zero, tf.ones_like(squared), squared))
-    return tf.where(zero, tf.zeros_like(root), root)
+    zero = squared == 0.0
+    root = ops.sqrt(ops.where(zero, ops.ones_like(squared), squared))
+    return ops.where(zero, ops.zeros_like(root), root)
 
 
-def _at_least_float32(tensor: tf.Tensor) -> tf.Tensor:
+def _at_least_float32(tensor: Tensor) -> Tensor:
     """float64 as it is, anything else as float32."""
-    tensor = tf.convert_to_tensor(tensor)
-    return tensor if tensor.dtype == tf.float64 else tf.cast(tensor, tf.float32)
+    tensor = ops.convert_to_tensor(tensor)
+    return tensor if dtype_of(tensor) == "float64" else ops.cast(tensor, "float32")

@@ -7,36 +7,37 @@ dtype and returns the same.
 import math
 
 import numpy as np
-import tensorflow as tf
+
+from keras_sphereface.backend import Tensor, dtype_of, ops
 
 
-def safe_angle(cos_theta: tf.Tensor) -> tf.Tensor:
+def safe_angle(cos_theta: Tensor) -> Tensor:
     """Return theta in [0, pi], with a finite slope.
 
     The cosine is clipped at one rounding step from +-1, where the slope of arccos is infinite;
     beyond the clip the gradient is 0.
 
     Example:
-        >>> bool(np.isclose(safe_angle(tf.constant(0.0)), np.pi / 2))
+        >>> bool(np.isclose(safe_angle(np.zeros(())), np.pi / 2))
         True
     """
     limit = 1.0 - _epsilon(cos_theta)
-    return tf.acos(tf.clip_by_value(cos_theta, -limit, limit))
+    return ops.arccos(ops.clip(cos_theta, -limit, limit))
 
 
-def subtracted_cosine(cos_theta: tf.Tensor, m: float) -> tf.Tensor:
+def subtracted_cosine(cos_theta: Tensor, m: float) -> Tensor:
     """Return cos(theta) - m, the target of CosFace.
 
     Reference: Wang et al., "CosFace", CVPR 2018, equation 4.
 
     Example:
-        >>> subtracted_cosine(tf.constant([0.75]), 0.25).numpy().tolist()
+        >>> np.asarray(subtracted_cosine(np.array([0.75]), 0.25)).tolist()
         [0.5]
     """
     return cos_theta - m
 
 
-def added_angle(cos_theta: tf.Tensor, m: float) -> tf.Tensor:
+def added_angle(cos_theta: Tensor, m: float) -> Tensor:
     """Return cos(theta + m), the target of ArcFace.
 
     From theta = pi - m on, where cos(theta + m) would rise again, it is cos(theta) - m sin(m), as
@@ -49,40 +50,40 @@ def added_angle(cos_theta: tf.Tensor, m: float) -> tf.Tensor:
     Reference: Deng et al., "ArcFace", CVPR 2019, equation 3.
 
     Example:
-        >>> added_angle(tf.constant([0.5]), math.pi / 6).numpy().round(3).tolist()
+        >>> np.asarray(added_angle(np.array([0.5]), math.pi / 6)).round(3).tolist()
         [0.0]
     """
     # The floor keeps the slope of the root finite at theta = 0 and pi.
-    squared_sine = tf.maximum(1.0 - tf.square(cos_theta), _epsilon(cos_theta))
-    rotated = cos_theta * math.cos(m) - tf.sqrt(squared_sine) * math.sin(m)
-    return tf.where(cos_theta > -math.cos(m), rotated, cos_theta - m * math.sin(m))
+    squared_sine = ops.maximum(1.0 - ops.square(cos_theta), _epsilon(cos_theta))
+    rotated = cos_theta * math.cos(m) - ops.sqrt(squared_sine) * math.sin(m)
+    return ops.where(cos_theta > -math.cos(m), rotated, cos_theta - m * math.sin(m))
 
 
-def multiplied_angle(cos_theta: tf.Tensor, m: float) -> tf.Tensor:
+def multiplied_angle(cos_theta: Tensor, m: float) -> Tensor:
     """Return cos(min(m theta, pi)), m >= 1, the target of SphereFace-R v1.
 
     Reference: Liu et al., "SphereFace Revived", TPAMI 2022.
 
     Example:
-        >>> multiplied_angle(tf.constant([0.5, -1.0]), 2.0).numpy().round(3).tolist()
+        >>> np.asarray(multiplied_angle(np.array([0.5, -1.0]), 2.0)).round(3).tolist()
         [-0.5, -1.0]
     """
-    return tf.cos(tf.minimum(m * safe_angle(cos_theta), math.pi))
+    return ops.cos(ops.minimum(m * safe_angle(cos_theta), math.pi))
 
 
-def divided_angle(cos_theta: tf.Tensor, m: float) -> tf.Tensor:
+def divided_angle(cos_theta: Tensor, m: float) -> Tensor:
     """Return cos(theta / m), m >= 1, for the negative classes of SphereFace-R v2.
 
     Reference: Liu et al., "SphereFace Revived", TPAMI 2022.
 
     Example:
-        >>> divided_angle(tf.constant([-0.5]), 2.0).numpy().round(3).tolist()
+        >>> np.asarray(divided_angle(np.array([-0.5]), 2.0)).round(3).tolist()
         [0.5]
     """
-    return tf.cos(safe_angle(cos_theta) / m)
+    return ops.cos(safe_angle(cos_theta) / m)
 
 
-def stretched_cosine(cos_theta: tf.Tensor) -> tf.Tensor:
+def stretched_cosine(cos_theta: Tensor) -> Tensor:
     """Return g(z) = 2 ((z + 1) / 2)^3 - 1, from [-1, 1] to itself, for SphereFace2.
 
     It spreads cosines near 1 and draws those near -1 together.
@@ -90,7 +91,7 @@ def stretched_cosine(cos_theta: tf.Tensor) -> tf.Tensor:
     Reference: Wen et al., "SphereFace2", ICLR 2022.
 
     Example:
-        >>> stretched_cosine(tf.constant([1.0, 0.0, -1.0])).numpy().tolist()
+        >>> np.asarray(stretched_cosine(np.array([1.0, 0.0, -1.0]))).tolist()
         [1.0, -0.75, -1.0]
     """
     return 2.0 * ((cos_theta + 1.0) / 2.0) ** 3 - 1.0
@@ -123,5 +124,5 @@ def balanced_bias(num_classes: int, scale: float, m: float, alpha: float) -> flo
     return math.log((ratio - 1.0 + root) / 2.0) - target
 
 
-def _epsilon(tensor: tf.Tensor) -> float:
-    return float(np.finfo(tensor.dtype.as_numpy_dtype).eps)
+def _epsilon(tensor: Tensor) -> float:
+    return float(np.finfo(dtype_of(tensor)).eps)

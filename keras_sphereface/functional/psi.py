@@ -4,12 +4,11 @@ import functools
 import math
 from collections.abc import Callable
 
-import tensorflow as tf
-
+from keras_sphereface.backend import Tensor, compiled, dtype_of, ops
 from keras_sphereface.utils.validation import check_integer
 
 
-def chebyshev(cos_theta: tf.Tensor, degree: int) -> tf.Tensor:
+def chebyshev(cos_theta: Tensor, degree: int) -> Tensor:
     """Return cos(degree * theta), the Chebyshev polynomial T_degree of cos(theta).
 
     T_0 = 1, T_1 = c, T_n = 2 c T_(n-1) - T_(n-2).
@@ -19,10 +18,10 @@ def chebyshev(cos_theta: tf.Tensor, degree: int) -> tf.Tensor:
         degree: Int >= 0.
 
     Example:
-        >>> chebyshev(tf.constant([1.0, 0.5]), 2).numpy().tolist()
+        >>> np.asarray(chebyshev(np.array([1.0, 0.5]), 2)).tolist()
         [1.0, -0.5]
     """
-    previous, current = tf.ones_like(cos_theta), cos_theta
+    previous, current = ops.ones_like(cos_theta), cos_theta
     if degree == 0:
         return previous
     for _ in range(degree - 1):
@@ -30,7 +29,7 @@ def chebyshev(cos_theta: tf.Tensor, degree: int) -> tf.Tensor:
     return current
 
 
-def psi(cos_theta: tf.Tensor, m: int) -> tf.Tensor:
+def psi(cos_theta: Tensor, m: int) -> Tensor:
     """Return psi(theta) = (-1)^k cos(m theta) - 2k, computed from cos(theta).
 
     k is the number of breakpoints cos(j pi / m), j = 1..m-1, that the cosine has passed.
@@ -51,26 +50,25 @@ def psi(cos_theta: tf.Tensor, m: int) -> tf.Tensor:
     Reference: Liu et al., "SphereFace", CVPR 2017, equation 7.
 
     Example:
-        >>> psi([1.0, 0.5, -1.0], m=4).numpy().tolist()
+        >>> np.asarray(psi([1.0, 0.5, -1.0], m=4)).tolist()
         [1.0, -1.5, -7.0]
     """
-    cos_theta = tf.convert_to_tensor(cos_theta)
-    compiled = _compiled_psi(check_integer(m, "m", 1), cos_theta.dtype)
+    cos_theta = ops.convert_to_tensor(cos_theta)
+    terms = _compiled_psi(check_integer(m, "m", 1), dtype_of(cos_theta))
     # Always of one rank: traced for several, the function and its gradient would know none, and
     # Keras asks losses for theirs.
-    return tf.reshape(compiled(tf.reshape(cos_theta, [-1])), tf.shape(cos_theta))
+    return ops.reshape(terms(ops.reshape(cos_theta, [-1])), ops.shape(cos_theta))
 
 
 @functools.cache
-def _compiled_psi(m: int, dtype: tf.DType) -> Callable[[tf.Tensor], tf.Tensor]:
+def _compiled_psi(m: int, dtype: str) -> Callable[[Tensor], Tensor]:
     breakpoints = [math.cos(j * math.pi / m) for j in range(1, m)]
 
-    @tf.function(input_signature=[tf.TensorSpec((None,), dtype)], autograph=False)
-    def compiled(cos_theta: tf.Tensor) -> tf.Tensor:
-        k = tf.zeros_like(cos_theta)
+    def terms(cos_theta: Tensor) -> Tensor:
+        k = ops.zeros_like(cos_theta)
         for breakpoint_ in breakpoints:
-            k += tf.cast(cos_theta <= tf.cast(breakpoint_, cos_theta.dtype), cos_theta.dtype)
-        sign = 1.0 - 2.0 * tf.math.mod(k, 2.0)
+            k = k + ops.cast(cos_theta <= breakpoint_, dtype)
+        sign = 1.0 - 2.0 * ops.mod(k, 2.0)
         return sign * chebyshev(cos_theta, m) - 2.0 * k
 
-    return compiled
+    return compiled(terms, dtype)

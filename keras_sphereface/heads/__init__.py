@@ -1,5 +1,6 @@
 """`ASoftmax` and the other classification layers of its family."""
 
+from keras_sphereface.backend import BACKEND
 from keras_sphereface.heads.angular_head import AngularHead
 from keras_sphereface.heads.arcface import ArcFace
 from keras_sphereface.heads.asoftmax import ASoftmax
@@ -7,20 +8,24 @@ from keras_sphereface.heads.base import Head
 from keras_sphereface.heads.center import SoftmaxCenter
 from keras_sphereface.heads.contrastive import SoftmaxContrastive
 from keras_sphereface.heads.cosface import CosFace
+from keras_sphereface.heads.embedding_classifier import EmbeddingClassifier
 from keras_sphereface.heads.normface import NormFace
 from keras_sphereface.heads.registry import head_class, make_head
-from keras_sphereface.heads.sharded import ShardedHead
 from keras_sphereface.heads.softmax import PlainSoftmax
 from keras_sphereface.heads.sphereface2 import SphereFace2
 from keras_sphereface.heads.sphereface_plus import SphereFacePlus
 from keras_sphereface.heads.sphereface_r import SphereFaceR
 from keras_sphereface.heads.triplet import Triplet
 
+if BACKEND == "tensorflow":  # its strategies shard; on JAX `keras.distribution` does
+    from keras_sphereface.heads.sharded import ShardedHead
+
 __all__ = [
     "ASoftmax",
     "AngularHead",
     "ArcFace",
     "CosFace",
+    "EmbeddingClassifier",
     "Head",
     "NormFace",
     "PlainSoftmax",

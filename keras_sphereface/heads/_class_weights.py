@@ -2,10 +2,10 @@
 
 from typing import Any, TypedDict
 
-import tensorflow as tf
 from keras.initializers import Initializer
 from keras.regularizers import Regularizer
 
+from keras_sphereface.backend import Tensor, ops
 from keras_sphereface.functional.norms import inverse_norms
 from keras_sphereface.heads._partial_fc import sample_classes
 from keras_sphereface.heads._reductions import Block, columns_in_block, target_class
@@ -24,6 +24,7 @@ class ClassWeightArguments(TypedDict, total=False):
     dtype: str | None
     name: str
     trainable: bool
+    margin_required: bool
 
 
 def block_initializer(initializer: Initializer, block: int) -> Initializer:
@@ -49,16 +50,16 @@ def block_initializer(initializer: Initializer, block: int) -> Initializer:
 def unit_columns(initializer: Initializer) -> Initializer:
     """Return an initializer that makes the columns of unit length."""
 
-    def initialize(shape: tuple[int, ...], dtype: Any = None, **kwargs: Any) -> tf.Tensor:
+    def initialize(shape: tuple[int, ...], dtype: Any = None, **kwargs: Any) -> Tensor:
         kernel = initializer(shape, dtype=dtype, **kwargs)
         return kernel * inverse_norms(kernel)
 
     return initialize
 
 
-def blocks_of(context: HeadContext, labels: tf.Tensor) -> list[Block]:
+def blocks_of(head: Any, context: HeadContext, labels: Tensor) -> list[Block]:
     """Return the blocks of all classes, or of the shard; in training a sample of each."""
-    head, kernels, shard = context.head, context.kernels, context.shard
+    kernels, shard = context.kernels, context.shard
     start, first, replicas = 0, 0, 1
     if shard is not None:
         start, first, replicas = shard.start, shard.replica * len(kernels), shard.replicas
@@ -66,9 +67,9 @@ def blocks_of(context: HeadContext, labels: tf.Tensor) -> list[Block]:
     weights = zip(kernels, context.biases or missing, context.inverses or missing, strict=True)
     blocks = []
     for i, (kernel, bias, inverse) in enumerate(weights):
-        if is_sampled(context):
-            step = tf.cast(context.step % 2**20, tf.int32)
-            seed = tf.stack([head.seed, step * (len(kernels) * replicas) + first + i])
+        if is_sampled(head, context):
+            step = ops.cast(context.step % 2**20, "int32")
+            seed = (head.seed, step * (len(kernels) * replicas) + first + i)
             block, _ = sample_classes(
                 kernel, labels, start, head.sample_rate, seed, bias, head.through_norm
             )
@@ -76,25 +77,27 @@ def blocks_of(context: HeadContext, labels: tf.Tensor) -> list[Block]:
         else:
             inside_all = len(kernels) == replicas == 1
             target = target_class(labels, start, kernel.shape[1], inside_all)
+            # The gradient by the kernel goes through the norm all the same.
+            inverse = None if inverse is None else ops.stop_gradient(inverse)
             blocks.append(Block(kernel, target, bias, inverse=inverse))
         start += kernel.shape[1]
     return blocks
 
 
-def is_sampled(context: HeadContext) -> bool:
-    """Return whether this call looks at a sample of the classes."""
-    return context.training and context.head.sample_rate < 1.0
+def is_sampled(head: Any, context: HeadContext) -> bool:
+    """Return whether this call of a head looks at a sample of the classes."""
+    return context.training and head.sample_rate < 1.0
 
 
-def target_weights(context: HeadContext, labels: tf.Tensor) -> tf.Tensor:
+def target_weights(context: HeadContext, labels: Tensor) -> Tensor:
     """Return the class weight of each sample's target class, (B, D), without a gradient."""
-    start, weights = context.shard.start if context.shard else 0, tf.zeros_like(context.rows)
+    start, weights = context.shard.start if context.shard else 0, ops.zeros_like(context.rows)
     for kernel in context.kernels:
         width = kernel.shape[1]
         inside, within = columns_in_block(labels, start, width)
-        in_block = tf.transpose(tf.gather(kernel, within, axis=1))
-        weights = tf.where(inside[:, None], in_block, weights)
+        in_block = ops.transpose(ops.take(kernel, within, axis=1))
+        weights = ops.where(inside[:, None], in_block, weights)
         start += width
     if context.shard is not None:
         weights = context.shard.sum(weights)
-    return tf.stop_gradient(weights)
+    return ops.stop_gradient(weights)

@@ -6,7 +6,7 @@ margin is applied, and the log-sum-exp of the logits of the other classes, the n
     cross-entropy = -log( e^target / (e^target + e^negatives) ) = softplus(negatives - target)
 
 `target_and_negatives` computes both, and their gradients, in one operation that passes over the
-(B, C) logits as seldom as it can. A margin is then arithmetic on B numbers, which TensorFlow
+(B, C) logits as seldom as it can. A margin is then arithmetic on B numbers, which the backend
 differentiates as usual.
 
 The classes may be sharded over the replicas of a strategy. Each replica then computes the blocks
@@ -19,21 +19,23 @@ backward pass computes their logits again, so that never more than one block of 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
-import tensorflow as tf
-
+from keras_sphereface.backend import Tensor, in_order, matmul, ops, refuse_gradient
 from keras_sphereface.distribute.collectives import ClassShard
 from keras_sphereface.functional.norms import NORM_FLOOR
 from keras_sphereface.heads._reductions import Block, Reduction
 
+SECOND = "The loss of a head has first derivatives only. Received: a gradient of its gradient"
+
 
 def target_and_negatives(
-    rows: tf.Tensor,
+    rows: Tensor,
     blocks: Sequence[Block],
     reduction: Reduction,
-    products: tf.Tensor | None = None,
+    products: Tensor | None = None,
     shard: ClassShard | None = None,
-) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return the target logit of each sample, the reduced negatives, and their highest logit.
 
     The logits of a block are rows @ kernel, times the inverse norms if there are any, plus the
@@ -55,113 +57,105 @@ def target_and_negatives(
         transformed as the reduction does it, without a gradient.
     """
     count, single = len(blocks), len(blocks) == 1
-    computed = tf.stop_gradient(products) if products is not None and single else None
+    computed = ops.stop_gradient(products) if products is not None and single else None
 
-    @tf.custom_gradient
-    def operation(rows: tf.Tensor, *tensors: tf.Tensor) -> tuple:
+    @ops.custom_gradient
+    def operation(rows: Tensor, *tensors: Any) -> tuple:
         if blocks[0].offset is None:
             tensors = (*tensors[:count], *[None] * count, *tensors[count:])
+        # Of the tensors that are differentiated by none may come from outside (JAX).
+        bound = reduction.with_parameters(tensors[2 * count :])
         shard_blocks = [
             block._replace(kernel=kernel, offset=offset)
             for block, kernel, offset in zip(
                 blocks, tensors[:count], tensors[count : 2 * count], strict=True
             )
         ]
-        target = tf.zeros_like(rows[:, 0])
-        state = reduction.start(target)
+        target = ops.zeros_like(rows[:, 0])
+        state = bound.start(target)
         for block in shard_blocks:
             # One after another: blocks computed side by side are all in memory at once.
-            with tf.control_dependencies([state[1]]):
+            with in_order([state[1]]):
                 block_products, logits = _block_logits(rows, block, computed)
                 in_block, inside = block.target.read(logits), block.target.inside
-                target = in_block if inside is None else tf.where(inside, in_block, target)
+                target = in_block if inside is None else ops.where(inside, in_block, target)
                 # Exponentials that are kept must be relative to the highest of all shards.
-                state = reduction.add(state, logits, block, shard if single else None)
+                state = bound.add(state, logits, block, shard if single else None)
         if shard is not None:
-            target, state = shard.sum(target), reduction.join(state, shard)
-        negatives, highest = reduction.finish(state)
+            target, state = shard.sum(target), bound.join(state, shard)
+        negatives, highest = bound.finish(state)
         kept = (block_products, logits) if single else None
 
-        def gradient(by_target: tf.Tensor, by_negatives: tf.Tensor, _: tf.Tensor) -> tuple:
-            by_rows = tf.zeros_like(rows)
-            by_kernels: list[tf.Tensor] = []
+        def gradient(*args: Tensor, upstream: Any = None) -> tuple:
+            upstream = args[0] if upstream is None else upstream
+            by_target, by_negatives = upstream[0], upstream[1]
+            by_rows = ops.zeros_like(rows)
+            by_kernels: list[Tensor] = []
             by_offsets, by_parameters = [], []
             for block in shard_blocks:
-                with tf.control_dependencies([by_rows, *by_kernels[-1:]]):
+                with in_order([by_rows, *by_kernels[-1:]]):
                     block_products, logits = kept or _block_logits(rows, block, computed)
-                    entries, factors, slopes = reduction.entries(
+                    entries, factors, slopes = bound.entries(
                         logits, block, by_negatives, negatives, state if single else None
                     )
-                    at_target = tf.math.divide_no_nan(by_target, factors)
+                    at_target = ops.divide_no_nan(by_target, factors)
                     entries = block.target.write(entries, at_target)
                     if block.offset is not None:
-                        by_offsets.append(tf.linalg.matvec(entries, factors, transpose_a=True))
+                        by_offsets.append(matmul(entries, factors[:, None], transpose_a=True)[:, 0])
                     by_row, by_kernel = _by_rows_and_kernel(
                         rows, block, entries, factors, block_products
                     )
-                    by_rows += by_row
+                    by_rows = by_rows + by_row
                     by_kernels.append(by_kernel)
                     by_parameters.append(slopes)
-            parameters = list(map(tf.add_n, zip(*by_parameters, strict=True)))
+            parameters = list(map(sum, zip(*by_parameters, strict=True)))
             if shard is not None:
                 by_rows, parameters = shard.sum(by_rows), [shard.sum(p) for p in parameters]
-            return _first_derivatives(by_rows, *by_kernels, *by_offsets, *parameters)
+            gradients = (by_rows, *by_kernels, *by_offsets, *parameters)
+            return tuple(refuse_gradient(each, NotImplementedError(SECOND)) for each in gradients)
 
-        return (target, negatives, highest), gradient
+        # One tensor, since the hook of Keras for PyTorch takes no more.
+        return ops.stack([target, negatives, highest]), gradient
 
-    target, negatives, highest = operation(
+    results = operation(
         rows,
         *(block.kernel for block in blocks),
         *(block.offset for block in blocks if block.offset is not None),
         *reduction.parameters,
     )
-    return target, negatives, tf.stop_gradient(highest)
+    return results[0], results[1], ops.stop_gradient(results[2])
 
 
-def _block_logits(
-    rows: tf.Tensor, block: Block, products: tf.Tensor | None
-) -> tuple[tf.Tensor, tf.Tensor]:
+def _block_logits(rows: Tensor, block: Block, products: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the products (B, C_b), unless computed already, and the logits (B, C_b) of a block."""
     if products is None:
-        products = tf.matmul(rows, block.kernel)
+        products = matmul(rows, block.kernel)
         products = products if block.inverse is None else products * block.inverse
     return products, products if block.offset is None else products + block.offset
 
 
-@tf.custom_gradient
-def _first_derivatives(*gradients: tf.Tensor) -> tuple:
-    """Return the gradients; differentiating them again is an error."""
-
-    def gradient(*_: tf.Tensor) -> tuple:
-        raise NotImplementedError(
-            "The loss of a head has first derivatives only. Received: a gradient of its gradient"
-        )
-
-    return gradients, gradient
-
-
 def _by_rows_and_kernel(
-    rows: tf.Tensor, block: Block, entries: tf.Tensor, factors: tf.Tensor, products: tf.Tensor
-) -> tuple[tf.Tensor, tf.Tensor]:
+    rows: Tensor, block: Block, entries: Tensor, factors: Tensor, products: Tensor
+) -> tuple[Tensor, Tensor]:
     """Return gradients by rows and kernel; factors * entries is the gradient by the products.
 
     With u the unit class weight, dL/dw = (dL/du - (u . dL/du) u) / |w|, and u . dL/du is the
     sum over the batch of gradient times product: a pass over (B, C) instead of (D, C).
     """
     kernel, inverse = block.kernel, block.inverse
-    factors = tf.expand_dims(factors, 1)
+    factors = factors[:, None]
     along = None
     if inverse is not None:
-        along = tf.matmul(factors, entries * products, transpose_a=True)
+        along = matmul(factors, entries * products, transpose_a=True)
         # Below its floor the norm is a constant.
         floored = inverse >= 1.0 / NORM_FLOOR
-        along = tf.where(floored, tf.zeros_like(along), along * tf.square(inverse))
+        along = ops.where(floored, ops.zeros_like(along), along * ops.square(inverse))
         # In this order, for the memory: the products are freed before a (D, C_b) is made.
-        with tf.control_dependencies([along]):
-            entries *= inverse
-    by_rows = tf.matmul(entries, kernel, transpose_b=True) * factors
-    with tf.control_dependencies([by_rows]):
-        by_kernel = tf.matmul(rows * factors, entries, transpose_a=True)
+        with in_order([along]):
+            entries = entries * inverse
+    by_rows = matmul(entries, kernel, transpose_b=True) * factors
+    with in_order([by_rows]):
+        by_kernel = matmul(rows * factors, entries, transpose_a=True)
         if along is not None:
-            by_kernel -= kernel * along
+            by_kernel = by_kernel - kernel * along
     return by_rows, by_kernel

@@ -1,22 +1,23 @@
 """Partial FC: the loss of a step looks at the batch's classes and at a sample of the others."""
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
-import tensorflow as tf
-
+from keras_sphereface.backend import Tensor, dtype_of, ops, uniform
 from keras_sphereface.functional.norms import inverse_norms
 from keras_sphereface.heads._reductions import Block, TargetClass, columns_in_block
 
 
 def sample_classes(
-    kernel: tf.Tensor,
-    labels: tf.Tensor,
+    kernel: Tensor,
+    labels: Tensor,
     start: int,
     rate: float,
-    seed: tf.Tensor,
-    bias: tf.Tensor | None = None,
+    seed: Sequence[Any],
+    bias: Tensor | None = None,
     normalize: bool = True,
-) -> tuple[Block, tf.Tensor]:
+) -> tuple[Block, Tensor]:
     """Return the batch's classes of a block with a random sample of its other classes.
 
     Of n other classes, k are drawn without replacement, each with the same chance, and each
@@ -30,7 +31,7 @@ def sample_classes(
         start: First class of the block.
         rate: In (0, 1]; rate * C_b classes are kept, and at least B + 1, so that those of the batch
             are among them and one more.
-        seed: (2,) int32. Seed for `tf.random.stateless_uniform`.
+        seed: Two whole numbers >= 0, the seed of `backend.uniform`.
         bias: (C_b,), or None.
         normalize: Whether only the direction of a class weight counts.
 
@@ -40,35 +41,44 @@ def sample_classes(
     Reference: An et al., "Partial FC: Training 10 Million Identities on a Single Machine",
     2021, which samples in this way but lets every class count once.
     """
-    width, batch_size = kernel.shape[1], tf.shape(labels)[0]
+    width, batch_size, dtype = kernel.shape[1], ops.shape(labels)[0], dtype_of(kernel)
     inside, within = columns_in_block(labels, start, width)
     # Target classes have a key above every random one, so that they are always among the highest.
-    keys = tf.tensor_scatter_nd_max(
-        tf.random.stateless_uniform([width], seed), within[:, None], tf.where(inside, 2.0, 0.0)
-    )
-    count = tf.minimum(tf.maximum(math.ceil(rate * width), batch_size + 1), width)
-    values, chosen = tf.math.top_k(keys, count)
+    segments = ops.where(inside, within, ops.ones_like(within) * width)
+    occurs = ops.segment_sum(ops.ones_like(segments), segments, width + 1)[:width] > 0
+    keys = ops.convert_to_tensor(uniform(width, seed))
+    keys = ops.where(occurs, ops.ones_like(keys) * 2.0, keys)
+    count = _clipped(batch_size + 1, math.ceil(rate * width), width)
+    values, chosen = ops.top_k(keys, count)
+    chosen = ops.cast(chosen, "int32")
     is_target = values > 1.0
-    num_targets = tf.reduce_sum(tf.cast(is_target, kernel.dtype))
-    num_drawn = tf.maximum(tf.cast(count, kernel.dtype) - num_targets, 1.0)
+    num_targets = ops.sum(ops.cast(is_target, dtype))
+    num_drawn = ops.maximum(ops.cast(count, dtype) - num_targets, 1.0)
     share = (width - num_targets) / num_drawn
-    counts = tf.where(is_target, tf.ones_like(share), share)
+    counts = ops.where(is_target, ops.ones_like(share), share)
     ranks = ranks_of(chosen, width)
-    target_columns = tf.minimum(tf.gather(ranks, within), count - 1)
-    target = TargetClass(tf.stack([tf.range(batch_size), target_columns], axis=1), inside)
+    target = TargetClass(ops.minimum(ops.take(ranks, within, axis=0), count - 1), inside)
     offset = None if bias is None else gather_columns(bias[None], chosen, ranks)[0]
     columns = gather_columns(kernel, chosen, ranks)
-    inverse = tf.stop_gradient(inverse_norms(columns)) if normalize else None
+    inverse = ops.stop_gradient(inverse_norms(columns)) if normalize else None
     return Block(columns, target, offset, counts, inverse), chosen
 
 
-def ranks_of(chosen: tf.Tensor, size: int) -> tf.Tensor:
+def _clipped(number: int | Tensor, lowest: int, highest: int) -> int | Tensor:
+    """A number of the Python program, which `top_k` needs on JAX, or a tensor of TensorFlow's."""
+    if isinstance(number, int):
+        return min(max(number, lowest), highest)
+    return ops.minimum(ops.maximum(number, lowest), highest)
+
+
+def ranks_of(chosen: Tensor, size: int) -> Tensor:
     """Return the index of each of 0 ... size - 1 in `chosen` (K,), all different; K if absent."""
-    count = tf.size(chosen)
-    return tf.tensor_scatter_nd_update(tf.fill([size], count), chosen[:, None], tf.range(count))
+    count = ops.shape(chosen)[0]
+    absent = ops.full([size], count, dtype="int32")
+    return ops.scatter_update(absent, chosen[:, None], ops.arange(count, dtype="int32"))
 
 
-def gather_columns(kernel: tf.Tensor, chosen: tf.Tensor, ranks: tf.Tensor) -> tf.Tensor:
+def gather_columns(kernel: Tensor, chosen: Tensor, ranks: Tensor) -> Tensor:
     """Return the columns `chosen` (K,) of `kernel` (D, C), (D, K), with a gradient in one pass.
 
     Args:
@@ -78,12 +88,13 @@ def gather_columns(kernel: tf.Tensor, chosen: tf.Tensor, ranks: tf.Tensor) -> tf
             for none; `ranks_of(chosen, C)` where all of `chosen` are different.
     """
 
-    @tf.custom_gradient
-    def gather(kernel: tf.Tensor) -> tuple:
-        def gradient(by_columns: tf.Tensor) -> tf.Tensor:
+    @ops.custom_gradient
+    def gather(kernel: Tensor) -> tuple:
+        def gradient(*args: Tensor, upstream: Any = None) -> Tensor:
+            by_columns = args[0] if upstream is None else upstream
             # Every column takes its own gradient, and one that was not chosen a column of zeros.
-            return tf.gather(tf.pad(by_columns, [[0, 0], [0, 1]]), ranks, axis=1)
+            return ops.take(ops.pad(by_columns, [[0, 0], [0, 1]]), ranks, axis=1)
 
-        return tf.gather(kernel, chosen, axis=1), gradient
+        return ops.take(kernel, chosen, axis=1), gradient
 
     return gather(kernel)

@@ -3,49 +3,49 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-import tensorflow as tf
+import numpy as np
 
+from keras_sphereface.backend import Tensor, dtype_of, ops, pick, put, vector_jacobian
 from keras_sphereface.distribute.collectives import ClassShard
 
 State = tuple[Any, ...]
-Entries = tuple[tf.Tensor, tf.Tensor, tuple[tf.Tensor, ...]]
+Entries = tuple[Tensor, Tensor, tuple[Tensor, ...]]
 
 
 class TargetClass(NamedTuple):
     """Positions of the target classes in a block of logits (B, C_b).
 
     Attributes:
-        index: (B, 2), row and column; any column where the class is not in the block.
+        columns: (B,) int32; any column where the class is not in the block.
         inside: (B,) bool, True if the class is in this block; None: all are.
     """
 
-    index: tf.Tensor
-    inside: tf.Tensor | None = None
+    columns: Tensor
+    inside: Tensor | None = None
 
-    def read(self, block: tf.Tensor) -> tf.Tensor:
+    def read(self, block: Tensor) -> Tensor:
         """Return the target logits, (B, C_b) -> (B,); any value for classes of other blocks."""
-        return tf.gather_nd(block, self.index)
+        return pick(block, self.columns)
 
-    def write(self, block: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
+    def write(self, block: Tensor, values: Tensor) -> Tensor:
         """Return `block` with `values` (B,) at the target classes that it holds."""
         if self.inside is not None:
-            values = tf.where(self.inside, values, self.read(block))
-        return tf.tensor_scatter_nd_update(block, self.index, values)
+            values = ops.where(self.inside, values, self.read(block))
+        return put(block, self.columns, values)
 
 
-def columns_in_block(classes: tf.Tensor, start: int, width: int) -> tuple[tf.Tensor, tf.Tensor]:
+def columns_in_block(classes: Tensor, start: int, width: int) -> tuple[Tensor, Tensor]:
     """Return whether classes are in [start, start + width), and their columns (or any column)."""
     inside = (classes >= start) & (classes < start + width)
-    return inside, tf.clip_by_value(classes - start, 0, width - 1)
+    return inside, ops.clip(classes - start, 0, width - 1)
 
 
-def target_class(labels: tf.Tensor, start: int, width: int, inside_all: bool) -> TargetClass:
+def target_class(labels: Tensor, start: int, width: int, inside_all: bool) -> TargetClass:
     """Return the target classes of `labels` (B,) in the block [start, start + width)."""
-    rows = tf.range(tf.shape(labels)[0])
     if inside_all:
-        return TargetClass(tf.stack([rows, labels], axis=1))
+        return TargetClass(labels)
     inside, columns = columns_in_block(labels, start, width)
-    return TargetClass(tf.stack([rows, columns], axis=1), inside)
+    return TargetClass(columns, inside)
 
 
 class Block(NamedTuple):
@@ -61,11 +61,11 @@ class Block(NamedTuple):
             all the same.
     """
 
-    kernel: tf.Tensor
+    kernel: Tensor
     target: TargetClass
-    offset: tf.Tensor | None = None
-    counts: tf.Tensor | None = None
-    inverse: tf.Tensor | None = None
+    offset: Tensor | None = None
+    counts: Tensor | None = None
+    inverse: Tensor | None = None
 
 
 class LogSumExp:
@@ -76,18 +76,23 @@ class LogSumExp:
             slope counts as 1 (a detached gradient). None: the logits themselves.
     """
 
-    parameters: tuple[tf.Tensor, ...] = ()
+    parameters: tuple[Tensor, ...] = ()
 
-    def __init__(self, transform: Callable[[tf.Tensor], tf.Tensor] | None = None):
+    def __init__(self, transform: Callable[[Tensor], Tensor] | None = None):
         self.transform = transform or (lambda logits: logits)
 
-    def start(self, zeros: tf.Tensor) -> State:
+    def with_parameters(self, parameters: Sequence[Tensor]) -> "LogSumExp":
+        """Return the same reduction with other values of the parameters."""
+        del parameters
+        return self
+
+    def start(self, zeros: Tensor) -> State:
         """Return the state before the first block: highest (B,), sum (B,), no exponentials."""
         self.minus_infinity = zeros - float("inf")
         return self.minus_infinity, zeros, None
 
     def add(
-        self, state: State, logits: tf.Tensor, block: Block, shard: ClassShard | None = None
+        self, state: State, logits: Tensor, block: Block, shard: ClassShard | None = None
     ) -> State:
         """Return the state after one more block.
 
@@ -96,33 +101,33 @@ class LogSumExp:
         before, total, _ = state
         # The target goes first: beside a high one the exponentials of the others vanish.
         others = block.target.write(self.transform(logits), self.minus_infinity)
-        highest = tf.maximum(before, tf.reduce_max(others, axis=1))
+        highest = ops.maximum(before, ops.max(others, axis=1))
         highest = highest if shard is None else shard.max(highest)
         # It is -inf after a block that holds nothing but the target class.
-        shift = tf.maximum(highest, total.dtype.min)
-        exponentials = tf.exp(others - tf.expand_dims(shift, 1))
+        shift = ops.maximum(highest, float(np.finfo(dtype_of(total)).min))
+        exponentials = ops.exp(others - shift[:, None])
         if block.counts is not None:
-            exponentials *= block.counts
-        total = total * tf.exp(before - shift) + tf.reduce_sum(exponentials, axis=1)
+            exponentials = exponentials * block.counts
+        total = total * ops.exp(before - shift) + ops.sum(exponentials, axis=1)
         return highest, total, exponentials
 
     def join(self, state: State, shard: ClassShard) -> State:
         """Return the state after the blocks of all shards."""
         before, total, exponentials = state
         highest = shard.max(before)
-        return highest, shard.sum(total * tf.exp(before - highest)), exponentials
+        return highest, shard.sum(total * ops.exp(before - highest)), exponentials
 
-    def finish(self, state: State) -> tuple[tf.Tensor, tf.Tensor]:
+    def finish(self, state: State) -> tuple[Tensor, Tensor]:
         """Return the reduced negatives (B,) and the highest (B,)."""
         highest, total, _ = state
-        return highest + tf.math.log(total), highest
+        return highest + ops.log(total), highest
 
     def entries(
         self,
-        logits: tf.Tensor,
+        logits: Tensor,
         block: Block,
-        upstream: tf.Tensor,
-        negatives: tf.Tensor,
+        upstream: Tensor,
+        negatives: Tensor,
         kept: State | None,
     ) -> Entries:
         """Return the gradient by a block of logits, and those by the parameters.
@@ -134,7 +139,7 @@ class LogSumExp:
         if kept is not None:
             _, total, exponentials = kept
             return exponentials, upstream / total, ()
-        exponentials = tf.exp(self.transform(logits) - tf.expand_dims(negatives, 1))
+        exponentials = ops.exp(self.transform(logits) - negatives[:, None])
         return exponentials if block.counts is None else exponentials * block.counts, upstream, ()
 
 
@@ -148,54 +153,57 @@ class WeightedSum:
         parameters: Tensors by which the sum is differentiated too.
     """
 
-    def __init__(self, entry: Callable[..., tf.Tensor], parameters: Sequence[tf.Tensor] = ()):
+    def __init__(self, entry: Callable[..., Tensor], parameters: Sequence[Tensor] = ()):
         self.entry = entry
         self.parameters = tuple(parameters)
 
-    def transform(self, logits: tf.Tensor) -> tf.Tensor:
+    def with_parameters(self, parameters: Sequence[Tensor]) -> "WeightedSum":
+        return WeightedSum(self.entry, parameters)
+
+    def transform(self, logits: Tensor) -> Tensor:
         return logits
 
-    def start(self, zeros: tf.Tensor) -> State:
+    def start(self, zeros: Tensor) -> State:
         self.minus_infinity = zeros - float("inf")
         return self.minus_infinity, zeros
 
     def add(
-        self, state: State, logits: tf.Tensor, block: Block, shard: ClassShard | None = None
+        self, state: State, logits: Tensor, block: Block, shard: ClassShard | None = None
     ) -> State:
         del shard
         before, total = state
         others = block.target.write(logits, self.minus_infinity)
-        highest = tf.maximum(before, tf.reduce_max(others, axis=1))
-        return highest, total + self._sum(logits, block)
+        highest = ops.maximum(before, ops.max(others, axis=1))
+        return highest, total + self._sum(logits, block, self.parameters)
 
     def join(self, state: State, shard: ClassShard) -> State:
         highest, total = state
         return shard.max(highest), shard.sum(total)
 
-    def finish(self, state: State) -> tuple[tf.Tensor, tf.Tensor]:
+    def finish(self, state: State) -> tuple[Tensor, Tensor]:
         highest, total = state
         return total, highest
 
     def entries(
         self,
-        logits: tf.Tensor,
+        logits: Tensor,
         block: Block,
-        upstream: tf.Tensor,
-        negatives: tf.Tensor,
+        upstream: Tensor,
+        negatives: Tensor,
         kept: State | None,
     ) -> Entries:
         del negatives, kept
-        sources = [logits, *self.parameters]
-        with tf.GradientTape() as tape:
-            tape.watch(sources)
-            total = self._sum(logits, block)
-        by_logits, *by_parameters = tape.gradient(total, sources, output_gradients=upstream)
-        return by_logits, tf.ones_like(upstream), tuple(by_parameters)
+        by_logits, *by_parameters = vector_jacobian(
+            lambda logits, *parameters: self._sum(logits, block, parameters),
+            [logits, *self.parameters],
+            upstream,
+        )
+        return by_logits, ops.ones_like(upstream), tuple(by_parameters)
 
-    def _sum(self, logits: tf.Tensor, block: Block) -> tf.Tensor:
-        entries = self.entry(logits, *self.parameters)
+    def _sum(self, logits: Tensor, block: Block, parameters: Sequence[Tensor]) -> Tensor:
+        entries = self.entry(logits, *parameters)
         entries = entries if block.counts is None else entries * block.counts
-        return tf.reduce_sum(block.target.write(entries, tf.zeros_like(entries[:, 0])), axis=1)
+        return ops.sum(block.target.write(entries, ops.zeros_like(entries[:, 0])), axis=1)
 
 
 Reduction = LogSumExp | WeightedSum

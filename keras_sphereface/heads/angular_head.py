@@ -5,17 +5,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import tensorflow as tf
 from keras.initializers import Initializer
 from keras.regularizers import Regularizer
 
+from keras_sphereface.backend import Tensor, in_order, ops, value_of
 from keras_sphereface.distribute.collectives import ClassShard
 from keras_sphereface.functional.norms import NORM_FLOOR, inverse_norms, l2_norm
 from keras_sphereface.heads import _class_weights
 from keras_sphereface.heads._fused_softmax import target_and_negatives
 from keras_sphereface.heads._reductions import LogSumExp, Reduction
 from keras_sphereface.heads.base import Head, Shape
-from keras_sphereface.losses.context import HeadContext, HeadOutput, attach_context, context_of
+from keras_sphereface.losses.context import HeadContext, HeadOutput
 from keras_sphereface.losses.labels import checked_labels
 from keras_sphereface.utils.validation import check_choice, check_integer, check_real
 
@@ -72,8 +72,8 @@ class AngularHead(Head):
 
     Example:
         >>> head = AngularHead(num_classes=10, scale=16.0, block_size=4)
-        >>> head(tf.ones((2, 8))).shape, head.block_sizes()
-        (TensorShape([2, 10]), [4, 4, 2])
+        >>> tuple(head(np.ones((2, 8), "float32")).shape), head.block_sizes()
+        ((2, 10), [4, 4, 2])
     """
 
     gradients: tuple[str, ...] = GRADIENTS
@@ -159,90 +159,89 @@ class AngularHead(Head):
         return self.normalize and self.kernel_norm == "through"
 
     @property
-    def kernel(self) -> tf.Variable | tf.Tensor:
+    def kernel(self) -> Any:
         """The class weights (D, C): the variable itself, or a copy of all blocks."""
         if len(self.kernels) == 1:
             return self.kernels[0]
-        return tf.concat([tf.convert_to_tensor(kernel) for kernel in self.kernels], axis=1)
+        return ops.concatenate([value_of(kernel) for kernel in self.kernels], axis=1)
 
     @property
     def uninformative_loss(self) -> float | None:
         """The loss if every embedding is 0, ln C; None if this loss does not mean a collapse."""
         return math.log(self.num_classes) if self.scale is None else None
 
-    def call_at_step(self, embeddings: tf.Tensor, step: tf.Tensor, training: bool) -> tf.Tensor:
-        kernels, biases = (
-            [tf.convert_to_tensor(weight) for weight in weights]
-            for weights in (self.kernels, self.biases)
-        )
-        return self.forward(embeddings, kernels, biases, step, training)
-
-    def forward(
+    def context(
         self,
-        embeddings: tf.Tensor,
-        kernels: Sequence[tf.Tensor],
-        biases: Sequence[tf.Tensor],
-        step: tf.Tensor,
-        training: bool,
+        embeddings: Tensor,
+        step: Tensor | None = None,
+        training: bool = False,
+        kernels: Sequence[Tensor] | None = None,
+        biases: Sequence[Tensor] | None = None,
         shard: ClassShard | None = None,
-    ) -> tf.Tensor:
-        """Return what `call` returns, as a function of tensors: blocks of weights in, logits out.
+    ) -> HeadContext:
+        """Return what the losses are computed from.
 
-        With a `shard` the blocks are its classes, the embeddings those of all replicas, gathered
-        in their order, and the logits are (B, C_shard).
+        Args:
+            embeddings: (B, D). With a `shard` those of all replicas, in their order.
+            step: Number of the training step; None: that of the head.
+            training: Whether this is a training step.
+            kernels, biases: Blocks of class weights in place of the head's own.
+            shard: The classes that these are, where they are sharded over replicas.
         """
+        embeddings, step = self.prepare(embeddings, step)
+        if kernels is None:
+            kernels = [value_of(weight) for weight in self.kernels]
+            biases = [value_of(weight) for weight in self.biases]
         norms = l2_norm(embeddings)
-        rows = embeddings if self.scale is None else self._scaled(embeddings, norms)
-        products = [tf.matmul(rows, kernel) for kernel in kernels]
-        inverses = self._inverse_norms(kernels) if self.through_norm else []
-        if inverses:
-            products = [p * inverse for p, inverse in zip(products, inverses, strict=True)]
-        logits = products
-        if biases:
-            logits = [product + bias for product, bias in zip(products, biases, strict=True)]
-        context = HeadContext(
-            head=self,
+        return HeadContext(
             embeddings=embeddings,
             norms=norms,
-            rows=rows,
+            rows=embeddings if self.scale is None else self._scaled(embeddings, norms),
             step=step,
             training=training,
             kernels=kernels,
-            biases=biases,
-            inverses=[tf.stop_gradient(inverse) for inverse in inverses],
-            products=products[0] if len(products) == 1 else None,
+            biases=biases or (),
+            inverses=self._inverse_norms(kernels) if self.through_norm else (),
             shard=shard,
         )
-        outputs = logits[0] if len(logits) == 1 else tf.concat(logits, axis=1)
-        # A new tensor: one that held itself, through the context, would never be freed.
-        return attach_context(tf.identity(outputs), context)
 
-    def _inverse_norms(self, kernels: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+    def outputs_of(self, context: HeadContext) -> tuple[Tensor, HeadContext]:
+        products = [ops.matmul(context.rows, kernel) for kernel in context.kernels]
+        if context.inverses:
+            pairs = zip(products, context.inverses, strict=True)
+            products = [product * inverse for product, inverse in pairs]
+        logits = products
+        if context.biases:
+            logits = [p + bias for p, bias in zip(products, context.biases, strict=True)]
+        if len(products) == 1:
+            return logits[0], context._replace(products=products[0])
+        return ops.concatenate(logits, axis=1), context
+
+    def _inverse_norms(self, kernels: Sequence[Tensor]) -> list[Tensor]:
         """Return the inverse norms of the blocks, one by one: each takes as much memory as it."""
-        inverses: list[tf.Tensor] = []
+        inverses: list[Tensor] = []
         for kernel in kernels:
-            with tf.control_dependencies(inverses[-1:]):
+            with in_order(inverses[-1:]):
                 inverses.append(inverse_norms(kernel))
         return inverses
 
-    def _scaled(self, embeddings: tf.Tensor, norms: tf.Tensor) -> tf.Tensor:
+    def _scaled(self, embeddings: Tensor, norms: Tensor) -> Tensor:
         """Return the embeddings at length `scale`; norms below `NORM_FLOOR` count as zero."""
-        factor = tf.where(norms > NORM_FLOOR, self.scale / norms, tf.zeros_like(norms))
+        factor = ops.where(norms > NORM_FLOOR, self.scale / norms, ops.zeros_like(norms))
         return embeddings * factor
 
-    def compute_losses(self, labels: tf.Tensor, outputs: tf.Tensor) -> HeadOutput:
-        context = context_of(outputs)
-        labels, valid = checked_labels(labels, self.num_classes, tf.shape(outputs)[0])
+    def losses_of(self, context: HeadContext, labels: Tensor) -> HeadOutput:
+        labels, valid = checked_labels(labels, self.num_classes, ops.shape(context.rows)[0])
         reduction = self.negative_reduction(context)
         target, negatives, highest = target_and_negatives(
             context.rows,
-            _class_weights.blocks_of(context, labels),
+            _class_weights.blocks_of(self, context, labels),
             reduction,
-            products=None if _class_weights.is_sampled(context) else context.products,
+            products=None if _class_weights.is_sampled(self, context) else context.products,
             shard=context.shard,
         )
         losses = self.sample_losses(target, negatives, labels, context)
-        losses = tf.where(valid, losses, tf.constant(float("nan"), losses.dtype))
+        losses = ops.where(valid, losses, float("nan") * ops.ones_like(losses))
         correct = reduction.transform(target[:, None])[:, 0] > highest
         return HeadOutput(losses, correct, self.target_cosines(target, labels, context))
 
@@ -251,36 +250,30 @@ class AngularHead(Head):
         return LogSumExp()
 
     def sample_losses(
-        self, target: tf.Tensor, negatives: tf.Tensor, labels: tf.Tensor, context: HeadContext
-    ) -> tf.Tensor:
+        self, target: Tensor, negatives: Tensor, labels: Tensor, context: HeadContext
+    ) -> Tensor:
         """Return the loss of each sample, from its target logit and its negatives, (B,) each."""
-        return tf.nn.softplus(negatives - self.target_logits(target, labels, context))
+        return ops.softplus(negatives - self.target_logits(target, labels, context))
 
-    def target_logits(
-        self, target: tf.Tensor, labels: tf.Tensor, context: HeadContext
-    ) -> tf.Tensor:
+    def target_logits(self, target: Tensor, labels: Tensor, context: HeadContext) -> Tensor:
         """Return the target logits with the margin: (B,) -> (B,)."""
-        if self.scale is None:
-            lengths = context.norms[:, 0]
-        else:
-            lengths = tf.fill(tf.shape(target), tf.constant(self.scale, target.dtype))
+        own = self.scale is None
+        lengths = context.norms[:, 0] if own else self.scale * ops.ones_like(target)
         with_margin = lengths * self.target_cosine(target / lengths, context)
         if self.gradient == "exact":
             return with_margin
-        return target + tf.stop_gradient(with_margin - target)
+        return target + ops.stop_gradient(with_margin - target)
 
-    def target_cosine(self, cos_theta: tf.Tensor, context: HeadContext) -> tf.Tensor:
+    def target_cosine(self, cos_theta: Tensor, context: HeadContext) -> Tensor:
         """Return what replaces cos(theta) of the target class: (B,) -> (B,)."""
         return cos_theta
 
-    def target_cosines(
-        self, target: tf.Tensor, labels: tf.Tensor, context: HeadContext
-    ) -> tf.Tensor:
+    def target_cosines(self, target: Tensor, labels: Tensor, context: HeadContext) -> Tensor:
         """Return cos(theta) to the target class weight: (B,)."""
         if self.normalize:
             return target / l2_norm(context.rows)[:, 0]
         weights = _class_weights.target_weights(context, labels)
-        products = tf.reduce_sum(context.embeddings * weights, axis=1)
+        products = ops.sum(context.embeddings * weights, axis=1)
         return products / (context.norms * l2_norm(weights))[:, 0]
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

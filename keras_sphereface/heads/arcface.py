@@ -3,9 +3,9 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
 from typing_extensions import Unpack
 
+from keras_sphereface.backend import Tensor
 from keras_sphereface.functional import margins
 from keras_sphereface.heads._class_weights import ClassWeightArguments
 from keras_sphereface.heads.angular_head import AngularHead
@@ -44,7 +44,7 @@ class ArcFace(AngularHead):
         super().__init__(num_classes, scale=scale, gradient=gradient, **kwargs)
         self.m = check_real(m, "m", 0.0, 3.0)
 
-    def target_cosine(self, cos_theta: tf.Tensor, context: HeadContext) -> tf.Tensor:
+    def target_cosine(self, cos_theta: Tensor, context: HeadContext) -> Tensor:
         return margins.added_angle(cos_theta, self.m)
 
     def get_config(self) -> dict[str, Any]:

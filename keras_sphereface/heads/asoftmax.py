@@ -3,9 +3,9 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
 from typing_extensions import Unpack
 
+from keras_sphereface.backend import Tensor, dtype_of, ops, value_of, vector_jacobian
 from keras_sphereface.config.scaling import PAPER_GAMMA
 from keras_sphereface.functional import annealing
 from keras_sphereface.functional.norms import l2_norm
@@ -28,6 +28,7 @@ class AnnealedArguments(ClassWeightArguments, total=False):
     margin_warmup_steps: int
     gradient: str
     total_steps: int | None
+    gradient_accumulation_steps: int
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
@@ -62,6 +63,8 @@ class ASoftmax(AngularHead):
         total_steps: Int >= 1. Training steps to come, epochs times steps an epoch. Without
             `gamma`, lambda then reaches `lambda_min` by 4/7 of them at the latest. None: gamma is
             0.12, for 28,000 steps.
+        gradient_accumulation_steps: Int >= 1. The optimizer's argument of this name: training calls
+            that make one step. At 1 in `EmbeddingClassifier`, which asks its optimizer.
         **kwargs: `kernel_norm`, `block_size`, `sample_rate`, `seed`, `kernel_initializer`,
             `kernel_regularizer` and `dtype` as for `AngularHead`, and `name`.
 
@@ -95,6 +98,7 @@ class ASoftmax(AngularHead):
         margin_warmup_steps: int = 0,
         gradient: str = "exact",
         total_steps: int | None = None,
+        gradient_accumulation_steps: int = 1,
         **kwargs: Unpack[ClassWeightArguments],
     ):
         options: dict[str, Any] = dict(kwargs)
@@ -112,6 +116,9 @@ class ASoftmax(AngularHead):
         self.annealing = annealing.check_annealing(
             annealing.Annealing(base, first_gamma, power, lambda_min, margin_warmup_steps)
         )
+        self.gradient_accumulation_steps = check_integer(
+            gradient_accumulation_steps, "gradient_accumulation_steps", 1
+        )
         if gamma is None and total_steps is not None:
             self.annealing = annealing.scaled_annealing(self.annealing, total_steps)
 
@@ -121,44 +128,45 @@ class ASoftmax(AngularHead):
         return ASoftmaxLoss(self.m, **loss_dtype(self.compute_dtype))
 
     @property
-    def annealing_lambda(self) -> tf.Tensor:
+    def last_step(self) -> Tensor:
+        calls, count = value_of(self.step), self.gradient_accumulation_steps
+        return calls if count == 1 else (calls + (count - 1)) // count
+
+    @property
+    def annealing_lambda(self) -> Tensor:
         """lambda after the steps counted so far, a float32 scalar; infinite in the warmup."""
-        return annealing.annealing_lambda(tf.convert_to_tensor(self.step), self.annealing)
+        return annealing.annealing_lambda(self.last_step, self.annealing)
 
-    def target_cosine(self, cos_theta: tf.Tensor, context: HeadContext) -> tf.Tensor:
+    def target_cosine(self, cos_theta: Tensor, context: HeadContext) -> Tensor:
         annealing_lambda = annealing.annealing_lambda(context.step, self.annealing)
-        return annealing.blend(cos_theta, self.m, tf.cast(annealing_lambda, cos_theta.dtype))
+        return annealing.blend(cos_theta, self.m, ops.cast(annealing_lambda, dtype_of(cos_theta)))
 
-    def target_logits(
-        self, target: tf.Tensor, labels: tf.Tensor, context: HeadContext
-    ) -> tf.Tensor:
+    def target_logits(self, target: Tensor, labels: Tensor, context: HeadContext) -> Tensor:
         with_margin = super().target_logits(target, labels, context)
         if self.gradient != "caffe":
             return with_margin
         return with_margin + self._caffe_term(target, labels, context)
 
-    def _caffe_term(self, target: tf.Tensor, labels: tf.Tensor, context: HeadContext) -> tf.Tensor:
+    def _caffe_term(self, target: Tensor, labels: Tensor, context: HeadContext) -> Tensor:
         """Zeros (B,) whose slope by the embeddings turns "detached" into "caffe".
 
         With d(|x| psi) / dx = a w + b x, w the unit class weight, the reference implementation
         divides a and b by (a^2 + b^2)^(1/2); lambda blends the result with w.
         """
         embeddings, norms = context.embeddings, context.norms[:, 0]
-        with tf.GradientTape() as tape:
-            cos_theta = tf.stop_gradient(target / norms)
-            tape.watch(cos_theta)
-            value = psi(cos_theta, self.m)
-        a = tape.gradient(value, cos_theta)
-        b = tf.stop_gradient((value - cos_theta * a) / norms)
-        length = tf.sqrt(tf.square(a) + tf.square(b))
+        cos_theta = ops.stop_gradient(target / norms)
+        value = psi(cos_theta, self.m)
+        (a,) = vector_jacobian(lambda c: psi(c, self.m), [cos_theta], ops.ones_like(cos_theta))
+        a, b = ops.stop_gradient(a), ops.stop_gradient((value - cos_theta * a) / norms)
+        length = ops.sqrt(ops.square(a) + ops.square(b))
         weights = target_weights(context, labels)
-        along_weight = tf.reduce_sum(embeddings * weights, axis=1) / l2_norm(weights)[:, 0]
-        along_embedding = tf.reduce_sum(tf.square(embeddings), axis=1) / 2.0
+        along_weight = ops.sum(embeddings * weights, axis=1) / l2_norm(weights)[:, 0]
+        along_embedding = ops.sum(ops.square(embeddings), axis=1) / 2.0
         annealing_lambda = annealing.annealing_lambda(context.step, self.annealing)
-        share = tf.cast(1.0 / (1.0 + annealing_lambda), target.dtype)
+        share = ops.cast(1.0 / (1.0 + annealing_lambda), self.compute_dtype)
         # The slope of "detached" is w; a and b replace it, by the margin's share.
         term = share * ((a / length - 1.0) * along_weight + b / length * along_embedding)
-        return term - tf.stop_gradient(term)
+        return term - ops.stop_gradient(term)
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()
@@ -169,4 +177,5 @@ class ASoftmax(AngularHead):
             "m": self.m,
             **self.annealing._asdict(),
             "total_steps": self.total_steps,
+            "gradient_accumulation_steps": self.gradient_accumulation_steps,
         }

@@ -3,9 +3,10 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
 
-from keras_sphereface.losses.context import HeadOutput
+from keras_sphereface.backend import Tensor, alias, ops, refuse_gradient, value_of
+from keras_sphereface.losses.calls import HeadCall, remember
+from keras_sphereface.losses.context import HeadContext, HeadOutput
 from keras_sphereface.losses.head_loss import HeadLoss
 from keras_sphereface.utils.compat import add_replicated_weight, loss_dtype
 from keras_sphereface.utils.validation import check_integer
@@ -16,15 +17,35 @@ RENAMED = {"chunk_size": "block_size", "warm_start": "margin_warmup_steps"}
 
 Shape = tuple[int | None, ...]
 
+OTHER_LOSS = (
+    "What {0} adds to a softmax is in `head.loss`, and another loss is trained here, or a layer "
+    "behind the head changes its logits. Compile the model with `loss=head.loss` and the head as "
+    "its last layer, or use `EmbeddingClassifier`. To train without the margin on purpose, make "
+    "the head with `margin_required=False`."
+)
+NOT_TRAINING = (
+    "A loss of a head was differentiated that was computed with training=False, so that neither "
+    "the step nor lambda would change. Pass `training` on: `def call(self, x, training=None): "
+    "return self.head(self.network(x), training=training)`; or `training=True` to "
+    "`compute_losses`."
+)
+
 
 class Head(keras.layers.Layer):
     """Base of all layers on top of the embeddings that bring their own loss.
 
-    A subclass defines what it returns for embeddings (`call_at_step`, which attaches a
-    `losses.HeadContext`) and what it makes of that with labels (`compute_losses`).
+    `compute_losses` is the whole of it: embeddings and labels in, losses with the margin out.
+    Called as a layer a head returns logits without the margin, and `head.loss` finds the embeddings
+    by these, so that it can end a plain Keras model. A training step is one call, of either, with
+    `training=True`; the weight `step` counts them.
+
+    A subclass defines what it computes of embeddings (`context`), what of that the layer returns
+    (`outputs_of`), and the losses by labels (`losses_of`).
 
     Args:
         num_classes: Int >= 2. C, the number of classes.
+        margin_required: Bool. Whether training by another loss than `head.loss`, which would be
+            without the margin, is an error.
         dtype: float32 (the default, also under a mixed policy) or float64.
         **kwargs: `name` and `trainable`, as for any Keras layer.
 
@@ -38,6 +59,8 @@ class Head(keras.layers.Layer):
         (True, 'head_loss')
     """
 
+    # False if a cross-entropy of what the layer returns is the loss of the head.
+    has_margin = True
     # True if the loss, or another update of a step, needs the global batch at once.
     needs_global_batch = False
     # Number of arrays of the size of the class weights held beside them, like optimizer slots.
@@ -48,13 +71,20 @@ class Head(keras.layers.Layer):
         "the logits do not separate the classes, most often because |x| shrank to 0",
     )
 
-    def __init__(self, num_classes: int, dtype: str | None = None, **kwargs: Any):
+    def __init__(
+        self,
+        num_classes: int,
+        margin_required: bool = True,
+        dtype: str | None = None,
+        **kwargs: Any,
+    ):
         if dtype is None and keras.mixed_precision.global_policy().compute_dtype in HALF_DTYPES:
             dtype = "float32"
         super().__init__(dtype=dtype, **kwargs)
         if self.compute_dtype not in ("float32", "float64"):
             raise ValueError(f"`dtype` must be float32 or float64. Received: dtype={dtype!r}")
         self.num_classes = check_integer(num_classes, "num_classes", 2)
+        self.margin_required = bool(margin_required)
         self.input_spec = keras.layers.InputSpec(ndim=2)
 
     def build(self, input_shape: Shape) -> None:
@@ -81,36 +111,94 @@ class Head(keras.layers.Layer):
         return None
 
     @property
-    def annealing_lambda(self) -> tf.Tensor:
+    def annealing_lambda(self) -> Tensor:
         """lambda after the steps counted so far; 0 where there is no annealing."""
-        return tf.constant(0.0)
+        return ops.zeros(())
 
-    def call(self, embeddings: tf.Tensor, training: bool | tf.Tensor = False) -> tf.Tensor:
+    @property
+    def last_step(self) -> Tensor:
+        """The number of training steps counted so far; that of the present one within it."""
+        return value_of(self.step)
+
+    def call(self, embeddings: Tensor, training: bool = False) -> Tensor:
+        training = bool(training)
         if training:
             # The first step is number 1, as in the reference implementation.
-            self.step.assign_add(1)
-        return self.call_at_step(embeddings, tf.convert_to_tensor(self.step), bool(training))
+            self.step.assign(self.step + 1)
+        outputs, context = self.outputs_of(self.context(embeddings, None, training))
+        if training and self.has_margin and self.margin_required:
+            outputs = refuse_gradient(outputs, ValueError(OTHER_LOSS.format(type(self).__name__)))
+        else:
+            # A tensor of its own, by which the loss finds this call.
+            outputs = alias(outputs)
+        remember(outputs, HeadCall(self, context))
+        return outputs
 
-    def call_at_step(self, embeddings: tf.Tensor, step: tf.Tensor, training: bool) -> tf.Tensor:
-        """Return what `call` returns at a step of the annealing, without counting one more."""
-        raise NotImplementedError
-
-    def compute_losses(self, labels: tf.Tensor, outputs: tf.Tensor) -> HeadOutput:
+    def compute_losses(
+        self,
+        embeddings: Tensor,
+        labels: Tensor,
+        training: bool = False,
+        step: Tensor | None = None,
+    ) -> HeadOutput:
         """Return losses, correct predictions and target cosines of a batch.
 
         Args:
+            embeddings: (B, D) of any float dtype.
             labels: (B,) or (B, 1), whole numbers in [0, C).
-            outputs: The tensor that this layer returned for the batch.
+            training: Bool. Whether this is a training step. Losses to be differentiated need it,
+                or a `step`.
+            step: Integer scalar, the number of the training step; the first is 1. The losses are
+                then a pure function of the arguments and the weights. None: the head counts, one
+                more with `training=True`.
 
         Returns:
-            One value a sample of each. A label out of range stops the program with an
-            InvalidArgumentError, or, where assertions do not run (XLA), makes its loss nan.
+            One value a sample of each. A label out of range is an error; where a compiled program
+            cannot be stopped (XLA, JAX), its loss is nan.
         """
+        if not self.built:
+            self.build((None, embeddings.shape[-1]))
+        if training and step is None:
+            self.step.assign(self.step + 1)
+        context = self.context(embeddings, step, training)
+        output = self.losses_of(context, labels)
+        return output if training or step is not None else _without_gradient(output)
+
+    def losses_of_call(self, call: HeadCall, labels: Tensor) -> HeadOutput:
+        """Return `compute_losses` for what this layer was called with."""
+        output = self.losses_of(call.context, labels)
+        return output if call.context.training else _without_gradient(output)
+
+    def prepare(self, embeddings: Tensor, step: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return embeddings in the dtype of the head, and the step, that of the head if None."""
+        embeddings = ops.cast(ops.convert_to_tensor(embeddings), self.compute_dtype)
+        return embeddings, self.last_step if step is None else ops.convert_to_tensor(step)
+
+    def context(
+        self, embeddings: Tensor, step: Tensor | None = None, training: bool = False
+    ) -> HeadContext:
+        """Return what the losses are computed from, (B, D) embeddings in any dtype."""
+        raise NotImplementedError
+
+    def outputs_of(self, context: HeadContext) -> tuple[Tensor, HeadContext]:
+        """Return what the layer returns, and the context with what was computed for it."""
+        raise NotImplementedError
+
+    def losses_of(self, context: HeadContext, labels: Tensor) -> HeadOutput:
+        """Return losses, correct predictions and target cosines of a batch."""
         raise NotImplementedError
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "num_classes": self.num_classes}
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "margin_required": self.margin_required,
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Head":
         return super().from_config({RENAMED.get(name, name): config[name] for name in config})
+
+
+def _without_gradient(output: HeadOutput) -> HeadOutput:
+    return output._replace(losses=refuse_gradient(output.losses, ValueError(NOT_TRAINING)))

@@ -3,9 +3,9 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
 from typing_extensions import Unpack
 
+from keras_sphereface.backend import Tensor, ops, value_of
 from keras_sphereface.heads._class_weights import ClassWeightArguments
 from keras_sphereface.heads.base import Shape
 from keras_sphereface.heads.softmax import PlainSoftmax
@@ -39,11 +39,12 @@ class SoftmaxCenter(PlainSoftmax):
 
     Example:
         >>> head = SoftmaxCenter(num_classes=2, center_rate=1.0)
-        >>> loss = head.loss([0, 1], head(2.0 * tf.eye(2), training=True))
+        >>> output = head.compute_losses(2.0 * np.eye(2, dtype="float32"), [0, 1], training=True)
         >>> np.asarray(head.centers).tolist()  # half of the way, as n_j = 1
         [[1.0, 0.0], [0.0, 1.0]]
     """
 
+    has_margin = True
     needs_global_batch = True
     extra_slots = 3  # the centers, and two of their size while they are moved
 
@@ -69,21 +70,21 @@ class SoftmaxCenter(PlainSoftmax):
         return None
 
     def sample_losses(
-        self, target: tf.Tensor, negatives: tf.Tensor, labels: tf.Tensor, context: HeadContext
-    ) -> tf.Tensor:
+        self, target: Tensor, negatives: Tensor, labels: Tensor, context: HeadContext
+    ) -> Tensor:
         losses = super().sample_losses(target, negatives, labels, context)
-        centers = tf.convert_to_tensor(self.centers)
-        offsets = context.embeddings - tf.gather(centers, labels)
+        centers = value_of(self.centers)
+        offsets = context.embeddings - ops.take(centers, labels, axis=0)
         if context.training:
             self._move_centers(centers, *context.global_batch(labels))
-        return losses + self.term_weight / 2.0 * tf.reduce_sum(tf.square(offsets), axis=1)
+        return losses + self.term_weight / 2.0 * ops.sum(ops.square(offsets), axis=1)
 
-    def _move_centers(self, centers: tf.Tensor, embeddings: tf.Tensor, labels: tf.Tensor) -> None:
-        def sum_by_class(rows: tf.Tensor) -> tf.Tensor:
-            return tf.math.unsorted_segment_sum(rows, labels, self.num_classes)
+    def _move_centers(self, centers: Tensor, embeddings: Tensor, labels: Tensor) -> None:
+        def sum_by_class(rows: Tensor) -> Tensor:
+            return ops.segment_sum(rows, labels, self.num_classes)
 
-        offsets = tf.stop_gradient(embeddings) - tf.gather(centers, labels)
-        counts = sum_by_class(tf.ones_like(offsets[:, :1]))  # (C, 1)
+        offsets = ops.stop_gradient(embeddings) - ops.take(centers, labels, axis=0)
+        counts = sum_by_class(ops.ones_like(offsets[:, :1]))  # (C, 1)
         moves = self.center_rate * sum_by_class(offsets) / (1.0 + counts)
         self.centers.assign(centers + moves)
 

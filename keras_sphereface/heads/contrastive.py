@@ -3,9 +3,9 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
 from typing_extensions import Unpack
 
+from keras_sphereface.backend import Tensor, dtype_of, ops
 from keras_sphereface.functional.distances import off_diagonal, pairwise_distances
 from keras_sphereface.functional.norms import l2_normalize
 from keras_sphereface.heads._class_weights import ClassWeightArguments
@@ -42,10 +42,11 @@ class SoftmaxContrastive(PlainSoftmax):
 
     Example:
         >>> head = SoftmaxContrastive(num_classes=3, m=1.0)
-        >>> round(float(head.pair_loss(tf.eye(2), tf.constant([0, 0]))), 5)  # (sqrt 2)^2 / 2
+        >>> round(float(head.pair_loss(np.eye(2), np.array([0, 0]))), 5)  # (sqrt 2)^2 / 2
         1.0
     """
 
+    has_margin = True
     needs_global_batch = True
 
     def __init__(
@@ -64,24 +65,21 @@ class SoftmaxContrastive(PlainSoftmax):
         return None
 
     def sample_losses(
-        self, target: tf.Tensor, negatives: tf.Tensor, labels: tf.Tensor, context: HeadContext
-    ) -> tf.Tensor:
+        self, target: Tensor, negatives: Tensor, labels: Tensor, context: HeadContext
+    ) -> Tensor:
         losses = super().sample_losses(target, negatives, labels, context)
         return losses + self.term_weight * self.pair_loss(*context.global_batch(labels))
 
-    def pair_loss(self, embeddings: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
+    def pair_loss(self, embeddings: Tensor, labels: Tensor) -> Tensor:
         """Return the contrastive term of a global batch, (B, D) and (B,) -> a scalar."""
         rows = l2_normalize(embeddings)
         same = labels[:, None] == labels[None, :]
-        distances = tf.reshape(pairwise_distances(rows), [-1])
-        losses = contrastive_losses(tf.reshape(same, [-1]), distances, self.m)
-        losses = tf.reshape(losses, tf.shape(same))
-        masks = [tf.cast(mask, rows.dtype) for mask in (same & off_diagonal(rows), ~same)]
-        means = [
-            tf.math.divide_no_nan(tf.reduce_sum(losses * mask), tf.reduce_sum(mask))
-            for mask in masks
-        ]
-        return tf.add_n(means) / 2.0
+        distances = ops.reshape(pairwise_distances(rows), [-1])
+        losses = contrastive_losses(ops.reshape(same, [-1]), distances, self.m)
+        losses = ops.reshape(losses, ops.shape(same))
+        masks = [ops.cast(mask, dtype_of(rows)) for mask in (same & off_diagonal(rows), ~same)]
+        means = [ops.divide_no_nan(ops.sum(losses * mask), ops.sum(mask)) for mask in masks]
+        return sum(means) / 2.0
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "m": self.m, "term_weight": self.term_weight}

@@ -25,6 +25,8 @@ class NormFace(AngularHead):
         True
     """
 
+    has_margin = False
+
     def __init__(
         self, num_classes: int, scale: float = 30.0, **kwargs: Unpack[ClassWeightArguments]
     ):

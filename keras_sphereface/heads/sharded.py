@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from keras_sphereface.distribute.collectives import ClassShard, balanced_ranges
 from keras_sphereface.heads.angular_head import AngularHead
+from keras_sphereface.losses.context import HeadOutput
 
 FILE = re.compile(r"classes-(\d+)-(\d+)\.npz")
 # Updates a weight in place: (weight, its slots, gradient).
@@ -152,10 +153,10 @@ class ShardedHead:
     def _names(self) -> list[str]:
         return [name for name in ("kernel", "bias") if name in self.variables]
 
-    def outputs(
+    def compute_losses(
         self, embeddings: tf.Tensor, labels: tf.Tensor, weights: list[tf.Tensor], step: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """Return the head's outputs for the samples of all replicas, and the labels of all.
+    ) -> tuple[HeadOutput, tf.Tensor]:
+        """Return losses and measures of the samples of all replicas, and their |x|, (B,) each.
 
         Args:
             embeddings: (b, D), the replica's own.
@@ -167,7 +168,8 @@ class ShardedHead:
         global_labels = tf.distribute.get_replica_context().all_gather(labels, axis=0)
         kernels, biases = weights[: self.num_blocks], weights[self.num_blocks :]
         rows = shard.gather_rows(embeddings)
-        return self.head.forward(rows, kernels, biases, step, True, shard), global_labels
+        context = self.head.context(rows, step, True, kernels, biases, shard)
+        return self.head.losses_of(context, global_labels), context.norms[:, 0]
 
     def update(self, gradients: list[tf.Tensor], rule: Rule) -> None:
         """Update each weight of the current replica by its gradient, with `rule`."""

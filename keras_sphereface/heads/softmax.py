@@ -24,6 +24,7 @@ class PlainSoftmax(AngularHead):
         [5, 5]
     """
 
+    has_margin = False
     use_bias = True
 
     def __init__(self, num_classes: int, **kwargs: Unpack[ClassWeightArguments]):

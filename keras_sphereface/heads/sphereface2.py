@@ -3,9 +3,9 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
 from typing_extensions import Unpack
 
+from keras_sphereface.backend import Tensor, ops, value_of
 from keras_sphereface.functional import margins
 from keras_sphereface.heads._class_weights import ClassWeightArguments
 from keras_sphereface.heads._reductions import Reduction, WeightedSum
@@ -72,17 +72,17 @@ class SphereFace2(AngularHead):
         )
 
     def negative_reduction(self, context: HeadContext) -> Reduction:
-        def entry(cosines: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-            return tf.nn.softplus(self.r * (margins.stretched_cosine(cosines) + self.m) + bias)
+        def entry(cosines: Tensor, bias: Tensor) -> Tensor:
+            return ops.softplus(self.r * (margins.stretched_cosine(cosines) + self.m) + bias)
 
-        return WeightedSum(entry, [tf.convert_to_tensor(self.bias)])
+        return WeightedSum(entry, [value_of(self.bias)])
 
     def sample_losses(
-        self, target: tf.Tensor, negatives: tf.Tensor, labels: tf.Tensor, context: HeadContext
-    ) -> tf.Tensor:
-        bias = tf.convert_to_tensor(self.bias)
+        self, target: Tensor, negatives: Tensor, labels: Tensor, context: HeadContext
+    ) -> Tensor:
+        bias = value_of(self.bias)
         positive = self.r * (margins.stretched_cosine(target) - self.m) + bias
-        return (self.alpha * tf.nn.softplus(-positive) + (1.0 - self.alpha) * negatives) / self.r
+        return (self.alpha * ops.softplus(-positive) + (1.0 - self.alpha) * negatives) / self.r
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "m": self.m, "r": self.r, "alpha": self.alpha}

@@ -3,9 +3,9 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
 from typing_extensions import Unpack
 
+from keras_sphereface.backend import Tensor, dtype_of, matmul, ops, uniform
 from keras_sphereface.functional.margins import safe_angle
 from keras_sphereface.functional.norms import inverse_norms
 from keras_sphereface.heads._partial_fc import gather_columns, ranks_of
@@ -33,9 +33,8 @@ class SphereFacePlus(ASoftmax):
     Reference: Liu et al., "Learning towards Minimum Hyperspherical Energy", NeurIPS 2018.
 
     Example:
-        >>> from keras_sphereface.losses.context import context_of
         >>> head = SphereFacePlus(num_classes=3, kernel_initializer="identity")
-        >>> energy = head.energy(context_of(head(tf.ones((2, 3)))))
+        >>> energy = head.energy(head.context(np.ones((2, 3), "float32")))
         >>> round(float(energy) ** -0.5 / np.pi, 3)  # all pairs at pi / 2
         0.5
     """
@@ -53,8 +52,8 @@ class SphereFacePlus(ASoftmax):
         self.energy_classes = check_integer(energy_classes, "energy_classes", 2)
 
     def sample_losses(
-        self, target: tf.Tensor, negatives: tf.Tensor, labels: tf.Tensor, context: HeadContext
-    ) -> tf.Tensor:
+        self, target: Tensor, negatives: Tensor, labels: Tensor, context: HeadContext
+    ) -> Tensor:
         losses = super().sample_losses(target, negatives, labels, context)
         return losses + self.energy_weight * self.energy(context)
 
@@ -62,34 +61,34 @@ class SphereFacePlus(ASoftmax):
     def uninformative_loss(self) -> float | None:
         return None
 
-    def energy(self, context: HeadContext) -> tf.Tensor:
+    def energy(self, context: HeadContext) -> Tensor:
         """Return the mean of angle^-2 over pairs of class weights, a scalar."""
         weights = self._energy_weights(context)
-        weights *= inverse_norms(weights)
-        angles = safe_angle(tf.matmul(weights, weights, transpose_a=True))
-        count = tf.shape(weights)[1]
-        pairs = 1.0 - tf.eye(count, dtype=weights.dtype)
-        total = tf.reduce_sum(pairs / tf.square(angles))
-        return total / tf.cast(count * (count - 1), weights.dtype)
+        weights = weights * inverse_norms(weights)
+        angles = safe_angle(matmul(weights, weights, transpose_a=True))
+        count, dtype = ops.shape(weights)[1], dtype_of(weights)
+        pairs = 1.0 - ops.eye(count, dtype=dtype)
+        total = ops.sum(pairs / ops.square(angles))
+        return total / ops.cast(count * (count - 1), dtype)
 
-    def _energy_weights(self, context: HeadContext) -> tf.Tensor:
+    def _energy_weights(self, context: HeadContext) -> Tensor:
         """The class weights to be paired, (D, K)."""
         shard = context.shard
         if self.num_classes > self.energy_classes:
-            seed = tf.stack([self.seed + 1, tf.cast(context.step % 2**20, tf.int32)])
-            keys = tf.random.stateless_uniform([self.num_classes], seed)
-            chosen = tf.math.top_k(keys, self.energy_classes).indices
+            seed = (self.seed + 1, ops.cast(context.step % 2**20, "int32"))
+            keys = ops.convert_to_tensor(uniform(self.num_classes, seed))
+            chosen = ops.cast(ops.top_k(keys, self.energy_classes)[1], "int32")
         elif shard is None:
-            return tf.concat(context.kernels, axis=1)
+            return ops.concatenate(context.kernels, axis=1)
         else:
-            chosen = tf.range(self.num_classes)
+            chosen = ops.arange(self.num_classes, dtype="int32")
         ranks = ranks_of(chosen, self.num_classes)
         columns, start = 0.0, shard.start if shard else 0
         for kernel in context.kernels:
             width = kernel.shape[1]
             inside, within = columns_in_block(chosen, start, width)
             in_block = gather_columns(kernel, within, ranks[start:][:width])
-            columns += tf.where(inside, in_block, tf.zeros_like(in_block))
+            columns = columns + ops.where(inside, in_block, ops.zeros_like(in_block))
             start += width
         return columns if shard is None else shard.collect(columns)
 

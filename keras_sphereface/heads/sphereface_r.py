@@ -3,9 +3,9 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
 from typing_extensions import Unpack
 
+from keras_sphereface.backend import Tensor, ops
 from keras_sphereface.functional import margins
 from keras_sphereface.functional.norms import l2_norm
 from keras_sphereface.heads._class_weights import ClassWeightArguments
@@ -71,13 +71,13 @@ class SphereFaceR(AngularHead):
         if version == "v2" and gradient != "detached":
             raise ValueError(f"`gradient` must be 'detached' with v2. Received: {gradient!r}")
 
-    def target_cosine(self, cos_theta: tf.Tensor, context: HeadContext) -> tf.Tensor:
+    def target_cosine(self, cos_theta: Tensor, context: HeadContext) -> Tensor:
         return margins.multiplied_angle(cos_theta, self.m) if self.version == "v1" else cos_theta
 
     def negative_reduction(self, context: HeadContext) -> Reduction:
         if self.version == "v1":
             return LogSumExp()
-        lengths = tf.stop_gradient(l2_norm(context.rows))
+        lengths = ops.stop_gradient(l2_norm(context.rows))
         return LogSumExp(lambda z: lengths * margins.divided_angle(z / lengths, self.m))
 
     @property
@@ -85,13 +85,13 @@ class SphereFaceR(AngularHead):
         return super().uninformative_loss if self.embedding_norm == "free" else None
 
     def sample_losses(
-        self, target: tf.Tensor, negatives: tf.Tensor, labels: tf.Tensor, context: HeadContext
-    ) -> tf.Tensor:
+        self, target: Tensor, negatives: Tensor, labels: Tensor, context: HeadContext
+    ) -> Tensor:
         losses = super().sample_losses(target, negatives, labels, context)
         if self.embedding_norm != "free":
-            losses *= self.loss_weight / self.target_norm
+            losses = losses * (self.loss_weight / self.target_norm)
         if self.embedding_norm == "soft":
-            losses += self.norm_weight * tf.square(context.norms[:, 0] - self.target_norm)
+            losses = losses + self.norm_weight * ops.square(context.norms[:, 0] - self.target_norm)
         return losses
 
     def get_config(self) -> dict[str, Any]:

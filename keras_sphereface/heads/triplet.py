@@ -3,12 +3,12 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
 
+from keras_sphereface.backend import Tensor, dtype_of, matmul, ops
 from keras_sphereface.distribute.collectives import ReplicaSlice
 from keras_sphereface.functional.norms import l2_norm, l2_normalize
 from keras_sphereface.heads.base import Head, Shape
-from keras_sphereface.losses.context import HeadContext, HeadOutput, attach_context, context_of
+from keras_sphereface.losses.context import HeadContext, HeadOutput
 from keras_sphereface.losses.labels import checked_labels
 from keras_sphereface.losses.triplet import triplet_hard_loss, triplet_semi_hard_loss
 from keras_sphereface.utils.validation import check_choice, check_real
@@ -48,8 +48,8 @@ class Triplet(Head):
 
     Example:
         >>> head = Triplet(num_classes=2, m=0.2, mining="hard")
-        >>> embeddings = head(tf.constant([[3.0, 4.0], [3.0, 4.0], [0.0, 1.0]]))
-        >>> head.compute_losses([0, 0, 1], embeddings).correct.numpy().tolist()
+        >>> embeddings = np.array([[3.0, 4.0], [3.0, 4.0], [0.0, 1.0]], "float32")
+        >>> np.asarray(head.compute_losses(embeddings, [0, 0, 1]).correct).tolist()
         [True, True, False]
     """
 
@@ -72,39 +72,43 @@ class Triplet(Head):
     def uninformative_loss(self) -> float | None:
         return self.m or None
 
-    def call_at_step(self, embeddings: tf.Tensor, step: tf.Tensor, training: bool) -> tf.Tensor:
-        norms = l2_norm(embeddings)
-        rows = embeddings / norms
-        context = HeadContext(self, embeddings, norms, rows, step, training)
-        return attach_context(tf.identity(rows), context)
+    def outputs_of(self, context: HeadContext) -> tuple[Tensor, HeadContext]:
+        return context.rows, context
 
-    def compute_losses(self, labels: tf.Tensor, outputs: tf.Tensor) -> HeadOutput:
-        rows = context_of(outputs).rows
-        labels, valid = checked_labels(labels, self.num_classes, tf.shape(outputs)[0])
+    def context(
+        self, embeddings: Tensor, step: Tensor | None = None, training: bool = False
+    ) -> HeadContext:
+        embeddings, step = self.prepare(embeddings, step)
+        norms = l2_norm(embeddings)
+        return HeadContext(embeddings, norms, embeddings / norms, step, training)
+
+    def losses_of(self, context: HeadContext, labels: Tensor) -> HeadOutput:
+        rows, dtype = context.rows, dtype_of(context.rows)
+        labels, valid = checked_labels(labels, self.num_classes, ops.shape(rows)[0])
         replica = ReplicaSlice.of(labels)
         global_rows, global_labels = replica.gather(rows), replica.gather(labels)
         loss = self.triplet_loss(global_labels, global_rows)
-        losses = tf.where(valid, loss, tf.constant(float("nan"), rows.dtype))
-        cosines = tf.matmul(rows, global_rows, transpose_b=True)
-        itself = replica.cut(tf.eye(tf.shape(global_rows)[0], dtype=rows.dtype))
-        nearest = tf.argmax(cosines - 4.0 * itself, axis=1)
-        positives = tf.cast(labels[:, None] == global_labels[None, :], rows.dtype) - itself
-        mean_direction = l2_normalize(tf.matmul(positives, global_rows))
+        losses = ops.where(valid, loss, float("nan") * ops.ones_like(rows[:, 0]))
+        cosines = matmul(rows, global_rows, transpose_b=True)
+        itself = replica.cut(ops.eye(ops.shape(global_rows)[0], dtype=dtype))
+        nearest = ops.argmax(cosines - 4.0 * itself, axis=1)
+        positives = ops.cast(labels[:, None] == global_labels[None, :], dtype) - itself
+        mean_direction = l2_normalize(ops.matmul(positives, global_rows))
         return HeadOutput(
             losses=losses,
-            correct=tf.gather(global_labels, nearest) == labels,
-            target_cosine=tf.reduce_sum(rows * mean_direction, axis=1),
+            correct=ops.take(global_labels, nearest, axis=0) == labels,
+            target_cosine=ops.sum(rows * mean_direction, axis=1),
         )
 
-    def triplet_loss(self, labels: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+    def triplet_loss(self, labels: Tensor, rows: Tensor) -> Tensor:
         """Return the loss of a global batch of unit embeddings, (B,) and (B, D) -> a scalar."""
         if self.mining == "hard":
             loss = triplet_hard_loss(labels, rows, self.m, distance_metric="L2")
         else:
             loss = triplet_semi_hard_loss(labels, rows, self.m, distance_metric="squared-L2")
-        same = tf.equal(labels[:, None], labels[None, :])
-        has_pair = tf.math.count_nonzero(same, dtype=tf.int32) > tf.shape(labels)[0]
-        return tf.where(has_pair, loss, tf.zeros_like(loss))
+        same = labels[:, None] == labels[None, :]
+        has_pair = ops.sum(ops.cast(same, "int32")) > ops.shape(labels)[0]
+        return ops.where(has_pair, loss, ops.zeros_like(loss))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)

@@ -1,7 +1,10 @@
 """Keras layers: preprocessing of faces, and `ASoftmax`, which is defined in `heads`."""
 
+from keras_sphereface.backend import BACKEND
 from keras_sphereface.heads.asoftmax import ASoftmax
-from keras_sphereface.layers.face_preprocessing import FacePreprocessing
+
+if BACKEND == "tensorflow":  # augments in TensorFlow's operations
+    from keras_sphereface.layers.face_preprocessing import FacePreprocessing
 
 __all__ = [
     "ASoftmax",

@@ -3,13 +3,13 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
 
+from keras_sphereface.backend import Tensor, dtype_of, ops
 from keras_sphereface.utils.compat import loss_config
 from keras_sphereface.utils.validation import check_real
 
 
-def contrastive_losses(is_same: tf.Tensor, distances: tf.Tensor, margin: float = 1.0) -> tf.Tensor:
+def contrastive_losses(is_same: Tensor, distances: Tensor, margin: float = 1.0) -> Tensor:
     """Return d^2 of a mated pair, max(margin - d, 0)^2 of a non-mated pair.
 
     Args:
@@ -24,13 +24,13 @@ def contrastive_losses(is_same: tf.Tensor, distances: tf.Tensor, margin: float =
     Mapping", CVPR 2006, equation 4 without its halves and with 1 for the same identity, not 0.
 
     Example:
-        >>> contrastive_losses([1, 0], tf.constant([0.5, 0.5]), margin=1.5).numpy().tolist()
+        >>> np.asarray(contrastive_losses([1, 0], np.array([0.5, 0.5]), margin=1.5)).tolist()
         [0.25, 1.0]
     """
-    distances = tf.reshape(distances, [-1])
-    is_same = tf.reshape(tf.cast(is_same, distances.dtype), tf.shape(distances))
-    shortfall = tf.maximum(tf.cast(margin, distances.dtype) - distances, 0.0)
-    return is_same * tf.square(distances) + (1.0 - is_same) * tf.square(shortfall)
+    distances = ops.reshape(ops.convert_to_tensor(distances), [-1])
+    is_same = ops.cast(ops.reshape(ops.convert_to_tensor(is_same), [-1]), dtype_of(distances))
+    shortfall = ops.maximum(margin - distances, 0.0)
+    return is_same * ops.square(distances) + (1.0 - is_same) * ops.square(shortfall)
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
@@ -46,7 +46,7 @@ class ContrastiveLoss(keras.losses.Loss):
         TypeError, ValueError: If `margin` is not a number >= 0.
 
     Example:
-        >>> float(ContrastiveLoss(margin=1.5)([1.0, 0.0], tf.constant([0.5, 0.5])))
+        >>> float(ContrastiveLoss(margin=1.5)([1.0, 0.0], np.array([0.5, 0.5])))
         0.625
     """
 
@@ -54,7 +54,7 @@ class ContrastiveLoss(keras.losses.Loss):
         super().__init__(name=name, **kwargs)
         self.margin = check_real(margin, "margin", 0.0)
 
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return contrastive_losses(y_true, y_pred, self.margin)
 
     def get_config(self) -> dict[str, Any]:

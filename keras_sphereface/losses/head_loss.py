@@ -3,30 +3,25 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
 
-from keras_sphereface.losses.context import NO_CONTEXT, context_of, has_context
+from keras_sphereface.backend import Tensor, never, ops
+from keras_sphereface.losses.calls import call_of
 from keras_sphereface.utils import validation
 from keras_sphereface.utils.compat import loss_config
 
+NO_CALL = (
+    "The loss of a head must be given the very tensor that the head returned: make the head the "
+    "last layer of the model, with nothing behind it, and call both in the same function."
+)
 
-def _only_traced(outputs: tf.Tensor) -> bool:
-    """Return whether outputs without a context are met in tracing, perhaps never to be run."""
-    return not tf.executing_eagerly() and not has_context(outputs)
 
+def _failing_values(outputs: Tensor) -> Tensor:
+    """(B,) values that are an error when they are computed or differentiated.
 
-def _failing_values(outputs: tf.Tensor) -> tf.Tensor:
-    """(B,) values that are an error when they are computed, and nan in XLA.
-
-    They depend on the outputs, or an optimizer would complain of absent gradients first.
-
-    Under a strategy Keras 3 traces losses and metrics once with a placeholder tensor, and never
-    runs that.
+    Keras 3 traces losses and metrics once with placeholders, whose values it never computes.
     """
-    assertion = tf.debugging.Assert(False, [NO_CONTEXT, "Received:", outputs])
-    with tf.control_dependencies([assertion]):
-        rows = tf.reshape(outputs, [tf.shape(outputs)[0], -1])
-        return float("nan") * tf.reduce_sum(rows, axis=1)
+    rows = ops.reshape(outputs, [ops.shape(outputs)[0], -1])
+    return never(float("nan") * ops.sum(rows, axis=1), NO_CALL, outputs)
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
@@ -44,20 +39,20 @@ class HeadLoss(keras.losses.Loss):
     Example:
         >>> from keras_sphereface.heads import CosFace
         >>> head = CosFace(num_classes=3)
-        >>> logits = head(tf.ones((2, 4)))
-        >>> HeadLoss()([0, 2], logits).shape
-        TensorShape([])
+        >>> logits = head(np.ones((2, 4), "float32"))
+        >>> tuple(HeadLoss()([0, 2], logits).shape)
+        ()
     """
 
     def __init__(self, name: str = "head_loss", **kwargs: Any):
         super().__init__(name=name, **kwargs)
 
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
-        if _only_traced(y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        call = call_of(y_pred)
+        if call is None:
             return _failing_values(y_pred)
-        head = context_of(y_pred).head
-        self.check(head)
-        return head.compute_losses(y_true, y_pred).losses
+        self.check(call.head)
+        return call.head.losses_of_call(call, y_true).losses
 
     def check(self, head: keras.layers.Layer) -> None:
         """Raise a ValueError for a head that this loss is not for."""
@@ -82,7 +77,7 @@ class ASoftmaxLoss(HeadLoss):
     Example:
         >>> from keras_sphereface.heads import ASoftmax
         >>> head = ASoftmax(num_classes=3, m=2)
-        >>> ASoftmaxLoss(m=4)([0, 2], head(tf.ones((2, 4))))
+        >>> ASoftmaxLoss(m=4)([0, 2], head(np.ones((2, 4), "float32")))
         Traceback (most recent call last):
             ...
         ValueError: The loss must have the m of its head; use `loss=head.loss`. ...
@@ -105,16 +100,17 @@ class ASoftmaxLoss(HeadLoss):
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")
-def embedding_norm(y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+def embedding_norm(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Return |x| of each sample, (B,): a metric of a float32 head.
 
     Example:
         >>> from keras_sphereface.heads import ASoftmax
-        >>> logits = ASoftmax(num_classes=3)(tf.constant([[3.0, 4.0]]))
-        >>> embedding_norm([0], logits).numpy().tolist()
+        >>> logits = ASoftmax(num_classes=3)(np.array([[3.0, 4.0]], "float32"))
+        >>> np.asarray(embedding_norm([0], logits)).tolist()
         [5.0]
     """
     del y_true
-    if _only_traced(y_pred):
+    call = call_of(y_pred)
+    if call is None:
         return _failing_values(y_pred)
-    return context_of(y_pred).norms[:, 0]
+    return call.context.norms[:, 0]

@@ -15,16 +15,17 @@ A *positive* of an anchor is another sample of its class, a *negative* one of an
 from typing import Any
 
 import keras
-import tensorflow as tf
+import numpy as np
 
+from keras_sphereface.backend import Tensor, dtype_of, ops, search_rows
 from keras_sphereface.functional.distances import DISTANCES, off_diagonal, pairwise_distances
 from keras_sphereface.utils.compat import loss_config
 from keras_sphereface.utils.validation import check_choice, check_real
 
 
 def triplet_semi_hard_loss(
-    labels: tf.Tensor, embeddings: tf.Tensor, margin: float = 1.0, distance_metric: str = "L2"
-) -> tf.Tensor:
+    labels: Tensor, embeddings: Tensor, margin: float = 1.0, distance_metric: str = "L2"
+) -> Tensor:
     """Return the mean over all pairs (anchor, positive) of max(d_ap - d_an + margin, 0).
 
     The negative of a pair is the nearest of those farther from the anchor than the positive is;
@@ -46,57 +47,67 @@ def triplet_semi_hard_loss(
     Reference: Schroff, Kalenichenko, Philbin, "FaceNet", CVPR 2015, section 3.2.
 
     Example:
-        >>> embeddings = tf.constant([[0.0], [1.0], [3.0]])
+        >>> embeddings = np.array([[0.0], [1.0], [3.0]])
         >>> float(triplet_semi_hard_loss([0, 0, 1], embeddings, margin=2.0))
         0.5
     """
-    embeddings = tf.convert_to_tensor(embeddings)
+    embeddings = ops.convert_to_tensor(embeddings)
     positive, negative = _relations(labels, embeddings)
     distances = pairwise_distances(embeddings, distance_metric)  # (B, B)
     to_negative = _semi_hard_negatives(distances, negative)  # (B, B)
-    losses = tf.maximum(distances - to_negative + margin, 0.0)
-    total = tf.reduce_sum(tf.where(positive, losses, 0.0))
-    count = tf.reduce_sum(tf.cast(positive, losses.dtype))
-    return tf.cast(tf.math.divide_no_nan(total, count), embeddings.dtype)
+    losses = ops.maximum(distances - to_negative + margin, 0.0)
+    total = ops.sum(ops.where(positive, losses, ops.zeros_like(losses)))
+    count = ops.sum(ops.cast(positive, dtype_of(losses)))
+    return ops.cast(ops.divide_no_nan(total, count), dtype_of(embeddings))
 
 
-def _relations(labels: tf.Tensor, embeddings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+def _relations(labels: Tensor, embeddings: Tensor) -> tuple[Tensor, Tensor]:
     """Masks (B, B): sample j is a positive of anchor i; sample j is a negative of it."""
-    labels = tf.reshape(labels, tf.shape(embeddings)[:1])
+    labels = ops.reshape(ops.convert_to_tensor(labels), [ops.shape(embeddings)[0]])
     same = labels[:, None] == labels[None, :]
     return same & off_diagonal(embeddings), ~same
 
 
-def _semi_hard_negatives(distances: tf.Tensor, negative: tf.Tensor) -> tf.Tensor:
+def _semi_hard_negatives(distances: Tensor, negative: Tensor) -> Tensor:
     """Of anchor i, the distance of the nearest negative farther than sample j: (B, B).
 
     Where none is farther it is that of the farthest negative, and 0 where there is none at all.
     Negatives at the same distance share the gradient.
     """
-    size = tf.shape(distances)[0]
-    fixed = tf.stop_gradient(distances)
+    size, fixed = ops.shape(distances)[0], ops.stop_gradient(distances)
     # The negatives of each anchor by distance, the other samples behind them.
-    ranked = tf.sort(tf.where(negative, fixed, fixed.dtype.max), axis=1)
+    ranked = ops.sort(ops.where(negative, fixed, _largest(fixed)), axis=1)
     # Equal distances meet at the first of their ranks, as the mean of them.
-    rank = tf.searchsorted(ranked, fixed, side="left")
-    segments = tf.where(negative, size * tf.range(size)[:, None] + rank, -1)
-    means = tf.math.unsorted_segment_mean(distances, segments, size * size)
-    farther = tf.searchsorted(ranked, fixed, side="right")
-    count = tf.reduce_sum(tf.cast(negative, tf.int32), axis=1, keepdims=True)
-    nearest = tf.gather(
-        tf.reshape(means, tf.shape(distances)), tf.minimum(farther, size - 1), batch_dims=1
+    rank = search_rows(ranked, fixed, "left")
+    anchors = ops.arange(size, dtype="int32")[:, None]
+    # What is no negative goes to one rank more than there are.
+    segments = ops.reshape(ops.where(negative, size * anchors + rank, size * size), [-1])
+
+    def sums(values: Tensor) -> Tensor:
+        return ops.segment_sum(ops.reshape(values, [-1]), segments, size * size + 1)[: size * size]
+
+    counts = sums(ops.ones_like(distances))
+    means = ops.reshape(sums(distances) / ops.maximum(counts, 1.0), [size, size])
+    farther = search_rows(ranked, fixed, "right")
+    count = ops.sum(ops.cast(negative, "int32"), axis=1, keepdims=True)
+    nearest = ops.take_along_axis(means, ops.minimum(farther, size - 1), axis=1)
+    farthest = ops.max(
+        ops.where(negative, distances, ops.zeros_like(distances)), axis=1, keepdims=True
     )
-    farthest = tf.reduce_max(tf.where(negative, distances, 0.0), axis=1, keepdims=True)
-    return tf.where(farther < count, nearest, farthest)
+    return ops.where(farther < count, nearest, farthest)
+
+
+def _largest(tensor: Tensor) -> Tensor:
+    return ops.ones_like(tensor) * float(np.finfo(dtype_of(tensor)).max)
 
 
 def triplet_hard_loss(
-    labels: tf.Tensor,
-    embeddings: tf.Tensor,
+    labels: Tensor,
+    embeddings: Tensor,
     margin: float = 1.0,
     soft: bool = False,
     distance_metric: str = "L2",
-) -> tf.Tensor:
+) -> Tensor:
     """Return the mean over the anchors of max(d_ap - d_an + margin, 0), the hardest of each.
 
     p is the farthest positive and n the nearest negative. d_ap is 0 for an anchor without a
@@ -116,18 +127,19 @@ def triplet_hard_loss(
     Re-Identification", 2017, equation 5.
 
     Example:
-        >>> embeddings = tf.constant([[0.0], [1.0], [3.0]])
+        >>> embeddings = np.array([[0.0], [1.0], [3.0]])
         >>> round(float(triplet_hard_loss([0, 0, 1], embeddings, margin=3.0)), 2)
         1.33
     """
-    embeddings = tf.convert_to_tensor(embeddings)
+    embeddings = ops.convert_to_tensor(embeddings)
     positive, negative = _relations(labels, embeddings)
     distances = pairwise_distances(embeddings, distance_metric)  # (B, B)
-    to_positive = tf.reduce_max(tf.where(positive, distances, 0.0), axis=1)  # (B,)
-    to_negative = tf.reduce_min(tf.where(negative, distances, distances.dtype.max), axis=1)
-    gaps = tf.where(tf.reduce_any(negative, axis=1), to_positive - to_negative, 0.0)
-    losses = tf.math.softplus(gaps) if soft else tf.maximum(gaps + margin, 0.0)
-    return tf.cast(tf.reduce_mean(losses), embeddings.dtype)
+    zeros = ops.zeros_like(distances)
+    to_positive = ops.max(ops.where(positive, distances, zeros), axis=1)  # (B,)
+    to_negative = ops.min(ops.where(negative, distances, _largest(distances)), axis=1)
+    gaps = ops.where(ops.any(negative, axis=1), to_positive - to_negative, zeros[:, 0])
+    losses = ops.softplus(gaps) if soft else ops.maximum(gaps + margin, 0.0)
+    return ops.cast(ops.mean(losses), dtype_of(embeddings))
 
 
 class _TripletLoss(keras.losses.Loss):
@@ -161,7 +173,7 @@ class TripletSemiHardLoss(_TripletLoss):
 
     Example:
         >>> loss = TripletSemiHardLoss(margin=2.0)
-        >>> float(loss([0, 0, 1], tf.constant([[0.0], [1.0], [3.0]])))
+        >>> float(loss([0, 0, 1], np.array([[0.0], [1.0], [3.0]])))
         0.5
     """
 
@@ -174,7 +186,7 @@ class TripletSemiHardLoss(_TripletLoss):
     ):
         super().__init__(margin, distance_metric, name, **kwargs)
 
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return triplet_semi_hard_loss(y_true, y_pred, self.margin, self.distance_metric)
 
 
@@ -197,7 +209,7 @@ class TripletHardLoss(_TripletLoss):
 
     Example:
         >>> loss = TripletHardLoss(margin=2.0, distance_metric="squared-L2")
-        >>> float(loss([0, 0, 1], tf.constant([[0.0], [1.0], [3.0]])))
+        >>> float(loss([0, 0, 1], np.array([[0.0], [1.0], [3.0]])))
         0.0
     """
 
@@ -212,7 +224,7 @@ class TripletHardLoss(_TripletLoss):
         super().__init__(margin, distance_metric, name, **kwargs)
         self.soft = bool(soft)
 
-    def call(self, y_true: tf.Tensor, y_pred: tf.Tensor) -> tf.Tensor:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return triplet_hard_loss(y_true, y_pred, self.margin, self.soft, self.distance_metric)
 
     def get_config(self) -> dict[str, Any]:

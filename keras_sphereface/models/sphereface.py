@@ -12,9 +12,9 @@ implementation.
 from typing import TypedDict
 
 import keras
-import tensorflow as tf
 from typing_extensions import Unpack
 
+from keras_sphereface.backend import Tensor
 from keras_sphereface.config.choices import NETWORKS
 
 STAGE_CHANNELS = (64, 128, 256, 512)
@@ -154,7 +154,7 @@ def _fan_in_uniform(seeds: _SeedSequence) -> keras.initializers.Initializer:
     return keras.initializers.LecunUniform(seed=seeds.next())
 
 
-def _prelu(x: tf.Tensor, name: str) -> tf.Tensor:
+def _prelu(x: Tensor, name: str) -> Tensor:
     return keras.layers.PReLU(
         alpha_initializer=keras.initializers.Constant(0.25),
         shared_axes=[1, 2],
@@ -162,7 +162,7 @@ def _prelu(x: tf.Tensor, name: str) -> tf.Tensor:
     )(x)
 
 
-def _downsample(x: tf.Tensor, channels: int, seeds: _SeedSequence, name: str) -> tf.Tensor:
+def _downsample(x: Tensor, channels: int, seeds: _SeedSequence, name: str) -> Tensor:
     # Keras' "same" pads an even size at the far side only; the paper pads one on every side.
     x = keras.layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
     x = keras.layers.Conv2D(
@@ -171,7 +171,7 @@ def _downsample(x: tf.Tensor, channels: int, seeds: _SeedSequence, name: str) ->
     return _prelu(x, name)
 
 
-def _residual_block(x: tf.Tensor, channels: int, seeds: _SeedSequence, name: str) -> tf.Tensor:
+def _residual_block(x: Tensor, channels: int, seeds: _SeedSequence, name: str) -> Tensor:
     stage, first = name.rsplit("_", 1)
     y = x
     for layer_name in (name, f"{stage}_{int(first) + 1}"):

@@ -1,7 +1,11 @@
 """Training: records in, checkpoints, logs, a summary and a SavedModel out."""
 
-from keras_sphereface.training.schedules import LearningRate
-from keras_sphereface.training.train import train
+from keras_sphereface.backend import only_tensorflow
+
+only_tensorflow(__name__)
+
+from keras_sphereface.training.schedules import LearningRate  # noqa: E402
+from keras_sphereface.training.train import train  # noqa: E402
 
 __all__ = [
     "LearningRate",

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_sphereface.data import preprocessing
 from keras_sphereface.data.augmentation import Augmentation
-from keras_sphereface.losses.context import context_of
+from keras_sphereface.functional.norms import l2_norm
 from keras_sphereface.training.solver import solver_gradient, solver_gradients
 from keras_sphereface.training.trainer import Trainer
 from keras_sphereface.utils.compat import tf_variable
@@ -110,12 +110,13 @@ class _Step:
             # Read at once: when replicas wait for each other, Keras mixes up what they hold.
             penalties = list(backbone.losses)
             if self.trainer.sharded_head:
-                outputs, labels = self.trainer.sharded_head.outputs(
+                output, norms = self.trainer.sharded_head.compute_losses(
                     embeddings, labels, weights, step
                 )
             else:
-                outputs = head.call_at_step(embeddings, step, True)
-            losses, correct, target_cosine = head.compute_losses(labels, outputs)
+                output = head.compute_losses(embeddings, labels, training=True, step=step)
+                norms = l2_norm(embeddings)[:, 0]
+            losses, correct, target_cosine = output
             loss = tf.reduce_sum(losses) / self.batch_size
             if penalties:  # a network of the user's own may have regularizers
                 loss += tf.add_n(penalties) / (self.replicas * self.micro_batches)
@@ -124,7 +125,6 @@ class _Step:
         if unused:
             raise ValueError(f"Every trainable weight must reach the loss. Received: {unused}")
         angles = tf.acos(tf.clip_by_value(target_cosine, -1.0, 1.0)) * (180.0 / math.pi)
-        norms = context_of(outputs).norms[:, 0]
         measured = tf.stack([losses, tf.cast(correct, losses.dtype), angles, norms])
         return [tf.convert_to_tensor(gradient) for gradient in gradients], measured
 

@@ -3,9 +3,11 @@
 from typing import Any
 
 import keras
-import tensorflow as tf
 
-KERAS_3 = int(keras.__version__.split(".")[0]) >= 3
+from keras_sphereface.backend import BACKEND, INTEGER, KERAS_3
+
+if BACKEND == "tensorflow":
+    import tensorflow as tf
 
 
 def loss_dtype(dtype: str) -> dict[str, str]:
@@ -23,7 +25,7 @@ def reads_checkpoints_of(version: str) -> bool:
     return (int(version.split(".")[0]) >= 3) == KERAS_3
 
 
-def tf_variable(weight: tf.Variable) -> tf.Variable:
+def tf_variable(weight: Any) -> Any:
     """Return the variable of TensorFlow behind a weight; in Keras 2.15 they are the same."""
     return weight.value if KERAS_3 and isinstance(weight, keras.Variable) else weight
 
@@ -41,15 +43,15 @@ def plain_update() -> dict[str, bool]:
 
 
 def add_replicated_weight(
-    layer: keras.layers.Layer, name: str, shape: tuple[int | None, ...] = (), dtype: str = "int64"
-) -> tf.Variable:
+    layer: keras.layers.Layer, name: str, shape: tuple[int | None, ...] = (), dtype: str = INTEGER
+) -> Any:
     """Add a weight, zeros at first, that every replica changes alike and none averages."""
-    aggregation = tf.VariableAggregation.ONLY_FIRST_REPLICA
+    only_first = "only_first_replica" if KERAS_3 else tf.VariableAggregation.ONLY_FIRST_REPLICA
     return layer.add_weight(
         name=name,
         shape=shape,
         dtype=dtype,
         initializer="zeros",
         trainable=False,
-        aggregation=aggregation.name.lower() if KERAS_3 else aggregation,
+        aggregation=only_first,
     )

@@ -133,13 +133,15 @@ def gradients(head, embeddings, labels, training=False):
     x = tf.convert_to_tensor(embeddings)
     sources = [x, *head.trainable_variables]
 
-    def step():
+    def run():
         with tf.GradientTape() as tape:
             tape.watch(x)
-            loss = tf.reduce_sum(head.loss.call(labels, head(x, training=training)))
+            step = None if training else tf.convert_to_tensor(head.step)
+            losses = head.compute_losses(x, labels, training, step).losses
+            loss = tf.reduce_sum(losses)
         return loss, tape.gradient(loss, sources)
 
-    loss, (by_input, *by_weights) = step()
+    loss, (by_input, *by_weights) = run()
     widths = len(head.kernels)
     by_kernel = np.concatenate([g.numpy() for g in by_weights[:widths]], axis=1)
     return float(loss), by_input.numpy(), by_kernel, [g.numpy() for g in by_weights[widths:]]
@@ -334,7 +336,7 @@ def test_outputs_hold_correct_predictions_and_target_cosines(batch):
         for block_size in (None, 3):
             head = built(name, dtype="float64", block_size=block_size)
             outputs = head(tf.constant(embeddings))
-            output = head.compute_losses(labels, outputs)
+            output = head.compute_losses(embeddings, labels)
             np.testing.assert_array_equal(output.correct, np.argmax(outputs, 1) == labels)
             units = values(head)[0] / np.linalg.norm(values(head)[0], axis=0)
             expected = np.sum(embeddings * units[:, labels].T, axis=1)

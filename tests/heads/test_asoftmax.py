@@ -64,7 +64,7 @@ def test_gradients_are_finite_at_zero_and_at_the_poles(m):
     x = tf.constant(np.array(extremes, np.float32))
     with tf.GradientTape() as tape:
         tape.watch(x)
-        loss = tf.reduce_sum(head.loss.call(np.zeros(5, int), head(x)))
+        loss = tf.reduce_sum(head.loss.call(np.zeros(5, int), head(x, training=True)))
     for gradient in tape.gradient(loss, [x, head.trainable_variables[0]]):
         assert np.isfinite(gradient).all()
 
@@ -72,7 +72,7 @@ def test_gradients_are_finite_at_zero_and_at_the_poles(m):
 def test_a_zero_class_weight_gives_finite_numbers(batch):
     head = ASoftmax(NUM_CLASSES, kernel_initializer="zeros")
     with tf.GradientTape() as tape:
-        loss = tf.reduce_mean(head.loss.call(batch[1], head(batch[0])))
+        loss = tf.reduce_mean(head.loss.call(batch[1], head(batch[0], training=True)))
     assert float(loss) == pytest.approx(np.log(NUM_CLASSES), rel=0.2)
     assert np.isfinite(tape.gradient(loss, head.trainable_variables[0])).all()
 
@@ -181,7 +181,7 @@ def test_a_gradient_of_the_gradient_is_refused(batch):
         outer.watch(x)
         with tf.GradientTape() as inner:
             inner.watch(x)
-            loss = head.loss(batch[1], head(x))
+            loss = head.loss(batch[1], head(x, training=True))
         penalty = tf.reduce_sum(inner.gradient(loss, x) ** 2)
     with pytest.raises(NotImplementedError, match="first derivatives only"):
         outer.gradient(penalty, x)

@@ -15,7 +15,7 @@ def sampled_sum(data, rate, seed, rows, kernel):
         data["labels"],
         0,
         rate,
-        tf.stack([0, seed]),
+        (0, seed),
     )
     target, negatives, _ = _fused_softmax.target_and_negatives(
         rows, [block], _reductions.LogSumExp()

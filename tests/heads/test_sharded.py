@@ -114,8 +114,7 @@ def expected(count, case):
     small = head.trainable_variables[len(head.kernels) + len(head.biases) :]
     with tf.GradientTape() as tape:
         tape.watch(embeddings)
-        outputs = head.call_at_step(embeddings, tf.constant(process.STEP, tf.int64), True)
-        output = head.compute_losses(labels, outputs)
+        output = head.compute_losses(embeddings, labels, True, tf.constant(process.STEP, tf.int64))
         loss = process.mean_loss(output.losses)
     sources = [[embeddings], head.kernels, head.biases, small]
     by_embeddings, by_kernels, by_biases, by_small = tape.gradient(loss, sources)
@@ -401,7 +400,7 @@ def test_sampled_losses_and_gradients_are_right_on_average(results, count):
     head = whole_head("sphereface2", **process.SAMPLED)
     embeddings, labels = process.sampled_batch()
     with tf.GradientTape() as tape:
-        losses = head.compute_losses(labels, head(tf.constant(embeddings))).losses
+        losses = head.compute_losses(tf.constant(embeddings), labels, step=1).losses
         loss = process.mean_loss(losses)
     whole = {"losses": losses, "by_kernel": tape.gradient(loss, head.kernels[0])}
     for name, value in whole.items():

@@ -98,6 +98,6 @@ def value_and_gradients(head: Head, embeddings: tf.Tensor, labels: tf.Tensor) ->
     """Losses of a training call, and the gradients by embeddings and weights of their sum."""
     with tf.GradientTape() as tape:
         tape.watch(embeddings)
-        losses = head.compute_losses(labels, head(embeddings, training=True)).losses
+        losses = head.compute_losses(embeddings, labels, training=True).losses
         total = tf.reduce_sum(losses)
     return [losses, *tape.gradient(total, [embeddings, *head.trainable_variables])]

@@ -71,7 +71,7 @@ def uneven_batches(strategy: tf.distribute.Strategy) -> Iterator[tuple[str, np.n
         def replica(embeddings, labels, head=head):
             with tf.GradientTape() as tape:
                 tape.watch(embeddings)
-                output = head.compute_losses(labels, head(embeddings, training=True))
+                output = head.compute_losses(embeddings, labels, training=True)
                 loss = tf.reduce_sum(output.losses) / B
             return [*output, tape.gradient(loss, embeddings)]
 

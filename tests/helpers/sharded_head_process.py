@@ -163,8 +163,7 @@ def gradients(sharded, embeddings, labels, step):
     weights = sharded.weights()
     with tf.GradientTape() as tape:
         tape.watch([embeddings, *weights])
-        outputs, global_labels = sharded.outputs(embeddings, labels, weights, step)
-        output = sharded.head.compute_losses(global_labels, outputs)
+        output, _ = sharded.compute_losses(embeddings, labels, weights, step)
         loss = mean_loss(output.losses)
     sources = [embeddings, sharded.head.trainable_variables, weights]
     return output._asdict(), tape.gradient(loss, sources)

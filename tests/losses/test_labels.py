@@ -54,7 +54,7 @@ def test_one_hot_labels_are_refused(batch):
 
 def test_fewer_labels_than_outputs_are_refused(batch):
     head = ASoftmax(NUM_CLASSES)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="as many labels as outputs"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="as many labels as embeddings"):
         head.loss(batch[1][:1], head(batch[0]))
 
 

@@ -1,0 +1,102 @@
+"""Tensors of every backend of Keras: `ops`, and the few operations that it lacks.
+
+Heads, losses and their mathematics are written once, for TensorFlow, JAX and PyTorch. `ops` is
+`keras.ops`; on Keras 2.15, which has none, it is a stand-in with the same names. What `keras.ops`
+has on no backend, or only with a cost that was measured, is written for each backend in a module of
+its own with the same functions: `tensorflow`, `jax` and `torch`.
+"""
+
+import importlib
+from typing import Any
+
+import keras
+
+# A tensor of the backend. Its operators + - * / // % < <= == & | ~ and its indexing are those of
+# NumPy on every backend.
+Tensor = Any
+
+KERAS_3 = int(keras.__version__.split(".")[0]) >= 3
+# "tensorflow", "jax" or "torch", as the environment variable KERAS_BACKEND names it.
+BACKEND: str = keras.backend.backend()
+
+# The dtype of labels and counts; JAX has 64-bit numbers only where a program asks for them.
+INTEGER = "int32" if BACKEND == "jax" else "int64"
+
+if KERAS_3:
+    from keras import ops
+else:
+    from keras_sphereface.backend import _keras2_ops as ops
+
+if BACKEND not in ("tensorflow", "jax", "torch"):
+    raise ImportError(
+        "keras_sphereface runs on the Keras backends tensorflow, jax and torch. "
+        f"Received: KERAS_BACKEND={BACKEND}"
+    )
+
+_own = importlib.import_module(f"keras_sphereface.backend.{BACKEND}")
+alias = _own.alias
+compiled = _own.compiled
+in_order = _own.in_order
+matmul = _own.matmul
+never = _own.never
+pick = _own.pick
+put = _own.put
+refuse_gradient = _own.refuse_gradient
+require = _own.require
+search_rows = _own.search_rows
+uniform = _own.uniform
+value_of = _own.value_of
+vector_jacobian = _own.vector_jacobian
+
+
+def only_tensorflow(name: str) -> None:
+    """Raise an ImportError on another backend than TensorFlow, for a part that needs this one.
+
+    Example:
+        >>> only_tensorflow("keras_sphereface.training")
+    """
+    if BACKEND != "tensorflow":
+        raise ImportError(
+            f"{name} runs on TensorFlow only; heads, losses, networks and `EmbeddingClassifier` "
+            f"run on every backend. Set KERAS_BACKEND=tensorflow. Received: KERAS_BACKEND={BACKEND}"
+        )
+
+
+def dtype_of(tensor: Tensor) -> str:
+    """Return the name of a tensor's dtype, "float32" for example.
+
+    Example:
+        >>> dtype_of(ops.zeros((2,), dtype="float64"))
+        'float64'
+    """
+    return keras.backend.standardize_dtype(tensor.dtype) if KERAS_3 else tensor.dtype.name
+
+
+def is_floating(tensor: Tensor) -> bool:
+    """Return whether a tensor holds floating-point numbers."""
+    return "float" in dtype_of(tensor)
+
+
+__all__ = [
+    "BACKEND",
+    "INTEGER",
+    "KERAS_3",
+    "Tensor",
+    "alias",
+    "compiled",
+    "dtype_of",
+    "in_order",
+    "is_floating",
+    "matmul",
+    "never",
+    "only_tensorflow",
+    "ops",
+    "pick",
+    "put",
+    "refuse_gradient",
+    "require",
+    "search_rows",
+    "uniform",
+    "value_of",
+    "vector_jacobian",
+]
