@@ -35,17 +35,23 @@ if BACKEND not in ("tensorflow", "jax", "torch"):
 
 _own = importlib.import_module(f"keras_sphereface.backend.{BACKEND}")
 alias = _own.alias
+column_norms = _own.column_norms
 compiled = _own.compiled
+exp_in_place = _own.exp_in_place
 in_order = _own.in_order
 matmul = _own.matmul
 never = _own.never
 pick = _own.pick
+product_into = _own.product_into
 put = _own.put
 refuse_gradient = _own.refuse_gradient
 require = _own.require
+scale_in_place = _own.scale_in_place
 search_rows = _own.search_rows
+subtract_product_in_place = _own.subtract_product_in_place
 uniform = _own.uniform
 value_of = _own.value_of
+vector_jacobian = _own.vector_jacobian
 vector_jacobian = _own.vector_jacobian
 
 
@@ -83,8 +89,10 @@ __all__ = [
     "KERAS_3",
     "Tensor",
     "alias",
+    "column_norms",
     "compiled",
     "dtype_of",
+    "exp_in_place",
     "in_order",
     "is_floating",
     "matmul",
@@ -92,10 +100,13 @@ __all__ = [
     "only_tensorflow",
     "ops",
     "pick",
+    "product_into",
     "put",
     "refuse_gradient",
     "require",
+    "scale_in_place",
     "search_rows",
+    "subtract_product_in_place",
     "uniform",
     "value_of",
     "vector_jacobian",

@@ -31,11 +31,40 @@ def pick(rows: jax.Array, columns: jax.Array) -> jax.Array:
     return jnp.take_along_axis(rows, columns[:, None], axis=1)[:, 0]
 
 
-def put(rows: jax.Array, columns: jax.Array, values: jax.Array) -> jax.Array:
-    """Return a copy of `rows` (B, C) with `values` (B,) at one column (B,) of each row."""
+def put(
+    rows: jax.Array, columns: jax.Array, values: jax.Array, overwrite: bool = False
+) -> jax.Array:
+    """Return `rows` (B, C) with `values` (B,) at one column (B,) of each row."""
+    del overwrite
     # A comparison, not a scatter: XLA fuses it with what comes before and after.
     at = jnp.arange(rows.shape[1], dtype=columns.dtype)[None, :] == columns[:, None]
     return jnp.where(at, values[:, None], rows)
+
+
+def scale_in_place(rows: jax.Array, factors: jax.Array) -> jax.Array:
+    """Return rows * factors."""
+    return rows * factors
+
+
+def exp_in_place(rows: jax.Array, shift: jax.Array) -> jax.Array:
+    """Return exp(rows - shift)."""
+    return jnp.exp(rows - shift)
+
+
+def product_into(used: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+    """Return a * b."""
+    del used
+    return a * b
+
+
+def subtract_product_in_place(rows: jax.Array, a: jax.Array, b: jax.Array) -> jax.Array:
+    """Return rows - a * b."""
+    return rows - a * b
+
+
+def column_norms(kernel: jax.Array) -> jax.Array:
+    """Return the Euclidean norm of each column: (D, C) -> (C,)."""
+    return jnp.sqrt(jnp.sum(jnp.square(kernel), axis=0))
 
 
 def search_rows(sorted_rows: jax.Array, values: jax.Array, side: str) -> jax.Array:

@@ -29,9 +29,42 @@ def pick(rows: tf.Tensor, columns: tf.Tensor) -> tf.Tensor:
     return tf.gather_nd(rows, _indices(columns))
 
 
-def put(rows: tf.Tensor, columns: tf.Tensor, values: tf.Tensor) -> tf.Tensor:
-    """Return a copy of `rows` (B, C) with `values` (B,) at one column (B,) of each row."""
+def put(
+    rows: tf.Tensor, columns: tf.Tensor, values: tf.Tensor, overwrite: bool = False
+) -> tf.Tensor:
+    """Return `rows` (B, C) with `values` (B,) at one column (B,) of each row.
+
+    With `overwrite` `rows` itself may be changed, here and in the functions below in place: memory
+    that no one needs any more is used again where the backend does not see to that itself.
+    """
+    del overwrite
     return tf.tensor_scatter_nd_update(rows, _indices(columns), values)
+
+
+def scale_in_place(rows: tf.Tensor, factors: tf.Tensor) -> tf.Tensor:
+    """Return rows * factors."""
+    return rows * factors
+
+
+def exp_in_place(rows: tf.Tensor, shift: tf.Tensor) -> tf.Tensor:
+    """Return exp(rows - shift)."""
+    return tf.exp(rows - shift)
+
+
+def product_into(used: tf.Tensor, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Return a * b, of the shape of `used`, whose memory may be used."""
+    del used
+    return a * b
+
+
+def subtract_product_in_place(rows: tf.Tensor, a: tf.Tensor, b: tf.Tensor) -> tf.Tensor:
+    """Return rows - a * b."""
+    return rows - a * b
+
+
+def column_norms(kernel: tf.Tensor) -> tf.Tensor:
+    """Return the Euclidean norm of each column: (D, C) -> (C,)."""
+    return tf.sqrt(tf.reduce_sum(tf.square(kernel), axis=0))
 
 
 def _indices(columns: tf.Tensor) -> tf.Tensor:

@@ -30,9 +30,37 @@ def pick(rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
     return rows.gather(1, columns[:, None].long())[:, 0]
 
 
-def put(rows: torch.Tensor, columns: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Return a copy of `rows` (B, C) with `values` (B,) at one column (B,) of each row."""
-    return rows.scatter(1, columns[:, None].long(), values[:, None].to(rows.dtype))
+def put(
+    rows: torch.Tensor, columns: torch.Tensor, values: torch.Tensor, overwrite: bool = False
+) -> torch.Tensor:
+    """Return `rows` (B, C) with `values` (B,) at one column (B,) of each row."""
+    columns, values = columns[:, None].long(), values[:, None].to(rows.dtype)
+    return rows.scatter_(1, columns, values) if overwrite else rows.scatter(1, columns, values)
+
+
+def scale_in_place(rows: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
+    """Return rows * factors."""
+    return rows.mul_(factors)
+
+
+def exp_in_place(rows: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """Return exp(rows - shift)."""
+    return rows.sub_(shift).exp_()
+
+
+def product_into(used: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return a * b."""
+    return torch.mul(a, b, out=used)
+
+
+def subtract_product_in_place(rows: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """Return rows - a * b."""
+    return rows.addcmul_(a, b, value=-1.0)
+
+
+def column_norms(kernel: torch.Tensor) -> torch.Tensor:
+    """Return the Euclidean norm of each column: (D, C) -> (C,)."""
+    return torch.linalg.vector_norm(kernel, dim=0)
 
 
 def search_rows(sorted_rows: torch.Tensor, values: torch.Tensor, side: str) -> torch.Tensor:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from keras_sphereface.backend import Tensor, ops
+from keras_sphereface.backend import Tensor, column_norms, ops
 
 # Norms are floored here: far below any norm that carries information in float32, while
 # its square, 1e-24, and its inverse are still finite float32 numbers.
@@ -35,7 +35,7 @@ def l2_normalize(x: Tensor) -> Tensor:
 
 @ops.custom_gradient
 def _inverse_norms(kernel: Tensor) -> tuple:
-    norms = ops.sqrt(ops.sum(ops.square(kernel), axis=0))
+    norms = column_norms(kernel)
     inverse = 1.0 / ops.maximum(norms, NORM_FLOOR)
 
     def gradient(*args: Tensor, upstream: Any = None) -> Tensor:

@@ -21,7 +21,16 @@ backward pass computes their logits again, so that never more than one block of 
 from collections.abc import Sequence
 from typing import Any
 
-from keras_sphereface.backend import Tensor, in_order, matmul, ops, refuse_gradient
+from keras_sphereface.backend import (
+    Tensor,
+    in_order,
+    matmul,
+    ops,
+    product_into,
+    refuse_gradient,
+    scale_in_place,
+    subtract_product_in_place,
+)
 from keras_sphereface.distribute.collectives import ClassShard
 from keras_sphereface.functional.norms import NORM_FLOOR
 from keras_sphereface.heads._reductions import Block, Reduction
@@ -99,7 +108,8 @@ def target_and_negatives(
                         logits, block, by_negatives, negatives, state if single else None
                     )
                     at_target = ops.divide_no_nan(by_target, factors)
-                    entries = block.target.write(entries, at_target)
+                    # In place: the entries of the targets are never read before.
+                    entries = block.target.write(entries, at_target, overwrite=True)
                     if block.offset is not None:
                         by_offsets.append(matmul(entries, factors[:, None], transpose_a=True)[:, 0])
                     by_row, by_kernel = _by_rows_and_kernel(
@@ -130,7 +140,7 @@ def _block_logits(rows: Tensor, block: Block, products: Tensor | None) -> tuple[
     """Return the products (B, C_b), unless computed already, and the logits (B, C_b) of a block."""
     if products is None:
         products = matmul(rows, block.kernel)
-        products = products if block.inverse is None else products * block.inverse
+        products = products if block.inverse is None else scale_in_place(products, block.inverse)
     return products, products if block.offset is None else products + block.offset
 
 
@@ -146,16 +156,17 @@ def _by_rows_and_kernel(
     factors = factors[:, None]
     along = None
     if inverse is not None:
-        along = matmul(factors, entries * products, transpose_a=True)
+        weighted = entries * products
+        along = matmul(factors, weighted, transpose_a=True)
         # Below its floor the norm is a constant.
         floored = inverse >= 1.0 / NORM_FLOOR
         along = ops.where(floored, ops.zeros_like(along), along * ops.square(inverse))
         # In this order, for the memory: the products are freed before a (D, C_b) is made.
         with in_order([along]):
-            entries = entries * inverse
+            entries = product_into(weighted, entries, inverse)
     by_rows = matmul(entries, kernel, transpose_b=True) * factors
     with in_order([by_rows]):
         by_kernel = matmul(rows * factors, entries, transpose_a=True)
         if along is not None:
-            by_kernel = by_kernel - kernel * along
+            by_kernel = subtract_product_in_place(by_kernel, kernel, along)
     return by_rows, by_kernel

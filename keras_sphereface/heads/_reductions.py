@@ -5,7 +5,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_sphereface.backend import Tensor, dtype_of, ops, pick, put, vector_jacobian
+from keras_sphereface.backend import (
+    Tensor,
+    dtype_of,
+    exp_in_place,
+    ops,
+    pick,
+    put,
+    vector_jacobian,
+)
 from keras_sphereface.distribute.collectives import ClassShard
 
 State = tuple[Any, ...]
@@ -27,11 +35,11 @@ class TargetClass(NamedTuple):
         """Return the target logits, (B, C_b) -> (B,); any value for classes of other blocks."""
         return pick(block, self.columns)
 
-    def write(self, block: Tensor, values: Tensor) -> Tensor:
-        """Return `block` with `values` (B,) at the target classes that it holds."""
+    def write(self, block: Tensor, values: Tensor, overwrite: bool = False) -> Tensor:
+        """Return `block`, or with `overwrite` itself, with `values` (B,) at the target classes."""
         if self.inside is not None:
             values = ops.where(self.inside, values, self.read(block))
-        return put(block, self.columns, values)
+        return put(block, self.columns, values, overwrite)
 
 
 def columns_in_block(classes: Tensor, start: int, width: int) -> tuple[Tensor, Tensor]:
@@ -105,7 +113,7 @@ class LogSumExp:
         highest = highest if shard is None else shard.max(highest)
         # It is -inf after a block that holds nothing but the target class.
         shift = ops.maximum(highest, float(np.finfo(dtype_of(total)).min))
-        exponentials = ops.exp(others - shift[:, None])
+        exponentials = exp_in_place(others, shift[:, None])
         if block.counts is not None:
             exponentials = exponentials * block.counts
         total = total * ops.exp(before - shift) + ops.sum(exponentials, axis=1)
