@@ -6,9 +6,10 @@ from typing import Any
 import keras
 
 from keras_sphereface.backend import BACKEND, INTEGER, KERAS_3, Tensor, ops, value_of
-from keras_sphereface.functional.norms import l2_norm
+from keras_sphereface.functional.norms import NORM_FLOOR, l2_norm
 from keras_sphereface.heads.base import Head
 from keras_sphereface.losses.context import HeadOutput
+from keras_sphereface.losses.labels import check_array_of_labels, flat_labels
 
 OWN_LOSS = (
     "An EmbeddingClassifier trains by the loss of its head; leave `loss` out. Received: loss={0!r}"
@@ -37,7 +38,10 @@ class EmbeddingClassifier(keras.Model):
     It fits, evaluates, predicts, saves and loads as any Keras model, on every backend, with sample
     and class weights. Beside the loss it reports, as means over the samples of an epoch:
     `accuracy`, without the margin, `target_angle` in degrees, and `embedding_norm`, |x|; and
-    `annealing_lambda`, that of the last batch.
+    `annealing_lambda`, that of the last batch. Three more of the last batch are what
+    `ConvergenceGuard` watches: `norm_spread`, the standard deviation of |x| by its mean;
+    `embedding_spread`, 1 less the length of the mean of the embeddings at unit length, 0 where all
+    point one way; and `identities_in_batch`.
 
     Args:
         backbone: A Keras model from a batch of inputs to one embedding each, (B, D).
@@ -80,6 +84,9 @@ class EmbeddingClassifier(keras.Model):
         self.target_angle = keras.metrics.Mean(name="target_angle")
         self.embedding_norm = keras.metrics.Mean(name="embedding_norm")
         self.annealing_lambda = LastValue(name="annealing_lambda")
+        self.norm_spread = LastValue(name="norm_spread")
+        self.embedding_spread = LastValue(name="embedding_spread")
+        self.identities_in_batch = LastValue(name="identities_in_batch")
         # An attribute of Keras 2.15, which does not tell `compute_loss` what it is called for.
         self._trains = False
 
@@ -123,6 +130,24 @@ class EmbeddingClassifier(keras.Model):
         if self.optimizer is not None and self.built:
             self.optimizer.build(self.trainable_variables)
 
+    def fit(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Train, as `keras.Model.fit` does; an array of labels is checked before.
+
+        Raises:
+            ValueError: If a label is no whole number in [0, num_classes).
+        """
+        check_array_of_labels(y, self.head.num_classes)
+        return super().fit(x, y, *args, **kwargs)
+
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
+        """Evaluate, as `keras.Model.evaluate` does; an array of labels is checked before.
+
+        Raises:
+            ValueError: If a label is no whole number in [0, num_classes).
+        """
+        check_array_of_labels(y, self.head.num_classes)
+        return super().evaluate(x, y, *args, **kwargs)
+
     def compute_loss(
         self,
         x: Any = None,
@@ -136,17 +161,26 @@ class EmbeddingClassifier(keras.Model):
         if training and BACKEND != "jax":
             self.head.step.assign(ops.cast(value_of(self.optimizer.iterations) + 1, INTEGER))
         output = self.head.compute_losses(y_pred, y, training, self.head.last_step)
-        self._measure(output, y_pred)
+        self._measure(output, y_pred, y)
         arguments = {"training": training} if KERAS_3 else {}
         return super().compute_loss(x, y, output.losses, sample_weight, **arguments)
 
-    def _measure(self, output: HeadOutput, embeddings: Tensor) -> None:
+    def _measure(self, output: HeadOutput, embeddings: Tensor, labels: Tensor) -> None:
         cosines = ops.clip(ops.stop_gradient(output.target_cosine), -1.0, 1.0)
         self.accuracy.update_state(ops.cast(output.correct, "float32"))
         self.target_angle.update_state(ops.arccos(cosines) * (180.0 / math.pi))
-        norms = l2_norm(ops.cast(ops.stop_gradient(embeddings), self.head.compute_dtype))
+        embeddings = ops.cast(ops.stop_gradient(embeddings), self.head.compute_dtype)
+        norms = l2_norm(embeddings)
         self.embedding_norm.update_state(norms)
         self.annealing_lambda.update_state(self.head.annealing_lambda)
+        mean = ops.mean(norms)
+        deviation = ops.sqrt(ops.mean(ops.square(norms - mean)))
+        self.norm_spread.update_state(deviation / ops.maximum(mean, NORM_FLOOR))
+        direction = ops.mean(embeddings / norms, axis=0)
+        self.embedding_spread.update_state(1.0 - ops.sqrt(ops.sum(ops.square(direction))))
+        ordered = ops.sort(flat_labels(labels))
+        changes = ops.cast(ordered[1:] != ordered[:-1], "int32")
+        self.identities_in_batch.update_state(1 + ops.sum(changes))
 
     def train_step(self, *args: Any) -> Any:
         """Take a step, as `keras.Model` does, with the head at the step of the optimizer."""

@@ -1,5 +1,9 @@
 """Checks of labels, inside of a compiled step too."""
 
+from typing import Any
+
+import numpy as np
+
 from keras_sphereface.backend import INTEGER, Tensor, is_floating, ops, require
 
 
@@ -48,3 +52,28 @@ def checked_labels(labels: Tensor, num_classes: int, batch_size: Tensor) -> tupl
         labels,
     )
     return ops.cast(ops.where(valid, labels, ops.zeros_like(labels)), "int32"), valid
+
+
+def check_array_of_labels(labels: Any, num_classes: int) -> None:
+    """Check labels before a program is compiled, which may not be able to stop; arrays only.
+
+    Raises:
+        ValueError: If a label is no whole number in [0, num_classes).
+
+    Example:
+        >>> check_array_of_labels(np.array([0, 3]), num_classes=3)
+        Traceback (most recent call last):
+        ValueError: Labels must be whole numbers >= 0 and below num_classes = 3. ...
+    """
+    if not isinstance(labels, np.ndarray | list | tuple):
+        return
+    values = np.asarray(labels)
+    if not np.issubdtype(values.dtype, np.number) or values.ndim > 2:
+        return  # the loss says what is wrong
+    wrong = np.flatnonzero((values < 0) | (values >= num_classes) | (values != np.round(values)))
+    if wrong.size:
+        first = values.reshape(-1)[wrong[0]]
+        raise ValueError(
+            f"Labels must be whole numbers >= 0 and below num_classes = {num_classes}. "
+            f"Received: {first} at index {wrong[0]}, and {wrong.size - 1} more such labels"
+        )

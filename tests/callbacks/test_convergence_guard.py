@@ -10,11 +10,14 @@ from keras_sphereface import (
     ASoftmax,
     ConvergenceGuard,
     CosFace,
+    EmbeddingClassifier,
     SphereFacePlus,
     SphereFaceR,
     embedding_norm,
 )
+from keras_sphereface.backend import KERAS_3
 from keras_sphereface.callbacks.convergence_guard import ConvergenceWatch
+from keras_sphereface.functional import annealing_lambda, l2_normalize
 
 C, D = 20, 8
 
@@ -142,3 +145,78 @@ def test_other_heads_have_no_uninformative_loss(head):
 def test_a_patience_of_zero_is_refused():
     with pytest.raises(ValueError, match="Received: patience=0"):
         ConvergenceGuard(patience=0)
+
+
+def classifier(head, *layers, **options):
+    keras.utils.set_random_seed(0)
+    network = keras.Sequential([keras.Input((D,)), *layers])
+    classified = EmbeddingClassifier(network, head)
+    classified.compile(keras.optimizers.SGD(0.05, **options))
+    return classified
+
+
+def unit_length():
+    return keras.layers.UnitNormalization() if KERAS_3 else keras.layers.Lambda(l2_normalize)
+
+
+@pytest.mark.slow
+def test_a_classifier_that_learns_gets_no_warning(data):
+    network = classifier(ASoftmax(C, m=2, total_steps=80), keras.layers.Dense(D))
+    assert warnings_of(network, data) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fault", ["equal norms", "constant", "one identity"])
+def test_a_fault_of_the_batches_is_reported_once(data, fault):
+    images, labels = data
+    head = ASoftmax(C, total_steps=80)
+    layers = [keras.layers.Dense(D), unit_length()] if fault == "equal norms" else []
+    if fault == "constant":
+        images = np.tile(images[:1], (len(images), 1))
+    if fault == "one identity":
+        order = np.argsort(labels, kind="stable")
+        images, labels = images[order][:32].repeat(4, axis=0), np.zeros(128, int)
+    network = classifier(head, *(layers or [keras.layers.Dense(D)]))
+    words = {
+        "equal norms": "one length, |x| = 1",
+        "constant": "point in one direction",
+        "one identity": "a single identity",
+    }
+    messages = warnings_of(network, (images, labels))
+    assert len([message for message in messages if words[fault] in message]) == 1
+    others = [word for name, word in words.items() if name != fault]
+    assert not [m for m in messages if any(word in m for word in others)]
+
+
+def test_a_head_with_a_scale_takes_embeddings_of_one_length(data):
+    network = classifier(CosFace(C), keras.layers.Dense(D), unit_length())
+    assert not [m for m in warnings_of(network, data, epochs=1) if "one length" in m]
+
+
+@pytest.mark.skipif(not KERAS_3, reason="Keras 2.15 accumulates no gradients")
+@pytest.mark.parametrize("counted", [1, 4])
+def test_accumulation_that_the_head_does_not_know_of_is_reported(data, counted):
+    head = ASoftmax(C, total_steps=5, gradient_accumulation_steps=counted)
+    network = model(head, 0.01)
+    optimizer = keras.optimizers.SGD(0.01, gradient_accumulation_steps=4)
+    network.compile(optimizer, loss=head.loss)
+    messages = warnings_of(network, data, epochs=1)
+    assert [("one update of 4 batches" in m) for m in messages] == [True] * (counted == 1)
+    steps = int(np.ceil(20 / counted))
+    assert float(head.annealing_lambda) == pytest.approx(
+        float(annealing_lambda(steps, head.annealing))
+    )
+
+
+def test_a_head_that_counts_no_step_is_reported(data):
+    class Stuck(ASoftmax):
+        """Called as in evaluation, whatever the model does."""
+
+        def call(self, embeddings, training=False):
+            return super().call(embeddings, training=False)
+
+        def losses_of_call(self, call, labels):
+            return self.losses_of(call.context, labels)
+
+    messages = warnings_of(model(Stuck(C, total_steps=40), 0.01), data, epochs=2)
+    assert ["counted no step in an epoch of 20 batches" in m for m in messages] == [True]
