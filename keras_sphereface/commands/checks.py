@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_sphereface.config import rules
-from keras_sphereface.config.choices import HEADS, NETWORKS
+from keras_sphereface.config.choices import HEADS, KERAS_PREFIX, NETWORKS
 from keras_sphereface.config.demo import DemoConfig
 from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
@@ -84,7 +84,9 @@ def check_train(config: TrainConfig) -> None:
 
 
 def check_backbone_name(name: str) -> None:
-    """Refuse `module:function` without such a module; it is imported later.
+    """Refuse `keras:NAME` that Keras lacks, and `module:function` without such a module.
+
+    The module is imported later.
 
     Raises:
         ValueError: If there is none.
@@ -95,6 +97,9 @@ def check_backbone_name(name: str) -> None:
         ValueError: `backbone` must be one of sphereface4, ... module:function; no module is called
         mynetwork... Received: backbone='mynetwork:build'
     """
+    if name.startswith(KERAS_PREFIX):
+        rules.check_keras_network(name.removeprefix(KERAS_PREFIX))
+        return
     module = name.partition(":")[0].partition(".")[0]
     if ":" not in name or Path(f"{module}.py").is_file() or Path(module).is_dir():
         return
@@ -102,8 +107,9 @@ def check_backbone_name(name: str) -> None:
         if importlib.util.find_spec(module):
             return
     raise ValueError(
-        f"`backbone` must be one of {', '.join(NETWORKS)} or module:function; no module is called "
-        f"{module}, here or among the installed packages. Received: backbone={name!r}"
+        f"`backbone` must be one of {', '.join(NETWORKS)}, keras:NAME or module:function; no "
+        f"module is called {module}, here or among the installed packages. "
+        f"Received: backbone={name!r}"
     )
 
 

@@ -152,6 +152,27 @@ class NetworkChoice:
     blocks_per_stage: tuple[int, int, int, int]
 
 
+# Networks of `keras.applications` that every supported Keras has, for `--backbone keras:NAME`.
+KERAS_NETWORKS: tuple[str, ...] = (
+    *("ConvNeXtBase", "ConvNeXtLarge", "ConvNeXtSmall", "ConvNeXtTiny", "ConvNeXtXLarge"),
+    *("DenseNet121", "DenseNet169", "DenseNet201"),
+    *(f"EfficientNetB{i}" for i in range(8)),
+    *(f"EfficientNetV2{size}" for size in ("B0", "B1", "B2", "B3", "L", "M", "S")),
+    *("InceptionResNetV2", "InceptionV3"),
+    *("MobileNet", "MobileNetV2", "MobileNetV3Large", "MobileNetV3Small"),
+    *("NASNetLarge", "NASNetMobile"),
+    *("ResNet101", "ResNet101V2", "ResNet152", "ResNet152V2", "ResNet50", "ResNet50V2"),
+    *("VGG16", "VGG19", "Xception"),
+)
+KERAS_PREFIX = "keras:"
+
+# How the biases of a network are trained.
+BIAS_RULES: dict[str, str] = {
+    "caffe": "twice the learning rate with sgd and no weight decay, as in the network files of "
+    "Liu et al.",
+    "plain": "as all other weights",
+}
+
 # Ranges of the pixels that a network takes.
 INPUT_RANGES: dict[str, str] = {
     "raw": "pixels 0..255, which the network scales by itself",

@@ -6,9 +6,11 @@ Entry points call them first, and commands before Keras and TensorFlow are impor
 import dataclasses
 import math
 
+from keras_sphereface.config.choices import KERAS_NETWORKS
 from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
 from keras_sphereface.config.identify import DistractorsConfig, IdentifyConfig
 from keras_sphereface.config.minimums import check_minimums
+from keras_sphereface.config.suggestions import did_you_mean, with_hint
 from keras_sphereface.config.train import TrainConfig
 from keras_sphereface.utils.validation import check_choice, check_integer, check_real, require
 
@@ -61,6 +63,25 @@ def check_train_settings(config: TrainConfig) -> None:
             "`jit` cannot compile the collectives of `shard_classes` inside of a step; leave one "
             "of them out. Received: jit=True, shard_classes=True"
         )
+
+
+def check_keras_network(name: str) -> None:
+    """Refuse a name that is no network of `keras.applications`.
+
+    Raises:
+        ValueError: With the name that was probably meant.
+
+    Example:
+        >>> check_keras_network("MobilNetV2")
+        Traceback (most recent call last):
+        ValueError: `backbone` keras:NAME must name one of ... Did you mean `MobileNetV2`?
+    """
+    if name not in KERAS_NETWORKS:
+        message = (
+            f"`backbone` keras:NAME must name one of {', '.join(KERAS_NETWORKS)}. "
+            f"Received: backbone=keras:{name}"
+        )
+        raise ValueError(with_hint(message, did_you_mean(name, KERAS_NETWORKS)))
 
 
 def check_identify_settings(config: IdentifyConfig) -> None:

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from keras_sphereface.config.choices import (
+    BIAS_RULES,
     HEADS,
+    INPUT_RANGES,
     NETWORKS,
     OPTIMIZER_SLOTS,
     SCHEDULES,
@@ -60,12 +62,22 @@ class TrainConfig:
     )
     backbone: str = setting(
         "sphereface20",
-        f"Network: {', '.join(NETWORKS)}, or module:function that returns a Keras model.",
+        f"Network: {', '.join(NETWORKS)}; keras:NAME, a network of keras.applications, for example "
+        "keras:MobileNetV2; or module:function, a function that returns a Keras model from images "
+        "to vectors.",
         choices=tuple(NETWORKS),
         group="network",
         common=True,
         aliases=("arch",),
-        other="module:function",
+        other="keras:NAME or module:function",
+    )
+    input_range: str | None = setting(
+        None,
+        "Pixels that the network takes. "
+        + "; ".join(f"{name}: {text}" for name, text in INPUT_RANGES.items())
+        + ". By default found out from its first layer.",
+        tuple(INPUT_RANGES),
+        group="network",
     )
     width: float = setting(
         1.0,
@@ -226,10 +238,18 @@ class TrainConfig:
         group="optimizer",
         minimum=0,
     )
+    bias_rule: str | None = setting(
+        None,
+        "Training of the network's biases. "
+        + "; ".join(f"{name}: {text}" for name, text in BIAS_RULES.items())
+        + ". By default caffe with the SphereFace networks, plain with others.",
+        tuple(BIAS_RULES),
+        group="optimizer",
+    )
     momentum: float = setting(0.9, "Momentum of SGD, from 0 to 0.999.", group="optimizer")
     weight_decay: float = setting(
         5e-4,
-        "Factor of the L2 term in the gradient, as in Caffe, at least 0; biases have none.",
+        "Factor of the L2 term in the gradient, as in Caffe, at least 0; see --bias-rule.",
         group="optimizer",
         aliases=("wd",),
     )

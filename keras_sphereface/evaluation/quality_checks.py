@@ -13,8 +13,11 @@ from keras_sphereface.data.pairs import lfw
 from keras_sphereface.data.pairs.lfw import identity_of_key
 from keras_sphereface.evaluation.face_pairs import PairDataset
 from keras_sphereface.evaluation.faces import NO_LANDMARKS, Faces, MissingFaceError
+from keras_sphereface.metrics.vectors import normalize_rows
 
 SAMPLE = 64  # images that are checked
+EMBEDDING_SAMPLE = 1000  # embeddings that are compared
+EQUAL_DIRECTIONS = 1e-4  # largest difference of a number of unit vectors that are taken as equal
 CONTRADICTING_SHARE = 0.1  # where more pairs contradict their folders, these name no identities
 
 
@@ -61,6 +64,23 @@ def image_warnings(faces: Faces, keys: list[str], rng: np.random.Generator) -> l
         if faces.crop is not None:
             cropped.append(faces.crop(key))
     return quality_checks.check_images(loaded, cropped if faces.crop is not None else None)
+
+
+def embedding_warnings(views: np.ndarray) -> list[str]:
+    """Check whether the embeddings of a sample of the images are one and the same direction.
+
+    Args:
+        views: (N, V, D) embeddings of N images.
+    """
+    rows = np.linspace(0, len(views) - 1, min(len(views), EMBEDDING_SAMPLE)).astype(np.int64)
+    directions = normalize_rows(views[rows, 0])
+    if len(rows) < 2 or np.ptp(directions, axis=0).max() > EQUAL_DIRECTIONS:
+        return []
+    return [
+        f"The embeddings of {len(rows)} different images are equal: the network does not tell "
+        "faces apart. Was it exported for other pixels than it was trained on, or has its training "
+        "collapsed?"
+    ]
 
 
 def missing_face_warnings(

@@ -67,6 +67,7 @@ def evaluate_pairs(
         verification.metrics.num_pairs_left_out,
         training_identities,
     )
+    warnings += quality_checks.embedding_warnings(image_embeddings.views)
     if dataset.faces is not None:
         rng = np.random.default_rng(seed)
         warnings += quality_checks.image_warnings(dataset.faces, image_embeddings.keys, rng)

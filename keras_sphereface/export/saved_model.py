@@ -139,7 +139,8 @@ def _check_embeddings(savedmodel: Path, network: keras.Model) -> None:
     if are_equal(expected):
         warnings.warn(
             f"The exported network {network.name} gives different images equal embeddings. It "
-            f"takes {contract_of(network).describe()}; was it trained with such pixels?",
+            f"takes {contract_of(network).describe()}: was it trained with such pixels, and for so "
+            "many steps that the averages of its batch normalization, if it has any, have settled?",
             stacklevel=3,
         )
 

@@ -1,6 +1,7 @@
 """The networks of the paper, and any other Keras model from images to embeddings."""
 
 from keras_sphereface.backend import BACKEND
+from keras_sphereface.models.keras_network import keras_network
 from keras_sphereface.models.sphereface import (
     sphereface,
     sphereface4,
@@ -19,6 +20,7 @@ __all__ = [
     "InputContract",
     "embedding_network",
     "input_contract",
+    "keras_network",
     "sphereface",
     "sphereface4",
     "sphereface10",

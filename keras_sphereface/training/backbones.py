@@ -9,7 +9,9 @@ from typing import Any
 
 import keras
 
-from keras_sphereface.config.choices import NETWORKS
+from keras_sphereface.config.choices import KERAS_PREFIX, NETWORKS
+from keras_sphereface.models.embedding_network import embedding_network
+from keras_sphereface.models.keras_network import keras_network
 from keras_sphereface.models.sphereface import sphereface
 
 Backbone = Callable[..., keras.Model]  # called with input_shape, embedding_size and seed
@@ -19,8 +21,9 @@ def backbone_by_name(name: str, width: float = 1.0) -> Backbone:
     """Return the function that makes a network.
 
     Args:
-        name: One of `config.choices.NETWORKS`, or `module:function` for a network of the user's
-            own, which may be any Keras model from images to vectors.
+        name: One of `config.choices.NETWORKS`; `keras:NAME` for a network of
+            `keras.applications`; or `module:function` for a network of the user's own, which may
+            be any Keras model from images to vectors.
         width: Float > 0. Factor on the channels of a SphereFace network.
 
     Returns:
@@ -34,11 +37,13 @@ def backbone_by_name(name: str, width: float = 1.0) -> Backbone:
         >>> make(input_shape=(28, 24, 3), embedding_size=8, seed=0).output_shape
         (None, 8)
     """
+    if name.startswith(KERAS_PREFIX):
+        return functools.partial(keras_network, name.removeprefix(KERAS_PREFIX))
     if ":" in name:
         return _imported(name)
     if name not in NETWORKS:
         raise ValueError(
-            f"`backbone` must be one of {', '.join(NETWORKS)} or module:function. "
+            f"`backbone` must be one of {', '.join(NETWORKS)}, keras:NAME or module:function. "
             f"Received: backbone={name!r}"
         )
     return functools.partial(sphereface, NETWORKS[name].depth, width=width)
@@ -58,45 +63,52 @@ def _imported(name: str) -> Backbone:
         ) from error
 
 
-def make_network(make: Backbone, name: str, **arguments: Any) -> keras.Model:
-    """Call the function of a backbone, and check what it returns.
+def make_network(
+    make: Backbone,
+    name: str,
+    input_shape: tuple[int, int, int],
+    input_range: str | None = None,
+    **arguments: Any,
+) -> keras.Model:
+    """Call the function of a backbone, and return what it makes as a network for training.
 
     Args:
         make: The function.
         name: Its name, for messages.
-        **arguments: `input_shape`, `embedding_size` and `seed`.
+        input_shape: (H, W, 3) of the images.
+        input_range: "raw" if the network takes pixels 0..255, "unit" if it takes values in
+            [-1, 1); None: found out, see `models.input_contract`.
+        **arguments: `embedding_size` and `seed`.
+
+    Returns:
+        A network from float images in [-1, 1) to embeddings; see `models.embedding_network`.
 
     Raises:
         ValueError: If a user's own function fails, or returns no Keras model from images to
             vectors.
 
     Example:
-        >>> make_network(lambda **arguments: None, "mine:network", seed=0)
+        >>> make_network(lambda **arguments: None, "mine:network", (112, 96, 3))
         Traceback (most recent call last):
-        ValueError: A network must be a Keras model ... Received: NoneType from mine:network
+        ValueError: A network must be a Keras model. Received: NoneType, of backbone=mine:network
     """
     try:
-        network = make(**arguments)
+        network = make(input_shape=input_shape, **arguments)
     except Exception as error:
         if ":" not in name:
             raise
-        raise ValueError(
-            "`backbone` must name a function of `input_shape`, `embedding_size` and `seed` that "
-            f"returns a Keras model. Received: backbone={name!r}, and {_in_words(error)}"
-        ) from error
-    _check_network(network, name)
-    return network
-
-
-def _check_network(network: Any, name: str) -> None:
-    shape = getattr(network, "output_shape", None) if isinstance(network, keras.Model) else None
-    if not (isinstance(shape, tuple) and len(shape) == 2):
-        received = type(network).__name__ if shape is None else f"a model with outputs {shape}"
-        raise ValueError(
-            "A network must be a Keras model with one output, of shape (batch, embedding size); "
-            "a map of features needs a Flatten or pooling layer after it. "
-            f"Received: {received} from {name}"
+        rule = (
+            "The images must be large enough for a network of keras.applications."
+            if name.startswith(KERAS_PREFIX)
+            else "`backbone` must name a function of `input_shape`, `embedding_size` and `seed` "
+            "that returns a Keras model."
         )
+        message = f"{rule} Received: backbone={name!r}, and {_in_words(error)}"
+        raise ValueError(message) from error
+    try:
+        return embedding_network(network, input_shape[:2], input_range)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{error}, of backbone={name}") from error
 
 
 def _in_words(error: Exception) -> str:

@@ -22,7 +22,7 @@ from keras_sphereface.training.solver import Solver
 from keras_sphereface.training.step import make_training_step
 from keras_sphereface.training.trainer import Trainer, make_trainer
 
-Number = TypeVar("Number", int, float)
+Value = TypeVar("Value", int, float, str)
 
 
 def build_trainer(
@@ -54,7 +54,8 @@ def build_trainer(
         return make_network(
             backbone or backbone_by_name(config.backbone, config.width),
             config.backbone,
-            input_shape=(*info.image_size, 3),
+            (*info.image_size, 3),
+            config.input_range,
             embedding_size=config.embedding_size,
             seed=config.seed,
         )
@@ -77,11 +78,12 @@ def build_trainer(
         config.weight_decay,
         _filled_in(config.clipnorm),
         config.ema,
+        _filled_in(config.bias_rule),
     )
     return make_trainer(strategy, build_backbone, build_head, solver, config.shard_classes)
 
 
-def _filled_in(value: Number | None) -> Number:
+def _filled_in(value: Value | None) -> Value:
     assert value is not None  # `complete_settings` leaves no None among them
     return value
 

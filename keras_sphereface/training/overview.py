@@ -42,7 +42,9 @@ class RunOverview:
         annealing: Annealing of the head; None: the head has none.
         precision: Dtype policy of the network.
         solver: Settings of the optimizer; None: they are not described.
-        chosen: Names of the settings that the size of the run has decided.
+        chosen: Names of the settings that the size of the run or its network has decided.
+        takes: The images that the network takes, in words; "": they are not described.
+        embedding_size: Number of values of an embedding; 0: it is not described.
     """
 
     devices: tuple[str, ...]
@@ -63,6 +65,8 @@ class RunOverview:
     precision: str = "float32"
     solver: Solver | None = None
     chosen: tuple[str, ...] = ()
+    takes: str = ""
+    embedding_size: int = 0
 
     @property
     def memory(self) -> tuple[int, int, int]:
@@ -88,6 +92,7 @@ def describe(run: RunOverview) -> str:
         "data": f"{run.num_images:,} images of {run.num_identities:,} identities",
         "steps": _steps(run),
         "network": f"{run.network}, {run.network_parameters:,} weights",
+        **_images(run),
         "head": f"{run.head}, {run.head_parameters:,} weights{share}",
         **_optimizer(run),
         **_annealing(run),
@@ -113,6 +118,15 @@ def _steps(run: RunOverview) -> str:
     return f"{run.total_steps:,}{taken}; {epoch} an epoch, {epochs} epochs"
 
 
+def _images(run: RunOverview) -> dict[str, str]:
+    """Return the line about the input and output of the network."""
+    if not run.takes:
+        return {}
+    return {
+        "  takes": f"{run.takes}{_chosen(run, 'input_range')}; gives {run.embedding_size} values"
+    }
+
+
 def _optimizer(run: RunOverview) -> dict[str, str]:
     """Return the lines about optimizer and learning rate."""
     solver = run.solver
@@ -128,11 +142,12 @@ def _optimizer(run: RunOverview) -> dict[str, str]:
         "learning rate": f"{rate.learning_rate:g}{_chosen(run, 'learning_rate')}{falls}",
         "  warm-up": warmup + _chosen(run, "lr_warmup_steps"),
         "  clipping": clipping + _chosen(run, "clipnorm"),
+        "  biases": f"{solver.bias_rule}{_chosen(run, 'bias_rule')}",
     }
 
 
 def _chosen(run: RunOverview, name: str) -> str:
-    """Return the words after a value that the size of the run has decided."""
+    """Return the words after a value that the user has not set."""
     return f" (chosen; --{name.replace('_', '-')})" if name in run.chosen else ""
 
 

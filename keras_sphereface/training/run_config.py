@@ -12,7 +12,7 @@ import tensorflow as tf
 import yaml
 
 from keras_sphereface.config import TrainConfig
-from keras_sphereface.config.choices import HEADS
+from keras_sphereface.config.choices import HEADS, NETWORKS
 from keras_sphereface.config.scaling import scaled_settings
 from keras_sphereface.config.settings_files import save_config
 from keras_sphereface.config.train import MAY_CHANGE, RUN_FILE, SETTINGS_FILE
@@ -26,7 +26,10 @@ from keras_sphereface.version import __version__
 # Paths, which may differ between machines that see the same folders.
 PATHS = ("data", "workdir", "verify_images", "verify_pairs", "verify_landmarks", "verify_bin")
 # Defaults of earlier versions, for runs whose file of settings lacks what the rule now chooses.
-EARLIER_DEFAULTS = {"learning_rate": 0.1, "lr_warmup_steps": 0, "clipnorm": 0.0, "gamma": 0.12}
+EARLIER_DEFAULTS = {
+    **{"learning_rate": 0.1, "lr_warmup_steps": 0, "clipnorm": 0.0, "gamma": 0.12},
+    **{"input_range": "unit", "bias_rule": "caffe"},
+}
 
 
 def planned_steps(config: TrainConfig, num_images: int) -> int:
@@ -37,8 +40,9 @@ def planned_steps(config: TrainConfig, num_images: int) -> int:
 
 
 def complete_settings(config: TrainConfig, info: DatasetInfo) -> TrainConfig:
-    """Fill in what the size of the run decides where `config` has None.
+    """Fill in what the size of the run, or its network, decides where `config` has None.
 
+    What pixels the network takes is known when it is made only (`input_range`).
     A run that is continued keeps the values that it began with, whatever the rule is now.
 
     Args:
@@ -47,12 +51,15 @@ def complete_settings(config: TrainConfig, info: DatasetInfo) -> TrainConfig:
     """
     steps = planned_steps(config, info.num_images)
     values = scaled_settings(config, steps, info.num_identities)
+    if config.bias_rule is None:
+        values["bias_rule"] = "caffe" if config.backbone in NETWORKS else "plain"
     workdir = Path(config.workdir)
     # Before the first step there is nothing to continue.
     has_begun = any(workdir.glob("checkpoints/step-*[1-9]*"))
     if has_begun and (workdir / SETTINGS_FILE).is_file():
         before = _saved_settings(workdir)
-        values |= {name: before[name] for name in values if before[name] is not None}
+        names = [name for name in (*values, "input_range") if getattr(config, name) is None]
+        values |= {name: before[name] for name in names if before[name] is not None}
     return dataclasses.replace(config, **values)
 
 

@@ -23,9 +23,11 @@ class Solver:
         optimizer: "sgd" or "adam".
         rate: Learning rate over the steps.
         momentum: Float in [0, 1). Momentum of SGD.
-        weight_decay: Float >= 0. Factor of the L2 term; biases have none.
+        weight_decay: Float >= 0. Factor of the L2 term; biases by the rule of Caffe have none.
         clipnorm: Float >= 0. Maximal L2 norm of the gradient of all weights together; 0: none.
         ema: Float in [0, 1). Decay of the moving averages of the weights; 0: no averages.
+        bias_rule: "caffe" or "plain" for the biases of the network; see
+            `config.choices.BIAS_RULES`.
 
     Example:
         >>> Solver("adam", LearningRate(0.001, total_steps=100)).num_slots
@@ -38,6 +40,7 @@ class Solver:
     weight_decay: float = 5e-4
     clipnorm: float = 0.0
     ema: float = 0.0
+    bias_rule: str = "caffe"
 
     @property
     def num_slots(self) -> int:
@@ -59,7 +62,10 @@ class Solver:
 
 
 def solver_gradients(
-    gradients: Sequence[tf.Tensor], variables: Sequence[Any], weight_decay: float
+    gradients: Sequence[tf.Tensor],
+    variables: Sequence[Any],
+    are_biases: Sequence[bool],
+    weight_decay: float,
 ) -> list[tf.Tensor]:
     """Return gradients as Caffe's solver sees them with the network files of Liu et al.
 
@@ -68,18 +74,19 @@ def solver_gradients(
 
     Args:
         gradients: One for each variable.
-        variables: Weights; those whose name begins with "bias" are biases.
+        variables: Weights.
+        are_biases: For each of them, whether it is a bias by this rule.
         weight_decay: Float >= 0. Factor of the L2 term.
     """
     return [
-        solver_gradient(
-            gradient,
-            tf.convert_to_tensor(variable),
-            variable.name.split("/")[-1].startswith("bias"),
-            weight_decay,
-        )
-        for gradient, variable in zip(gradients, variables, strict=True)
+        solver_gradient(gradient, tf.convert_to_tensor(variable), is_bias, weight_decay)
+        for gradient, variable, is_bias in zip(gradients, variables, are_biases, strict=True)
     ]
+
+
+def is_named_bias(variable: Any) -> bool:
+    """Return whether a weight of a layer of Keras, or of a head of this package, is a bias."""
+    return variable.name.split("/")[-1].startswith("bias")
 
 
 def solver_gradient(

@@ -151,7 +151,8 @@ class _Step:
             shared, sharded = clip_gradients(shared, sharded, solver.clipnorm)
         taken = tf.convert_to_tensor(tf_variable(trainer.optimizer.iterations))
         # The optimizer sums over the replicas, so each adds its share of the decay.
-        shared = solver_gradients(shared, variables, solver.weight_decay / replicas)
+        decay = solver.weight_decay / replicas
+        shared = solver_gradients(shared, variables, trainer.are_biases, decay)
         trainer.optimizer.apply_gradients(zip(shared, variables, strict=True))
         if trainer.sharded_head:
             kernels = trainer.sharded_head.num_blocks

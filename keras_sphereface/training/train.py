@@ -28,6 +28,7 @@ from keras_sphereface.distribute.strategy import (
 )
 from keras_sphereface.evaluation.face_pairs import PairSources, load_pair_dataset
 from keras_sphereface.export import saved_model
+from keras_sphereface.models.embedding_network import contract_of
 from keras_sphereface.training import summary
 from keras_sphereface.training.backbones import Backbone, name_of_backbone
 from keras_sphereface.training.build import (
@@ -117,9 +118,10 @@ def _train(
 ) -> Path:
     workdir, chief = Path(config.workdir), is_chief(strategy)
     given, (config, info) = config, _prepare(config, strategy)
-    chosen = [name for name in vars(config) if getattr(given, name) != getattr(config, name)]
     with precision(config.precision), stage("building the network", disable=not chief):
         trainer = build_trainer(config, info, strategy, backbone)
+    config = dataclasses.replace(config, input_range=contract_of(trainer.backbone).input_range)
+    chosen = [name for name in vars(config) if getattr(given, name) != getattr(config, name)]
     intervals, accumulator = build_intervals(config, info.num_images), LogAccumulator()
     checkpoints = _checkpoints(workdir, trainer, accumulator)
     # Before the first step there is nothing to continue.
@@ -316,6 +318,8 @@ def _overview(
         precision=config.precision,
         solver=trainer.solver,
         chosen=tuple(chosen),
+        takes=contract_of(trainer.backbone).describe(),
+        embedding_size=trainer.backbone.output_shape[-1],
     )
 
 

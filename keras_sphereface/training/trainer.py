@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from keras_sphereface.heads.base import Head
 from keras_sphereface.heads.sharded import ShardedHead
-from keras_sphereface.training.solver import Solver
+from keras_sphereface.training.solver import Solver, is_named_bias
 from keras_sphereface.utils.compat import tf_variable
 
 
@@ -46,6 +46,15 @@ class Trainer:
     def variables(self) -> list[Any]:
         """The weights that the optimizer knows: equal on all replicas."""
         return self.backbone.trainable_variables + self.head.trainable_variables
+
+    @property
+    def are_biases(self) -> list[bool]:
+        """Whether each of `variables` is a bias by Caffe's rule; those of the head always are."""
+        has_rule = self.solver.bias_rule == "caffe"
+        return [
+            *(has_rule and is_named_bias(weight) for weight in self.backbone.trainable_variables),
+            *(is_named_bias(weight) for weight in self.head.trainable_variables),
+        ]
 
     @property
     def num_bytes(self) -> int:

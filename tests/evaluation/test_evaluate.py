@@ -571,6 +571,15 @@ class ConstantModel(tf.Module):
         )
 
 
+@pytest.mark.slow
+def test_one_embedding_for_all_faces_is_a_warning(saved, pairs, tmp_path):
+    keys = sorted({*pairs.first, *pairs.second})
+    embeddings = np.ones((len(keys), 8), np.float32)
+    np.savez(tmp_path / "equal.npz", keys=keys, embeddings=embeddings)
+    (metrics,) = evaluate({**saved, "embeddings": (str(tmp_path / "equal.npz"),)})
+    assert any("different images are equal" in warning for warning in metrics.warnings)
+
+
 @pytest.mark.parametrize(("value", "received"), [(np.nan, "nan or infinity"), (0.0, "zero")])
 def test_embeddings_without_a_direction_are_an_error_that_names_the_image(
     settings, pairs, tmp_path, value, received

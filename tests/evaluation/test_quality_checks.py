@@ -178,3 +178,26 @@ def test_a_sample_of_the_images_is_checked_without_missing_ones():
     assert len(set(loaded)) == len(loaded) == quality_checks.SAMPLE
     assert loaded == sorted(loaded, key=int)
     assert any("gray" in warning for warning in warnings)
+
+
+@pytest.mark.parametrize(
+    ("spread", "lengths", "is_doubted"),
+    [
+        (0.0, [1, 1, 1], True),
+        (0.0, [1, 5, 9], True),
+        (1e-6, [1, 1, 1], True),
+        (0.01, [1, 1, 1], False),
+    ],
+)
+def test_equal_embeddings_are_doubted(spread, lengths, is_doubted):
+    rng = np.random.default_rng(0)
+    embeddings = np.ones(8) + spread * rng.normal(size=(3, 8))
+    views = (embeddings * np.array(lengths)[:, None])[:, None].repeat(2, axis=1)
+    warnings = quality_checks.embedding_warnings(views)
+    assert bool(warnings) == is_doubted
+    assert all("3 different images are equal" in warning for warning in warnings)
+
+
+def test_one_embedding_or_none_is_not_doubted():
+    for count in (0, 1):
+        assert not quality_checks.embedding_warnings(np.ones((count, 1, 8)))

@@ -88,12 +88,14 @@ def test_schedule_and_warm_up_of_the_rate_are_in_the_log(records_folder, tmp_pat
     assert log["learning_rate"].tolist() == pytest.approx(expected, rel=1e-5)
 
 
-def zeros(input_shape, embedding_size, seed):
+def short(input_shape, embedding_size, seed):
     return keras.Sequential(
         [
             keras.Input(input_shape),
             keras.layers.Flatten(),
-            keras.layers.Dense(embedding_size, kernel_initializer="zeros"),
+            keras.layers.Dense(
+                embedding_size, kernel_initializer=keras.initializers.RandomNormal(0.0, 1e-9, seed)
+            ),
         ]
     )
 
@@ -101,7 +103,7 @@ def zeros(input_shape, embedding_size, seed):
 def test_a_run_that_learns_nothing_is_reported_once(records_folder, tmp_path, capfd):
     settings = {"learning_rate": 0.0, "total_steps": 210, "log_steps": 10}
     settings |= {"checkpoint_steps": 210, "base": 0.0, "lambda_min": 0.0}
-    train(small_config(records_folder, tmp_path, **settings), zeros)
+    train(small_config(records_folder, tmp_path, **settings), short)
     assert capfd.readouterr().err.count("stayed at ln C = 1.61 for 200 steps") == 1
 
 

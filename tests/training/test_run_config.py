@@ -162,7 +162,7 @@ def workdir(finished, tmp_path):
 @pytest.mark.slow
 def test_a_run_keeps_its_settings_and_how_it_was_made(finished, records_folder):
     assert read_config(TrainConfig, finished / "config.yaml") == small_config(
-        records_folder, finished, total_steps=2
+        records_folder, finished, total_steps=2, input_range="unit", bias_rule="plain"
     )
     info = json.loads((records_folder / "dataset.json").read_text())
     joined = "".join(shard["sha256"] for shard in info["shards"])

@@ -77,6 +77,7 @@ def test_the_command_that_repeats_a_run_has_its_settings(network_run, records_fo
     _, repeat = commands(network_run)
     assert repeat[:2] == ["sphereface", "train"]
     settings = {"backbone": "sphereface4", "width": 0.05, "seed": 5}
+    settings |= {"input_range": "unit", "bias_rule": "caffe"}
     expected = small_config(records_folder, network_run, **settings)
     assert parse_config(TrainConfig, repeat[2:]) == expected
 

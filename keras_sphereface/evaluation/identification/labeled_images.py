@@ -95,11 +95,14 @@ class EmbeddedImages(NamedTuple):
         return [f"Missing {unit}, left out: {reasons}."]
 
     def image_warnings(self, seed: int) -> list[str]:
-        """Return what looks wrong with a sample of the images: unaligned, BGR, gray."""
+        """Return what looks wrong with the embeddings and a sample of the images."""
+        warnings = quality_checks.embedding_warnings(self.embeddings.views)
         if self.faces is None:
-            return []
+            return warnings
         keys = self.images.image_keys(self.embeddings.keys)
-        return quality_checks.image_warnings(self.faces, keys, np.random.default_rng(seed))
+        return warnings + quality_checks.image_warnings(
+            self.faces, keys, np.random.default_rng(seed)
+        )
 
 
 def embed_images(embedder: Embedder, labeled: LabeledImages, keys: Sequence[str]) -> EmbeddedImages:
