@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_sphereface.heads.base import Head
+from keras_sphereface.heads.embedding_classifier import EmbeddingClassifier
 from keras_sphereface.models.embedding_network import embedding_network
 from keras_sphereface.utils.compat import producer_of
 
@@ -54,8 +55,9 @@ def without_head(model: keras.Model) -> keras.Model:
     """Return the network below the head, or `model` itself if it has none.
 
     Args:
-        model: Functional model or `Sequential`, which may end in a head of this package, also
-            inside of a nested model. The network that is returned shares its weights.
+        model: `EmbeddingClassifier`, functional model or `Sequential`, which may end in a head of
+            this package, also inside of a nested model. The network that is returned shares its
+            weights.
 
     Raises:
         ValueError: If the head is part of a subclass of Model, which shows no graph.
@@ -66,6 +68,8 @@ def without_head(model: keras.Model) -> keras.Model:
         >>> without_head(model).output_shape
         (None, 8)
     """
+    if isinstance(model, EmbeddingClassifier):
+        return model.backbone
     if not _has_head(model):
         return model
     if getattr(model, "inputs", None) and getattr(model, "outputs", None):

@@ -10,6 +10,7 @@ from keras_sphereface.config.choices import HEADS
 from keras_sphereface.data import preprocessing
 from keras_sphereface.export.backbone import load_backbone, without_head
 from keras_sphereface.heads.asoftmax import ASoftmax
+from keras_sphereface.heads.embedding_classifier import EmbeddingClassifier
 from keras_sphereface.heads.registry import make_head
 from keras_sphereface.layers import FacePreprocessing
 from keras_sphereface.models import InputContract
@@ -29,6 +30,12 @@ def with_softmax(backbone):
     return keras.Model(inputs, keras.layers.Softmax()(ASoftmax(5)(backbone(inputs))))
 
 
+def classifier(backbone):
+    model = EmbeddingClassifier(backbone, ASoftmax(5))
+    model(np.zeros((1, *SIZE), np.float32))
+    return model
+
+
 def of_two_outputs(backbone):
     inputs = keras.Input(SIZE)
     embeddings = backbone(inputs)
@@ -42,6 +49,7 @@ def of_two_outputs(backbone):
         pytest.param(functional, id="functional"),
         pytest.param(with_softmax, id="with softmax"),
         pytest.param(of_two_outputs, id="two outputs"),
+        pytest.param(classifier, id="EmbeddingClassifier"),
         *(
             pytest.param(
                 lambda backbone, kind=kind: keras.Sequential(
