@@ -79,6 +79,9 @@ class EmbeddingClassifier(keras.Model):
                 "optimizer counts. "
                 f"Received: gradient_accumulation_steps={head.gradient_accumulation_steps}"
             )
+        outputs = getattr(backbone, "outputs", None)  # of functional models, known before a call
+        if outputs:
+            _check_embeddings(outputs[0] if len(outputs) == 1 else outputs)
         self.backbone, self.head = backbone, head
         self.accuracy = keras.metrics.Mean(name="accuracy")
         self.target_angle = keras.metrics.Mean(name="target_angle")
@@ -93,14 +96,7 @@ class EmbeddingClassifier(keras.Model):
     def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         # Keras hands `training` on to the layers of the network that take it.
         embeddings = self.backbone(inputs)
-        shape = getattr(embeddings, "shape", None)
-        if shape is None or len(shape) != 2:
-            received = type(embeddings).__name__ if shape is None else f"shape {tuple(shape)}"
-            raise ValueError(
-                "The backbone of an EmbeddingClassifier must have one output, of shape (batch, "
-                "embedding size); a map of features needs a Flatten or pooling layer after it. "
-                f"Received: {received}"
-            )
+        _check_embeddings(embeddings)
         if not self.head.built:
             self.head(embeddings)  # Keras makes its weights
         return embeddings
@@ -222,6 +218,18 @@ class EmbeddingClassifier(keras.Model):
             for name in ("backbone", "head")
         }
         return cls(**{**config, **layers})
+
+
+def _check_embeddings(outputs: Any) -> None:
+    """Raise a ValueError unless the output of a network is one tensor (B, D)."""
+    shape = getattr(outputs, "shape", None)
+    if shape is None or len(shape) != 2:
+        received = f"{len(outputs)} outputs" if shape is None else f"shape {tuple(shape)}"
+        raise ValueError(
+            "The backbone of an EmbeddingClassifier must have one output, of shape (batch, "
+            "embedding size); a map of features needs a Flatten or pooling layer after it. "
+            f"Received: {received}"
+        )
 
 
 @keras.saving.register_keras_serializable(package="keras_sphereface")

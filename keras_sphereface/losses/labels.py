@@ -73,7 +73,8 @@ def check_array_of_labels(labels: Any, num_classes: int) -> None:
     wrong = np.flatnonzero((values < 0) | (values >= num_classes) | (values != np.round(values)))
     if wrong.size:
         first = values.reshape(-1)[wrong[0]]
+        more = f", and {wrong.size - 1} more of that kind" if wrong.size > 1 else ""
         raise ValueError(
             f"Labels must be whole numbers >= 0 and below num_classes = {num_classes}. "
-            f"Received: {first} at index {wrong[0]}, and {wrong.size - 1} more such labels"
+            f"Received: {first} at index {wrong[0]}{more}"
         )
