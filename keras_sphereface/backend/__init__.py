@@ -79,35 +79,22 @@ def dtype_of(tensor: Tensor) -> str:
 
 
 def is_floating(tensor: Tensor) -> bool:
-    """Return whether a tensor holds floating-point numbers."""
+    """Return whether a tensor holds floating-point numbers.
+
+    Example:
+        >>> is_floating(ops.zeros((2,)))
+        True
+    """
     return "float" in dtype_of(tensor)
 
 
+# The functions of the backends above are documented in `backend.tensorflow`.
 __all__ = [
     "BACKEND",
     "INTEGER",
     "KERAS_3",
-    "Tensor",
-    "alias",
-    "column_norms",
-    "compiled",
     "dtype_of",
-    "exp_in_place",
-    "in_order",
     "is_floating",
-    "matmul",
-    "never",
     "only_tensorflow",
     "ops",
-    "pick",
-    "product_into",
-    "put",
-    "refuse_gradient",
-    "require",
-    "scale_in_place",
-    "search_rows",
-    "subtract_product_in_place",
-    "uniform",
-    "value_of",
-    "vector_jacobian",
 ]

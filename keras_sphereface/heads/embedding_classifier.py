@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from keras_sphereface.backend import BACKEND, INTEGER, KERAS_3, Tensor, ops, value_of
+from keras_sphereface.backend import BACKEND, INTEGER, Tensor, ops, value_of
 from keras_sphereface.functional.norms import NORM_FLOOR, l2_norm
 from keras_sphereface.heads.base import Head
 from keras_sphereface.losses.context import HeadOutput
@@ -90,7 +90,7 @@ class EmbeddingClassifier(keras.Model):
         self.norm_spread = LastValue(name="norm_spread")
         self.embedding_spread = LastValue(name="embedding_spread")
         self.identities_in_batch = LastValue(name="identities_in_batch")
-        # An attribute of Keras 2.15, which does not tell `compute_loss` what it is called for.
+        # For Keras 2.15, which does not tell `compute_loss` what it is called for.
         self._trains = False
 
     def call(self, inputs: Any, training: bool | None = None) -> Tensor:
@@ -150,15 +150,16 @@ class EmbeddingClassifier(keras.Model):
         y: Any = None,
         y_pred: Any = None,
         sample_weight: Any = None,
-        training: bool = True,
+        training: bool | None = None,
     ) -> Tensor:
         """Return the mean loss of the head for embeddings `y_pred` and labels `y`."""
-        training = training if KERAS_3 else self._trains
+        # Keras 2.15 does not tell what for, and takes no such argument either.
+        arguments = {} if training is None else {"training": training}
+        training = self._trains if training is None else training
         if training and BACKEND != "jax":
             self.head.step.assign(ops.cast(value_of(self.optimizer.iterations) + 1, INTEGER))
         output = self.head.compute_losses(y_pred, y, training, self.head.last_step)
         self._measure(output, y_pred, y)
-        arguments = {"training": training} if KERAS_3 else {}
         return super().compute_loss(x, y, output.losses, sample_weight, **arguments)
 
     def _measure(self, output: HeadOutput, embeddings: Tensor, labels: Tensor) -> None:

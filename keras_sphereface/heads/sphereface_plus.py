@@ -34,6 +34,7 @@ class SphereFacePlus(ASoftmax):
 
     Example:
         >>> head = SphereFacePlus(num_classes=3, kernel_initializer="identity")
+        >>> head.build((None, 3))
         >>> energy = head.energy(head.context(np.ones((2, 3), "float32")))
         >>> round(float(energy) ** -0.5 / np.pi, 3)  # all pairs at pi / 2
         0.5

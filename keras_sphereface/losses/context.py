@@ -25,6 +25,7 @@ class HeadContext(NamedTuple):
     Example:
         >>> from keras_sphereface.heads import CosFace
         >>> head = CosFace(num_classes=3)
+        >>> head.build((None, 2))
         >>> np.asarray(head.context(np.array([[3.0, 4.0]], "float32")).norms).tolist()
         [[5.0]]
     """

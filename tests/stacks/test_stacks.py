@@ -20,8 +20,13 @@ from tests.stacks.exchange import IMAGES
 
 SWITCHES = 12
 # They report versions and decide nothing by them.
-REPORTING = {"keras_sphereface/training/run_config.py", "keras_sphereface/utils/environment.py"}
+REPORTING = {
+    "keras_sphereface/training/run_config.py",
+    "keras_sphereface/utils/environment.py",
+    "tools/bench_backends.py",
+}
 EXCHANGE = ROOT / "tests" / "stacks" / "exchange.py"
+COMPAT = ("keras_sphereface/backend/__init__.py", "keras_sphereface/utils/compat.py")
 WITHOUT_THE_PACKAGE = """
 import sys
 from pathlib import Path
@@ -59,13 +64,13 @@ def test_only_compat_asks_which_keras_it_is():
     for folder in ("keras_sphereface", "examples", "tools"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             name = str(path.relative_to(ROOT))
-            if name != "keras_sphereface/utils/compat.py" and name not in REPORTING:
+            if name not in (*COMPAT, *REPORTING):
                 lines += [f"{name}:{line}" for line in switches(path)]
     assert not lines, f"they belong in keras_sphereface/utils/compat.py: {', '.join(lines)}"
 
 
 def test_the_differences_are_few():
-    lines = set(switches(ROOT / "keras_sphereface" / "utils" / "compat.py"))
+    lines = [line for path in COMPAT for line in set(switches(ROOT / path))]
     assert 1 < len(lines) <= SWITCHES
 
 
