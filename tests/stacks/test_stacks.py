@@ -23,7 +23,7 @@ SWITCHES = 12
 REPORTING = {
     "keras_sphereface/training/run_config.py",
     "keras_sphereface/utils/environment.py",
-    "tools/bench_backends.py",
+    "keras_sphereface/benchmarks/backends.py",
 }
 EXCHANGE = ROOT / "tests" / "stacks" / "exchange.py"
 COMPAT = ("keras_sphereface/backend/__init__.py", "keras_sphereface/utils/compat.py")
