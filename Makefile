@@ -1,10 +1,12 @@
 # Everything sets itself up: a virtual environment in .venv with the package and its tools, one in
-# .venv-addons with TensorFlow 2.15, Keras 2.15 and TensorFlow Addons, and one in .venv-oldest with
-# the lowest versions of all dependencies on Keras 3.
+# .venv-addons with TensorFlow 2.15, Keras 2.15 and TensorFlow Addons, one in .venv-backends with
+# JAX and PyTorch in place of TensorFlow, and one in .venv-oldest with the lowest versions of all
+# dependencies on Keras 3.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 ADDONS := .venv-addons
+BACKENDS := .venv-backends
 OLDEST := .venv-oldest
 DEMO := runs/demo
 WORKERS ?= 2
@@ -24,8 +26,8 @@ PYTHON_ADDONS ?= $(shell $(FIND_PYTHON_ADDONS))
 CHANGED = $(shell git ls-files --modified --others --exclude-standard -- 'keras_sphereface/*.py' \
     | xargs -r ls -d 2>/dev/null)
 
-.PHONY: help package install install-addons install-oldest demo quick test test-all \
-    test-addons test-oldest test-installs check format clean
+.PHONY: help package install install-addons install-backends install-oldest demo quick test \
+    test-all test-addons test-backends test-oldest test-installs check format clean
 
 help:
 	@echo "make demo           faces -> records -> training -> verification -> spheres, in runs/demo"
@@ -33,6 +35,7 @@ help:
 	@echo "make test           all checks and all tests but the exhaustive ones, in ten minutes"
 	@echo "make test-all       also browsers, packaging, whole commands and exhaustive cases"
 	@echo "make test-addons    the contract tests beside TensorFlow Addons (Python 3.10 or 3.11)"
+	@echo "make test-backends  the contract of heads and losses on JAX and PyTorch, in three minutes"
 	@echo "make test-oldest    the contract tests on the lowest versions (Python 3.10 or 3.11)"
 	@echo "make test-installs  fresh environments for every Python that is present; takes long"
 	@echo "make format         let ruff mend style and order of imports"
@@ -91,6 +94,21 @@ test-addons: install-addons
 	SPHEREFACE_OTHER_PYTHON="$(abspath $(wildcard $(BIN)/python))" \
 	    $(ADDONS)/bin/python -m pytest -n $(WORKERS) --dist loadfile -m "not full" $(CONTRACT_TESTS)
 
+install-backends: $(BACKENDS)/.installed
+
+# Without TensorFlow, so that nothing needs it unseen.
+$(BACKENDS)/.installed: pyproject.toml tests/stacks/backends.txt keras_sphereface/version.py
+	$(PYTHON) -m venv $(BACKENDS)
+	$(BACKENDS)/bin/python -m pip install --quiet --disable-pip-version-check \
+	    --requirement tests/stacks/backends.txt
+	$(BACKENDS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $@
+
+# `make test` runs the same tests on TensorFlow.
+test-backends: install-backends
+	for backend in jax torch; do KERAS_BACKEND=$$backend $(BACKENDS)/bin/python -m pytest \
+	    -n $(WORKERS) -m "not full" --confcutdir tests/backends tests/backends || exit 1; done
+
 install-oldest: $(OLDEST)/.installed
 
 $(OLDEST)/.installed: pyproject.toml tests/stacks/oldest.txt keras_sphereface/version.py
@@ -122,4 +140,4 @@ format: install
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(ADDONS) $(OLDEST) runs build dist *.egg-info
+	rm -rf $(VENV) $(ADDONS) $(BACKENDS) $(OLDEST) runs build dist *.egg-info

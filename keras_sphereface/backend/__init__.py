@@ -1,12 +1,14 @@
 """Tensors of every backend of Keras: `ops`, and the few operations that it lacks.
 
 Heads, losses and their mathematics are written once, for TensorFlow, JAX and PyTorch. `ops` is
-`keras.ops`; on Keras 2.15, which has none, it is a stand-in with the same names. What `keras.ops`
-has on no backend, or only with a cost that was measured, is written for each backend in a module of
-its own with the same functions: `tensorflow`, `jax` and `torch`.
+`keras.ops`, but that it keeps float64 on every backend; on Keras 2.15, which has none, it is a
+stand-in with the same names. What `keras.ops` has on no backend, or only with a cost that was
+measured, is written for each backend in a module of its own with the same functions: `tensorflow`,
+`jax` and `torch`.
 """
 
 import importlib
+import types
 from typing import Any
 
 import keras
@@ -22,11 +24,6 @@ BACKEND: str = keras.backend.backend()
 # The dtype of labels and counts; JAX has 64-bit numbers only where a program asks for them.
 INTEGER = "int32" if BACKEND == "jax" else "int64"
 
-if KERAS_3:
-    from keras import ops
-else:
-    from keras_sphereface.backend import _keras2_ops as ops
-
 if BACKEND not in ("tensorflow", "jax", "torch"):
     raise ImportError(
         "keras_sphereface runs on the Keras backends tensorflow, jax and torch. "
@@ -34,6 +31,13 @@ if BACKEND not in ("tensorflow", "jax", "torch"):
     )
 
 _own = importlib.import_module(f"keras_sphereface.backend.{BACKEND}")
+
+ops: Any
+if KERAS_3:
+    ops = types.SimpleNamespace(**{**vars(keras.ops), **_own.KEEPING_FLOAT64})
+else:
+    ops = importlib.import_module("keras_sphereface.backend._keras2_ops")
+
 alias = _own.alias
 column_norms = _own.column_norms
 compiled = _own.compiled
@@ -51,7 +55,6 @@ search_rows = _own.search_rows
 subtract_product_in_place = _own.subtract_product_in_place
 uniform = _own.uniform
 value_of = _own.value_of
-vector_jacobian = _own.vector_jacobian
 vector_jacobian = _own.vector_jacobian
 
 

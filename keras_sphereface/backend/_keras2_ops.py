@@ -6,6 +6,7 @@ Names, arguments and results are those of Keras 3.
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 Axis = int | Sequence[int] | None
@@ -63,6 +64,10 @@ def clip(x: tf.Tensor, x_min: Any, x_max: Any) -> tf.Tensor:
 
 def concatenate(xs: Sequence[tf.Tensor], axis: int = 0) -> tf.Tensor:
     return tf.concat(xs, axis)
+
+
+def convert_to_numpy(x: tf.Tensor) -> np.ndarray:
+    return np.asarray(x)
 
 
 def eye(size: int | tf.Tensor, dtype: str = "float32") -> tf.Tensor:

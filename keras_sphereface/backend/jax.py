@@ -136,3 +136,7 @@ def compiled(
 ) -> Callable[[jax.Array], jax.Array]:
     """Return a function of a vector compiled, once for each length."""
     return jax.jit(function)
+
+
+# In place of those of `keras.ops`, which compute float64 in float32 on this backend.
+KEEPING_FLOAT64 = {"arccos": jnp.arccos, "cos": jnp.cos, "mean": jnp.mean}

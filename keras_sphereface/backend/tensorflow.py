@@ -137,3 +137,7 @@ def compiled(
     """Return a function of a vector compiled, once for all lengths."""
     spec = tf.TensorSpec((None,), dtype)
     return tf.function(function, input_signature=[spec], autograph=False)
+
+
+# In place of those of `keras.ops`, which keep float64 on this backend.
+KEEPING_FLOAT64: dict[str, Callable] = {}

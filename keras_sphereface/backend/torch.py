@@ -4,6 +4,7 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import torch
 from keras import ops
 
@@ -13,6 +14,52 @@ def matmul(
 ) -> torch.Tensor:
     """Return the product of two matrices, transposed as told without a copy of them."""
     return (a.T if transpose_a else a) @ (b.T if transpose_b else b)
+
+
+def maximum(a: Any, b: Any) -> torch.Tensor:
+    """`keras.ops.maximum` in the dtype of the arguments."""
+    return torch.maximum(*_of_one_dtype(a, b))
+
+
+def minimum(a: Any, b: Any) -> torch.Tensor:
+    """`keras.ops.minimum` in the dtype of the arguments."""
+    return torch.minimum(*_of_one_dtype(a, b))
+
+
+def divide_no_nan(a: Any, b: Any) -> torch.Tensor:
+    """`keras.ops.divide_no_nan` in the dtype of the arguments."""
+    a, b = _of_one_dtype(a, b)
+    none = b == 0
+    # The first choice keeps infinity out of the gradient.
+    return torch.where(none, 0.0, a / torch.where(none, torch.ones_like(b), b))
+
+
+def clip(x: torch.Tensor, x_min: float, x_max: float) -> torch.Tensor:
+    """`keras.ops.clip` with limits of float64."""
+    return torch.clamp(ops.convert_to_tensor(x), x_min, x_max)
+
+
+def mean(x: torch.Tensor, axis: Any = None) -> torch.Tensor:
+    """`keras.ops.mean`, computed in the dtype of the argument."""
+    return torch.mean(ops.convert_to_tensor(x), dim=axis)
+
+
+def segment_sum(data: torch.Tensor, segment_ids: torch.Tensor, num_segments: int) -> torch.Tensor:
+    """`keras.ops.segment_sum` in the dtype of the data, by ids in [0, num_segments)."""
+    zeros = data.new_zeros((num_segments, *data.shape[1:]))
+    return zeros.index_add(0, segment_ids, data)
+
+
+def softplus(x: torch.Tensor) -> torch.Tensor:
+    """`keras.ops.softplus`, and not x itself where it still differs from x in float64."""
+    return torch.nn.functional.softplus(x, threshold=40)
+
+
+def _of_one_dtype(a: Any, b: Any) -> list[torch.Tensor]:
+    """Two tensors in the dtype that PyTorch gives to a result; a number has none of its own."""
+    a, b = (x if isinstance(x, int | float) else ops.convert_to_tensor(x) for x in (a, b))
+    dtype = keras.backend.standardize_dtype(torch.result_type(a, b))
+    return [ops.convert_to_tensor(x, dtype) for x in (a, b)]
 
 
 def value_of(weight: Any) -> torch.Tensor:
@@ -131,3 +178,16 @@ def compiled(
 ) -> Callable[[torch.Tensor], torch.Tensor]:
     """Return the function: `torch.compile` needs a C++ compiler, and B numbers gain nothing."""
     return function
+
+
+# In place of those of `keras.ops`, which compute float64 in float32 on this backend.
+KEEPING_FLOAT64 = {
+    "clip": clip,
+    "divide_no_nan": divide_no_nan,
+    "matmul": matmul,
+    "maximum": maximum,
+    "mean": mean,
+    "minimum": minimum,
+    "segment_sum": segment_sum,
+    "softplus": softplus,
+}

@@ -163,7 +163,7 @@ class ASoftmax(AngularHead):
         along_weight = ops.sum(embeddings * weights, axis=1) / l2_norm(weights)[:, 0]
         along_embedding = ops.sum(ops.square(embeddings), axis=1) / 2.0
         annealing_lambda = annealing.annealing_lambda(context.step, self.annealing)
-        share = ops.cast(1.0 / (1.0 + annealing_lambda), self.compute_dtype)
+        share = 1.0 / (1.0 + ops.cast(annealing_lambda, self.compute_dtype))
         # The slope of "detached" is w; a and b replace it, by the margin's share.
         term = share * ((a / length - 1.0) * along_weight + b / length * along_embedding)
         return term - ops.stop_gradient(term)

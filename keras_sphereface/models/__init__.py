@@ -1,6 +1,7 @@
 """The networks of the paper, and any other Keras model from images to embeddings."""
 
-from keras_sphereface.backend import BACKEND
+from keras_sphereface.models.embedding_network import EmbeddingNetwork, embedding_network
+from keras_sphereface.models.input_contract import InputContract, input_contract
 from keras_sphereface.models.keras_network import keras_network
 from keras_sphereface.models.sphereface import (
     sphereface,
@@ -10,10 +11,6 @@ from keras_sphereface.models.sphereface import (
     sphereface36,
     sphereface64,
 )
-
-if BACKEND == "tensorflow":  # they serve the training and the export, which are TensorFlow's
-    from keras_sphereface.models.embedding_network import EmbeddingNetwork, embedding_network
-    from keras_sphereface.models.input_contract import InputContract, input_contract
 
 __all__ = [
     "EmbeddingNetwork",

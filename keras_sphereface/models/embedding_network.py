@@ -8,8 +8,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from keras_sphereface.backend import Tensor, is_floating, ops
 from keras_sphereface.models.input_contract import GRAY, RGB, InputContract, input_contract
 
 GRAY_WEIGHTS = (0.299, 0.587, 0.114)  # of R, G and B, ITU-R BT.601; their sum is 1
@@ -36,7 +36,7 @@ class EmbeddingNetwork(keras.Model):
         >>> pooling = keras.Sequential([keras.layers.GlobalAveragePooling2D()])
         >>> contract = InputContract((28, 24), input_range="raw")
         >>> network = EmbeddingNetwork(pooling, contract, embedding_size=3)
-        >>> network(np.full((1, 28, 24, 3), 0.5, np.float32)).numpy().tolist()
+        >>> np.asarray(network(np.full((1, 28, 24, 3), 0.5, np.float32))).tolist()
         [[191.5, 191.5, 191.5]]
     """
 
@@ -52,8 +52,8 @@ class EmbeddingNetwork(keras.Model):
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         self.built = True
 
-    def call(self, images: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        pixels = tf.cast(images, tf.float32) * 128.0 + 127.5  # exact for whole pixels
+    def call(self, images: Tensor, training: bool | None = None) -> Tensor:
+        pixels = ops.cast(images, "float32") * 128.0 + 127.5  # exact for whole pixels
         return self.network(adapt_pixels(pixels, self.contract), training=training)
 
     @property
@@ -89,7 +89,7 @@ class EmbeddingNetwork(keras.Model):
         )
 
 
-def embed_pixels(network: keras.Model, pixels: tf.Tensor) -> tf.Tensor:
+def embed_pixels(network: keras.Model, pixels: Tensor) -> Tensor:
     """Embed pixels 0..255, RGB (N, H, W, 3), by a network of `embedding_network`; (N, D) float32.
 
     Example:
@@ -100,26 +100,27 @@ def embed_pixels(network: keras.Model, pixels: tf.Tensor) -> tf.Tensor:
     if isinstance(network, EmbeddingNetwork):
         embeddings = network.network(adapt_pixels(pixels, network.contract), training=False)
     else:
-        embeddings = network((tf.cast(pixels, tf.float32) - 127.5) / 128.0, training=False)
-    return tf.cast(embeddings, tf.float32)
+        embeddings = network((ops.cast(pixels, "float32") - 127.5) / 128.0, training=False)
+    return ops.cast(embeddings, "float32")
 
 
-def adapt_pixels(pixels: tf.Tensor, contract: InputContract) -> tf.Tensor:
+def adapt_pixels(pixels: Tensor, contract: InputContract) -> Tensor:
     """Turn pixels 0..255, RGB (N, H, W, 3), into what a network takes.
 
     Example:
         >>> gray = InputContract((1, 1), channels=1, dtype="uint8", input_range="raw")
-        >>> adapt_pixels(np.full((1, 1, 1, 3), 191.5), gray).numpy().tolist()
+        >>> np.asarray(adapt_pixels(np.full((1, 1, 1, 3), 191.5), gray)).tolist()
         [[[[192]]]]
     """
-    pixels, dtype = tf.convert_to_tensor(pixels), tf.as_dtype(contract.dtype)
+    pixels = ops.convert_to_tensor(pixels)
     if contract.channels == GRAY:
-        weighted = tf.cast(pixels, tf.float32) * GRAY_WEIGHTS
-        pixels = tf.reduce_sum(weighted, axis=-1, keepdims=True)
+        weights = ops.convert_to_tensor(GRAY_WEIGHTS, dtype="float32")
+        pixels = ops.sum(ops.cast(pixels, "float32") * weights, axis=-1, keepdims=True)
     if contract.input_range == "unit":
-        pixels = (tf.cast(pixels, tf.float32) - 127.5) / 128.0
-    is_rounded = pixels.dtype.is_floating and not dtype.is_floating
-    return tf.cast(tf.round(pixels) if is_rounded else pixels, dtype)
+        pixels = (ops.cast(pixels, "float32") - 127.5) / 128.0
+    if is_floating(pixels) and "float" not in contract.dtype:
+        pixels = ops.round(pixels)
+    return ops.cast(pixels, contract.dtype)
 
 
 def embedding_network(
@@ -241,7 +242,7 @@ def _checked_embeddings(network: EmbeddingNetwork) -> np.ndarray:
             "A network must give vectors, (batch, embedding size); a map of features needs a "
             f"pooling or Flatten layer after it. Received: {name}, of {(None, *shape[1:])}"
         )
-    embeddings = np.asarray(tf.cast(outputs, tf.float32))
+    embeddings = ops.convert_to_numpy(ops.cast(outputs, "float32"))
     if not np.isfinite(embeddings).all():
         raise ValueError(
             "A network must give finite embeddings. Received: nan or infinity from "

@@ -12,8 +12,8 @@ from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
+from keras_sphereface.backend import dtype_of
 from keras_sphereface.config.choices import INPUT_RANGES
 from keras_sphereface.utils.compat import producer_of
 from keras_sphereface.utils.validation import check_choice
@@ -112,7 +112,7 @@ def _input_of(network: keras.Model) -> tuple[tuple[int | None, ...], str]:
                 "A network must take one input, images (batch, height, width, channels). "
                 f"Received: {network.name} with inputs of {shapes}"
             )
-        return tuple(inputs[0].shape), tf.as_dtype(inputs[0].dtype).name
+        return tuple(inputs[0].shape), dtype_of(inputs[0])
     # A subclass of Model knows the shape of its first call.
     shape = (network.get_build_config() or {}).get("input_shape")
     if isinstance(shape, list | tuple) and len(shape) == 4:

@@ -1,0 +1,91 @@
+"""Losses and gradients of every head in float64, against the formulas of the papers."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from keras_sphereface.config.choices import HEADS
+from keras_sphereface.heads import make_head
+from tests.helpers.backends import double_precision, losses_and_gradients
+from tests.helpers.head_reference import CASES, STEP_NUMBER, Weights, slopes, unit
+
+B, D, C = 9, 4, 6
+# Class 5 is not there, and class 3 three times.
+LABELS = np.array([0, 3, 1, 3, 4, 0, 3, 2, 1])
+# float64 has 2e-16; the sums of a loss and its gradients lose two digits or three.
+TOLERANCE = 1e-12
+
+
+def draw(case: str) -> tuple[np.ndarray, Weights]:
+    """Embeddings near and far from their class weights, of several lengths, and weights."""
+    rng = np.random.default_rng(5)
+    kernel = rng.normal(size=(D, C))
+    if "projected" in case:
+        kernel = unit(kernel, 0)
+    bias = np.array(-20.0) if case == "sphereface2" else rng.normal(size=C)
+    embeddings = 1.5 * rng.normal(size=(B, D)) + unit(kernel, 0)[:, LABELS].T
+    return embeddings, Weights(kernel, bias, rng.normal(size=(C, D)))
+
+
+def built(case: str, weights: Weights, **settings):
+    """A float64 head with these weights."""
+    head = make_head(CASES[case].kind, C, dtype="float64", **CASES[case].settings, **settings)
+    head.build((None, D))
+    start = 0
+    for i, kernel in enumerate(getattr(head, "kernels", [])):
+        end = start + kernel.shape[1]
+        kernel.assign(weights.kernel[:, start:end])
+        if head.biases:
+            head.biases[i].assign(weights.bias[start:end])
+        start = end
+    for name in ("bias", "centers"):
+        if hasattr(head, name):
+            getattr(head, name).assign(getattr(weights, name))
+    return head
+
+
+def expected_gradients(case: str, embeddings: np.ndarray, weights: Weights) -> list[np.ndarray]:
+    """By embeddings, class weights and bias, as far as the head has them."""
+    losses = CASES[case].losses
+    gradients = [slopes(lambda x: losses(x, LABELS, weights), embeddings)]
+    if HEADS[CASES[case].kind].has_class_weights:
+        for name in ("kernel", "bias"):
+
+            def moved(value, name=name):
+                return losses(embeddings, LABELS, dataclasses.replace(weights, **{name: value}))
+
+            gradients.append(slopes(moved, getattr(weights, name)))
+    return gradients
+
+
+@pytest.mark.parametrize("block_size", [None, 4])
+@pytest.mark.parametrize("case", CASES)
+def test_losses_and_gradients_are_those_of_the_paper(case, block_size):
+    has_classes = HEADS[CASES[case].kind].has_class_weights
+    if block_size and not has_classes:
+        pytest.skip("it has no classes")
+    embeddings, weights = draw(case)
+    with double_precision():
+        head = built(case, weights, block_size=block_size) if has_classes else built(case, weights)
+        losses, (by_embeddings, *by_weights) = losses_and_gradients(
+            head, embeddings, LABELS, STEP_NUMBER
+        )
+    assert losses.dtype == by_embeddings.dtype == np.float64
+    expected = CASES[case].losses(embeddings, LABELS, weights)
+    np.testing.assert_allclose(losses, expected, rtol=TOLERANCE, atol=TOLERANCE)
+    by_embeddings_there, *by_weights_there = expected_gradients(case, embeddings, weights)
+    np.testing.assert_allclose(by_embeddings, by_embeddings_there, rtol=TOLERANCE, atol=TOLERANCE)
+    if not has_classes:
+        return
+    count = len(head.kernels)
+    by_kernel = np.concatenate(by_weights[:count], axis=1)
+    np.testing.assert_allclose(by_kernel, by_weights_there[0], rtol=TOLERANCE, atol=TOLERANCE)
+    if by_weights[count:]:
+        by_bias = np.concatenate([np.ravel(g) for g in by_weights[count:]])
+        expected = np.ravel(by_weights_there[1])
+        np.testing.assert_allclose(by_bias, expected, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+def test_every_head_has_a_formula():
+    assert {case.kind for case in CASES.values()} == set(HEADS)
