@@ -74,14 +74,13 @@ def check_keras_network(name: str) -> None:
     Example:
         >>> check_keras_network("MobilNetV2")
         Traceback (most recent call last):
-        ValueError: `backbone` keras:NAME must name one of ... Did you mean `MobileNetV2`?
+        ValueError: `backbone` keras:NAME must name a network of ... Did you mean `MobileNetV2`?
     """
     if name not in KERAS_NETWORKS:
-        message = (
-            f"`backbone` keras:NAME must name one of {', '.join(KERAS_NETWORKS)}. "
-            f"Received: backbone=keras:{name}"
-        )
-        raise ValueError(with_hint(message, did_you_mean(name, KERAS_NETWORKS)))
+        hint = did_you_mean(name, KERAS_NETWORKS)
+        allowed = "a network of keras.applications" if hint else ", ".join(KERAS_NETWORKS)
+        message = f"`backbone` keras:NAME must name {allowed}. Received: backbone=keras:{name}"
+        raise ValueError(with_hint(message, hint))
 
 
 def check_identify_settings(config: IdentifyConfig) -> None:

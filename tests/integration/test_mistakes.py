@@ -72,6 +72,7 @@ CONVERT_FACES = "sphereface convert --source faces/images --out records"
         ("train --width 0", "`width` must be above 0. Received: width=0.0"),
         ("train --verify-steps 5", "belong together. Received: verify_steps=5"),
         ("train --backbone resnet:make", "no module is called resnet"),
+        ("train --backbone keras:MobilNetV2", "Did you mean `MobileNetV2`?"),
         (
             f"train --verify-steps 5 {PAIRS.replace('--', '--verify-')} --verify-images faces",
             "They are in faces/images",

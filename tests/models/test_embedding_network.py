@@ -6,8 +6,14 @@ import pytest
 import tensorflow as tf
 
 from keras_sphereface.data import preprocessing
-from keras_sphereface.models import EmbeddingNetwork, embedding_network, sphereface4
+from keras_sphereface.models import (
+    EmbeddingNetwork,
+    InputContract,
+    embedding_network,
+    sphereface4,
+)
 from keras_sphereface.models.embedding_network import (
+    adapt_pixels,
     are_equal,
     contract_of,
     embed_pixels,
@@ -83,13 +89,20 @@ def test_pixels_keep_their_digits_under_a_mixed_policy(policy, monkeypatch):
     before = keras.mixed_precision.global_policy()
     keras.mixed_precision.set_global_policy(policy)
     try:
-        network = embedding_network(make(own_networks.preprocessed))
+        network = embedding_network(make(own_networks.preprocessed_floats))
     finally:
         keras.mixed_precision.set_global_policy(before)
     taken = []
     monkeypatch.setattr(network, "network", lambda images, training: taken.append(images))
-    network.call(IMAGES)
+    network(IMAGES)
     np.testing.assert_array_equal(taken[0], PIXELS)
+
+
+def test_augmented_pixels_are_rounded_for_a_network_of_integers():
+    contract = InputContract(SIZE, dtype="uint8", input_range="raw")
+    pixels = adapt_pixels(np.array([[[[0.4, 99.6, 254.9]]]], np.float32), contract)
+    assert pixels.dtype == tf.uint8
+    assert pixels.numpy().ravel().tolist() == [0, 100, 255]
 
 
 @pytest.mark.parametrize("kind", own_networks.REFUSED)
