@@ -43,7 +43,7 @@ class EmbeddingNetwork(keras.Model):
     def __init__(
         self, network: keras.Model, contract: InputContract, embedding_size: int, **kwargs: Any
     ):
-        # Not the dtype of a mixed policy, which has too few digits for pixels.
+        # Not the dtype of a mixed policy, which has too few digits for augmented pixels.
         super().__init__(**{"name": network.name, "dtype": "float32", **kwargs})
         self.network = network
         self.contract = contract
