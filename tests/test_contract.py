@@ -356,6 +356,12 @@ def test_replicas_with_other_numbers_of_rows_have_the_loss_of_the_global_batch(f
 
 
 @pytest.mark.slow
+def test_a_classifier_trains_on_two_replicas_as_on_one_device(fresh_process):
+    assert_equal_on_two_devices(fresh_process[1], "classifier ", atol=1e-4)
+    assert len(fresh_process[1]["1 classifier annealing_lambda"]) == 3
+
+
+@pytest.mark.slow
 def test_replicas_augment_apart_and_count_each_step_once(fresh_process):
     for count in (1, 2):
         assert fresh_process[1][f"{count} steps preprocessing"] == 3

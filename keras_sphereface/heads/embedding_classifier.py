@@ -98,7 +98,7 @@ class EmbeddingClassifier(keras.Model):
         embeddings = self.backbone(inputs)
         _check_embeddings(embeddings)
         if not self.head.built:
-            self.head(embeddings)  # Keras makes its weights
+            self.head(embeddings, training=False)  # Keras makes its weights
         return embeddings
 
     def compile(

@@ -45,6 +45,22 @@ def fits(strategy: tf.distribute.Strategy) -> Iterator[tuple[str, np.ndarray]]:
         yield f"steps {case}", np.array(int(model.layers[-1].step.numpy()))
 
 
+def classifiers(strategy: tf.distribute.Strategy) -> Iterator[tuple[str, np.ndarray]]:
+    """The weights of an `EmbeddingClassifier`, not built before its fit, and what it reports."""
+    from keras_sphereface import EmbeddingClassifier
+    from tests.helpers.contract_cases import B, D, case_batch, make_case
+
+    with strategy.scope():
+        dense = keras.layers.Dense(D, kernel_initializer=keras.initializers.GlorotUniform(seed=3))
+        model = EmbeddingClassifier(keras.Sequential([dense]), make_case("asoftmax"))
+        model.compile(keras.optimizers.SGD(0.01))
+    history = model.fit(*case_batch(), batch_size=B, epochs=3, shuffle=False, verbose=0).history
+    for i, weight in enumerate(model.get_weights()):
+        yield f"classifier {i}", weight
+    for name in ("loss", "accuracy", "target_angle", "embedding_norm", "annealing_lambda"):
+        yield f"classifier {name}", np.array(history[name])
+
+
 # Rows of the two devices in `uneven_batches`.
 ROWS = (14, 10)
 
@@ -108,7 +124,7 @@ def main(folder: Path) -> None:
     values = {}
     for count in (1, 2):
         strategy = tf.distribute.MirroredStrategy([f"CPU:{i}" for i in range(count)])
-        for job in (fits, uneven_batches, augmentation):
+        for job in (fits, classifiers, uneven_batches, augmentation):
             values |= {f"{count} {name}": value for name, value in job(strategy)}
     np.savez(folder / "replicas.npz", **values)
 
