@@ -12,7 +12,7 @@ from keras_sphereface.version import __version__
 # processes that only prepare images do without, or import this package whole when they need it.
 if not startup.is_lean():
     with startup.without_start_up_lines():
-        from keras_sphereface.backend import BACKEND
+        from keras_sphereface.backend import BACKEND, tensorflow_names
         from keras_sphereface.callbacks.convergence_guard import ConvergenceGuard
         from keras_sphereface.heads import (
             ArcFace,
@@ -37,6 +37,7 @@ if not startup.is_lean():
 
         if BACKEND == "tensorflow":
             from keras_sphereface.layers.face_preprocessing import FacePreprocessing
+    __getattr__ = tensorflow_names(__name__, "FacePreprocessing")
 
 __all__ = [
     "ASoftmax",

@@ -9,6 +9,7 @@ measured, is written for each backend in a module of its own with the same funct
 
 import importlib
 import types
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -69,6 +70,24 @@ def only_tensorflow(name: str) -> None:
             f"{name} runs on TensorFlow only; heads, losses, networks and `EmbeddingClassifier` "
             f"run on every backend. Set KERAS_BACKEND=tensorflow. Received: KERAS_BACKEND={BACKEND}"
         )
+
+
+def tensorflow_names(module: str, *names: str) -> Callable[[str], Any]:
+    """Return a `__getattr__` of a module for names that it has on TensorFlow only.
+
+    Example:
+        >>> tensorflow_names("module", "Layer")("Other")
+        Traceback (most recent call last):
+            ...
+        AttributeError: module 'module' has no attribute 'Other'
+    """
+
+    def find(name: str) -> Any:
+        if name in names:
+            only_tensorflow(f"{module}.{name}")
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return find
 
 
 def dtype_of(tensor: Tensor) -> str:

@@ -97,7 +97,8 @@ def exp_in_place(rows: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
 
 def product_into(used: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Return a * b."""
-    return torch.mul(a, b, out=used)
+    # A gradient of a gradient, which is refused later, cannot go through `out`.
+    return a * b if torch.is_grad_enabled() else torch.mul(a, b, out=used)
 
 
 def subtract_product_in_place(rows: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:

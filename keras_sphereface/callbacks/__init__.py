@@ -1,6 +1,6 @@
 """Keras callbacks."""
 
-from keras_sphereface.backend import BACKEND
+from keras_sphereface.backend import BACKEND, tensorflow_names
 from keras_sphereface.callbacks.convergence_guard import ConvergenceGuard
 
 if BACKEND == "tensorflow":  # reads pairs by tf.data
@@ -10,3 +10,5 @@ __all__ = [
     "ConvergenceGuard",
     "PairVerification",
 ]
+
+__getattr__ = tensorflow_names(__name__, "PairVerification")

@@ -46,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         usage_error(with_hint(f"no command is called {name!r}", hint.lstrip()))
     with ending(debug):
         config = settings_of(name, rest)
+        if COMMANDS[name].needs_tensorflow:
+            startup.check_backend()
         COMMANDS[name].examine(config)
         if not verbose:
             os.environ[startup.QUIET] = "1"

@@ -34,5 +34,8 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     for module, names in _MODULES.items():
         if name in names:
+            if module != "runtime":  # it runs files that need no Keras
+                backend = importlib.import_module("keras_sphereface.backend")
+                backend.only_tensorflow(f"{__name__}.{name}")
             return getattr(importlib.import_module(f"{__name__}.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

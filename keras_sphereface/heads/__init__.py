@@ -1,6 +1,6 @@
 """`ASoftmax` and the other classification layers of its family."""
 
-from keras_sphereface.backend import BACKEND
+from keras_sphereface.backend import BACKEND, tensorflow_names
 from keras_sphereface.heads.angular_head import AngularHead
 from keras_sphereface.heads.arcface import ArcFace
 from keras_sphereface.heads.asoftmax import ASoftmax
@@ -39,3 +39,5 @@ __all__ = [
     "head_class",
     "make_head",
 ]
+
+__getattr__ = tensorflow_names(__name__, "ShardedHead")

@@ -1,6 +1,6 @@
 """Keras layers: preprocessing of faces, and `ASoftmax`, which is defined in `heads`."""
 
-from keras_sphereface.backend import BACKEND
+from keras_sphereface.backend import BACKEND, tensorflow_names
 from keras_sphereface.heads.asoftmax import ASoftmax
 
 if BACKEND == "tensorflow":  # augments in TensorFlow's operations
@@ -10,3 +10,5 @@ __all__ = [
     "ASoftmax",
     "FacePreprocessing",
 ]
+
+__getattr__ = tensorflow_names(__name__, "FacePreprocessing")

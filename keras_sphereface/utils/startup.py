@@ -54,6 +54,23 @@ def _is_command() -> bool:
     return Path(sys.argv[0] if sys.argv else "").name in PROGRAMS
 
 
+def check_backend() -> None:
+    """Raise an ImportError if the environment asks for another backend of Keras than TensorFlow.
+
+    It is read before Keras is, so that the answer needs no backend.
+
+    Example:
+        >>> check_backend()
+    """
+    backend = os.environ.get("KERAS_BACKEND") or "tensorflow"
+    if backend != "tensorflow":
+        raise ImportError(
+            "The command runs on TensorFlow only; heads, losses, networks and "
+            "`EmbeddingClassifier` run on every backend, from Python. Set "
+            f"KERAS_BACKEND=tensorflow. Received: KERAS_BACKEND={backend}"
+        )
+
+
 def import_whole_package() -> None:
     """Import what a lean start has left out, so that every class is registered with Keras."""
     global _whole

@@ -1,4 +1,4 @@
-"""`fit` with every head, in both forms, against the same training in NumPy; then saving and so on."""
+"""`fit` with every head, in both forms, against the same training in NumPy; saving, steps."""
 
 import dataclasses
 

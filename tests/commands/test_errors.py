@@ -5,6 +5,7 @@ import os
 import pytest
 
 from keras_sphereface.commands.errors import ending
+from keras_sphereface.commands.main import main
 
 
 @pytest.mark.parametrize(
@@ -39,3 +40,17 @@ def test_in_the_topmost_and_in_a_removed_folder_paths_stay(tmp_path, monkeypatch
     with pytest.raises(SystemExit), ending():
         raise ValueError("Received: /faces")
     assert capsys.readouterr().err == "error: Received: /faces\n" * 2
+
+
+@pytest.mark.parametrize("backend", ["jax", "torch"])
+def test_a_command_on_another_backend_ends_before_its_files_are_looked_at(
+    backend, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setenv("KERAS_BACKEND", backend)
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "--data", str(tmp_path), "--workdir", str(tmp_path / "run")])
+    assert stopped.value.code == 1
+    message = capsys.readouterr().err
+    assert message.startswith("error: The command runs on TensorFlow only; ")
+    assert message.endswith(f"Received: KERAS_BACKEND={backend}\n")
+    assert message.count("\n") == 1

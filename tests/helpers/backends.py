@@ -65,3 +65,27 @@ def losses_and_gradients(
         sources = [embeddings, *(weight.value for weight in weights)]
         gradients = tape.gradient(loss, sources)
     return array(losses), [array(gradient) for gradient in gradients]
+
+
+def gradient_of_gradient(head: Head, embeddings: np.ndarray, labels: np.ndarray) -> None:
+    """Differentiate the sum of squares of the gradient by the embeddings; it is an error."""
+
+    def loss_of(embeddings: Any) -> Any:
+        return keras.ops.sum(head.compute_losses(embeddings, labels, step=1).losses)
+
+    if BACKEND == "jax":
+        by_embeddings = jax.grad(loss_of)
+        jax.grad(lambda x: (by_embeddings(x) ** 2).sum())(embeddings)
+    elif BACKEND == "torch":
+        x = torch.tensor(embeddings, requires_grad=True)
+        (gradient,) = torch.autograd.grad(loss_of(x), x, create_graph=True)
+        (gradient**2).sum().backward()
+    else:
+        x = tf.constant(embeddings)
+        with tf.GradientTape() as outer:
+            outer.watch(x)
+            with tf.GradientTape() as inner:
+                inner.watch(x)
+                loss = loss_of(x)
+            squares = tf.reduce_sum(inner.gradient(loss, x) ** 2)
+        outer.gradient(squares, x)
