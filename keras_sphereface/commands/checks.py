@@ -168,7 +168,7 @@ def check_evaluate(config: EvaluateConfig) -> None:
     for path in config.bin:
         check_bin(path)
     for path in config.landmarks:
-        check_landmarks(path)
+        check_landmarks(path, config.landmark_columns)
     if config.templates:
         return
     for pairs, images in _one_for_each(config.pairs, config.images):
@@ -217,7 +217,7 @@ def _is_pickle(path: str) -> bool:
     return head[:1] == b"\x80" and head[1:] in (b"\x02", b"\x03", b"\x04", b"\x05")
 
 
-def check_landmarks(path: str) -> None:
+def check_landmarks(path: str, columns: str = "") -> None:
     """Refuse a file that does not begin as a file of landmarks does.
 
     Raises:
@@ -225,7 +225,7 @@ def check_landmarks(path: str) -> None:
     """
     from keras_sphereface.data.landmarks import landmark_lines
 
-    if next(landmark_lines(path), None) is None:
+    if next(landmark_lines(path, columns), None) is None:
         raise ValueError(f"`landmarks` must hold a line for each image. Received: {path}, empty")
 
 
@@ -265,7 +265,7 @@ def check_identify(config: IdentifyConfig) -> None:
     if config.records:
         records.read_info(config.records)
     if config.landmarks:
-        check_landmarks(config.landmarks)
+        check_landmarks(config.landmarks, config.landmark_columns)
     if isinstance(config, DistractorsConfig):
         if not config.distractors:
             raise ValueError(

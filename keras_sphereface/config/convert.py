@@ -70,6 +70,12 @@ class ConvertConfig:
         common=True,
         path="file",
     )
+    landmark_columns: str = setting(
+        "",
+        "Columns of --landmarks, by name: path, x1, y1, ..., x5, y5, and - for others; by default "
+        "found by header or by what fits a face.",
+        group="alignment",
+    )
     detect: bool = setting(
         False,
         "Find missing landmarks with MTCNN, and align every face.",

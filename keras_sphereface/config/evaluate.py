@@ -61,6 +61,12 @@ class EvaluateConfig:
         common=True,
         path="file",
     )
+    landmark_columns: str = setting(
+        "",
+        "Columns of --landmarks, by name: path, x1, y1, ..., x5, y5, and - for others; by default "
+        "found by header or by what fits a face.",
+        group="pairs",
+    )
     records: tuple[str, ...] = setting(
         (),
         "Folders of records with the images of the pairs, in place of --images.",

@@ -44,6 +44,12 @@ class _FaceSettings:
         common=True,
         path="file",
     )
+    landmark_columns: str = setting(
+        "",
+        "Columns of --landmarks, by name: path, x1, y1, ..., x5, y5, and - for others; by default "
+        "found by header or by what fits a face.",
+        group="faces",
+    )
     records: str = setting(
         "", "Folder of records, in place of --images.", group="faces", common=True, path="folder"
     )

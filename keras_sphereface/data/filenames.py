@@ -18,6 +18,12 @@ def is_image_name(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES and not is_hidden(name)
 
 
+def without_image_suffix(name: str) -> str:
+    """Return a name without its image suffix, if it has one; other dots stay."""
+    stem, suffix = os.path.splitext(name)
+    return stem if suffix.lower() in IMAGE_SUFFIXES else name
+
+
 def is_utf8(name: str) -> bool:
     """Return whether a record can hold a name; other names come as surrogates."""
     return name.isprintable() or with_question_marks(name) == name

@@ -111,7 +111,11 @@ def pair_sources(config: EvaluateConfig) -> list[PairSources]:
             )
         columns[name] = values if len(values) > 1 else (values or [""]) * len(pairs)
     sets = [
-        PairSources(path, **{name: column[i] for name, column in columns.items()})
+        PairSources(
+            path,
+            **{name: column[i] for name, column in columns.items()},
+            landmark_columns=config.landmark_columns,
+        )
         for i, path in enumerate(pairs)
     ]
     sets += [PairSources(bin=path) for path in as_list(config.bin)]

@@ -23,6 +23,7 @@ class PairSources(NamedTuple):
         records: Folder of records with the images, instead of `images`.
         templates: Lines `path template [medium]`; the pairs are of templates.
         bin: Verification set in InsightFace's form (.bin).
+        landmark_columns: Names of the columns of `landmarks`; "": find them out.
 
     Example:
         >>> PairSources(pairs="lfw/pairs.txt", images="lfw/images").name
@@ -35,6 +36,7 @@ class PairSources(NamedTuple):
     records: str = ""
     templates: str = ""
     bin: str = ""
+    landmark_columns: str = ""
 
     @property
     def file(self) -> str:
@@ -51,7 +53,7 @@ class PairSources(NamedTuple):
     @property
     def faces(self) -> FaceSources:
         """Paths of the faces; all empty for a `bin`."""
-        return FaceSources(self.images, self.landmarks, self.records)
+        return FaceSources(self.images, self.landmarks, self.records, self.landmark_columns)
 
     @property
     def has_faces(self) -> bool:

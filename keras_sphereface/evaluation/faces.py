@@ -11,8 +11,14 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_sphereface.data import alignment, images, records
-from keras_sphereface.data.landmarks import last_line_of, read_landmarks
-from keras_sphereface.utils.progress import progress_bar
+from keras_sphereface.data.landmarks import (
+    landmark_notes,
+    landmark_warnings,
+    landmarks_of_keys,
+    last_line_of,
+    read_landmarks,
+)
+from keras_sphereface.utils.progress import log, progress_bar, warn_once
 
 NO_IMAGE, NO_LANDMARKS = "no such image", "no landmarks"
 Load = Callable[[str], np.ndarray]  # key -> uint8 (H, W, 3)
@@ -30,6 +36,8 @@ class MissingFaceError(ValueError):
 class FaceSources(NamedTuple):
     """Paths of the faces: a folder of images, with or without landmarks, or records.
 
+    `landmark_columns` names the columns of the landmarks; "": find them out.
+
     Example:
         >>> FaceSources(images="faces/images", landmarks="faces/landmarks.txt").records
         ''
@@ -38,6 +46,7 @@ class FaceSources(NamedTuple):
     images: str = ""
     landmarks: str = ""
     records: str = ""
+    landmark_columns: str = ""
 
 
 class Faces(NamedTuple):
@@ -68,7 +77,7 @@ def check_face_files(sources: FaceSources) -> None:
     if sources.images and not Path(sources.images).is_dir():
         raise FileNotFoundError(f"`images` must be a folder. Received: {sources.images}")
     if sources.landmarks:
-        read_landmarks(sources.landmarks)
+        read_landmarks(sources.landmarks, sources.landmark_columns)
 
 
 def open_faces(sources: FaceSources, keys: Sequence[str], image_size: tuple[int, int]) -> Faces:
@@ -104,7 +113,11 @@ def open_faces(sources: FaceSources, keys: Sequence[str], image_size: tuple[int,
     cropped = encoded_faces(read, image_size)
     if not sources.landmarks:
         return cropped
-    landmarks = read_landmarks(sources.landmarks)
+    file, columns = sources.landmarks, sources.landmark_columns
+    for note in landmark_notes(file, columns):
+        log(note)
+    warn_once(landmark_warnings(file, columns), set())
+    landmarks = landmarks_of_keys(read_landmarks(file, columns), keys)
 
     def align(key: str) -> np.ndarray:
         if key not in landmarks:
@@ -113,8 +126,8 @@ def open_faces(sources: FaceSources, keys: Sequence[str], image_size: tuple[int,
         try:
             return _aligned(image, landmarks[key], image_size)
         except ValueError as error:
-            line = last_line_of(sources.landmarks, key)
-            raise ValueError(f"{sources.landmarks}, line {line}, {key}: {error}") from None
+            line = last_line_of(file, key, columns)
+            raise ValueError(f"{file}, line {line}, {key}: {error}") from None
 
     return Faces(align, cropped.load)
 

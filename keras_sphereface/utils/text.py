@@ -1,5 +1,6 @@
 """Lines of text files with their numbers, and times in words."""
 
+import codecs
 import os
 from collections.abc import Iterator
 
@@ -8,15 +9,22 @@ def numbered_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
     """Yield (number from 1, line without white space around it) of a file's lines but the blank.
 
     Raises:
-        ValueError: if the file is not UTF-8 text.
+        ValueError: if the file is neither UTF-8 text, nor UTF-16 with a byte order mark.
     """
-    with open(path, encoding="utf-8-sig") as file:
+    with open(path, encoding=encoding_of(path)) as file:
         try:
             for number, line in enumerate(file, start=1):
                 if stripped := line.strip():
                     yield number, stripped
-        except UnicodeDecodeError as error:
+        except UnicodeError as error:
             raise ValueError(f"{path} is not UTF-8 text. Received: {error}") from error
+
+
+def encoding_of(path: str | os.PathLike) -> str:
+    """Return the encoding of a text file: UTF-16 if it begins with its mark, else UTF-8."""
+    with open(path, "rb") as file:
+        head = file.read(2)
+    return "utf-16" if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
 def duration(seconds: float) -> str:

@@ -55,7 +55,7 @@ def test_the_line_of_a_key_is_its_last(tmp_path):
     file.write_text(f"\ufeffa/1.jpg{ten}\nb c\\2.jpg{ten}a/1.jpg{ten}a/11.jpg{ten}\\d.jpg{ten}")
     keys = ["a/1.jpg", "b c/2.jpg", "a/11.jpg", "/d.jpg"]
     assert [last_line_of(file, key) for key in keys] == [4, 3, 5, 6]
-    assert [last_line_of(file, key) for key in ["a/1", "c/2.jpg", "A/1.jpg", ""]] == [0] * 4
+    assert [last_line_of(file, key) for key in ["b c/2.png", "A/1.jpg", ""]] == [3, 0, 0]
 
 
 def test_two_lines_with_other_points_for_an_image_are_refused(tmp_path):

@@ -55,7 +55,9 @@ def make_records_on_beam(config: ConvertConfig) -> records.DatasetInfo:
     options = PipelineOptions([f"--runner={config.runner}", *config.beam_options])
     with stage("converting with Beam"), beam.Pipeline(options=options) as pipeline:
         conversion = _Conversion(pipeline, preparation, config.min_images, config.seed)
-        images = conversion.list_images(files, exclusions, config.landmarks)
+        images = conversion.list_images(
+            files, exclusions, config.landmarks, config.landmark_columns
+        )
         faces, labels = conversion.prepare(images)
         shards = conversion.write_shards(faces, labels, config.out, config.num_shards)
         results = conversion.results(faces, labels, shards)
@@ -83,12 +85,14 @@ class _Conversion:
         self.left_out.append(results | f"{name}: left out" >> beam.Filter(_is_left_out))
         return results | f"{name}: kept" >> beam.Filter(lambda result: not _is_left_out(result))
 
-    def list_images(self, files: list, exclusions: Exclusions, landmark_file: str) -> Any:
+    def list_images(
+        self, files: list, exclusions: Exclusions, landmark_file: str, columns: str
+    ) -> Any:
         """Return the images to prepare: one of each key, of identities with enough of them."""
         files = self.pipeline | "Files" >> beam.Create(files) | "Spread" >> beam.Reshuffle()
         images = self._apply("Read", files, beam_source.read_wanted, exclusions)
         keyed = images | "By key" >> beam.Map(lambda image: (image.key, image))
-        points = beam_files.read_remote_landmarks(self.pipeline, landmark_file)
+        points = beam_files.read_remote_landmarks(self.pipeline, landmark_file, columns)
         groups = {"images": keyed, "points": points} | beam.CoGroupByKey()
         images = self._apply("Pick", groups, steps.pick_image, self.preparation.needs_landmarks)
         enough = AsDict(_count(images, "Listed") | "Enough" >> self.has_enough)

@@ -98,12 +98,22 @@ def local_copies(first: str, second: str) -> Iterator[tuple[str, str]]:
         yield copies[0], copies[1]
 
 
-def read_remote_landmarks(pipeline: beam.Pipeline, path: str) -> Any:
-    """Return the collection of the (key, points) of a landmark file; an empty one without."""
+def read_remote_landmarks(pipeline: beam.Pipeline, path: str, columns: str = "") -> Any:
+    """Return the collection of the (key, points) of a landmark file; an empty one without.
+
+    Args:
+        pipeline: Pipeline.
+        path: Str. Path of the file, or "".
+        columns: Str. Names of its columns; "": found out here, from its first lines.
+    """
     if not path:
         return pipeline | "No landmarks" >> beam.Create([])
-    lines = pipeline | beam.io.ReadFromText(path) | "Not blank" >> beam.Filter(str.strip)
-    return lines | beam.Map(lambda line: landmarks.parse_landmarks(line.strip().lstrip("\ufeff")))
+    with io.TextIOWrapper(open_file(path), "utf-8-sig") as file:
+        lines = enumerate(map(str.strip, file), start=1)
+        layout, first = landmarks.find_layout(path, filter(lambda line: line[1], lines), columns)
+    skip = beam.io.ReadFromText(path, skip_header_lines=first - 1)
+    lines = pipeline | skip | "Not blank" >> beam.Filter(str.strip)
+    return lines | beam.Map(lambda line: layout.parse(line.strip().lstrip("\ufeff")))
 
 
 def write_remote_shard(group: Any, num_shards: int, out: str) -> Any:

@@ -130,14 +130,16 @@ def _convert(
     if not manifest.get_meta("listed"):
         _list_images(source, exclusions, manifest, config.seed)
     if config.landmarks and not manifest.get_meta("landmarks"):
-        lines = landmarks.landmark_lines(config.landmarks)
+        for note in landmarks.landmark_notes(config.landmarks, config.landmark_columns):
+            log(note)
+        lines = landmarks.landmark_lines(config.landmarks, config.landmark_columns)
         manifest.add_landmarks(progress_bar(lines, desc="landmarks", unit="line", brief=True))
     if not manifest.get_meta("arranged"):
         no_landmarks = NO_LANDMARKS if preparation.needs_landmarks else None
         with stage("ordering the images"):
             manifest.arrange(config.min_images, few, no_landmarks)
     if not manifest.num_images:
-        raise _empty(manifest, config.source)
+        raise _empty(manifest, config)
     if not manifest.num_shards or config.contact_sheet:
         with stage("checking a sample of the images"):
             faces = _prepare_first(manifest, preparation)
@@ -149,7 +151,7 @@ def _convert(
         warnings = (
             *source.warnings,
             *sample.check_sample(faces, preparation),
-            *_check_landmarks(manifest, preparation.align, config.landmarks),
+            *_check_landmarks(manifest, preparation.align, config),
         )
         manifest.set_meta(doubts=warnings)
         manifest.divide(steps.num_shards_for(manifest.num_images, num_bytes, config.num_shards))
@@ -158,7 +160,7 @@ def _convert(
     manifest.skip_identities_below(config.min_images, few_readable)
     shards.relabel_shards(manifest, partial)
     if not any(shard.num_images for shard in manifest.shards()):
-        raise _empty(manifest, config.source)
+        raise _empty(manifest, config)
     with stage("writing the tables"):
         return _describe(source.kind, preparation, config.seed, manifest, partial)
 
@@ -184,29 +186,36 @@ def _prepare_first(manifest: Manifest, preparation: Preparation) -> sample.Sampl
     return sample.prepare_sample([item.image for item in items], preparation)
 
 
-def _check_landmarks(manifest: Manifest, align: bool, file: str) -> list[str]:
-    """Return a warning if landmarks are not used, or if most images lack them."""
+def _check_landmarks(manifest: Manifest, align: bool, config: ConvertConfig) -> list[str]:
+    """Return warnings: landmarks are not used, most images lack them, or they are of crops."""
     num_with, total = manifest.num_with_landmarks, manifest.num_images
     if num_with and not align:
         return [
             f"{num_with} images of the source have landmarks that are not used. Use them: --align."
         ]
-    if file and num_with < total / 2:
-        return [
-            f"Only {num_with} of {total} images have landmarks in {file}. Check that its names "
-            "are those of the images."
-        ]
-    return []
+    if not config.landmarks:
+        return []
+    warnings = landmarks.landmark_warnings(config.landmarks, config.landmark_columns)
+    if num_with < total / 2:
+        warnings.append(
+            f"Only {num_with} of {total} images have landmarks in {config.landmarks}. Check that "
+            "its names are those of the images."
+        )
+    return warnings
 
 
-def _empty(manifest: Manifest, source: str) -> EmptyDatasetError:
+def _empty(manifest: Manifest, config: ConvertConfig) -> EmptyDatasetError:
     reasons = by_frequency(collections.Counter(entry.reason for entry in manifest.skipped()))
     listed = ", ".join(f"{count} times {reason}" for reason, count in reasons.items())
     first = next((entry.key for entry in manifest.skipped()), "")
-    hint = ". Names in --landmarks must be those of the images" if NO_LANDMARKS in reasons else ""
+    hint = ""
+    if NO_LANDMARKS in reasons:
+        lines = landmarks.landmark_lines(config.landmarks, config.landmark_columns)
+        name, _ = next(lines, ("nothing", None)) if config.landmarks else ("nothing", None)
+        hint = f". Names in --landmarks must be those of the images; its first is {name}"
     return EmptyDatasetError(
         f"No image of the source can be used: {listed or 'there is none'}"
-        f"{f', for example {first}' if first else ''}{hint}. Received: source={source}"
+        f"{f', for example {first}' if first else ''}{hint}. Received: source={config.source}"
     )
 
 
@@ -277,5 +286,6 @@ def _fingerprint(
         "exclusions": [sorted(exclusions.lines), sorted(exclusions.optional)],
         "files": [[os.path.abspath(file), s.st_size, s.st_mtime_ns] for file, s in states],
         **{name: getattr(config, name) for name in names},
+        **({"landmark_columns": config.landmark_columns} if config.landmark_columns else {}),
     }
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()

@@ -87,9 +87,11 @@ class Database:
         row = self.run(query, *values).fetchone()
         return None if row is None else row[0]
 
-    def create_function(self, name: str, function: Callable[[Any], Any]) -> None:
-        """Let SQL call a function of one argument that depends on nothing else."""
-        self._connection.create_function(name, 1, function, deterministic=True)
+    def create_function(
+        self, name: str, function: Callable[..., Any], num_arguments: int = 1
+    ) -> None:
+        """Let SQL call a function that depends on nothing but its arguments."""
+        self._connection.create_function(name, num_arguments, function, deterministic=True)
 
     def _make_tables(self) -> None:
         # `executescript` would commit on its own.

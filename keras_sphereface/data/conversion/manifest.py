@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
+from keras_sphereface.data import keys
 from keras_sphereface.data.conversion.database import Database
 from keras_sphereface.data.conversion.ordering import RANKS, label_order, rank_of
 from keras_sphereface.data.conversion.steps import (
@@ -70,6 +71,9 @@ class Manifest(Database):
         self.spool = folder / _SPOOL
         super().__init__(folder, self.FILE, _TABLES)
         self.create_function("label_order", label_order)
+        self.create_function("canonical_key", keys.canonical_key)
+        self.create_function("num_parts", keys.num_parts)
+        self.create_function("last_parts", keys.last_parts, 2)
 
     def get_meta(self, name: str) -> Any:
         """Return the metadata of this name; None if it was never set."""
@@ -118,7 +122,37 @@ class Manifest(Database):
                 "UPDATE listed SET points = landmarks.points FROM landmarks "
                 "WHERE landmarks.key = listed.key"
             )
+            if self.value("SELECT COUNT(*) FROM listed WHERE points IS NULL"):
+                self._match_landmarks_by_name()
             self.set_meta(landmarks=True)
+
+    def _match_landmarks_by_name(self) -> None:
+        """Set the points of images whose names are written differently, as `matched_keys` does."""
+        self.run(
+            "CREATE TABLE named AS SELECT canonical_key(key) AS name, points FROM landmarks "
+            "GROUP BY name HAVING COUNT(*) = 1"
+        )
+        update = "UPDATE listed SET points = named.points FROM named WHERE listed.points IS NULL "
+        self.run(update + "AND named.name = canonical_key(listed.key)")
+        of_names = self.value("SELECT MAX(num_parts(name)) FROM named")
+        of_images = self.value("SELECT MAX(num_parts(key)) FROM listed WHERE points IS NULL")
+        if of_names and of_images and of_names != of_images:
+            depth = min(of_names, of_images)
+            self.run(
+                "CREATE TABLE ended AS SELECT last_parts(name, ?) AS ending, points FROM named "
+                "GROUP BY ending HAVING COUNT(*) = 1",
+                depth,
+            )
+            self.run(
+                "UPDATE listed SET points = ended.points FROM ended WHERE listed.points IS NULL "
+                "AND ended.ending = last_parts(canonical_key(listed.key), ?) AND listed.number IN "
+                "(SELECT number FROM listed GROUP BY last_parts(canonical_key(key), ?) "
+                "HAVING COUNT(*) = 1)",
+                depth,
+                depth,
+            )
+            self.run("DROP TABLE ended")
+        self.run("DROP TABLE named")
 
     def arrange(self, min_images: int, too_few: str, no_landmarks: str | None) -> None:
         """Put the listed images into their final order, and number the identities.

@@ -62,7 +62,7 @@ def read_labeled_images(config: IdentifyConfig, lists: Gallery | None) -> Labele
             "Identification must have images of at least 2 people to choose from. "
             f"Received: {len(identity_map)} images of {next(iter(identity_map.values()))}"
         )
-    sources = FaceSources(config.images, config.landmarks, config.records)
+    sources = FaceSources(config.images, config.landmarks, config.records, config.landmark_columns)
     return LabeledImages(identity_map, sources, templates, warnings)
 
 
