@@ -107,7 +107,8 @@ $(BACKENDS)/.installed: pyproject.toml tests/stacks/backends.txt keras_spherefac
 # `make test` runs the same tests on TensorFlow.
 test-backends: install-backends
 	for backend in jax torch; do KERAS_BACKEND=$$backend $(BACKENDS)/bin/python -m pytest \
-	    -n $(WORKERS) -m "not full" --confcutdir tests/backends tests/backends || exit 1; done
+	    -n $(WORKERS) --dist loadgroup -m "not full" --confcutdir tests/backends tests/backends \
+	    || exit 1; done
 
 install-oldest: $(OLDEST)/.installed
 

@@ -62,3 +62,5 @@ __all__ = [
     "sphereface36",
     "sphereface64",
 ]
+if not startup.is_lean() and BACKEND != "tensorflow":
+    __all__.remove("FacePreprocessing")

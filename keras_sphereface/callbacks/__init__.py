@@ -10,5 +10,7 @@ __all__ = [
     "ConvergenceGuard",
     "PairVerification",
 ]
+if BACKEND != "tensorflow":
+    __all__.remove("PairVerification")
 
 __getattr__ = tensorflow_names(__name__, "PairVerification")

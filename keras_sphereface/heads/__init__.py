@@ -39,5 +39,7 @@ __all__ = [
     "head_class",
     "make_head",
 ]
+if BACKEND != "tensorflow":
+    __all__.remove("ShardedHead")
 
 __getattr__ = tensorflow_names(__name__, "ShardedHead")

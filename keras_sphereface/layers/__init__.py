@@ -10,5 +10,7 @@ __all__ = [
     "ASoftmax",
     "FacePreprocessing",
 ]
+if BACKEND != "tensorflow":
+    __all__.remove("FacePreprocessing")
 
 __getattr__ = tensorflow_names(__name__, "FacePreprocessing")

@@ -2,13 +2,25 @@
 
 import dataclasses
 
+import keras
 import numpy as np
 import pytest
 
+from keras_sphereface.backend import value_of
 from keras_sphereface.config.choices import HEADS
 from keras_sphereface.heads import make_head
-from tests.helpers.backends import double_precision, losses_and_gradients
-from tests.helpers.head_reference import CASES, STEP_NUMBER, Weights, slopes, unit
+from keras_sphereface.heads._partial_fc import sample_classes
+from tests.helpers.backends import array, double_precision, losses_and_gradients
+from tests.helpers.head_reference import (
+    CASES,
+    STEP_NUMBER,
+    Weights,
+    angles_of,
+    cross_entropy,
+    of_target,
+    slopes,
+    unit,
+)
 
 B, D, C = 9, 4, 6
 # Class 5 is not there, and class 3 three times.
@@ -89,6 +101,32 @@ def test_losses_and_gradients_are_those_of_the_paper(case, block_size):
         by_bias = np.concatenate([np.ravel(g) for g in by_weights[count:]])
         expected = np.ravel(by_weights_there[1])
         np.testing.assert_allclose(by_bias, expected, rtol=TOLERANCE, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("case", ["softmax", "cosface"])
+def test_of_sampled_classes_each_stands_for_its_share(case):
+    """Three of six classes: those of the batch count once, the others drawn for all others."""
+    embeddings, weights = draw(case)
+    x, labels = embeddings[:2], LABELS[:2]
+    with double_precision():
+        head = built(case, weights, sample_rate=0.5, seed=7)
+        tensor = keras.ops.convert_to_tensor(labels.astype("int32"))
+        _, chosen = sample_classes(value_of(head.kernel), tensor, 0, 0.5, (7, STEP_NUMBER))
+        losses, gradients = losses_and_gradients(head, x, labels, STEP_NUMBER, training=True)
+    counts = np.zeros(C)
+    counts[array(chosen)] = 4.0
+    counts[labels] = 1.0
+    assert counts.sum() == C
+
+    def sampled(x: np.ndarray) -> np.ndarray:
+        if case == "softmax":
+            logits = x @ weights.kernel + weights.bias
+            return cross_entropy(of_target(logits, labels), logits, labels, counts)
+        logits = 9.0 * np.cos(angles_of(x, weights.kernel))
+        return cross_entropy(of_target(logits, labels) - 9.0 * 0.35, logits, labels, counts)
+
+    np.testing.assert_allclose(losses, sampled(x), rtol=TOLERANCE, atol=TOLERANCE)
+    np.testing.assert_allclose(gradients[0], slopes(sampled, x), rtol=TOLERANCE, atol=TOLERANCE)
 
 
 def test_every_head_has_a_formula():

@@ -28,7 +28,11 @@ def array(tensor: Any) -> np.ndarray:
 
 
 def losses_and_gradients(
-    head: Head, embeddings: np.ndarray, labels: np.ndarray, step: int | None
+    head: Head,
+    embeddings: np.ndarray,
+    labels: np.ndarray,
+    step: int | None,
+    training: bool = False,
 ) -> tuple[np.ndarray, list[np.ndarray]]:
     """Losses (B,), and the gradients of their sum by embeddings and trainable weights.
 
@@ -37,7 +41,7 @@ def losses_and_gradients(
     weights = head.trainable_variables
 
     def losses_of(embeddings: Any) -> Any:
-        return head.compute_losses(embeddings, labels, step=step).losses
+        return head.compute_losses(embeddings, labels, training, step).losses
 
     if BACKEND == "jax":
 
