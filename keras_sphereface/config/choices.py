@@ -262,7 +262,9 @@ FORMATS: dict[str, FormatChoice] = {
 # Sources of faces that `--source` takes, recognized by `data.readers.open_source`.
 SOURCE_KINDS: dict[str, str] = {
     "class folders": "a folder of class folders (SOURCE/IDENTITY/IMAGE)",
-    "list file": "a text file with a line `path<TAB>identity` for each image",
+    "list file": "a text file with a line for each image: path and identity, MXNet's .lst, csv, "
+    "or JSON lines",
+    "base64 table": "a .tsv file of MS-Celeb-1M, with images as base64",
     "zip archive": "a zip archive of class folders",
     "tar archive": "a tar archive of class folders, compressed or not",
     "RecordIO": "a .rec file of MXNet and InsightFace",

@@ -63,6 +63,17 @@ class ConvertConfig:
         common=True,
         path="output",
     )
+    root: str = setting(
+        "",
+        "Folder that the paths of a list file are relative to; by default the folder of the list.",
+        group="source and output",
+        path="folder",
+    )
+    list_columns: str = setting(
+        "",
+        "Columns of a list file, by name: path, label, and - for others; by default recognized.",
+        group="source and output",
+    )
     landmarks: str = setting(
         "",
         "File of five points for each image, by which faces are aligned.",

@@ -47,7 +47,7 @@ def make_records_on_beam(config: ConvertConfig) -> records.DatasetInfo:
         lists = (config.landmarks, config.exclude, config.exclude_pairs)
         checks.check_places(out, path, lists, config.contact_sheet)
     beam_files.prepare_output(config.out)
-    kind, files, warnings = beam_source.find_source(config.source)
+    kind, files, warnings = beam_source.find_source(config.source, config.root, config.list_columns)
     folds, casia_lfw = config.exclude_folds, config.exclude_casia_lfw
     with beam_files.local_copies(config.exclude, config.exclude_pairs) as (lines, pairs):
         exclusions = combined_exclusions(lines, pairs, folds, casia_lfw)

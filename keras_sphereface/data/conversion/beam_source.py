@@ -13,6 +13,7 @@ from keras_sphereface.data.conversion.beam_files import exists, is_local, join, 
 from keras_sphereface.data.conversion.exclusions import Exclusions
 from keras_sphereface.data.conversion.steps import Excluded, exclude
 from keras_sphereface.data.readers import list_file, open_source, registry
+from keras_sphereface.data.readers.base64_table import read_base64_table
 from keras_sphereface.data.readers.class_folders import read_class_folders
 from keras_sphereface.data.readers.source import key_prefix
 from keras_sphereface.data.types import (
@@ -33,14 +34,20 @@ class SourceFile(NamedTuple):
         kind: Str. Kind of source.
         path: Str. Path of the file or folder.
         prefix: Str. Prefix of keys that are mere numbers.
+        root: Str. Folder that the paths of a list are relative to; "": that of the list.
+        list_columns: Str. Names of the columns of a list; "": recognize them.
     """
 
     kind: str
     path: str
     prefix: str = ""
+    root: str = ""
+    list_columns: str = ""
 
 
-def find_source(source: str) -> tuple[str, list[SourceFile], tuple[str, ...]]:
+def find_source(
+    source: str, root: str = "", list_columns: str = ""
+) -> tuple[str, list[SourceFile], tuple[str, ...]]:
     """Return the kind of a source, its files, and warnings about it.
 
     On this machine's disk `open_source` recognizes the kind. Elsewhere a source is a file, a
@@ -51,10 +58,11 @@ def find_source(source: str) -> tuple[str, list[SourceFile], tuple[str, ...]]:
     """
     if is_local(source):
         path = Path(os.path.abspath(source))
-        opened = open_source(path)
-        root = path if path.is_dir() else path.parent
-        files = [SourceFile(opened.kind, str(f), key_prefix(f, root)) for f in opened.files]
-        return opened.kind, files or [SourceFile(opened.kind, str(path))], opened.warnings
+        opened = open_source(path, root, list_columns)
+        folder = str(path if path.is_dir() else path.parent)
+        files = [SourceFile(opened.kind, str(f), key_prefix(f, folder)) for f in opened.files]
+        whole = SourceFile(opened.kind, str(path), "", root and os.path.abspath(root), list_columns)
+        return opened.kind, files or [whole], opened.warnings
     is_file = "*" in source or (exists(source) and _is_file(source))
     inside = [join(source, name) for name in ("*.rec", "*.parquet", "*/*.parquet")]
     for pattern in [source] if is_file else inside:
@@ -62,7 +70,7 @@ def find_source(source: str) -> tuple[str, list[SourceFile], tuple[str, ...]]:
             folder = os.path.commonpath([path.rpartition("/")[0] for path in paths])
             kinds = [registry.kind_of(_head(path)) or registry.LIST_FILE for path in paths]
             files = [
-                SourceFile(kind, path, key_prefix(path, folder))
+                SourceFile(kind, path, key_prefix(path, folder), root, list_columns)
                 for kind, path in zip(kinds, paths, strict=True)
             ]
             return " and ".join(sorted(set(kinds))), files, ()
@@ -86,17 +94,28 @@ def read_source_file(file: SourceFile) -> Iterator[ImageRecord | SkippedImage]:
     if file.kind == registry.CLASS_FOLDERS:
         yield from (read_class_folders if is_local(file.path) else _remote_folders)(file.path)
         return
+    if file.kind == registry.BASE64_TABLE:
+        yield from read_base64_table(file.path)
+        return
     if file.kind != registry.LIST_FILE:
         read = registry.reader_of(_head(file.path), file.path)
         with open_file(file.path) as opened:
             yield from read(opened, file.path, file.prefix)
         return
-    folder = file.path.rpartition("/")[0]
-    with io.TextIOWrapper(open_file(file.path), "utf-8-sig") as lines:
-        for line in filter(str.strip, lines):
-            key, identity = list_file.parse_list_line(line.strip())
-            path = key if key.startswith("/") or "://" in key else join(folder, key)
-            yield ImageRecord(key, identity, ByteRange(path, 0, UNKNOWN_SIZE))
+    folder = file.root or file.path.rpartition("/")[0]
+    root = Path(folder) if is_local(folder) else None
+    layout = list_file.find_list_layout(file.path, _lines(file.path), root, file.list_columns)
+    for _, key, identity in list_file.list_entries(file.path, layout, _lines(file.path)):
+        path = key if key.startswith("/") or "://" in key else join(folder, key)
+        yield ImageRecord(key, identity, ByteRange(path, 0, UNKNOWN_SIZE))
+
+
+def _lines(path: str) -> Iterator[tuple[int, str]]:
+    """Yield (number, line without white space around it) of the lines but the blank."""
+    with io.TextIOWrapper(open_file(path), "utf-8-sig") as lines:
+        for number, line in enumerate(lines, start=1):
+            if stripped := line.strip():
+                yield number, stripped
 
 
 def _remote_folders(root: str) -> Iterator[ImageRecord | SkippedImage]:

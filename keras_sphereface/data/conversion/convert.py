@@ -87,7 +87,7 @@ def make_records(config: ConvertConfig) -> records.DatasetInfo:
     lists = (config.landmarks, config.exclude, config.exclude_pairs)
     checks.check_places(out, source_path, lists, config.contact_sheet)
     with stage(f"opening {config.source}"):
-        source = open_source(source_path)
+        source = open_source(source_path, config.root, config.list_columns)
     exclusions = combined_exclusions(
         config.exclude, config.exclude_pairs, config.exclude_folds, config.exclude_casia_lfw
     )
@@ -278,6 +278,7 @@ def _fingerprint(
 ) -> str:
     """Return a checksum of all settings and files that the bytes of the records depend on."""
     names = ("detect", "align", "num_shards", "min_images", "height", "width", "seed")
+    later = ("landmark_columns", "root", "list_columns")  # unset, as if they did not exist
     files = [*source.files, *([Path(config.landmarks)] if config.landmarks else [])]
     states = [(file, file.stat()) for file in files]
     values = {
@@ -286,6 +287,6 @@ def _fingerprint(
         "exclusions": [sorted(exclusions.lines), sorted(exclusions.optional)],
         "files": [[os.path.abspath(file), s.st_size, s.st_mtime_ns] for file, s in states],
         **{name: getattr(config, name) for name in names},
-        **({"landmark_columns": config.landmark_columns} if config.landmark_columns else {}),
+        **{name: value for name in later if (value := getattr(config, name))},
     }
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()

@@ -13,7 +13,7 @@ from keras_sphereface.data.types import ImageRecord, SkippedImage
 Reader = Callable[[BinaryIO, str, str], Iterator[ImageRecord | SkippedImage]]
 
 # Sources that are not one file of images; `config.choices.SOURCE_KINDS` describes all kinds.
-CLASS_FOLDERS, LIST_FILE = "class folders", "list file"
+CLASS_FOLDERS, LIST_FILE, BASE64_TABLE = "class folders", "list file", "base64 table"
 HEAD_BYTES = 512  # from which a kind is recognized
 
 

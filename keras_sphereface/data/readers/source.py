@@ -9,9 +9,11 @@ from keras_sphereface.config.choices import SOURCE_KINDS
 from keras_sphereface.data import folders
 from keras_sphereface.data.filenames import is_hidden, is_image_name
 from keras_sphereface.data.readers import recordio
+from keras_sphereface.data.readers.base64_table import is_base64_table, read_base64_table
 from keras_sphereface.data.readers.class_folders import read_class_folders, scan_folder
 from keras_sphereface.data.readers.list_file import read_list_file
 from keras_sphereface.data.readers.registry import (
+    BASE64_TABLE,
     CLASS_FOLDERS,
     FILE_KINDS,
     HEAD_BYTES,
@@ -44,16 +46,24 @@ class Source(NamedTuple):
     warnings: tuple[str, ...] = ()
 
 
-def open_source(path: str | os.PathLike) -> Source:
+def open_source(
+    path: str | os.PathLike, root: str | os.PathLike = "", list_columns: str = ""
+) -> Source:
     """Recognize the kind of the source at a path.
 
     A file is recognized by its first bytes; a text file is a list file. A folder without images
     in class folders may hold .rec files (compared with the train.idx and property beside them),
     .parquet files at any depth, or archives; any other folder is one of class folders.
 
+    Args:
+        path: Path of the source.
+        root: Folder that the paths of a list file are relative to; "": the folder of the list.
+        list_columns: Str. Names of the columns of a list file; "": recognize them.
+
     Raises:
         FileNotFoundError: if nothing is at the path.
-        ValueError: if it is a verification set or of no known kind, or a folder without images in
+        ValueError: if `root` or `list_columns` are given for another source than a list file, or
+            it is a verification set or of no known kind, or a folder without images in
             class folders.
 
     Example:
@@ -63,6 +73,12 @@ def open_source(path: str | os.PathLike) -> Source:
     ('class folders', 114)
     """
     path = Path(path)
+    is_text = path.is_file() and kind_of(_head(path)) is None
+    if (root or list_columns) and (not is_text or is_base64_table(path)):
+        raise ValueError(
+            "`root` and `list_columns` are of a list file; leave --root and --list-columns out. "
+            f"Received: {path}, which is none"
+        )
     if path.is_dir():
         if files := _files_in(path):
             return _source_of_files(files, path)
@@ -73,8 +89,10 @@ def open_source(path: str | os.PathLike) -> Source:
             f"The source must be one of: {'; '.join(SOURCE_KINDS.values())}; or a folder of such "
             f"files. Received: {path}, which does not exist"
         )
-    if kind_of(_head(path)) is None:
-        return Source(LIST_FILE, lambda: read_list_file(path))
+    if is_text and is_base64_table(path):
+        return Source(BASE64_TABLE, lambda: read_base64_table(path))
+    if is_text:
+        return Source(LIST_FILE, lambda: read_list_file(path, root, list_columns))
     return _source_of_files([path], path.parent)
 
 

@@ -17,15 +17,14 @@ IdentityMap = dict[str, str]  # {key of an image or name of a template: identity
 def read_identity_list(path: str | os.PathLike) -> IdentityMap:
     """Read a list with a line `path<TAB or space>identity` for each image or template.
 
+    Other layouts of lists of images are recognized, as `read_list_file` does.
+
     Raises:
         ValueError: With file and line, if a line has another form or a key has two identities.
     """
     identities: IdentityMap = {}
-    for number, line in numbered_lines(path):
-        try:
-            key, identity = list_file.parse_list_line(line)
-        except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {error}") from None
+    layout = list_file.find_list_layout(path, numbered_lines(path), None)
+    for number, key, identity in list_file.list_entries(path, layout, numbered_lines(path)):
         if identities.setdefault(key, identity) != identity:
             raise ValueError(
                 f"{path}, line {number}: an image must have one identity. Received: {identity} "

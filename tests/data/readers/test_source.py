@@ -17,6 +17,7 @@ from keras_sphereface.data.readers import open_source, registry
 from keras_sphereface.data.types import ImageRecord
 from tests.helpers.sources import (
     as_bare_recordio,
+    as_base64_table,
     as_folders,
     as_list,
     as_parquet,
@@ -28,11 +29,12 @@ from tests.helpers.sources import (
     as_zip,
 )
 
-NAMED = [as_list, as_zip, as_stored_zip, as_tar, as_tar_gz, as_tars]
+NAMED = [as_list, as_base64_table, as_zip, as_stored_zip, as_tar, as_tar_gz, as_tars]
 NUMBERED = [as_recordio, as_bare_recordio, as_parquet]
 KINDS = {
     as_folders: "class folders",
     as_list: "list file",
+    as_base64_table: "base64 table",
     as_zip: "zip archive",
     as_stored_zip: "zip archive",
     as_tar: "tar archive",
@@ -156,7 +158,8 @@ def test_readers_take_any_open_file(faces, tmp_path):
 
 
 def test_every_source_kind_has_a_reader():
-    kinds = {registry.CLASS_FOLDERS, registry.LIST_FILE, *registry.FILE_KINDS}
+    kinds = {registry.CLASS_FOLDERS, registry.LIST_FILE, registry.BASE64_TABLE}
+    kinds |= set(registry.FILE_KINDS)
     assert kinds == set(SOURCE_KINDS) == set(KINDS.values())
 
 
