@@ -8,7 +8,8 @@ from setuptools import setup
 ROOT = Path(__file__).resolve().parent
 # Images and links to files of the repository; in the README a caption in italics follows an image.
 IMAGE = re.compile(r"!\[([^\]]*)\]\((?!\w+:)([^)]+)\)(\s*\*[^*]+\*\n)?")
-LINK = re.compile(r"(?<![\w!])\[([^\]]*)\]\((?![\w]+:|#)([^)]+)\)")
+# An interval such as [-1, 1) opens no link.
+LINK = re.compile(r"(?<![\w!])\[([^\[\]]*)\]\((?![\w]+:|#)([^)]+)\)")
 
 
 def repository(pyproject: str) -> str:

@@ -32,8 +32,10 @@ TRAININGS = {
     **{
         kind: (CASES[kind].settings, lambda step, kind=kind: CASES[kind].losses)
         for kind in HEADS
-        if kind not in ("asoftmax", "sphereface+")
+        if kind not in ("asoftmax", "sphereface+", "softmax+center")
     },
+    # Much of it, so that centers that move otherwise show.
+    "softmax+center": ({"term_weight": 1.0}, lambda step: reference.softmax_center(1.0)),
     "asoftmax": annealed(lambda annealing_lambda: reference.asoftmax(4, annealing_lambda)),
     "sphereface+": annealed(
         lambda annealing_lambda: reference.sphereface_plus(4, annealing_lambda, 1.0)

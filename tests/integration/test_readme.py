@@ -112,6 +112,8 @@ def program_of(words):
         return [sys.executable, "-m", "keras_sphereface", *shortened(words[1:], fewer.split())]
     if words[0] == "python":
         return [sys.executable, *words[1:]]
+    if words[0].startswith("KERAS_BACKEND="):  # and a script of the user's
+        return None
     assert words[:2] == ["pip", "install"], f"a command unknown here: {words}"
     return None
 
