@@ -172,10 +172,10 @@ def check_evaluate(config: EvaluateConfig) -> None:
     if config.templates:
         return
     for pairs, images in _one_for_each(config.pairs, config.images):
-        check_pairs(pairs, images, config.folds)
+        check_pairs(pairs, images, config.folds, config.pair_columns)
 
 
-def check_pairs(pairs: str, images: str, folds: Sequence[int] = ()) -> None:
+def check_pairs(pairs: str, images: str, folds: Sequence[int] = (), columns: str = "") -> None:
     """Refuse a list without pairs, and a folder without any of their images.
 
     Raises:
@@ -191,7 +191,7 @@ def check_pairs(pairs: str, images: str, folds: Sequence[int] = ()) -> None:
             f"Received: pairs={pairs}"
         )
     try:
-        listed = read_pair_list(pairs).in_folds(folds)
+        listed = read_pair_list(pairs, columns=columns).in_folds(folds)
     except ValueError as error:
         raise ValueError(error if pairs in str(error) else f"{pairs}: {error}") from None
     if images:

@@ -45,10 +45,16 @@ class EvaluateConfig:
     )
     pairs: tuple[str, ...] = setting(
         (),
-        "Lists of pairs: LFW's pairs.txt, or lines `first second 0|1 [fold]`.",
+        "Lists of pairs: LFW's pairs.txt, or lines `first second 0|1 [fold]`, also csv.",
         group="pairs",
         common=True,
         path="file",
+    )
+    pair_columns: str = setting(
+        "",
+        "Columns of --pairs, by name: first, second, is_same, maybe fold, and - for others; by "
+        "default recognized.",
+        group="pairs",
     )
     images: tuple[str, ...] = setting(
         (), "Folders of the images of the pairs.", group="pairs", common=True, path="folder"

@@ -115,6 +115,7 @@ def pair_sources(config: EvaluateConfig) -> list[PairSources]:
             path,
             **{name: column[i] for name, column in columns.items()},
             landmark_columns=config.landmark_columns,
+            pair_columns=config.pair_columns,
         )
         for i, path in enumerate(pairs)
     ]

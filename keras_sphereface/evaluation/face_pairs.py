@@ -17,13 +17,14 @@ class PairSources(NamedTuple):
     """Paths of a set of pairs: either `bin`, or `pairs` with the source of their faces.
 
     Attributes:
-        pairs: LFW's pairs.txt, or lines `first second 0|1 [fold]`.
+        pairs: LFW's pairs.txt, or another list that `read_pair_list` reads.
         images: Folder of the images.
         landmarks: Lines of a key and five points; with it every face is aligned.
         records: Folder of records with the images, instead of `images`.
         templates: Lines `path template [medium]`; the pairs are of templates.
         bin: Verification set in InsightFace's form (.bin).
         landmark_columns: Names of the columns of `landmarks`; "": find them out.
+        pair_columns: Names of the columns of `pairs`; "": recognize them.
 
     Example:
         >>> PairSources(pairs="lfw/pairs.txt", images="lfw/images").name
@@ -37,6 +38,7 @@ class PairSources(NamedTuple):
     templates: str = ""
     bin: str = ""
     landmark_columns: str = ""
+    pair_columns: str = ""
 
     @property
     def file(self) -> str:
@@ -140,7 +142,7 @@ def read_pair_dataset(
         encoded, is_same = insightface_bin.read_bin(sources.bin)
         pairs = insightface_bin.pairs_from_bin(encoded, is_same, sources.bin, num_folds)
     else:
-        pairs = pair_list.read_pair_list(sources.pairs, num_folds)
+        pairs = pair_list.read_pair_list(sources.pairs, num_folds, sources.pair_columns)
     try:
         pairs = pairs.in_folds(folds)
     except ValueError as error:

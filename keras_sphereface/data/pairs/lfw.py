@@ -8,6 +8,8 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
+from keras_sphereface.utils.text import encoding_of
+
 
 def identity_of_key(key: str) -> str:
     """Return the identity in a key `name/name_0001.jpg`: its first folder.
@@ -74,11 +76,15 @@ class Pairs(NamedTuple):
         return {identity_of_key(key) for key in (*self.first, *self.second)}
 
 
-def read_pairs(path: str | os.PathLike) -> Pairs:
-    """Read LFW's pairs.txt.
+def read_pairs(path: str | os.PathLike, num_folds: int = 10) -> Pairs:
+    """Read LFW's pairs.txt, or pairsDevTrain.txt and pairsDevTest.txt of its View 1.
 
-    The header is `folds<TAB>n`. Each fold has n matched pairs `name i j`, then n mismatched pairs
-    `name1 i name2 j`, with image numbers from 1, separated by tabs.
+    The header is `folds<TAB>n`, in View 1 `n`. Each fold has n matched pairs `name i j`, then n
+    mismatched pairs `name1 i name2 j`, with image numbers from 1, separated by tabs or spaces.
+
+    Args:
+        path: The file.
+        num_folds: Int. Number of folds of View 1, which has none; fewer if n is less.
 
     Raises:
         ValueError: naming file and line, if the file has another form.
@@ -92,8 +98,8 @@ def read_pairs(path: str | os.PathLike) -> Pairs:
     (28, 7)
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
-    except UnicodeDecodeError as error:
+        lines = Path(path).read_text(encoding=encoding_of(path)).splitlines()
+    except UnicodeError as error:
         raise ValueError(f"{path} is not UTF-8 text. Received: {error}") from error
 
     def fail(number: int, expected: str) -> NoReturn:
@@ -102,20 +108,20 @@ def read_pairs(path: str | os.PathLike) -> Pairs:
 
     def key(number: int, name: str, index: str) -> str:
         if not (name and _is_count(index)):
-            fail(number, "names and image numbers from 1, separated by tabs")
+            fail(number, "names and image numbers from 1, separated by tabs or spaces")
         return f"{name}/{name}_{int(index):04d}.jpg"
 
     header = lines[0].split() if lines else []
-    if len(header) != 2 or not all(map(_is_count, header)):
+    if len(header) not in (1, 2) or not all(map(_is_count, header)):
         fail(1, "a header `folds<TAB>pairs per class and fold`")
-    num_folds, per_class = map(int, header)
+    per_class, folds_of_file = int(header[-1]), int(header[0]) if len(header) == 2 else 1
     first, second, is_same, folds = [], [], [], []
-    for number in range(2, 2 + 2 * num_folds * per_class):
+    for number in range(2, 2 + 2 * folds_of_file * per_class):
         if number > len(lines):
-            fail(number, f"{2 * num_folds * per_class} lines of pairs")
+            fail(number, f"{2 * folds_of_file * per_class} lines of pairs")
         fold, position = divmod(number - 2, 2 * per_class)
         matched = position < per_class
-        fields = lines[number - 1].strip().split("\t")
+        fields = _fields(lines[number - 1].strip())
         if len(fields) != (3 if matched else 4):
             fail(number, "`name i j`" if matched else "`name1 i name2 j`")
         if not matched and fields[0] == fields[2]:
@@ -126,7 +132,32 @@ def read_pairs(path: str | os.PathLike) -> Pairs:
         folds.append(fold + 1)
     if any(line.strip() for line in lines[1 + len(first) :]):
         fail(2 + len(first), f"the end of the file after {len(first)} pairs")
-    return Pairs(first, second, np.array(is_same), np.array(folds), np.arange(2, 2 + len(first)))
+    same = np.array(is_same)
+    fold_of_pair = np.array(folds) if len(header) == 2 else assign_folds(same, num_folds)
+    return Pairs(first, second, same, fold_of_pair, np.arange(2, 2 + len(first)))
+
+
+def assign_folds(is_same: np.ndarray, num_folds: int) -> np.ndarray:
+    """Return (P,) folds from 1, over which the pairs of either kind are spread evenly."""
+    kinds = is_same, ~is_same
+    num_folds = max(1, min(num_folds, *(int(kind.sum()) for kind in kinds)))
+    folds = np.empty(len(is_same), np.int64)
+    for kind in kinds:
+        count = int(kind.sum())
+        folds[kind] = np.arange(count) * num_folds // max(count, 1) + 1
+    return folds
+
+
+def _fields(line: str) -> list[str]:
+    """Split an entry at tabs, or at the spaces around its numbers: names may hold spaces."""
+    if "\t" in line:
+        return [field.strip() for field in line.split("\t")]
+    matched = re.fullmatch(r"(.+?) +([0-9]+) +([0-9]+)", line)
+    mismatched = re.fullmatch(r"(.+?) +([0-9]+) +(.*[^0-9 ].*?) +([0-9]+)", line)
+    has_too_many = bool(matched and re.fullmatch(".* [0-9]+", matched[1]))
+    if entry := mismatched or (None if has_too_many else matched):
+        return list(entry.groups())
+    return line.split()
 
 
 def _is_count(word: str) -> bool:

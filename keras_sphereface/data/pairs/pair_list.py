@@ -1,37 +1,44 @@
 """Lists of pairs: LFW's form, and one with a line `first second is_same [fold]`."""
 
+import functools
+import itertools
 import os
 import re
 
 import numpy as np
 
-from keras_sphereface.data.pairs import lfw
+from keras_sphereface.data.landmark_layout import clean_path
+from keras_sphereface.data.pairs import lfw, pair_layout
+from keras_sphereface.data.pairs.pair_layout import NO_FOLD, PairLayout, split_fields, truth_of
 from keras_sphereface.utils import text
+from keras_sphereface.utils.progress import log, warn
 
-_HEADER = ["first", "second", "is_same", "fold"]
 _FORM = (
     "`first second 0` or `first second 1`, and maybe a fold from 1, separated by tabs, commas or "
     "spaces"
 )
 
 
-def read_pair_list(path: str | os.PathLike, num_folds: int = 10) -> lfw.Pairs:
+def read_pair_list(path: str | os.PathLike, num_folds: int = 10, columns: str = "") -> lfw.Pairs:
     """Read LFW's pairs.txt or a list with a line `first second is_same [fold]` for each pair.
 
     In a list, `first` and `second` name images, templates of images, or folders of them;
-    `is_same` is 1 or 0, as in IJB's lists of template pairs. Tabs, commas or spaces separate;
-    names with spaces need tabs or commas. A first line `first second is_same fold` may name the
-    columns.
+    `is_same` is 1 or 0, as in IJB's lists of template pairs, -1, or a word: true, same, genuine.
+    Tabs, commas, semicolons or spaces separate; names with spaces need another than spaces. A
+    first line may name the columns. `is_same` may stand first, and the two images of a pair on two
+    lines, as in CALFW and CPLFW.
 
     Args:
         path: The file.
-        num_folds: Int. Number of folds where the list has none: the matched pairs and the
-            mismatched ones are each cut into so many, in their order; fewer if there are fewer
-            pairs of a kind.
+        num_folds: Int. Number of folds where the list has none, or one that has pairs of one kind
+            only: the matched pairs and the mismatched ones are each cut into so many, in their
+            order; fewer if there are fewer pairs of a kind.
+        columns: Str. Names of the columns, as of `pair_layout.layout_of_names`; "": recognize
+            them.
 
     Raises:
-        ValueError: naming file and line, if the file has another form, or a fold is empty or has
-            one kind of pairs only.
+        ValueError: naming file and line, if the file has another form, or all pairs are of one
+            kind.
 
     Example:
 
@@ -40,78 +47,116 @@ def read_pair_list(path: str | os.PathLike, num_folds: int = 10) -> lfw.Pairs:
     >>> read_pair_list("list.txt").is_same
     array([ True, False])
     """
-    start = next(text.numbered_lines(path), (1, ""))[1]
-    if not start:
+    numbered = itertools.islice(text.numbered_lines(path), pair_layout.SAMPLE_LINES)
+    sample = [line for _, line in numbered]
+    if not sample:
         raise ValueError(
             f"{path}, line 1: expected pairs, as in LFW's pairs.txt or in lines {_FORM}. "
             "Received: an empty file"
         )
-    pairs = _read_list(path, num_folds) if _is_list(_fields(start)) else lfw.read_pairs(path)
-    _check_folds(path, pairs)
-    return pairs
+    if columns:
+        named = pair_layout.layout_of_names(columns)
+        has_header = pair_layout.named_columns(split_fields(sample[0])) is not None
+        layout: PairLayout | None = named._replace(has_header=has_header)
+    else:
+        layout = pair_layout.choose_layout(sample)
+    if layout is None:
+        pairs = lfw.read_pairs(path, num_folds)
+    elif layout.two_lines:
+        pairs = _read_two_lines(path, num_folds)
+    else:
+        pairs = _read_list(path, layout, num_folds)
+    if layout and not columns and layout.describe() not in _USUAL:
+        _log_once(f"{path} is read as {layout.describe()}; --pair-columns overrules it.")
+    return _with_both_kinds(path, pairs, num_folds)
 
 
-def _is_list(fields: list[str]) -> bool:
-    # `Ann 1 3`, without a header above, is an entry of LFW; `1 3 0` one of IJB.
-    names = fields[:2]
-    looks_like_lfw = names[-1:] and names[-1].isdigit() and not names[0].isdigit()
-    return len(fields) > 2 and not looks_like_lfw
+_USUAL = ("first second is_same", "first second is_same fold")
+# Commands read a list when they check it and when they use it.
+_log_once, _warn_once = functools.cache(log), functools.cache(warn)
 
 
-def _fields(line: str) -> list[str]:
-    for separator in "\t,":
-        if separator in line:
-            return [field.strip() for field in line.split(separator)]
-    return line.split()
-
-
-def _read_list(path: str | os.PathLike, num_folds: int) -> lfw.Pairs:
-    first, second, is_same, lines = [], [], [], []
+def _read_list(path: str | os.PathLike, layout: PairLayout, num_folds: int) -> lfw.Pairs:
+    first: list[str] = []
+    second: list[str] = []
     folds: list[int] = []
-    width = 0
-    for number, line in text.numbered_lines(path):
-        fields = _fields(line)
-        if not width:
-            width = len(fields)
-            if fields == _HEADER[:width]:
-                continue
-        fold = fields[3:]
-        is_pair = len(fields) in (3, 4) and all(fields) and fields[2] in ("0", "1")
-        if not (is_pair and _are_folds(fold)):
-            raise ValueError(f"{path}, line {number}: expected {_FORM}. Received: {line!r}")
-        if len(fields) != width:
+    is_same, lines = [], []
+    entries = itertools.islice(text.numbered_lines(path), int(layout.has_header), None)
+    for number, line in entries:
+        fields = split_fields(line)
+        if len(fields) != layout.width and len(fields) in (3, 4) and all(fields):
             raise ValueError(
-                f"{path}, line {number}: expected {width} fields, as in the first line. "
-                f"Received: {line!r}"
+                f"{path}, line {number}: expected {layout.width} fields, as in the first line. "
+                f"Received: {line!r}, of {len(fields)}"
             )
-        first.append(fields[0].replace("\\", "/"))
-        second.append(fields[1].replace("\\", "/"))
-        is_same.append(fields[2] == "1")
+        is_whole = len(fields) == layout.width and layout.width >= 3
+        same = truth_of(fields[layout.is_same]) if is_whole else None
+        fold = [fields[layout.fold]] if is_whole and layout.fold != NO_FOLD else []
+        keys = [fields[layout.first], fields[layout.second]] if is_whole else [""]
+        if same is None or not (all(keys) and _are_folds(fold)) or _is_too_wide(layout):
+            raise ValueError(
+                f"{path}, line {number}: expected {_FORM}. Received: {line!r}, of {len(fields)} "
+                "columns. If all lines are so, name them: --pair-columns is_same,first,second"
+            )
+        for side, key in zip((first, second), keys, strict=True):
+            side.append(clean_path(key))
+        is_same.append(same)
         folds += map(int, fold)
         lines.append(number)
     matched = np.array(is_same, bool)
-    fold_of_pair = np.array(folds) if folds else _assign_folds(matched, num_folds)
+    fold_of_pair = np.array(folds) if folds else lfw.assign_folds(matched, num_folds)
     return lfw.Pairs(first, second, matched, fold_of_pair, np.array(lines))
+
+
+def _is_too_wide(layout: PairLayout) -> bool:
+    """Return whether a list has columns that nothing names."""
+    return layout == PairLayout(width=layout.width) and layout.width > 4
+
+
+def _read_two_lines(path: str | os.PathLike, num_folds: int) -> lfw.Pairs:
+    """Read lines `image number`, two for each pair; 0 marks pairs of two identities."""
+    entries = []
+    for number, line in text.numbered_lines(path):
+        key, _, answer = line.replace("\t", " ").rpartition(" ")
+        if not key or not re.fullmatch("[0-9]{1,9}", answer):
+            raise ValueError(
+                f"{path}, line {number}: expected `image number`, two lines for each pair. "
+                f"Received: {line!r}"
+            )
+        entries.append((number, clean_path(key.strip()), int(answer) > 0))
+    for (_, _, same), (number, key, other) in zip(entries[::2], entries[1::2], strict=False):
+        if same != other:
+            raise ValueError(
+                f"{path}, line {number}: expected the number of the line above, of the same pair. "
+                f"Received: another number for {key}"
+            )
+    if len(entries) % 2:
+        raise ValueError(
+            f"{path}, line {entries[-1][0]}: expected two lines for each pair. Received: one"
+        )
+    matched = np.array([same for _, _, same in entries[::2]], bool)
+    return lfw.Pairs(
+        [key for _, key, _ in entries[::2]],
+        [key for _, key, _ in entries[1::2]],
+        matched,
+        lfw.assign_folds(matched, num_folds),
+        np.array([number for number, _, _ in entries[::2]]),
+    )
 
 
 def _are_folds(fields: list[str]) -> bool:
     return all(re.fullmatch("[1-9][0-9]{0,8}", field) for field in fields)
 
 
-def _assign_folds(is_same: np.ndarray, num_folds: int) -> np.ndarray:
-    """Return (P,) folds from 1, over which the pairs of either kind are spread evenly."""
-    kinds = is_same, ~is_same
-    num_folds = max(1, min(num_folds, *(int(kind.sum()) for kind in kinds)))
-    folds = np.empty(len(is_same), np.int64)
-    for kind in kinds:
-        count = int(kind.sum())
-        folds[kind] = np.arange(count) * num_folds // max(count, 1) + 1
-    return folds
+def _with_both_kinds(path: str | os.PathLike, pairs: lfw.Pairs, num_folds: int) -> lfw.Pairs:
+    """Return the pairs, cut anew by kind if a fold has one kind only.
 
-
-def _check_folds(path: str | os.PathLike, pairs: lfw.Pairs) -> None:
+    Raises:
+        ValueError: if a fold is empty, or all pairs are of one kind.
+    """
     if not pairs.first or pairs.lines is None:
         raise ValueError(f"{path}, line 1: expected pairs. Received: none")
+    has_both = len(np.unique(pairs.is_same)) == 2
     for fold in range(1, int(pairs.folds.max()) + 1):
         inside = pairs.folds == fold
         if len(kinds := np.unique(pairs.is_same[inside])) == 2:
@@ -122,7 +167,16 @@ def _check_folds(path: str | os.PathLike, pairs: lfw.Pairs) -> None:
         else:
             line = pairs.lines[np.argmax(inside)]
             received = f"{inside.sum()} {'matched' if kinds[0] else 'mismatched'} pairs only"
+        if inside.any() and has_both:
+            cut = pairs._replace(folds=lfw.assign_folds(pairs.is_same, num_folds))
+            _warn_once(
+                f"{path}, line {line}: fold {fold} has {received}. All pairs are cut into "
+                f"{cut.folds.max()} folds anew, matched and mismatched ones separately; accuracies "
+                "differ from those of the folds in the file."
+            )
+            return cut
         raise ValueError(
             f"{path}, line {line}: expected matched and mismatched pairs in fold {fold}. "
             f"Received: {received}"
         )
+    return pairs
