@@ -8,14 +8,9 @@ from keras_sphereface.functional import annealing as annealing_module
 from keras_sphereface.functional.annealing import Annealing
 from keras_sphereface.functional.norms import inverse_norms, l2_norm
 from keras_sphereface.functional.psi import psi
+from tests.helpers.head_reference import psi_by_definition
 
 MARGINS = [1, 2, 3, 4, 5, 6, 9]
-
-
-def psi_by_definition(theta, m):
-    """The piecewise definition read literally; the angle is the input, so no arccos."""
-    k = np.minimum(np.floor(theta * m / np.pi), m - 1)
-    return (-1) ** k * np.cos(m * theta) - 2 * k
 
 
 def slope(array, place, function):

@@ -16,7 +16,8 @@ from keras_sphereface import (
     SphereFaceR,
 )
 from keras_sphereface.heads import registry
-from tests.functional.test_psi import psi_by_definition, slope
+from tests.functional.test_psi import slope
+from tests.helpers.head_reference import caffe_coefficients, psi_by_definition
 
 C, D, B = 7, 5, 24
 
@@ -217,22 +218,6 @@ def test_a_detached_margin_moves_the_probabilities_and_not_the_slopes(batch, ker
         np.testing.assert_allclose(by_kernel, tangent, atol=1e-10)
 
 
-def coefficients_of_the_original_layer(c, norm, m):
-    """a and b of d(|x| psi) / dx = a w + b x, in the closed forms of the Caffe layer."""
-    s0 = np.sign(c)
-    if m == 1:
-        return 1.0, 0.0
-    if m == 2:
-        return 4 * s0 * c, -(2 * s0 * c**2 + 1) / norm
-    if m == 3:
-        s1 = np.sign(np.abs(c) - 0.5)
-        s2 = s0 * (1 + s1) - 2
-        return s1 * (12 * c**2 - 3), -(8 * s1 * c**3 - s2) / norm
-    s3 = s0 * np.sign(2 * c**2 - 1)
-    s4 = 2 * s0 + s3 - 3
-    return s3 * (32 * c**3 - 16 * c), -(s3 * (24 * c**4 - 8 * c**2 - 1) - s4) / norm
-
-
 @pytest.mark.parametrize("m", [1, 2, 3, 4])
 def test_the_caffe_gradient_is_that_of_the_original_layer(batch, m):
     embeddings, labels = batch
@@ -246,7 +231,7 @@ def test_the_caffe_gradient_is_that_of_the_original_layer(batch, m):
     for i, (x, label) in enumerate(zip(embeddings, labels, strict=True)):
         norm, z = np.sqrt((x**2).sum()), x @ units
         c = z[label] / norm
-        a, b = coefficients_of_the_original_layer(c, norm, m)
+        a, b = caffe_coefficients(c, norm, m)
         psi = psi_by_definition(np.arccos(c), m)
         target = norm * (annealing_lambda * c + psi) / (1 + annealing_lambda)
         top = probabilities(target, z, label) - np.eye(C)[label]

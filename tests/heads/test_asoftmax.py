@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from keras_sphereface import ASoftmax, CosFace
-from tests.functional.test_psi import psi_by_definition
+from tests.helpers.head_reference import psi_by_definition
 
 NUM_CLASSES, SIZE = 5, 6
 PURE = {"base": 0.0, "lambda_min": 0.0}
