@@ -115,6 +115,11 @@ class ConvertConfig:
         common=True,
         path="file",
     )
+    allow_missing: bool = setting(
+        False,
+        "Let lines of --exclude meet nothing in the source; by default that is an error.",
+        group="exclusion",
+    )
     exclude_pairs: str = setting(
         "",
         "List of pairs, all of whose identities are excluded.",

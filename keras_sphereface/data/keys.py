@@ -7,6 +7,28 @@ from collections.abc import Iterable
 from keras_sphereface.data.filenames import without_image_suffix
 
 
+def canonical_name(name: str) -> str:
+    """Return a name in the form that is compared: composed (NFC); macOS keeps names decomposed.
+
+    Example:
+
+    >>> canonical_name("Zoe\\u0308") == "Zo\\u00eb"
+    True
+    """
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def names_in_both(names: Iterable[str], others: Iterable[str]) -> set[str]:
+    """Return those of `names` that are among `others`, compared in one Unicode form."""
+    wanted = set(map(canonical_name, others))
+    return {name for name in names if canonical_name(name) in wanted}
+
+
+def folded_name(name: str) -> str:
+    """Return a name in the form that is equal for names that differ in case or Unicode form."""
+    return canonical_name(canonical_name(name).casefold())
+
+
 def canonical_key(key: str) -> str:
     """Return a key in the form that is compared: composed (NFC), slashes, without image suffix.
 
@@ -15,8 +37,7 @@ def canonical_key(key: str) -> str:
     >>> canonical_key("./Ada\\\\Ada_0001.JPG")
     'Ada/Ada_0001'
     """
-    if not key.isascii():
-        key = unicodedata.normalize("NFC", key)
+    key = canonical_name(key)
     parts = [part for part in key.replace("\\", "/").split("/") if part not in ("", ".")]
     return without_image_suffix("/".join(parts))
 

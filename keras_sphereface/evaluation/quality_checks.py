@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from keras_sphereface.data import quality_checks, records
+from keras_sphereface.data.keys import names_in_both
 from keras_sphereface.data.pairs import lfw
 from keras_sphereface.data.pairs.lfw import identity_of_key
 from keras_sphereface.evaluation.face_pairs import PairDataset
@@ -205,7 +206,7 @@ def read_training_identities(path: str | os.PathLike) -> set[str]:
 
 def contains_identity(pairs: lfw.Pairs, identities: Iterable[str]) -> np.ndarray:
     """Return which pairs contain one of these identities, (P,) bool."""
-    wanted = set(identities)
+    wanted = names_in_both(pairs.identities(), identities)
     both = zip(pairs.first, pairs.second, strict=True)
     return np.array(
         [identity_of_key(a) in wanted or identity_of_key(b) in wanted for a, b in both], bool
@@ -227,7 +228,7 @@ def identity_overlap_warnings(
             "The identity overlap with the training set is unknown: the keys of these pairs do "
             "not name identities."
         ]
-    shared = sorted(pairs.identities() & training_identities)
+    shared = sorted(names_in_both(pairs.identities(), training_identities))
     if not shared:
         return []
     num_pairs = int(contains_identity(pairs, shared).sum())

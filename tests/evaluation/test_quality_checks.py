@@ -1,6 +1,7 @@
 """Quality checks of sets of pairs: repetitions, contradictions, identity overlap."""
 
 import re
+import unicodedata
 
 import numpy as np
 import pytest
@@ -84,6 +85,14 @@ def test_training_identities_in_pairs_are_counted():
         "Identity overlap with the training set: 2, for example Bob, Cy. 2 of 3 pairs do not "
         "test identities that the network never saw."
     ]
+
+
+def test_names_in_another_unicode_form_overlap_too():
+    composed, decomposed = (unicodedata.normalize(form, "Zoë") for form in ("NFC", "NFD"))
+    pairs = pairs_of((f"{decomposed}/1", "Bob/1", 0), ("Bob/1", "Bob/2", 1))
+    (warning,) = quality_checks.identity_overlap_warnings(pairs, {composed})
+    assert warning.startswith("Identity overlap with the training set: 1, for example Zo")
+    assert "1 of 2 pairs" in warning
 
 
 def test_three_shared_identities_are_named_at_most():

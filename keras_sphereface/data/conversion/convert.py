@@ -7,13 +7,17 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import landmarks, records
 from keras_sphereface.data.conversion import checks, sample, shards, steps
 from keras_sphereface.data.conversion.dataset_info import by_frequency, write_dataset_info
-from keras_sphereface.data.conversion.exclusions import Exclusions, combined_exclusions
+from keras_sphereface.data.conversion.exclusions import (
+    Exclusions,
+    UnknownExclusionError,
+    combined_exclusions,
+)
 from keras_sphereface.data.conversion.manifest import Manifest
 from keras_sphereface.data.conversion.prepare import NO_LANDMARKS, Preparation
 from keras_sphereface.data.readers import Source, open_source
@@ -89,7 +93,11 @@ def make_records(config: ConvertConfig) -> records.DatasetInfo:
     with stage(f"opening {config.source}"):
         source = open_source(source_path, config.root, config.list_columns)
     exclusions = combined_exclusions(
-        config.exclude, config.exclude_pairs, config.exclude_folds, config.exclude_casia_lfw
+        config.exclude,
+        config.exclude_pairs,
+        config.exclude_folds,
+        config.exclude_casia_lfw,
+        config.allow_missing,
     )
     fingerprint = _fingerprint(config, source, source_path, exclusions)
     if _was_finished(out, fingerprint):
@@ -106,9 +114,9 @@ def make_records(config: ConvertConfig) -> records.DatasetInfo:
             _begin(manifest, partial, fingerprint)
             info = _convert(config, source, exclusions, manifest, partial)
             commit_directory(out)
-        except (FileExistsError, EmptyDatasetError) as error:
+        except (FileExistsError, EmptyDatasetError, UnknownExclusionError) as error:
             # The work of a stopped run is not thrown away for a missing `--overwrite`.
-            if isinstance(error, EmptyDatasetError) or manifest.get_meta("settings") is None:
+            if not isinstance(error, FileExistsError) or manifest.get_meta("settings") is None:
                 shutil.rmtree(partial)
             raise
         finally:
@@ -150,6 +158,7 @@ def _convert(
         check_free_space(partial, num_bytes)
         warnings = (
             *source.warnings,
+            *_check_names(manifest),
             *sample.check_sample(faces, preparation),
             *_check_landmarks(manifest, preparation.align, config),
         )
@@ -177,13 +186,29 @@ def _list_images(source: Source, exclusions: Exclusions, manifest: Manifest, see
             else:
                 yield entry
 
-    manifest.list_images(kept(), seed, lambda: {"left_out": exclusions.summary(counts)})
+    def metadata() -> dict[str, Any]:
+        exclusions.check_met({line for line, _ in counts}, manifest.listed_identities())
+        return {"left_out": exclusions.summary(counts)}
+
+    manifest.list_images(kept(), seed, metadata)
 
 
 def _prepare_first(manifest: Manifest, preparation: Preparation) -> sample.Sample:
     """Return the first images in the order of the records, with their faces."""
     items = manifest.items(1, sample.sample_size(preparation))
     return sample.prepare_sample([item.image for item in items], preparation)
+
+
+def _check_names(manifest: Manifest) -> list[str]:
+    """Return a warning if names of identities differ in case or Unicode form alone."""
+    if not (twins := manifest.name_twins()):
+        return []
+    shown = "; ".join(" and ".join(map(repr, names)) for names in twins[:3])
+    return [
+        f"{len(twins)} names of identities occur in several spellings that differ in upper and "
+        f"lower case or in their Unicode form alone: {shown}. They are separate identities here; "
+        "join their folders if they are one."
+    ]
 
 
 def _check_landmarks(manifest: Manifest, align: bool, config: ConvertConfig) -> list[str]:

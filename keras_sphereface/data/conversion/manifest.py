@@ -72,6 +72,7 @@ class Manifest(Database):
         super().__init__(folder, self.FILE, _TABLES)
         self.create_function("label_order", label_order)
         self.create_function("canonical_key", keys.canonical_key)
+        self.create_function("folded_name", keys.folded_name)
         self.create_function("num_parts", keys.num_parts)
         self.create_function("last_parts", keys.last_parts, 2)
 
@@ -112,6 +113,20 @@ class Manifest(Database):
                 "number NOT IN (SELECT MIN(number) FROM listed GROUP BY rank, key)", SAME_KEY
             )
             self.set_meta(listed=True, **metadata())
+
+    def listed_identities(self) -> Iterator[str]:
+        """Yield the identities of the listed images, before they are arranged."""
+        for (identity,) in self.run("SELECT DISTINCT identity FROM listed ORDER BY identity"):
+            yield identity
+
+    def name_twins(self) -> list[list[str]]:
+        """Return groups of identities whose names differ in case or Unicode form alone."""
+        rows = self.run(
+            "SELECT json_group_array(identity) FROM "
+            "(SELECT identity FROM people ORDER BY identity) "
+            "GROUP BY folded_name(identity) HAVING COUNT(*) > 1 ORDER BY MIN(identity)"
+        )
+        return [sorted(json.loads(names)) for (names,) in rows]
 
     def add_landmarks(self, landmarks: Iterable[tuple[str, np.ndarray]]) -> None:
         """Set the points of the listed images from (key, points)."""

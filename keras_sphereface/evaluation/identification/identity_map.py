@@ -6,6 +6,7 @@ from pathlib import Path
 
 from keras_sphereface.data import records
 from keras_sphereface.data.folders import instead_of_class_folders
+from keras_sphereface.data.keys import canonical_name
 from keras_sphereface.data.pairs.pair_list import read_pair_list
 from keras_sphereface.data.readers import class_folders, list_file
 from keras_sphereface.data.types import ImageRecord
@@ -67,15 +68,15 @@ def identities_of_records(folder: str | os.PathLike) -> IdentityMap:
 
 
 def select_identities(identity_map: IdentityMap, identities: Iterable[str]) -> IdentityMap:
-    """Return the images of these identities."""
-    selected = set(identities)
-    return {key: name for key, name in identity_map.items() if name in selected}
+    """Return the images of these identities, compared in one Unicode form."""
+    selected = set(map(canonical_name, identities))
+    return {key: n for key, n in identity_map.items() if canonical_name(n) in selected}
 
 
 def exclude_identities(identity_map: IdentityMap, identities: Iterable[str]) -> IdentityMap:
     """Return the images of all other identities."""
-    excluded = set(identities)
-    return {key: name for key, name in identity_map.items() if name not in excluded}
+    excluded = set(map(canonical_name, identities))
+    return {key: n for key, n in identity_map.items() if canonical_name(n) not in excluded}
 
 
 def identities_in_pairs(path: str | os.PathLike, folds: Iterable[int]) -> set[str]:

@@ -1,6 +1,7 @@
 """From settings of identification to images whose identities are known."""
 
 from keras_sphereface.config.identify import DistractorsConfig, IdentifyConfig
+from keras_sphereface.data.keys import names_in_both
 from keras_sphereface.data.pairs.lfw import identity_of_key
 from keras_sphereface.data.pairs.templates import read_templates
 from keras_sphereface.evaluation.embedders import as_list
@@ -48,7 +49,8 @@ def read_labeled_images(config: IdentifyConfig, lists: Gallery | None) -> Labele
         identity_map = select_identities(identity_map, in_pairs)
     warnings: tuple[str, ...] = ()
     if config.train_labels:
-        trained = read_training_identities(config.train_labels) & set(identity_map.values())
+        of_training = read_training_identities(config.train_labels)
+        trained = names_in_both(set(identity_map.values()), of_training)
         identity_map = exclude_identities(identity_map, trained)
         if trained:
             warnings = (f"{len(trained)} identities of the training set are left out, as asked.",)

@@ -15,6 +15,7 @@ from keras_sphereface.config.fields import names_of_settings
 from keras_sphereface.config.parsing import parse_config
 from keras_sphereface.config.rules import check_train_settings
 from keras_sphereface.config.scaling import PAPER_GAMMA
+from keras_sphereface.data.keys import names_in_both
 from keras_sphereface.data.records import LABELS_FILE, data_checksum, read_info
 from keras_sphereface.data.samplers import check_identities_per_batch
 from keras_sphereface.evaluation import quality_checks
@@ -173,7 +174,8 @@ def check_runs(runs: Sequence[Run]) -> None:
     training_identities = quality_checks.read_training_identities(Path(data) / LABELS_FILE)
     for sources in pair_sources(evaluation):
         pairs = checked_dataset(sources, evaluation.folds)
-        shared = pairs.pairs.identities() & training_identities if pairs.has_names else None
+        names = pairs.pairs.identities() if pairs.has_names else ()
+        shared = names_in_both(names, training_identities)
         if shared:
             raise ValueError(
                 f"{pairs.file}: no identity of the pairs may be in the records. "

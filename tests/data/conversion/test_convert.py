@@ -2,6 +2,7 @@
 
 import errno
 import shutil
+import unicodedata
 
 import numpy as np
 import pandas as pd
@@ -131,6 +132,7 @@ def test_identities_are_left_out_by_name_by_pairs_and_by_number(faces, tmp_path)
         faces / "images",
         tmp_path / "out",
         exclude=str(names),
+        allow_missing=True,
         exclude_pairs=str(faces / "pairs.txt"),
         exclude_folds=(1, 2),
     )
@@ -141,6 +143,42 @@ def test_identities_are_left_out_by_name_by_pairs_and_by_number(faces, tmp_path)
     (warning,) = conversion_warnings(info)
     assert warning.startswith("1 lines of the exclusions match nothing in the source")
     assert info.excluded_identities == ("person_0001", *(f"person_{i:04d}" for i in range(6, 10)))
+
+
+def test_an_excluded_name_that_meets_nothing_is_an_error_with_the_nearest(source, tmp_path):
+    names = tmp_path / "names.txt"
+    names.write_text("person_0001\nPerson_0002\nXavier\nperson_0001/1.jpg\n")
+    with pytest.raises(ValueError, match="--allow-missing lets them be") as caught:
+        convert(source, tmp_path / "out", exclude=str(names))
+    assert "3 lines that meet nothing: Person_0002 (the nearest name is person_0002), Xavier, " in (
+        str(caught.value)
+    )
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["names.txt", "source"]
+    info = convert(source, tmp_path / "out", exclude=str(names), allow_missing=True)
+    assert info.excluded_identities == ("person_0001",)
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_excluded_names_are_met_in_any_unicode_form(source, tmp_path, form):
+    name = unicodedata.normalize("NFD" if form == "NFC" else "NFC", "Zoë Ö")
+    (source / "person_0001").rename(source / name)
+    names = tmp_path / "names.txt"
+    for line in ("Zoë Ö", "Zoë*", "*Ö/*_0001.jpg", "Zoë Ö/person_0001_0001.jpg"):
+        names.write_text(unicodedata.normalize(form, line), encoding="utf-8")
+        info = convert(source, tmp_path / "out", exclude=str(names), overwrite=True)
+        assert info.excluded_images == (1 if "/" in line else 6)
+    # The name itself stays as it was.
+    assert name in set(pd.read_csv(tmp_path / "out" / "labels.csv")["identity"])
+
+
+def test_names_that_differ_in_case_or_unicode_form_alone_are_a_warning(source, tmp_path):
+    twins = ["Zoë", unicodedata.normalize("NFD", "ZOË")]
+    for old, new in zip(("person_0001", "person_0002"), twins, strict=True):
+        (source / old).rename(source / new)
+    info = convert(source, tmp_path / "out")
+    (warning,) = (text for text in info.warnings if "spellings" in text)
+    assert all(repr(name) in warning for name in twins)
+    assert info.num_identities == 2
 
 
 def test_identities_with_few_images_are_skipped(source, tmp_path):

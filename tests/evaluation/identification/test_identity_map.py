@@ -1,6 +1,7 @@
 """Which identity each image shows: from lists, folders, records and pairs."""
 
 import shutil
+import unicodedata
 
 import pytest
 
@@ -77,6 +78,13 @@ def test_identities_are_selected_and_excluded():
     selected = select_identities(identity_map, ["A", "C", "nobody"])
     assert list(selected.items()) == [("a/1", "A"), ("c/1", "C"), ("a/2", "A")]
     assert exclude_identities(identity_map, ["A", "C", "nobody"]) == {"b/1": "B"}
+
+
+def test_identities_are_compared_in_one_unicode_form():
+    composed, decomposed = (unicodedata.normalize(form, "Zoë") for form in ("NFC", "NFD"))
+    identity_map = {"z/1": decomposed, "b/1": "B"}
+    assert select_identities(identity_map, [composed]) == {"z/1": decomposed}
+    assert exclude_identities(identity_map, [composed]) == {"b/1": "B"}
 
 
 def test_the_identities_in_pairs_are_those_of_the_folds(faces):
