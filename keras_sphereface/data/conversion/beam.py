@@ -36,7 +36,8 @@ def make_records_on_beam(config: ConvertConfig) -> records.DatasetInfo:
 
     `source`, `out` and the lists may lie wherever Beam's file systems reach (`gs://`, `s3://`,
     `hdfs://`, a folder that all workers share). dataset.json is written last: a folder without
-    it holds no records yet, and its shards are replaced.
+    it holds no records yet, and its shards are replaced. Lines of `exclude` that meet nothing are a
+    warning here, as the source is read in the pipeline alone.
 
     Raises:
         FileExistsError, FileNotFoundError, ValueError: if source or settings cannot be used.

@@ -102,6 +102,7 @@ def test_messy_class_folders_give_the_same(messy, tmp_path, options, monkeypatch
         source=str(messy / "source"),
         landmarks=str(messy / "landmarks.txt"),
         exclude=str(messy / "exclude.txt"),
+        allow_missing=True,
         min_images=3,
     )
     assert info.num_images == 8 * 6 - 4 + 2
