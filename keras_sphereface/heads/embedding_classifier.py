@@ -93,6 +93,14 @@ class EmbeddingClassifier(keras.Model):
         # For Keras 2.15, which does not tell `compute_loss` what it is called for.
         self._trains = False
 
+    def build(self, input_shape: Any) -> None:
+        """Make the weights of the head, and of a network that is not built."""
+        if not self.head.built and isinstance(input_shape, tuple | list):
+            embeddings = self.backbone(keras.Input(batch_shape=tuple(input_shape)))
+            _check_embeddings(embeddings)
+            self.head.build((None, embeddings.shape[-1]))
+        self.built = True
+
     def call(self, inputs: Any, training: bool | None = None) -> Tensor:
         # Keras hands `training` on to the layers of the network that take it.
         embeddings = self.backbone(inputs)

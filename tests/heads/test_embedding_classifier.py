@@ -164,3 +164,9 @@ def test_wrong_labels_in_arrays_are_refused_before_the_first_step(labels):
     with pytest.raises(ValueError, match=f"Received: {labels[1]} at index 1"):
         model.fit(np.ones((2, D)), np.array(labels), verbose=0)
     assert not model.head.built
+
+
+def test_build_makes_the_weights_of_network_and_head():
+    model = EmbeddingClassifier(keras.Sequential([dense()]), head())
+    model.build((None, D))
+    assert model.count_params() == D * 8 + 8 + 8 * C + 1
