@@ -77,7 +77,7 @@ class LandmarkLayout(NamedTuple):
         return clean_path(fields[self.path]), points
 
     def describe(self) -> str:
-        """Return the names of the columns, as `layout_of_names` takes them."""
+        """Return the names of the columns, as `landmark_layout_of_names` takes them."""
         names = ["-"] * self.width
         names[self.path] = "path"
         for name, column in zip(COORDINATES, self.points, strict=True):
@@ -123,7 +123,7 @@ def split_fields(line: str, width: int = 0) -> list[str]:
     return line.rsplit(maxsplit=len(numbers))
 
 
-def layout_of_names(names: str) -> LandmarkLayout:
+def landmark_layout_of_names(names: str) -> LandmarkLayout:
     """Return the layout that `--landmark-columns` describes.
 
     Args:
@@ -135,7 +135,7 @@ def layout_of_names(names: str) -> LandmarkLayout:
 
     Example:
 
-    >>> layout_of_names("path,label,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5").width
+    >>> landmark_layout_of_names("path,label,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5").width
     12
     """
     columns = [name.strip() for name in names.split(",")]
@@ -152,7 +152,7 @@ def layout_of_names(names: str) -> LandmarkLayout:
     )
 
 
-def choose_layout(lines: Sequence[tuple[int, str]]) -> tuple[LandmarkLayout, int]:
+def choose_landmark_layout(lines: Sequence[tuple[int, str]]) -> tuple[LandmarkLayout, int]:
     """Choose the layout of a file from its first lines.
 
     Left and right are those of the image. A file of eleven columns whose points fit nothing keeps
@@ -171,7 +171,7 @@ def choose_layout(lines: Sequence[tuple[int, str]]) -> tuple[LandmarkLayout, int
 
     >>> x, y = (30, 65, 48, 33, 62), (51, 51, 71, 92, 92)
     >>> line = "ada/1.jpg 7 " + " ".join(map(str, x + y))
-    >>> choose_layout([(1, line)])[0].describe()
+    >>> choose_landmark_layout([(1, line)])[0].describe()
     'path,-,x1,x2,x3,x4,x5,y1,y2,y3,y4,y5'
     """
     rows = [(number, split_fields(line)) for number, line in lines]

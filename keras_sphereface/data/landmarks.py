@@ -12,8 +12,8 @@ from keras_sphereface.data.landmark_layout import (
     PLAIN,
     SAMPLE_LINES,
     LandmarkLayout,
-    choose_layout,
-    layout_of_names,
+    choose_landmark_layout,
+    landmark_layout_of_names,
 )
 from keras_sphereface.utils.text import numbered_lines
 
@@ -29,17 +29,17 @@ def find_layout(
     Args:
         path: The file that is named in messages.
         lines: Iterable of (number, line), of which the first are read.
-        columns: Str. Names of the columns, as of `layout_of_names`; "": choose by the lines.
+        columns: Str. Names of the columns, as of `landmark_layout_of_names`; "": choose by the lines.
 
     Raises:
         ValueError: naming the file, if the layout cannot be told, or `columns` is wrong.
     """
     sample = list(itertools.islice(lines, SAMPLE_LINES))
     if columns:
-        layout = layout_of_names(columns)
+        layout = landmark_layout_of_names(columns)
         return layout, next((number for number, line in sample if _parses(layout, line)), 1)
     try:
-        return choose_layout(sample)
+        return choose_landmark_layout(sample)
     except ValueError as error:
         raise ValueError(f"{path}, line {sample[0][0]}: {error}") from None
 

@@ -9,7 +9,7 @@ from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import records
 from keras_sphereface.data.alignment import landmark_template
 from keras_sphereface.data.conversion import make_records
-from keras_sphereface.data.landmark_layout import choose_layout, layout_of_names
+from keras_sphereface.data.landmark_layout import choose_landmark_layout, landmark_layout_of_names
 from keras_sphereface.data.landmarks import (
     landmark_line,
     landmark_notes,
@@ -142,7 +142,11 @@ def test_named_columns_overrule_what_fits(tmp_path):
     columns = "path,x1,y1,x2,y2,x3,y3,x4,y4,x5,y5"
     for key, points in read_landmarks(file, columns).items():
         np.testing.assert_array_equal(points, POINTS[key][SWAPPED])
-    assert layout_of_names("-,path,-,x1,x2,x3,x4,x5,y1,y2,y3,y4,y5").points[:3] == (3, 8, 4)
+    assert landmark_layout_of_names("-,path,-,x1,x2,x3,x4,x5,y1,y2,y3,y4,y5").points[:3] == (
+        3,
+        8,
+        4,
+    )
     with pytest.raises(ValueError, match=r"where x5 occurs 0 times"):
         read_landmarks(file, "path,x1,y1,x2,y2,x3,y3,x4,y4")
 
@@ -162,9 +166,9 @@ def test_a_line_that_is_not_understood_is_named_with_its_columns(tmp_path):
 def test_numbers_that_fit_no_face_are_refused_with_the_flag():
     numbers = " ".join(map(str, np.random.default_rng(0).integers(0, 250, 12)))
     with pytest.raises(ValueError, match=re.escape("--landmark-columns path,-,x1,y1,...")):
-        choose_layout([(1, f"a.jpg {numbers}")])
+        choose_landmark_layout([(1, f"a.jpg {numbers}")])
     with pytest.raises(ValueError, match="137 columns, of which ten in a row"):
-        choose_layout([(1, "a.jpg " + " ".join(["1"] * 136))])
+        choose_landmark_layout([(1, "a.jpg " + " ".join(["1"] * 136))])
 
 
 @pytest.mark.parametrize("size", [(112, 96), (112, 112)])

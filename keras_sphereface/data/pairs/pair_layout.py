@@ -72,7 +72,7 @@ class PairLayout(NamedTuple):
         return " ".join(names)
 
 
-def split_fields(line: str) -> list[str]:
+def split_pair(line: str) -> list[str]:
     """Split a line at tabs, semicolons, commas or white space; fields may be quoted."""
     for separator in "\t;,":
         if separator in line:
@@ -100,7 +100,7 @@ def truth_of(word: str) -> bool | None:
     return True if plain in SAME else False if plain in DIFFERENT else None
 
 
-def layout_of_names(names: str) -> PairLayout:
+def pair_layout_of_names(names: str) -> PairLayout:
     """Return the layout that `--pair-columns` describes: first, second, is_same and maybe fold.
 
     Raises:
@@ -108,7 +108,7 @@ def layout_of_names(names: str) -> PairLayout:
 
     Example:
 
-    >>> layout_of_names("is_same,first,second").is_same
+    >>> pair_layout_of_names("is_same,first,second").is_same
     0
     """
     columns = [name.strip() for name in names.split(",")]
@@ -144,15 +144,15 @@ def named_columns(fields: Sequence[str]) -> PairLayout | None:
     )
 
 
-def choose_layout(lines: Sequence[str]) -> PairLayout | None:
+def choose_pair_layout(lines: Sequence[str]) -> PairLayout | None:
     """Choose the layout of a list from its first lines; None: it is none, but maybe LFW's form.
 
     Example:
 
-    >>> choose_layout(["1,a.jpg,b.jpg", "0,a.jpg,c.jpg"]).describe()
+    >>> choose_pair_layout(["1,a.jpg,b.jpg", "0,a.jpg,c.jpg"]).describe()
     'is_same first second'
     """
-    rows = [split_fields(line) for line in lines]
+    rows = [split_pair(line) for line in lines]
     if layout := named_columns(rows[0]):
         return layout
     width = len(rows[0])

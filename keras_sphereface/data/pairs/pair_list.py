@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_sphereface.data.landmark_layout import clean_path
 from keras_sphereface.data.pairs import lfw, pair_layout
-from keras_sphereface.data.pairs.pair_layout import NO_FOLD, PairLayout, split_fields, truth_of
+from keras_sphereface.data.pairs.pair_layout import NO_FOLD, PairLayout, split_pair, truth_of
 from keras_sphereface.utils import text
 from keras_sphereface.utils.progress import log, warn
 
@@ -33,7 +33,7 @@ def read_pair_list(path: str | os.PathLike, num_folds: int = 10, columns: str = 
         num_folds: Int. Number of folds where the list has none, or one that has pairs of one kind
             only: the matched pairs and the mismatched ones are each cut into so many, in their
             order; fewer if there are fewer pairs of a kind.
-        columns: Str. Names of the columns, as of `pair_layout.layout_of_names`; "": recognize
+        columns: Str. Names of the columns, as of `pair_layout.pair_layout_of_names`; "": recognize
             them.
 
     Raises:
@@ -55,11 +55,11 @@ def read_pair_list(path: str | os.PathLike, num_folds: int = 10, columns: str = 
             "Received: an empty file"
         )
     if columns:
-        named = pair_layout.layout_of_names(columns)
-        has_header = pair_layout.named_columns(split_fields(sample[0])) is not None
+        named = pair_layout.pair_layout_of_names(columns)
+        has_header = pair_layout.named_columns(split_pair(sample[0])) is not None
         layout: PairLayout | None = named._replace(has_header=has_header)
     else:
-        layout = pair_layout.choose_layout(sample)
+        layout = pair_layout.choose_pair_layout(sample)
     if layout is None:
         pairs = lfw.read_pairs(path, num_folds)
     elif layout.two_lines:
@@ -83,7 +83,7 @@ def _read_list(path: str | os.PathLike, layout: PairLayout, num_folds: int) -> l
     is_same, lines = [], []
     entries = itertools.islice(text.numbered_lines(path), int(layout.has_header), None)
     for number, line in entries:
-        fields = split_fields(line)
+        fields = split_pair(line)
         if len(fields) != layout.width and len(fields) in (3, 4) and all(fields):
             raise ValueError(
                 f"{path}, line {number}: expected {layout.width} fields, as in the first line. "

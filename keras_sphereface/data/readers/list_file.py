@@ -80,7 +80,7 @@ def find_list_layout(
     """
     sample = [line for _, line in itertools.islice(lines, list_layout.SAMPLE_LINES)]
     if columns:
-        return list_layout.separator_of(list_layout.layout_of_names(columns), sample)
+        return list_layout.separator_of(list_layout.list_layout_of_names(columns), sample)
 
     def exists(key: str) -> bool:
         try:
@@ -89,7 +89,7 @@ def find_list_layout(
             return False
 
     try:
-        return list_layout.choose_layout(sample, exists)
+        return list_layout.choose_list_layout(sample, exists)
     except ValueError as error:
         raise ValueError(f"{path}, line 1: {error}") from None
 

@@ -112,7 +112,7 @@ class ListLayout(NamedTuple):
 PLAIN = ListLayout()
 
 
-def layout_of_names(names: str) -> ListLayout:
+def list_layout_of_names(names: str) -> ListLayout:
     """Return the layout that `--list-columns` describes: `path`, maybe `label`, others ignored.
 
     Raises:
@@ -120,7 +120,7 @@ def layout_of_names(names: str) -> ListLayout:
 
     Example:
 
-    >>> layout_of_names("-,path,label").describe()
+    >>> list_layout_of_names("-,path,label").describe()
     '`-<TAB or space>path<TAB or space>identity`'
     """
     columns = [name.strip() for name in names.split(",")]
@@ -143,7 +143,7 @@ def separator_of(layout: ListLayout, lines: Sequence[str]) -> ListLayout:
     return layout
 
 
-def choose_layout(lines: Sequence[str], exists: Callable[[str], bool]) -> ListLayout:
+def choose_list_layout(lines: Sequence[str], exists: Callable[[str], bool]) -> ListLayout:
     """Choose the layout of a list from its first lines.
 
     Args:
@@ -152,9 +152,9 @@ def choose_layout(lines: Sequence[str], exists: Callable[[str], bool]) -> ListLa
 
     Example:
 
-    >>> choose_layout(["path,label", "Ada/1.jpg,7"], lambda path: True).describe()
+    >>> choose_list_layout(["path,label", "Ada/1.jpg,7"], lambda path: True).describe()
     '`path,identity`'
-    >>> choose_layout(["7 Ada/1.jpg", "8 Bob/1.jpg"], lambda path: False).describe()
+    >>> choose_list_layout(["7 Ada/1.jpg", "8 Bob/1.jpg"], lambda path: False).describe()
     '`identity<TAB or space>path`'
     """
     if not lines:
