@@ -29,7 +29,8 @@ def find_layout(
     Args:
         path: The file that is named in messages.
         lines: Iterable of (number, line), of which the first are read.
-        columns: Str. Names of the columns, as of `landmark_layout_of_names`; "": choose by the lines.
+        columns: Str. Names of the columns, as of `landmark_layout_of_names`; "": choose by the
+            lines.
 
     Raises:
         ValueError: naming the file, if the layout cannot be told, or `columns` is wrong.
