@@ -2,7 +2,7 @@
 
 import os
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".pgm", ".ppm", ".bmp", ".webp"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".jfif", ".png", ".pgm", ".ppm", ".bmp", ".webp"})
 NO_IMAGE_SUFFIX = "the name has no image suffix"
 NOT_UTF8 = "the name is not valid UTF-8"
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from keras_sphereface.data.filenames import is_hidden, is_image_name
+from keras_sphereface.data.image_folder import ImageFolder
 from keras_sphereface.utils.atomic import partial_folder
 
 INFO_FILE = "dataset.json"
@@ -147,7 +148,7 @@ def source_at(folder: Path) -> Path | None:
 
 
 def folder_with(root: str | os.PathLike, keys: Iterable[str]) -> Path | None:
-    """Return the folder below which a file of `keys` lies: `root`, one below, or one above it.
+    """Return the folder below which an image of `keys` lies: `root`, one below, or one above it.
 
     Example:
         >>> print(folder_with("faces", ["person_0001/person_0001_0001.jpg"]))
@@ -155,11 +156,15 @@ def folder_with(root: str | os.PathLike, keys: Iterable[str]) -> Path | None:
     """
     keys = list(keys)
     root = Path(root)
-    if any((root / key).exists() for key in keys):
+    if _holds_some(root, keys):
         return root
     few = keys[:: max(1, len(keys) // LOOKED_AT)]
-    near = (folder for folder in _nearby(root) if any((folder / key).exists() for key in few))
-    return next(near, None)
+    return next((folder for folder in _nearby(root) if _holds_some(folder, few)), None)
+
+
+def _holds_some(folder: Path, keys: Iterable[str]) -> bool:
+    images = ImageFolder(folder)
+    return any(images.path_of(key) is not None for key in keys)
 
 
 def _nearby(folder: Path) -> Iterator[Path]:

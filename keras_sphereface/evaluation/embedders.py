@@ -4,7 +4,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_sphereface.evaluation.embeddings import Embeddings, embed_faces, load_embeddings
+from keras_sphereface.data.keys import matched_keys
+from keras_sphereface.evaluation.embeddings import (
+    NO_EMBEDDING,
+    Embeddings,
+    embed_faces,
+    load_embeddings,
+)
 from keras_sphereface.evaluation.faces import Load
 from keras_sphereface.export import runtime
 from keras_sphereface.utils import names
@@ -93,4 +99,12 @@ def _open_network(path: str, batch_size: int) -> Embedder:
 def _open_saved(path: str) -> Embedder:
     with stage(f"reading {path}"):
         saved = load_embeddings(path)
-    return Embedder(Path(path).stem, None, lambda keys, load: saved.select(keys))
+    return Embedder(Path(path).stem, None, lambda keys, load: _select_by_name(saved, keys))
+
+
+def _select_by_name(saved: Embeddings, keys: Sequence[str]) -> Embeddings:
+    """Return the embeddings of `keys`, whose names in the file may have another suffix."""
+    name_of = matched_keys(keys, saved.keys)
+    selected = saved.select([name_of.get(key, key) for key in keys])
+    missing = {key: saved.missing.get(key, NO_EMBEDDING) for key in keys if key not in name_of}
+    return Embeddings([key for key in keys if key in name_of], selected.views, missing)

@@ -11,6 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_sphereface.data import alignment, images, records
+from keras_sphereface.data.image_folder import ImageFolder
+from keras_sphereface.data.keys import canonical_key
 from keras_sphereface.data.landmarks import (
     landmark_notes,
     landmark_warnings,
@@ -102,13 +104,13 @@ def open_faces(sources: FaceSources, keys: Sequence[str], image_size: tuple[int,
         total = records.read_info(sources.records).num_images
         found = records.read_folder(sources.records)
         bar = progress_bar(found, total=total, desc="reading records", unit="image", brief=True)
-        kept = {record.key: record.image for record in bar if record.key in wanted}
+        kept = _images_of_records(bar, wanted)
         return encoded_faces(kept.__getitem__, image_size)
     check_face_files(sources._replace(landmarks=""))
-    root = Path(sources.images)
+    folder = ImageFolder(sources.images)
 
     def read(key: str) -> bytes:
-        return (root / key).read_bytes()
+        return (folder.path_of(key) or folder.root / key).read_bytes()
 
     cropped = encoded_faces(read, image_size)
     if not sources.landmarks:
@@ -121,7 +123,7 @@ def open_faces(sources: FaceSources, keys: Sequence[str], image_size: tuple[int,
 
     def align(key: str) -> np.ndarray:
         if key not in landmarks:
-            raise MissingFaceError(NO_LANDMARKS if (root / key).is_file() else NO_IMAGE)
+            raise MissingFaceError(NO_LANDMARKS if folder.path_of(key) else NO_IMAGE)
         image = _decoded(read, key)
         try:
             return _aligned(image, landmarks[key], image_size)
@@ -130,6 +132,23 @@ def open_faces(sources: FaceSources, keys: Sequence[str], image_size: tuple[int,
             raise ValueError(f"{file}, line {line}, {key}: {error}") from None
 
     return Faces(align, cropped.load)
+
+
+def _images_of_records(found: Iterable[records.Record], keys: set[str]) -> dict[str, bytes]:
+    """Return the images of these keys; the suffix of a key may be another than in the records."""
+    by_stem = {canonical_key(key): key for key in sorted(keys)}
+    images: dict[str, bytes] = {}
+    taken: dict[str, str] = {}
+    for record in found:
+        key = record.key if record.key in keys else by_stem.get(canonical_key(record.key))
+        if key is None:
+            continue
+        before = taken.get(key)
+        if before is None or record.key == key:
+            images[key], taken[key] = record.image, record.key
+        if before is not None and key not in (before, record.key):
+            log(f"{key} may be {before} or {record.key} of the records; {taken[key]} is taken.")
+    return images
 
 
 def encoded_faces(read: Callable[[str], bytes], image_size: tuple[int, int]) -> Faces:

@@ -59,6 +59,17 @@ def test_saved_embeddings_need_no_faces(saved):
     np.testing.assert_array_equal(embedded.views, [[[7, 8, 9], [10, 11, 12]]])
 
 
+def test_saved_embeddings_serve_keys_with_another_suffix(tmp_path):
+    views = np.arange(18, dtype=np.float32).reshape(3, 2, 3)
+    names = ["/lfw/Ada/1.png", "/lfw/Ada/2.png", "/lfw/Bob/1.png"]
+    embeddings.save_embeddings(embeddings.Embeddings(names, views, {}), tmp_path / "saved.npz")
+    (embedder,) = embedders.open_embedders((), str(tmp_path / "saved.npz"))
+    selected = embedder.embed(["Bob/1.jpg", "Ada/3.jpg", "Ada/1"], None)
+    assert selected.keys == ["Bob/1.jpg", "Ada/1"]
+    np.testing.assert_array_equal(selected.views, views[[2, 0]])
+    assert selected.missing == {"Ada/3.jpg": "no embedding"}
+
+
 def test_networks_come_before_saved_embeddings(model, saved):
     opened = embedders.open_embedders([model, model], (saved,), 1)
     assert [embedder.image_size for embedder in opened] == [(112, 96), (112, 96), None]

@@ -320,3 +320,14 @@ def test_faces_not_loaded_yet_are_dropped_with_the_iterator():
     next(faces)
     faces.close()
     assert len(load.loaded) < 200
+
+
+def test_images_and_records_serve_keys_with_another_suffix(faces, records, keys, tmp_path):
+    other = [key.replace(".jpg", ".png") for key in keys[:3]]
+    for sources in (sources_of(faces), FaceSources(records=records)):
+        by_name = open_faces(sources, keys[:3], SIZE)
+        by_stem = open_faces(sources, other, SIZE)
+        for key, name in zip(keys[:3], other, strict=True):
+            np.testing.assert_array_equal(by_stem.load(name), by_name.load(key))
+        with pytest.raises(MissingFaceError, match="no such image"):
+            open_faces(sources, ["nobody/1"], SIZE).load("nobody/1")

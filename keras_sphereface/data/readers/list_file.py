@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from keras_sphereface.data.image_folder import ImageFolder
 from keras_sphereface.data.readers import list_layout
 from keras_sphereface.data.readers.list_layout import ListLayout
 from keras_sphereface.data.types import ByteRange, ImageRecord, SkippedImage
@@ -19,9 +20,10 @@ def read_list_file(
 ) -> Iterator[ImageRecord | SkippedImage]:
     """Yield the images of a list: a line `path<TAB or space>identity` for each, or another layout.
 
-    A path is absolute, or relative to the folder of the list; it may hold spaces. An identity
-    with spaces needs the tab. Blank lines are ignored. MXNet's lists, csv, JSON lines, the label
-    first and paths alone (`IDENTITY/IMAGE`) are recognized by which column names images.
+    A path is absolute, or relative to the folder of the list; it may hold spaces, and have another
+    suffix than the image, or none. An identity with spaces needs the tab. Blank lines are ignored.
+    MXNet's lists, csv, JSON lines, the label first and paths alone (`IDENTITY/IMAGE`) are
+    recognized by which column names images.
 
     Args:
         path: The list.
@@ -43,10 +45,13 @@ def read_list_file(
     layout = find_list_layout(path, numbered_lines(path), folder, columns)
     if layout != list_layout.PLAIN and not columns:
         log(f"{path} is read as {layout.describe()}; --list-columns overrules it.")
+    images = ImageFolder(folder)
     num_missing, first_missing = 0, ""
     for number, key, identity in list_entries(path, layout, numbered_lines(path)):
         file = folder / key  # an absolute key stays what it is
         try:
+            if not file.is_file():
+                file = images.path_of(key) or file
             size = file.stat().st_size
         except (OSError, ValueError):
             num_missing += 1
