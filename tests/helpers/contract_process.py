@@ -55,8 +55,9 @@ def classifiers(strategy: tf.distribute.Strategy) -> Iterator[tuple[str, np.ndar
         model = EmbeddingClassifier(keras.Sequential([dense]), make_case("asoftmax"))
         model.compile(keras.optimizers.SGD(0.01))
     history = model.fit(*case_batch(), batch_size=B, epochs=3, shuffle=False, verbose=0).history
-    for i, weight in enumerate(model.get_weights()):
-        yield f"classifier {i}", weight
+    for i, weight in enumerate(model.trainable_weights):  # not those of the metrics
+        yield f"classifier {i}", weight.numpy()
+    yield "classifier step", np.array(int(model.head.step.numpy()))
     for name in ("loss", "accuracy", "target_angle", "embedding_norm", "annealing_lambda"):
         yield f"classifier {name}", np.array(history[name])
 
