@@ -6,8 +6,6 @@ else by what fits the five-point template.
 """
 
 import collections
-import contextlib
-import csv
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_sphereface.data.alignment import landmark_template, similarity_transform
+from keras_sphereface.data.columns import plain_name, split_columns
 
 SAMPLE_LINES = 256  # from which a layout is chosen
 MAX_NUMBERS = 40  # on a line; more are other landmarks, as the 68 of dlib
@@ -113,7 +112,7 @@ def split_fields(line: str, width: int = 0) -> list[str]:
         return [line[: plain.start()].strip(), *plain[1].split()]
     for separator in "\t,;":
         if separator in line:
-            fields = _separated(line, separator)
+            fields = split_columns(line, separator)
             if len(fields) == width or sum(map(_is_number, fields)) >= 10:
                 return fields
     tokens = line.split()
@@ -267,7 +266,7 @@ def _names_of_header(lines: Sequence[str], width: int) -> LandmarkLayout | None:
         return None
     header = lines[-1].lstrip("#").strip()
     separator = next((sign for sign in "\t,;" if sign in header), None)
-    names = [_letters(name) for name in _separated(header, separator)]
+    names = [plain_name(name) for name in split_columns(header, separator)]
     if len(names) == width - 1:  # as in CelebA: the path has no name
         names.insert(0, "path")
     parts = _parts_of_names(names)
@@ -308,19 +307,6 @@ _PARTS = {
     "left mouth": ("mouth", "left"),
     "right mouth": ("mouth", "right"),
 }
-
-
-def _letters(name: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", name.lower())
-
-
-def _separated(line: str, separator: str | None) -> list[str]:
-    if separator is None:
-        return line.split()
-    if '"' in line:
-        with contextlib.suppress(csv.Error):  # a name with a lone quote
-            return [field.strip() for field in next(csv.reader([line], delimiter=separator))]
-    return [field.strip() for field in line.split(separator)]
 
 
 def _is_number(field: str) -> bool:

@@ -4,11 +4,11 @@ Lists circulate with the answer behind the images or before them, as 1 and 0, 1 
 with named columns (YouTube Faces' splits.txt), and with a line for each image (CALFW, CPLFW).
 """
 
-import csv
 import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from keras_sphereface.data.columns import plain_name, split_columns
 from keras_sphereface.data.filenames import is_image_name
 
 SAMPLE_LINES = 64  # from which a layout is chosen
@@ -74,17 +74,7 @@ class PairLayout(NamedTuple):
 
 def split_pair(line: str) -> list[str]:
     """Split a line at tabs, semicolons, commas or white space; fields may be quoted."""
-    for separator in "\t;,":
-        if separator in line:
-            break
-    else:
-        return line.split()
-    if '"' in line:
-        try:
-            return [field.strip() for field in next(csv.reader([line], delimiter=separator))]
-        except csv.Error:  # a name with a lone quote
-            pass
-    return [field.strip() for field in line.split(separator)]
+    return split_columns(line, next((sign for sign in "\t;," if sign in line), None))
 
 
 def truth_of(word: str) -> bool | None:
@@ -126,7 +116,7 @@ def pair_layout_of_names(names: str) -> PairLayout:
 
 def named_columns(fields: Sequence[str]) -> PairLayout | None:
     """Return the layout that a header names; None if it does not name the three columns."""
-    names = [re.sub("[^a-z0-9]", "", field.lower()) for field in fields]
+    names = list(map(plain_name, fields))
 
     def column_of(known: Sequence[str], taken: Sequence[int | None] = ()) -> int | None:
         columns = (names.index(name) for name in known if name in names)

@@ -6,12 +6,12 @@ else by which column names images, those that exist first.
 """
 
 import collections
-import csv
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from keras_sphereface.data.columns import split_columns
 from keras_sphereface.data.filenames import is_image_name
 from keras_sphereface.data.landmark_layout import clean_path
 
@@ -98,9 +98,9 @@ class ListLayout(NamedTuple):
     def split(self, line: str) -> list[str]:
         """Return the columns of a line."""
         if self.separator in line and self.separator != " ":
-            fields = _separated(line, self.separator)
+            fields = split_columns(line, self.separator)
         elif "\t" in line:
-            fields = _separated(line, "\t")
+            fields = split_columns(line, "\t")
         elif self.separator == ",":
             return [line]
         else:  # only the path may hold spaces
@@ -138,7 +138,7 @@ def separator_of(layout: ListLayout, lines: Sequence[str]) -> ListLayout:
     for separator in _SEPARATORS:
         candidate = layout._replace(separator=separator)
         if lines and all(all(candidate._read(line)) for line in lines[-3:]):
-            first = _separated(lines[0], separator)
+            first = split_columns(lines[0], separator)
             return candidate._replace(has_header=_named(first) is not None)
     return layout
 
@@ -162,7 +162,7 @@ def choose_list_layout(lines: Sequence[str], exists: Callable[[str], bool]) -> L
     if lines[0].startswith("{") and (entry := _json_object(lines[0])):
         return _json_layout(entry)
     for separator in _SEPARATORS:
-        fields = _separated(lines[0], separator)
+        fields = split_columns(lines[0], separator)
         if columns := _named(fields):
             return ListLayout(separator, len(fields), *columns, has_header=True)
     best, best_score = PLAIN, _score(PLAIN, lines, exists)
@@ -175,7 +175,7 @@ def choose_list_layout(lines: Sequence[str], exists: Callable[[str], bool]) -> L
 def _candidates(lines: Sequence[str]) -> Iterator[ListLayout]:
     """Yield the layouts in use, the most frequent first."""
     for separator in _SEPARATORS:
-        widths = collections.Counter(len(_separated(line, separator)) for line in lines)
+        widths = collections.Counter(len(split_columns(line, separator)) for line in lines)
         width = widths.most_common(1)[0][0]
         if separator != " " and width < 2:
             continue
@@ -223,17 +223,6 @@ def _json_object(line: str) -> dict:
     except (ValueError, RecursionError):
         return {}
     return entry if isinstance(entry, dict) else {}
-
-
-def _separated(line: str, separator: str) -> list[str]:
-    if separator == " ":
-        return line.split()
-    if '"' in line:
-        try:
-            return next(csv.reader([line], delimiter=separator))
-        except csv.Error:  # a name with a lone quote
-            pass
-    return line.split(separator)
 
 
 def _whole(label: str) -> str:
