@@ -178,6 +178,11 @@ INPUT_RANGES: dict[str, str] = {
     "raw": "pixels 0..255, which the network scales by itself",
     "unit": "(value - 127.5) / 128, in [-1, 1)",
 }
+# How a flag for them ends its help.
+INPUT_RANGES_HELP = (
+    "; ".join(f"{name}: {text}" for name, text in INPUT_RANGES.items())
+    + ". By default found out from its first layer."
+)
 
 # Table 2 of the SphereFace paper.
 NETWORKS: dict[str, NetworkChoice] = {

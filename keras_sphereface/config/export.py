@@ -3,7 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
-from keras_sphereface.config.choices import FORMATS, INPUT_RANGES
+from keras_sphereface.config.choices import FORMATS, INPUT_RANGES, INPUT_RANGES_HELP
 from keras_sphereface.config.fields import setting
 
 
@@ -30,9 +30,7 @@ class ExportConfig:
     )
     input_range: str | None = setting(
         None,
-        "Pixels that the network of a .keras file takes. "
-        + "; ".join(f"{name}: {text}" for name, text in INPUT_RANGES.items())
-        + ". By default found out from its first layer.",
+        "Pixels that the network of a .keras file takes. " + INPUT_RANGES_HELP,
         tuple(INPUT_RANGES),
         group="network and output",
     )

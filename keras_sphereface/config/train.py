@@ -8,6 +8,7 @@ from keras_sphereface.config.choices import (
     BIAS_RULES,
     HEADS,
     INPUT_RANGES,
+    INPUT_RANGES_HELP,
     NETWORKS,
     OPTIMIZER_SLOTS,
     SCHEDULES,
@@ -73,9 +74,7 @@ class TrainConfig:
     )
     input_range: str | None = setting(
         None,
-        "Pixels that the network takes. "
-        + "; ".join(f"{name}: {text}" for name, text in INPUT_RANGES.items())
-        + ". By default found out from its first layer.",
+        "Pixels that the network takes. " + INPUT_RANGES_HELP,
         tuple(INPUT_RANGES),
         group="network",
     )
