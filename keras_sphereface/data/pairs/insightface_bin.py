@@ -4,6 +4,7 @@ A pickle can run code. The reader admits only bytes and NumPy arrays of bytes, a
 everything else.
 """
 
+import functools
 import io
 import os
 import pickle
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from keras_sphereface.data.pairs import lfw
+from keras_sphereface.utils.progress import warn
 
 _ALLOWED = {
     ("_codecs", "encode"),
@@ -86,16 +88,18 @@ def pairs_from_bin(
     """Return the pairs of a verification set; the key of an image is its first number in the set.
 
     A `.bin` repeats an image in each of its pairs, and has no folds: the pairs are cut into equal
-    folds in their order; if the division leaves a remainder, the first folds have one more.
+    folds in their order, as InsightFace cuts them; if the division leaves a remainder, the first
+    folds have one more. Where such a fold has pairs of one kind only (all matched pairs first,
+    say), matched and mismatched pairs are cut separately, with a warning.
 
     Args:
         images: 2 P encoded images, as of `read_bin`.
         is_same: (P,) bool.
         path: File that is named in messages.
-        num_folds: Int. Number of folds.
+        num_folds: Int. Number of folds; fewer if there are fewer pairs of a kind.
 
     Raises:
-        ValueError: naming the file, if a fold has pairs of one kind only.
+        ValueError: naming the file, if all pairs are of one kind.
 
     Example:
 
@@ -103,18 +107,32 @@ def pairs_from_bin(
     >>> pairs.first, pairs.second
     (['000000', '000000'], ['000001', '000003'])
     """
-    pairs_of_folds = np.array_split(np.arange(len(is_same)), num_folds)
-    folds = np.repeat(np.arange(1, num_folds + 1), [len(fold) for fold in pairs_of_folds])
-    for fold, inside in enumerate(pairs_of_folds, start=1):
-        if len(np.unique(is_same[inside])) < 2:
-            received = f"pairs {inside[0]} to {inside[-1]}" if len(inside) else "no pair"
-            raise ValueError(
-                f"{path}: each of its {num_folds} folds must hold matched and mismatched pairs. "
-                f"Received: {received} in fold {fold}, of one kind only"
-            )
     first_number: dict[bytes, int] = {}
     keys = [f"{first_number.setdefault(image, i):06d}" for i, image in enumerate(images)]
-    return lfw.Pairs(keys[::2], keys[1::2], is_same, folds)
+    return lfw.Pairs(keys[::2], keys[1::2], is_same, _folds(is_same, path, num_folds))
+
+
+def _folds(is_same: np.ndarray, path: str | os.PathLike, num_folds: int) -> np.ndarray:
+    """Return (P,) folds from 1: equal ones in order, or by kind if one would have one kind only."""
+    num_matched = int(is_same.sum())
+    if num_matched in (0, len(is_same)):
+        raise ValueError(
+            f"{path} must hold matched and mismatched pairs. Received: {num_matched} matched and "
+            f"{len(is_same) - num_matched} mismatched pairs"
+        )
+    in_order = np.array_split(np.arange(len(is_same)), num_folds)
+    if all(len(np.unique(is_same[fold])) == 2 for fold in in_order):
+        return np.repeat(np.arange(1, num_folds + 1), [len(fold) for fold in in_order])
+    folds = lfw.assign_folds(is_same, num_folds)
+    _warn_once(
+        f"{path}: cut in their order, the pairs would leave folds of one kind only. Matched and "
+        f"mismatched pairs are cut into {folds.max()} folds separately."
+    )
+    return folds
+
+
+# Commands read a set when they check it and when they use it.
+_warn_once = functools.cache(warn)
 
 
 def write_bin(

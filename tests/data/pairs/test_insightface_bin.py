@@ -103,19 +103,40 @@ def test_pairs_of_a_set_are_neighbors_in_ten_folds(count):
     assert (np.diff(pairs.folds) >= 0).all()
 
 
-@pytest.mark.parametrize(
-    ("is_same", "received"),
-    [
-        ([], "no pair in fold 1"),
-        ([True, False] * 4, "pairs 0 to 0 in fold 1"),
-        ([True, False] * 9 + [True, True], "pairs 18 to 19 in fold 10"),
-        ([True, False] * 2 + [False] * 2 + [True, False] * 7, "pairs 4 to 5 in fold 3"),
-    ],
-)
-def test_a_fold_with_one_kind_of_pairs_is_refused(is_same, received):
-    expected = f"^lfw.bin: each of its 10 folds must hold .* Received: {received}, of one kind"
+ORDERS = {
+    "matched first": np.arange(200) < 100,
+    "mismatched first": np.arange(200) >= 150,
+    "blocks of fifty": np.arange(200) // 50 % 2 == 0,
+    "one kind in the last fold": np.append(np.arange(180) % 2 == 0, np.ones(20, bool)),
+}
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_pairs_of_any_order_are_cut_by_kind(order, capsys):
+    is_same, name = ORDERS[order], f"{order}.bin"
+    images = [str(number).encode() for number in range(400)]
+    pairs = insightface_bin.pairs_from_bin(images, is_same, name)
+    assert f"{name}: cut in their order" in capsys.readouterr().err
+    for kind in (True, False):
+        of_kind = pairs.folds[pairs.is_same == kind]
+        assert set(np.bincount(of_kind)[1:]) == {len(of_kind) // 10}
+        assert (np.diff(of_kind) >= 0).all()
+    np.testing.assert_array_equal(pairs.is_same, is_same)
+    insightface_bin.pairs_from_bin(images, is_same, name)
+    assert not capsys.readouterr().err  # said once
+
+
+def test_few_pairs_have_fewer_folds():
+    pairs = insightface_bin.pairs_from_bin([b""] * 16, np.array([True, False] * 4), "few.bin")
+    assert pairs.folds.tolist() == [1, 1, 2, 2, 3, 3, 4, 4]
+
+
+@pytest.mark.parametrize("kinds", [[], [True] * 20, [False] * 20])
+def test_pairs_of_one_kind_are_refused(kinds):
+    num_matched = sum(kinds)
+    expected = f"^lfw.bin must hold .* Received: {num_matched} matched"
     with pytest.raises(ValueError, match=expected):
-        insightface_bin.pairs_from_bin([b""] * 2 * len(is_same), np.array(is_same, bool), "lfw.bin")
+        insightface_bin.pairs_from_bin([b""] * 2 * len(kinds), np.array(kinds, bool), "lfw.bin")
 
 
 def test_an_image_of_several_pairs_has_one_key():
