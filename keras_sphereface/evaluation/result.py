@@ -8,6 +8,7 @@ import numpy as np
 
 from keras_sphereface.data.pairs import lfw
 from keras_sphereface.evaluation import quality_checks
+from keras_sphereface.evaluation.acquisition import measure_acquisition
 from keras_sphereface.evaluation.embedders import Embedder
 from keras_sphereface.evaluation.embeddings import Embeddings, template_embeddings
 from keras_sphereface.evaluation.face_pairs import PairDataset, Templates
@@ -81,6 +82,7 @@ def evaluate_pairs(
         verification=dataclasses.replace(
             verification.metrics, missing={**image_embeddings.missing, **missing_templates}
         ),
+        acquisition=measure_acquisition(dataset, image_embeddings, verification),
         criterion=measure_criterion(angles),
         variants=tuple(_variants(embedder, dataset, image_embeddings, verification, shared)),
     )

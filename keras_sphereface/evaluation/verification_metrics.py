@@ -170,6 +170,35 @@ class AccuracyVariant:
 
 
 @dataclasses.dataclass(frozen=True)
+class AcquisitionMetrics:
+    """Failures to acquire images and to enroll templates, and the FNMR that counts them.
+
+    Attributes:
+        num_images: Int. Images that the pairs need.
+        num_failures_to_acquire: Int. Images of them without an embedding.
+        fta: Float in [0, 1]. Failure-to-acquire rate: the share of these images.
+        num_templates: Int. Templates that the pairs name; 0 where they name images.
+        num_failures_to_enroll: Int. Templates without an embedding of any image.
+        fte: Float in [0, 1]. Failure-to-enroll rate: the share of these templates; None where the
+            pairs name images.
+        fnmr_at_fmr: {FMR: FNMR} over all pairs, those with a failure counted as not matching;
+            None where the mismatched pairs are too few for that FMR.
+
+    Example:
+        >>> AcquisitionMetrics(20, 1, 0.05, 0, 0, None, {"0.1": 0.12}).fnmr_at_fmr["0.1"]
+        0.12
+    """
+
+    num_images: int
+    num_failures_to_acquire: int
+    fta: float
+    num_templates: int
+    num_failures_to_enroll: int
+    fte: float | None
+    fnmr_at_fmr: dict[str, float | None]
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluationMetrics:
     """Contents of `metrics.json`: one model on one set of pairs.
 
@@ -180,6 +209,7 @@ class EvaluationMetrics:
         verification: Accuracy, ROC and counts.
         criterion: Angles within and between identities.
         variants: The accuracy with other pairs.
+        acquisition: Failures to acquire and to enroll, and the FNMR that counts them.
 
     Example:
         >>> [field.name for field in dataclasses.fields(EvaluationMetrics)][:3]
@@ -192,3 +222,4 @@ class EvaluationMetrics:
     verification: VerificationMetrics
     criterion: Criterion
     variants: tuple[AccuracyVariant, ...]
+    acquisition: AcquisitionMetrics | None = None

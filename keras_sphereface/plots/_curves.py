@@ -19,17 +19,19 @@ LINE_STYLES = ("-", "--", "-.", ":")
 def plot_over_log_rate(axes: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> None:
     """Draw {label: (x, y)}, x rising, as steps over a log scale that ends at 1."""
     check_curves(curves)
-    smallest = 0.5  # so that a single mismatched pair has an axis too
+    smallest, lowest = 0.5, 1.0  # so that a single mismatched pair has an axis too
     for i, (label, points) in enumerate(curves.items()):
         x, y = (np.asarray(values, dtype=float) for values in points)
         # Of equal rates the last point, the highest one, counts.
         is_shown = (x > 0) & np.append(x[1:] != x[:-1], True)
         x, y = corners(x[is_shown], y[is_shown])
-        smallest = min(smallest, x.min(initial=1.0))
+        smallest, lowest = min(smallest, x.min(initial=1.0)), min(lowest, y.min(initial=1.0))
         axes.plot(x, y, drawstyle="steps-post", label=label, **line_style(i, len(x)))
     if not has_points(axes):
         write_note(axes, "No rate above 0:\nthere is no curve to draw.")
-    axes.set(xscale="log", xlim=(smallest, 1), ylim=(-0.01, 1.02))
+    bottom = min(np.floor(10 * lowest) / 10, 0.8)
+    margin = 0.02 * (1 - bottom)
+    axes.set(xscale="log", xlim=(smallest, 1), ylim=(bottom - margin, 1 + margin))
     # An axis of less than two decades needs numbers between them.
     set_log_ticks(axes.xaxis, (1,) if smallest < 0.02 else (1, 2, 3, 5), "{x:g}")
     axes.grid(alpha=0.3)
@@ -77,6 +79,23 @@ def line_style(i: int, num_points: int) -> dict[str, Any]:
     }
 
 
+def legend_labels(texts: Mapping[str, str]) -> dict[str, str]:
+    """Return what the legend says of each curve; a single one has its text in the title."""
+    if len(texts) == 1:
+        return {label: label for label in texts}
+    return {label: f"{label}: {text}" for label, text in texts.items()}
+
+
+def title(name: str, texts: Mapping[str, str]) -> str:
+    """Return the title of the axes, with the text of a single curve."""
+    return f"{name}, {next(iter(texts.values()))}" if len(texts) == 1 else name
+
+
+def band_style(i: int) -> dict[str, Any]:
+    """Return the style of the band of intervals around the i-th curve."""
+    return {"color": color_of(i), "alpha": 0.18, "linewidth": 0, "zorder": 1.5}
+
+
 def has_points(axes: Axes) -> bool:
     return any(len(np.asarray(line.get_xdata())) for line in axes.lines)
 
@@ -89,6 +108,7 @@ def add_legend(axes: Axes, labels: Collection[str]) -> None:
     """Add a legend below the axes and their label, if there are two entries or more."""
     if len(labels) < 2:
         return
+    labels = axes.get_legend_handles_labels()[1]
     columns = 80 // (max(len(label) for label in labels) + 8)  # letters that fit into a line
     below = ScaledTranslation(0, -0.48, axes.figure.dpi_scale_trans)  # inches
     axes.legend(

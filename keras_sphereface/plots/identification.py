@@ -16,25 +16,31 @@ from keras_sphereface.plots import _curves
 MAX_LINEAR_RANKS = 50  # more ranks have a log scale
 
 
-def plot_cmc(axes: Axes, curves: Mapping[str, np.ndarray]) -> Axes:
+def plot_cmc(axes: Axes, curves: Mapping[str, np.ndarray], gallery_size: int | None = None) -> Axes:
     """Draw the cumulative match characteristic: the identification rate over the rank.
+
+    The title, or with several curves the legend, gives the area under each curve (AUC): the mean
+    of its rates over the ranks that are drawn.
 
     Args:
         axes: Where to draw.
         curves: {label: (R,) identification rates in 0 to 1 at the ranks 1 to R}, at least one.
+        gallery_size: Number of identities of the gallery, for the title; None: not named.
 
     Raises:
         ValueError: if there is no curve.
 
     Example:
         >>> from matplotlib.figure import Figure
-        >>> plot_cmc(Figure().subplots(), {"m = 4": np.array([0.8, 0.9, 0.95])}).get_ylabel()
-        'identified, per cent'
+        >>> plot_cmc(Figure().subplots(), {"m = 4": np.array([0.8, 0.9, 0.95])}, 3).get_title()
+        'CMC, 3 identities, AUC 0.8833'
     """
     _curves.check_curves(curves)
+    areas = {label: f"AUC {np.mean(rates):.4f}" for label, rates in curves.items()}
+    labels = _curves.legend_labels(areas)
     for i, (label, rates) in enumerate(curves.items()):
-        ranks = np.arange(1, len(rates) + 1)
-        axes.plot(ranks, 100 * np.asarray(rates), label=label, **_curves.line_style(i, len(rates)))
+        ranks, style = np.arange(1, len(rates) + 1), _curves.line_style(i, len(rates))
+        axes.plot(ranks, 100 * np.asarray(rates), label=labels[label], **style)
     max_rank = max(len(rates) for rates in curves.values())
     _curves.end_at_100(axes, min(np.min(rates) for rates in curves.values()))
     if max_rank > MAX_LINEAR_RANKS:
@@ -43,14 +49,15 @@ def plot_cmc(axes: Axes, curves: Mapping[str, np.ndarray]) -> Axes:
     else:
         axes.set_xlim(0.5, max_rank + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
-    axes.set(xlabel="rank", ylabel="identified, per cent", title="CMC")
+    name = "CMC" if gallery_size is None else f"CMC, {gallery_size:,} identities"
+    axes.set(xlabel="rank", ylabel="identified, per cent", title=_curves.title(name, areas))
     axes.grid(alpha=0.3)
     _curves.add_legend(axes, curves)
     return axes
 
 
 def plot_dir(axes: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) -> Axes:
-    """Draw detection and identification rate (TPIR) over false alarm rate (FPIR), log scaled.
+    """Draw detection and identification rate (1 - FNIR) over false alarm rate (FPIR), log scaled.
 
     Args:
         axes: Where to draw.
@@ -63,11 +70,12 @@ def plot_dir(axes: Axes, curves: Mapping[str, tuple[np.ndarray, np.ndarray]]) ->
         >>> from matplotlib.figure import Figure
         >>> far, rates = np.array([0.0, 0.1, 1.0]), np.array([0.5, 0.8, 0.9])
         >>> plot_dir(Figure().subplots(), {"m = 4": (far, rates)}).get_xlabel()
-        'false alarm rate'
+        'false positive identification rate (FPIR)'
     """
     _curves.plot_over_log_rate(axes, curves)
     axes.yaxis.set_major_formatter(PercentFormatter(1, symbol=""))
-    axes.set(xlabel="false alarm rate", ylabel="detected and identified, per cent")
+    axes.set_xlabel("false positive identification rate (FPIR)")
+    axes.set_ylabel("detected and identified (1 - FNIR), per cent")
     axes.set_title("Open-set identification")
     return axes
 

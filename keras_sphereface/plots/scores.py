@@ -8,25 +8,33 @@ two or more. Legends stand below the axes, where they hide nothing; a figure wit
 from collections.abc import Mapping
 from statistics import NormalDist
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, NullLocator
 
-from keras_sphereface.metrics.roc import Roc
+from keras_sphereface.metrics.roc import Roc, auc_score, equal_error_rate
 from keras_sphereface.plots import _curves
 from keras_sphereface.plots.style import COLORS
 
-DET_TICKS = (0.001, 0.01, 0.1, 1, 5, 20, 40, 60, 80, 95, 99, 99.9)  # per cent
+Band = tuple[np.ndarray, np.ndarray, np.ndarray]
+MAX_DET_FMR = 0.5  # beyond it nobody would set a threshold
+NO_CURVE = np.array([0.05, 0.5])  # the ends of axes without a curve
+DET_TICKS = (0.001, 0.01, 0.1, 0.5, 1, 2, 5, 10, 20, 40, 60, 80, 90, 95, 99, 99.9)  # per cent
 
 
-def plot_roc(axes: Axes, curves: Mapping[str, Roc]) -> Axes:
-    """Draw true accept rate (1 - FNMR) over false accept rate (FMR), the latter on a log scale.
+def plot_roc(axes: Axes, curves: Mapping[str, Roc], bands: Mapping[str, Band] = {}) -> Axes:
+    """Draw the true accept rate over the false match rate, the latter on a log scale.
 
-    The horizontal axis begins at the smallest false accept rate above 0.
+    The true accept rate (TAR) is 1 - FNMR, the false match rate (FMR) is the false accept rate.
+    The horizontal axis begins at the smallest one above 0. The title, or with several curves the
+    legend, gives the area under each curve.
 
     Args:
         axes: Where to draw.
         curves: {label: ROC}, at least one.
+        bands: {label: (FMR rising, lowest TAR, highest TAR), each (K,)}: an interval of the TAR at
+            each FMR, for any of the curves.
 
     Raises:
         ValueError: if there is no curve.
@@ -35,23 +43,38 @@ def plot_roc(axes: Axes, curves: Mapping[str, Roc]) -> Axes:
         >>> from matplotlib.figure import Figure
         >>> from keras_sphereface.metrics import roc_curve
         >>> curve = roc_curve(np.array([0.9, 0.6, 0.4]), np.array([True, False, True]))
-        >>> plot_roc(Figure().subplots(), {"m = 4": curve}).get_xlabel()
-        'false accept rate'
+        >>> plot_roc(Figure().subplots(), {"m = 4": curve}).get_title()
+        'ROC, AUC 0.5000'
     """
-    _curves.plot_over_log_rate(axes, {label: (roc.far, roc.tar) for label, roc in curves.items()})
-    axes.set(xlabel="false accept rate", ylabel="true accept rate", title="ROC")
+    areas = {label: f"AUC {auc_score(curve):.4f}" for label, curve in curves.items()}
+    labels = _curves.legend_labels(areas)
+    _curves.plot_over_log_rate(
+        axes, {labels[label]: (roc.far, roc.tar) for label, roc in curves.items()}
+    )
+    for i, label in enumerate(curves):
+        if label in bands:
+            fmr, low, high = (np.asarray(values) for values in bands[label])
+            shown = fmr > 0
+            axes.fill_between(
+                *(fmr[shown], low[shown], high[shown]), step="post", **_curves.band_style(i)
+            )
+    axes.set(xlabel="false match rate (FMR)", ylabel="true accept rate (1 - FNMR)")
+    axes.set_title(_curves.title("ROC", areas))
     return axes
 
 
-def plot_det(axes: Axes, curves: Mapping[str, Roc]) -> Axes:
-    """Draw false reject rate (FNMR) over false accept rate (FMR), on normal-deviate scales.
+def plot_det(axes: Axes, curves: Mapping[str, Roc], bands: Mapping[str, Band] = {}) -> Axes:
+    """Draw the false non-match rate over the false match rate, on normal-deviate scales.
 
-    Rates of 0 and 1 have no place on them: such points are left out. The dotted line is where
-    both rates are equal.
+    Rates of 0 and 1 have no place on them: such points are left out, and so are false match rates
+    above 50 per cent, unless nothing else is left. The dotted line is where both rates are equal;
+    a dot marks the equal error rate of each curve, which the title or the legend gives.
 
     Args:
         axes: Where to draw.
         curves: {label: ROC}, at least one.
+        bands: {label: (FMR rising, lowest TAR, highest TAR), each (K,)}: an interval of the TAR at
+            each FMR, for any of the curves.
 
     Raises:
         ValueError: if there is no curve.
@@ -64,32 +87,66 @@ def plot_det(axes: Axes, curves: Mapping[str, Roc]) -> Axes:
         >>> from keras_sphereface.metrics import roc_curve
         >>> scores, is_same = np.array([4.0, 3.0, 2.0, 1.0]), np.array([True, False] * 2)
         >>> plot_det(Figure().subplots(), {"m = 4": roc_curve(scores, is_same)}).get_title()
-        'DET'
+        'DET, EER 50.00 %'
     """
     _curves.check_curves(curves)
-    ends = [NormalDist().inv_cdf(rate) for rate in (0.05, 0.5)]
+    rates = {label: equal_error_rate(curve) for label, curve in curves.items()}
+    texts = {label: f"EER {100 * rate:.2f} %" for label, rate in rates.items()}
+    labels, xs, ys = _curves.legend_labels(texts), [], []
     for i, (label, curve) in enumerate(curves.items()):
-        x, y = curve.far, 1.0 - curve.tar
-        is_inside = (np.minimum(x, y) > 0) & (np.maximum(x, y) < 1)
-        x, y = map(_curves.normal_quantiles, _curves.corners(x[is_inside], y[is_inside]))
-        ends += [*x, *y]
-        label += "" if is_inside.any() else " (no point to draw)"
-        axes.plot(x, y, label=label, **_curves.line_style(i, len(x)))
-    limits = (min(ends) - 0.1, max(ends) + 0.1)
-    if _curves.has_points(axes):
-        axes.plot(limits, limits, color="0.6", linestyle=":", linewidth=1, zorder=1)
+        x, y = _det_points(curve)
+        if label in bands:
+            _det_band(axes, i, bands[label], x)
+        style = _curves.line_style(i, len(x))
+        missing = "" if len(x) else " (no point to draw)"
+        axes.plot(x, y, label=labels[label] + missing, **style)
+        xs, ys = [*xs, *x], [*ys, *y]
+        if len(x) > 1 and 0 < rates[label] < 1:
+            at = NormalDist().inv_cdf(rates[label])
+            axes.plot(at, at, "o", color=style["color"], markersize=6, zorder=4)
+    if xs:
+        diagonal = (min(*xs, *ys), max(*xs, *ys))
+        axes.plot(diagonal, diagonal, color="0.6", linestyle=":", linewidth=1, zorder=1)
     else:
-        note = "No threshold with errors of both kinds:\nthere is no curve to draw."
-        _curves.write_note(axes, note)
-    for axis in (axes.xaxis, axes.yaxis):
+        _curves.write_note(
+            axes, "No threshold with errors of both kinds:\nthere is no curve to draw."
+        )
+    for axis, ends in ((axes.xaxis, xs), (axes.yaxis, ys)):
         ticks = _curves.normal_quantiles(np.array(DET_TICKS) / 100)
         axis.set_ticks(ticks, labels=[f"{tick:g}" for tick in DET_TICKS])
         axis.set_minor_locator(NullLocator())
-    axes.set(xlim=limits, ylim=limits, title="DET")
-    axes.set(xlabel="false accept rate, per cent", ylabel="false reject rate, per cent")
+        low, high = (min(ends), max(ends)) if ends else _curves.normal_quantiles(NO_CURVE)
+        # A curve of few points, too, lies between two ticks.
+        low, high = min(low, ticks[ticks <= high].max()), max(high, ticks[ticks >= low].min())
+        axis.axes.set(**{f"{axis.axis_name}lim": (low - 0.08, high + 0.08)})
+    axes.set(xlabel="false match rate (FMR), per cent", title=_curves.title("DET", texts))
+    axes.set_ylabel("false non-match rate (FNMR), per cent")
     axes.grid(alpha=0.3)
     _curves.add_legend(axes, curves)
     return axes
+
+
+def _det_points(curve: Roc) -> tuple[np.ndarray, np.ndarray]:
+    """Return the normal deviates of FMR and FNMR, without the points that are not shown."""
+    x, y = curve.far, 1.0 - curve.tar
+    is_inside = (np.minimum(x, y) > 0) & (np.maximum(x, y) < 1)
+    if np.any(is_inside & (x <= MAX_DET_FMR)):
+        is_inside &= x <= MAX_DET_FMR
+    x, y = _curves.corners(x[is_inside], y[is_inside])
+    return _curves.normal_quantiles(x), _curves.normal_quantiles(y)
+
+
+def _det_band(axes: Axes, i: int, band: Band, x: np.ndarray) -> None:
+    """Fill the interval of the FNMR; where an end is 0 or 1 it ends at the frame."""
+    fmr, low, high = (np.asarray(values, float) for values in band)
+    shown = (fmr > 0) & (fmr < 1)
+    at = _curves.normal_quantiles(fmr[shown])
+    inside = np.isin(at, x) | ((at >= x.min(initial=np.inf)) & (at <= x.max(initial=-np.inf)))
+    ends = [
+        _curves.normal_quantiles(np.clip(1.0 - values[shown][inside], 1e-9, 1 - 1e-9))
+        for values in (high, low)
+    ]
+    axes.fill_between(at[inside], *ends, **_curves.band_style(i))
 
 
 def plot_similarity_histogram(
@@ -123,7 +180,8 @@ def plot_similarity_histogram(
     ):
         axes.hist(scores[side], bins.tolist(), alpha=0.65, label=label, color=color)
     if threshold is not None:
-        axes.axvline(threshold, color="black", linestyle="--", label=f"threshold {threshold:.3f}")
+        color = matplotlib.rcParams["axes.edgecolor"]
+        axes.axvline(threshold, color=color, linestyle="--", label=f"threshold {threshold:.3f}")
     axes.set(xlabel=unit, ylabel="pairs", title="Similarity of pairs")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     _curves.add_legend(axes, axes.get_legend_handles_labels()[1])

@@ -9,7 +9,7 @@ from keras_sphereface.reporting.blocks import (
     Table,
     Warnings,
 )
-from keras_sphereface.reporting.figures import figure_png, save_figure
+from keras_sphereface.reporting.figures import FigurePngs, draw_figure, figure_png, save_figure
 from keras_sphereface.reporting.html import (
     render_page,
     security_policy,
@@ -21,6 +21,7 @@ from keras_sphereface.reporting.projector import write_projector
 
 __all__ = [
     "Details",
+    "FigurePngs",
     "Heading",
     "ImageBlock",
     "KeyNumbers",
@@ -28,6 +29,7 @@ __all__ = [
     "Table",
     "Warnings",
     "as_json",
+    "draw_figure",
     "figure_png",
     "markdown_table",
     "render_page",

@@ -123,9 +123,10 @@ class ImageBlock:
         png: Bytes of the file.
         alt: Description of the image for readers who do not see it.
         caption: Text below the image.
+        dark_png: Bytes of the same image for dark pages; empty: `png` there too.
 
     Raises:
-        ValueError: if `png` is another kind of file, or `alt` is empty.
+        ValueError: if `png` or `dark_png` is another kind of file, or `alt` is empty.
 
     Example:
         >>> from matplotlib.figure import Figure
@@ -137,10 +138,12 @@ class ImageBlock:
     png: bytes
     alt: str
     caption: str = ""
+    dark_png: bytes = b""
 
     def __post_init__(self) -> None:
-        if not self.png.startswith(PNG_SIGNATURE):
-            raise ValueError(f"`png` must be a PNG file. Received: png={self.png[:8]!r}...")
+        for name in ("png", "dark_png") if self.dark_png else ("png",):
+            if not (data := getattr(self, name)).startswith(PNG_SIGNATURE):
+                raise ValueError(f"`{name}` must be a PNG file. Received: {name}={data[:8]!r}...")
         if not self.alt.strip():
             raise ValueError(f"`alt` must describe the image. Received: alt={self.alt!r}")
 
@@ -158,7 +161,12 @@ class ImageBlock:
     @property
     def url(self) -> str:
         """The image as a `data:` URL."""
-        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+        return _data_url(self.png)
+
+    @property
+    def dark_url(self) -> str:
+        """The image for dark pages as a `data:` URL; empty if there is none."""
+        return _data_url(self.dark_png) if self.dark_png else ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -176,6 +184,10 @@ class Details:
 
 
 Block = Heading | Paragraph | Warnings | KeyNumbers | Table | ImageBlock | Details
+
+
+def _data_url(png: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def _are_numbers(cells: Sequence[str]) -> bool:

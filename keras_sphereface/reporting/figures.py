@@ -1,7 +1,9 @@
-"""Figures as PNG and SVG."""
+"""Figures as PNG and SVG, and for light and dark pages."""
 
 import io
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -9,6 +11,54 @@ from matplotlib.figure import Figure
 from keras_sphereface.utils.atomic import atomic_file
 
 DPI = 150  # of a PNG file
+# Colors of page.css in the dark; the curves keep theirs, which are legible on both.
+_DARK_PAGE, _DARK_INK, _DARK_LINE = "#16191d", "#e6e8eb", "#59616b"
+DARK = {
+    **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), _DARK_PAGE),
+    **dict.fromkeys(
+        ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor"), _DARK_INK
+    ),
+    **dict.fromkeys(("xtick.color", "ytick.color"), _DARK_INK),
+    "grid.color": _DARK_LINE,
+}
+
+
+class FigurePngs(NamedTuple):
+    """One figure for light pages and for dark ones, as bytes of PNG files.
+
+    Example:
+        >>> draw_figure(lambda figure: figure.subplots().plot([0, 1])).light[:4]
+        b'\\x89PNG'
+    """
+
+    light: bytes
+    dark: bytes
+
+
+def draw_figure(
+    draw: Callable[[Figure], object], size: tuple[float, float] = (6.4, 4.8), dpi: float = 144
+) -> FigurePngs:
+    """Draw a figure twice: dark on light, and light on dark.
+
+    Args:
+        draw: Function that draws into an empty figure. Lines that are to be black on white must
+            take the color `matplotlib.rcParams["axes.edgecolor"]`.
+        size: (width, height) in inches.
+        dpi: Pixels an inch.
+
+    Example:
+        >>> pngs = draw_figure(lambda figure: figure.subplots().plot([0, 1]), (3, 2))
+        >>> pngs.light != pngs.dark
+        True
+    """
+
+    def render(colors: dict[str, str]) -> bytes:
+        with matplotlib.rc_context(colors):
+            figure = Figure(figsize=size, layout="constrained")
+            draw(figure)
+            return figure_png(figure, dpi)
+
+    return FigurePngs(render({}), render(DARK))
 
 
 def save_figure(figure: Figure, stem: Path) -> None:

@@ -26,6 +26,7 @@ def test_ranks_are_whole_numbers_from_1(most, scale):
     assert ticks
     assert all(int(text) == pytest.approx(at) for text, at in ticks.items())
     assert axes.get_ylim()[0] < 70 < 100 < axes.get_ylim()[1]
+    assert axes.get_title() == f"CMC, AUC {rates.mean():.4f}"
 
 
 def test_curves_of_several_lengths_share_the_axes():
@@ -33,6 +34,13 @@ def test_curves_of_several_lengths_share_the_axes():
     assert axes.get_xlim()[0] < 1
     assert axes.get_xlim()[1] > 20
     assert axes.get_ylim()[0] < 35
+    texts = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert texts == ["a: AUC 0.9900", "b: AUC 0.3500"]
+
+
+def test_the_gallery_of_a_cmc_is_named_with_its_size():
+    axes = plots.plot_cmc(new_axes(), {"": np.ones(5)}, gallery_size=10_575)
+    assert axes.get_title() == "CMC, 10,575 identities, AUC 1.0000"
 
 
 def test_open_set_rates_are_shown_over_false_alarms():

@@ -3,7 +3,7 @@ import io
 from matplotlib.figure import Figure
 from PIL import Image
 
-from keras_sphereface.reporting.figures import figure_png, save_figure
+from keras_sphereface.reporting.figures import draw_figure, figure_png, save_figure
 
 
 def test_a_figure_becomes_a_png_of_its_size():
@@ -23,3 +23,14 @@ def test_equal_figures_are_equal_files(tmp_path):
     with Image.open(tmp_path / "a" / "curve.png") as image:
         assert image.size == (450, 300)
     assert len(list((tmp_path / "a").iterdir())) == 2
+
+
+def test_a_figure_is_drawn_for_light_and_for_dark_pages():
+    pngs = draw_figure(lambda figure: figure.subplots().plot([0, 1]), (3, 2), dpi=50)
+    light, dark = (Image.open(io.BytesIO(png)).convert("L") for png in pngs)
+    assert light.size == dark.size == (150, 100)
+    assert light.getpixel((0, 0)) > 250
+    assert dark.getpixel((0, 0)) < 40
+    # The frame and the numbers are legible: they differ from the page.
+    assert light.getextrema()[0] < 60
+    assert dark.getextrema()[1] > 200

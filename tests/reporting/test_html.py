@@ -20,7 +20,7 @@ from keras_sphereface.reporting.blocks import (
 from keras_sphereface.reporting.html import render_page, security_policy, template_environment
 from tests.helpers import browser
 
-VOID = {"meta", "link", "img", "br"}
+VOID = {"meta", "link", "img", "br", "source"}
 HOSTILE = [
     "<script>alert(1)</script>",
     "\"double\" 'single' `back` & &amp; &lt;",
@@ -221,6 +221,21 @@ def test_images_are_kept_to_the_byte_and_know_their_size():
         assert head == "data:image/png;base64"
         assert base64.b64decode(encoded) == data
         assert (attrs["width"], attrs["height"]) == size
+
+
+def test_an_image_for_dark_pages_is_shown_on_screens_alone():
+    light, dark = png(70, 50), png(70, 51)
+    blocks = [ImageBlock(light, "alt", dark_png=dark), Paragraph("p"), ImageBlock(light, "alt")]
+    document = Document(render_page("t", blocks))
+    ((attrs, _),) = document.all("source")
+    assert base64.b64decode(attrs["srcset"].partition(",")[2]) == dark
+    assert attrs["media"] == "screen and (prefers-color-scheme: dark)"
+    assert len(document.all("picture")) == 1
+    assert len(document.all("img")) == 2
+    with pytest.raises(
+        ValueError, match=r"`dark_png` must be a PNG file. Received: dark_png=b'GIF"
+    ):
+        ImageBlock(light, "alt", dark_png=b"GIF89a")
 
 
 def test_neighboring_images_share_a_row_unless_wide():

@@ -29,8 +29,14 @@ class ClosedSetMetrics(GalleryMetrics):
     cmc: tuple[float, ...]
 
     def measures(self) -> dict[str, float | None]:
-        """Return {name: rate} for tables."""
-        return {"rank 1": self.rank_1, "rank 5": self.rank_5, "rank 10": self.rank_10}
+        """Return {name: rate} for tables, failures counted as not found where there are any."""
+        rates = {"rank 1": self.rank_1, "rank 5": self.rank_5, "rank 10": self.rank_10}
+        counted = {
+            f"{name}, failures counted": self.rate_with_failures(rate, self.num_probes)
+            for name, rate in rates.items()
+            if self.num_mated_failures
+        }
+        return {**rates, **counted}
 
 
 def measure_closed_set(searched: GallerySearch, max_rank: int) -> IdentificationResult:

@@ -25,10 +25,21 @@ class GalleryMetrics(IdentificationMetrics):
     Attributes:
         num_gallery_identities: Identities in the gallery.
         num_gallery_entries: Images or templates in the gallery.
+        num_failures_to_acquire: Probes without an embedding.
+        fta: Failure-to-acquire rate, in [0, 1]: their share of all probes.
+        num_failures_to_enroll: Identities without an embedding of any image for the gallery.
+        fte: Failure-to-enroll rate, in [0, 1]: their share of the identities to enroll.
+        num_mated_failures: Mated probes that cannot be found, since they or all gallery images of
+            their identity have no embedding; `num_probes` does not count them.
     """
 
     num_gallery_identities: int
     num_gallery_entries: int
+    num_failures_to_acquire: int = dataclasses.field(default=0, kw_only=True)
+    fta: float = dataclasses.field(default=0.0, kw_only=True)
+    num_failures_to_enroll: int = dataclasses.field(default=0, kw_only=True)
+    fte: float = dataclasses.field(default=0.0, kw_only=True)
+    num_mated_failures: int = dataclasses.field(default=0, kw_only=True)
 
     @property
     def sizes(self) -> str:
@@ -37,6 +48,10 @@ class GalleryMetrics(IdentificationMetrics):
             f"{super().sizes}, a gallery of {self.num_gallery_identities:,} identities with "
             f"{self.num_gallery_entries:,} images"
         )
+
+    def rate_with_failures(self, rate: float, num_mated: int) -> float:
+        """Return a rate of `num_mated` probes, of those that failed too: none of them is found."""
+        return rate * num_mated / (num_mated + self.num_mated_failures)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,6 +105,10 @@ def search_probes(
     # Probes of an identity whose gallery images are all missing would count as non-mated.
     lost = set(gallery.entries.values()) - set(entries.identities.tolist())
     probes = embedded.select(exclude_identities(gallery.probes, lost))
+    failed = [key for key in gallery.probes if key in embedded.embeddings.missing]
+    enrolled = set(gallery.entries.values())
+    unfindable = {key for key in failed if gallery.probes[key] in enrolled}
+    unfindable.update(key for key, identity in gallery.probes.items() if identity in lost)
     with stage("checking images"):
         image_warnings = embedded.image_warnings(seed)
     metrics = GalleryMetrics(
@@ -105,6 +124,11 @@ def search_probes(
         num_probes=len(probes.keys),
         num_gallery_identities=len(np.unique(entries.identities)),
         num_gallery_entries=len(entries.keys),
+        num_failures_to_acquire=len(failed),
+        fta=len(failed) / len(gallery.probes),
+        num_failures_to_enroll=len(lost),
+        fte=len(lost) / len(enrolled),
+        num_mated_failures=len(unfindable),
     )
     result = search_gallery(
         entries.embeddings, entries.identities, probes.embeddings, probes.identities

@@ -50,6 +50,8 @@ class OpenSetMetrics(GalleryMetrics):
         rank_1: Share of mated probes whose mate is the most similar identity.
         dir_at_far: {false alarm rate: detection and identification rate}: share of mated probes
             whose mate is first and reaches the threshold; None where too few probes are non-mated.
+        fnir_at_fpir: {FPIR: FNIR}: false negative identification rate, 1 - `dir_at_far`, with the
+            mated probes that failed counted as not found (ISO/IEC 19795-1).
         candidates: Length of the candidate list of `tpir_at_fpir`.
         tpir_at_fpir: {FPIR: TPIR}, as `dir_at_far` with the mate anywhere in the candidate list.
         verification: All probes against all entries; None if the comparisons are too many.
@@ -57,7 +59,8 @@ class OpenSetMetrics(GalleryMetrics):
     Example:
         >>> metrics = OpenSetMetrics("casia", {}, (), num_probes=9, num_gallery_identities=2,
         ...     num_gallery_entries=2, num_mated=5, num_nonmated=4, rank_1=0.8, candidates=20,
-        ...     dir_at_far={"0.1": None}, tpir_at_fpir={"0.1": None}, verification=None)
+        ...     dir_at_far={"0.1": None}, fnir_at_fpir={"0.1": None}, tpir_at_fpir={"0.1": None},
+        ...     verification=None)
         >>> metrics.sizes
         '9 probes, a gallery of 2 identities with 2 images; 4 of the probes are of unknown ...'
     """
@@ -66,6 +69,7 @@ class OpenSetMetrics(GalleryMetrics):
     num_nonmated: int
     rank_1: float
     dir_at_far: Mapping[str, float | None]
+    fnir_at_fpir: Mapping[str, float | None]
     candidates: int
     tpir_at_fpir: Mapping[str, float | None]
     verification: GalleryVerification | None
@@ -80,6 +84,7 @@ class OpenSetMetrics(GalleryMetrics):
         return {
             "rank 1 of mated probes": self.rank_1,
             **{f"DIR at FAR {far}": rate for far, rate in self.dir_at_far.items()},
+            **{f"FNIR at FPIR {far}": rate for far, rate in self.fnir_at_fpir.items()},
             **{
                 f"TPIR at FPIR {far}, {self.candidates} candidates": rate
                 for far, rate in self.tpir_at_fpir.items()
@@ -98,12 +103,15 @@ def measure_open_set(searched: GallerySearch, candidates: int) -> Identification
     mated = result.ranks[result.ranks > 0]
     with stage("verifying probes against the gallery"):
         verification = _verify_all(searched)
+    dirs = _by_rate(lambda far: dir_at_far(result, far))
+    found = functools.partial(searched.metrics.rate_with_failures, num_mated=len(mated))
     metrics = OpenSetMetrics(
         **vars(searched.metrics),
         num_mated=len(mated),
         num_nonmated=int(np.sum(result.ranks == 0)),
         rank_1=rank_k(mated, 1),
-        dir_at_far=_by_rate(lambda far: dir_at_far(result, far)),
+        dir_at_far=dirs,
+        fnir_at_fpir={far: None if rate is None else 1 - found(rate) for far, rate in dirs.items()},
         candidates=candidates,
         tpir_at_fpir=_by_rate(lambda far: dir_at_far(result, far, candidates)),
         verification=verification,

@@ -1,15 +1,16 @@
 """Results of identification as files: metrics.json, probes.csv, a curve, and report.html."""
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from keras_sphereface import plots
 from keras_sphereface.evaluation.identification.distractors import DistractorsMetrics
+from keras_sphereface.evaluation.identification.gallery_search import GalleryMetrics
 from keras_sphereface.evaluation.identification.open_set import OpenSetMetrics
 from keras_sphereface.evaluation.identification.result import (
     IdentificationMetrics,
@@ -55,8 +56,10 @@ PROTOCOL_REPORTS = {
         plots.plot_dir,
         "Some probes are of unknown identities. DIR at FAR: share of mated probes whose identity "
         "is the most similar one, at or above the threshold where that share of the non-mated "
-        "probes raises a false alarm. TPIR at FPIR asks for the identity anywhere in the list of "
-        "candidates instead.",
+        "probes raises a false alarm: the false positive identification rate (FPIR). The false "
+        "negative identification rate (FNIR) is 1 - DIR, with probes and identities of which no "
+        "image could be embedded counted as not found. TPIR at FPIR asks for the identity anywhere "
+        "in the list of candidates instead.",
     ),
     "distractors": ProtocolReport(
         "Identification among distractors",
@@ -82,19 +85,26 @@ def write_results(out: Path, protocol: str, results: Sequence[IdentificationResu
         (out / name).unlink(missing_ok=True)
     with atomic_file(out / PROBES_FILE) as partial:
         pd.concat([result.probes for result in results]).to_csv(partial, index=False)
-    curve = _curve_png(protocol, {result.metrics.model: result.curve for result in results})
+    curve = _draw_curve(protocol, results)
     with atomic_file(out / curve_files[protocol]) as partial:
-        partial.write_bytes(curve)
+        partial.write_bytes(curve.light)
     metrics = [result.metrics for result in results]
     with atomic_file(out / REPORT_FILE) as partial:
         partial.write_text(identification_report(protocol, metrics, curve), encoding="utf-8")
     write_metrics(out / METRICS_FILE, {"protocol": protocol, "systems": metrics})
 
 
-def _curve_png(protocol: str, curves: Mapping[str, Any]) -> bytes:
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    PROTOCOL_REPORTS[protocol].plot(figure.subplots(), curves)
-    return figures.figure_png(figure)
+def _draw_curve(protocol: str, results: Sequence[IdentificationResult]) -> figures.FigurePngs:
+    curves = {result.metrics.model: result.curve for result in results}
+    plot = PROTOCOL_REPORTS[protocol].plot
+    sizes = {m.num_gallery_identities for m in _of_gallery(results)}
+    if protocol == "closed-set" and len(sizes) == 1:
+        plot = functools.partial(plot, gallery_size=sizes.pop())
+    return figures.draw_figure(lambda figure: plot(figure.subplots(), curves))
+
+
+def _of_gallery(results: Sequence[IdentificationResult]) -> list[GalleryMetrics]:
+    return [one.metrics for one in results if isinstance(one.metrics, GalleryMetrics)]
 
 
 def summarize(metrics: IdentificationMetrics) -> str:
@@ -125,14 +135,14 @@ def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def identification_report(
-    protocol: str, results: Sequence[IdentificationMetrics], curve: bytes
+    protocol: str, results: Sequence[IdentificationMetrics], curve: figures.FigurePngs
 ) -> str:
     """Return the report on all systems as HTML.
 
     Args:
         protocol: "closed-set", "open-set" or "distractors".
         results: Numbers of each system.
-        curve: PNG of their curves.
+        curve: Figure of their curves.
     """
     warnings = [f"{m.model}: {warning}" for m in results for warning in m.warnings]
     sizes = {metrics.model: metrics.sizes for metrics in results}
@@ -145,7 +155,7 @@ def identification_report(
         Warnings(warnings),
         *map(Paragraph, paragraphs),
         _report_table(results, explanation),
-        ImageBlock(curve, f"{title}: the curves of all systems"),
+        ImageBlock(curve.light, f"{title}: the curves of all systems", dark_png=curve.dark),
         *_verification([m for m in results if isinstance(m, OpenSetMetrics)]),
         Paragraph(f"Made with keras_sphereface {__version__}."),
     ]

@@ -56,7 +56,7 @@ def test_metrics_come_last_and_nothing_is_half_written(
 def test_a_figure_shows_the_curves_of_all_systems(quick, views, tmp_path, monkeypatch):
     drawn = {}
     closed_set = report.PROTOCOL_REPORTS["closed-set"]
-    recorded = closed_set._replace(plot=lambda axes, curves: drawn.update(curves))
+    recorded = closed_set._replace(plot=lambda axes, curves, gallery_size: drawn.update(curves))
     monkeypatch.setitem(report.PROTOCOL_REPORTS, "closed-set", recorded)
     (tmp_path / "more").mkdir()
     again = save_views(tmp_path / "more" / "by hand.npz", views)
