@@ -55,9 +55,8 @@ def plot_roc(axes: Axes, curves: Mapping[str, Roc], bands: Mapping[str, Band] = 
         if label in bands:
             fmr, low, high = (np.asarray(values) for values in bands[label])
             shown = fmr > 0
-            axes.fill_between(
-                *(fmr[shown], low[shown], high[shown]), step="post", **_curves.band_style(i)
-            )
+            style = _curves.band_style(i)
+            axes.fill_between(fmr[shown], low[shown], high[shown], step="post", **style)
     axes.set(xlabel="false match rate (FMR)", ylabel="true accept rate (1 - FNMR)")
     axes.set_title(_curves.title("ROC", areas))
     return axes
@@ -92,7 +91,9 @@ def plot_det(axes: Axes, curves: Mapping[str, Roc], bands: Mapping[str, Band] = 
     _curves.check_curves(curves)
     rates = {label: equal_error_rate(curve) for label, curve in curves.items()}
     texts = {label: f"EER {100 * rate:.2f} %" for label, rate in rates.items()}
-    labels, xs, ys = _curves.legend_labels(texts), [], []
+    labels = _curves.legend_labels(texts)
+    xs: list[float] = []
+    ys: list[float] = []
     for i, (label, curve) in enumerate(curves.items()):
         x, y = _det_points(curve)
         if label in bands:
@@ -141,12 +142,12 @@ def _det_band(axes: Axes, i: int, band: Band, x: np.ndarray) -> None:
     fmr, low, high = (np.asarray(values, float) for values in band)
     shown = (fmr > 0) & (fmr < 1)
     at = _curves.normal_quantiles(fmr[shown])
-    inside = np.isin(at, x) | ((at >= x.min(initial=np.inf)) & (at <= x.max(initial=-np.inf)))
-    ends = [
+    inside = (at >= x.min(initial=np.inf)) & (at <= x.max(initial=-np.inf))
+    lowest, highest = (
         _curves.normal_quantiles(np.clip(1.0 - values[shown][inside], 1e-9, 1 - 1e-9))
         for values in (high, low)
-    ]
-    axes.fill_between(at[inside], *ends, **_curves.band_style(i))
+    )
+    axes.fill_between(at[inside], lowest, highest, **_curves.band_style(i))
 
 
 def plot_similarity_histogram(

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -13,7 +13,7 @@ from keras_sphereface.utils.atomic import atomic_file
 DPI = 150  # of a PNG file
 # Colors of page.css in the dark; the curves keep theirs, which are legible on both.
 _DARK_PAGE, _DARK_INK, _DARK_LINE = "#16191d", "#e6e8eb", "#59616b"
-DARK = {
+DARK: dict[Any, str] = {
     **dict.fromkeys(("figure.facecolor", "axes.facecolor", "savefig.facecolor"), _DARK_PAGE),
     **dict.fromkeys(
         ("text.color", "axes.labelcolor", "axes.edgecolor", "axes.titlecolor"), _DARK_INK
@@ -52,7 +52,7 @@ def draw_figure(
         True
     """
 
-    def render(colors: dict[str, str]) -> bytes:
+    def render(colors: dict[Any, str]) -> bytes:
         with matplotlib.rc_context(colors):
             figure = Figure(figsize=size, layout="constrained")
             draw(figure)

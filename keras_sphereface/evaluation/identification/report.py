@@ -96,7 +96,7 @@ def write_results(out: Path, protocol: str, results: Sequence[IdentificationResu
 
 def _draw_curve(protocol: str, results: Sequence[IdentificationResult]) -> figures.FigurePngs:
     curves = {result.metrics.model: result.curve for result in results}
-    plot = PROTOCOL_REPORTS[protocol].plot
+    plot: Callable[..., Axes] = PROTOCOL_REPORTS[protocol].plot
     sizes = {m.num_gallery_identities for m in _of_gallery(results)}
     if protocol == "closed-set" and len(sizes) == 1:
         plot = functools.partial(plot, gallery_size=sizes.pop())
