@@ -1,5 +1,6 @@
 """Files of an evaluation: metrics.json, pairs.csv, table.csv, images and report.html."""
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,8 @@ from keras_sphereface.evaluation.faces import Faces, MissingFaceError
 from keras_sphereface.evaluation.result import EvaluationResult
 from keras_sphereface.evaluation.verification import Verification
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics
-from keras_sphereface.reporting import figures
+from keras_sphereface.metrics.roc import Roc
+from keras_sphereface.reporting.figures import FigurePngs, draw_figure
 from keras_sphereface.reporting.metrics_file import write_metrics
 from keras_sphereface.utils import names
 from keras_sphereface.utils.atomic import atomic_file
@@ -71,10 +73,12 @@ def write_result(folder: Path, result: EvaluationResult) -> None:
     with atomic_file(folder / PAIRS_FILE) as partial:
         table.to_csv(partial, index=False)
     worst = {name: worst_errors(table, decision) for name, decision in ERRORS.items()}
-    pngs = {**_figures(result), **_contact_sheets(result.faces, result.templates, worst)}
+    drawn = _figures(result)
+    sheets = _contact_sheets(result.faces, result.templates, worst)
+    pngs = {**drawn, **{name: FigurePngs(png, b"") for name, png in sheets.items()}}
     for name, png in pngs.items():
         with atomic_file(folder / name) as partial:
-            partial.write_bytes(png)
+            partial.write_bytes(png.light)
     with atomic_file(folder / REPORT_FILE) as partial:
         text = report.verification_report(result.metrics, pngs, worst)
         partial.write_text(text, encoding="utf-8")
@@ -106,8 +110,8 @@ def worst_errors(table: pd.DataFrame, decision: str) -> pd.DataFrame:
     return wrong.loc[order].head(NUM_WORST)
 
 
-def _figures(result: EvaluationResult) -> dict[str, bytes]:
-    """Return {file: PNG} of the curves and distributions."""
+def _figures(result: EvaluationResult) -> dict[str, FigurePngs]:
+    """Return {file: figure} of the curves and distributions."""
     verification, angles = result.verification, result.angles
     curves = {result.metrics.model: verification.curve}
     threshold = float(np.mean([fold.threshold for fold in verification.metrics.folds]))
@@ -127,12 +131,13 @@ def _figures(result: EvaluationResult) -> dict[str, bytes]:
             angles.smallest_inter,
         ),
     }
-    pngs = {}
-    for name, plot in draw.items():
-        figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-        plot(figure.subplots())
-        pngs[name] = figures.figure_png(figure)
-    return pngs
+    return {
+        name: draw_figure(functools.partial(_draw_one, plot=plot)) for name, plot in draw.items()
+    }
+
+
+def _draw_one(figure: Figure, plot: Callable[[Axes], Axes]) -> None:
+    plot(figure.subplots())
 
 
 def _contact_sheets(
@@ -205,10 +210,12 @@ def write_overview(out: Path, results: Sequence[EvaluationResult]) -> None:
             for result in results
             if result.metrics.set == name
         }
-        figure = Figure(figsize=(12.8, 4.8), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        plots.plot_roc(left, curves)
-        plots.plot_det(right, curves)
-        pngs[name] = figures.figure_png(figure)
+        pngs[name] = draw_figure(functools.partial(_draw_curves, curves=curves), (12.8, 4.8))
     with atomic_file(out / REPORT_FILE) as partial:
         partial.write_text(comparison.comparison_report(metrics, pngs), encoding="utf-8")
+
+
+def _draw_curves(figure: Figure, curves: Mapping[str, Roc]) -> None:
+    left, right = figure.subplots(1, 2)
+    plots.plot_roc(left, curves)
+    plots.plot_det(right, curves)

@@ -6,14 +6,17 @@ from keras_sphereface.evaluation.report import format_accuracy, format_decimal, 
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics
 from keras_sphereface.reporting import html
 from keras_sphereface.reporting.blocks import Block, Heading, ImageBlock, Table, Warnings
+from keras_sphereface.reporting.figures import FigurePngs
 
 
-def comparison_report(results: Sequence[EvaluationMetrics], images: Mapping[str, bytes]) -> str:
+def comparison_report(
+    results: Sequence[EvaluationMetrics], images: Mapping[str, FigurePngs]
+) -> str:
     """Return the report on several models or sets, as HTML.
 
     Args:
         results: Contents of each metrics.json.
-        images: {set: PNG with the curves of all models on it}.
+        images: {set: figure with the curves of all models on it}.
     """
     protocols = list(results[0].verification.accuracy_by_protocol)
     by_protocol = [
@@ -28,7 +31,8 @@ def comparison_report(results: Sequence[EvaluationMetrics], images: Mapping[str,
         Table(["model", "set", *protocols], by_protocol),
     ]
     for name, png in images.items():
-        blocks += [Heading(name), ImageBlock(png, f"ROC and DET curves on {name}")]
+        alt = f"ROC and DET curves on {name}"
+        blocks += [Heading(name), ImageBlock(png.light, alt, dark_png=png.dark)]
     return html.render_page("Face verification compared", blocks)
 
 

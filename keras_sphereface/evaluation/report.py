@@ -22,13 +22,14 @@ from keras_sphereface.reporting.blocks import (
     Table,
     Warnings,
 )
+from keras_sphereface.reporting.figures import FigurePngs
 from keras_sphereface.version import __version__
 
 TOO_FEW = "too few mismatched pairs"
 CAPTIONS = {
-    "roc.png": "True accept rate over false accept rate, the latter on a log scale.",
-    "det.png": "False reject rate over false accept rate, on normal-deviate scales: lower is "
-    "better.",
+    "roc.png": "True accept rate (TAR) over false match rate, the latter on a log scale.",
+    "det.png": "False non-match rate over false match rate, on normal-deviate scales: lower is "
+    "better. The dot is the equal error rate.",
     "similarities.png": "Scores of matched and mismatched pairs, with the mean threshold.",
     "angles.png": "Angles within and between identities. The criterion of SphereFace asks that "
     "the largest angle within is smaller than the smallest between.",
@@ -77,13 +78,13 @@ def verification_summary(metrics: EvaluationMetrics) -> str:
 
 
 def verification_report(
-    metrics: EvaluationMetrics, images: Mapping[str, bytes], worst: Mapping[str, pd.DataFrame]
+    metrics: EvaluationMetrics, images: Mapping[str, FigurePngs], worst: Mapping[str, pd.DataFrame]
 ) -> str:
     """Return the report of one model on one set of pairs, as HTML.
 
     Args:
         metrics: Contents of metrics.json.
-        images: {file: PNG}.
+        images: {file: figure, or faces without a dark twin}.
         worst: {kind of error: rows of pairs.csv}, the worst first.
     """
     numbers, criterion = metrics.verification, _criterion(metrics.criterion)
@@ -243,13 +244,15 @@ def _criterion(criterion: Criterion) -> str:
     )
 
 
-def _images(images: Mapping[str, bytes], names: Sequence[str]) -> list[Block]:
+def _images(images: Mapping[str, FigurePngs], names: Sequence[str]) -> list[Block]:
     return [
-        ImageBlock(images[name], CAPTIONS[name], CAPTIONS[name]) for name in names if name in images
+        ImageBlock(images[name].light, CAPTIONS[name], CAPTIONS[name], images[name].dark)
+        for name in names
+        if name in images
     ]
 
 
-def _worst(images: Mapping[str, bytes], worst: Mapping[str, pd.DataFrame]) -> list[Block]:
+def _worst(images: Mapping[str, FigurePngs], worst: Mapping[str, pd.DataFrame]) -> list[Block]:
     blocks = _images(images, WORST)
     for name, errors in worst.items():
         kind = name.replace("_", " ")

@@ -163,6 +163,9 @@ def test_missing_images_are_warned_of_with_their_reasons(settings, faces, views,
     )
     assert metrics.missing == {deleted: "no such image", without_landmarks: "no landmarks"}
     assert metrics.num_probes == 36
+    assert (metrics.num_failures_to_acquire, metrics.num_failures_to_enroll) == (2, 0)
+    assert metrics.fta == 2 / 38
+    assert metrics.measures()["rank 1, failures counted"] == metrics.rank_1 * 36 / 38
     assert metrics.warnings == (
         "Missing images, left out: 1 no landmarks; 1 no such image; for example "
         f"{next(iter(metrics.missing))}.",
@@ -187,6 +190,13 @@ def test_probes_of_an_identity_without_gallery_image_are_left_out(
     check_probes(read_probes(tmp_path), search_by_hand(views, *others))
     assert metrics.missing == dict.fromkeys(missing, "no embedding")
     assert getattr(metrics, "num_nonmated", 0) == 2 * num_unknown
+    assert (metrics.num_failures_to_acquire, metrics.num_failures_to_enroll) == (0, 1)
+    assert metrics.fte == 1 / (19 - num_unknown)
+    if num_unknown:
+        num_mated = 2 * (19 - num_unknown)
+        assert metrics.num_mated == num_mated - 2
+        found = metrics.dir_at_far["0.1"] * (num_mated - 2)
+        assert metrics.fnir_at_fpir["0.1"] == pytest.approx(1 - found / num_mated)
     assert metrics.warnings[1] == (
         f"1 identities have no image left in the gallery, for example {identity}: their 2 probes "
         "are left out."
