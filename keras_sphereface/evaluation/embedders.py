@@ -1,8 +1,12 @@
 """Systems under evaluation: exported networks, and saved embeddings of any other system."""
 
+import statistics
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from keras_sphereface.data.keys import matched_keys
 from keras_sphereface.evaluation.embeddings import (
@@ -12,9 +16,53 @@ from keras_sphereface.evaluation.embeddings import (
     load_embeddings,
 )
 from keras_sphereface.evaluation.faces import Load
+from keras_sphereface.evaluation.verification_metrics import EmbeddingRuntime
 from keras_sphereface.export import runtime
 from keras_sphereface.utils import names
+from keras_sphereface.utils.environment import machine
 from keras_sphereface.utils.progress import stage
+
+
+class EmbeddingTimer:
+    """A network that embeds images with their mirror images, and the time it takes.
+
+    Args:
+        both_views: Function from uint8 (n, H, W, 3) to (n, 2 D).
+
+    Example:
+        >>> timer = EmbeddingTimer(lambda images: np.ones((len(images), 16), np.float32))
+        >>> timer(np.zeros((4, 112, 96, 3), np.uint8)).shape, timer.runtime(8).num_images
+        ((4, 16), 4)
+    """
+
+    def __init__(self, both_views: Callable[[np.ndarray], np.ndarray]) -> None:
+        self._both_views = both_views
+        self._batches: list[tuple[int, float]] = []
+
+    def __call__(self, images: np.ndarray) -> np.ndarray:
+        """Embed images (n, H, W, 3)."""
+        start = time.perf_counter()
+        embeddings = self._both_views(images)
+        self._batches.append((len(images), time.perf_counter() - start))
+        return embeddings
+
+    def runtime(self, num_values: int) -> EmbeddingRuntime | None:
+        """Return the time an image takes, of templates of so many values; None before any batch.
+
+        It is the median over the batches; the first one, which traces the network, is left out if
+        there are others.
+        """
+        if not self._batches:
+            return None
+        seconds = statistics.median(s / n for n, s in self._batches[1:] or self._batches)
+        return EmbeddingRuntime(
+            num_images=sum(n for n, _ in self._batches),
+            batch_size=max(n for n, _ in self._batches),
+            milliseconds_per_image=1000 * seconds,
+            images_per_second=1 / seconds,
+            bytes_per_template=num_values * np.dtype(np.float32).itemsize,
+            machine=machine(),
+        )
 
 
 class Embedder(NamedTuple):
@@ -24,6 +72,7 @@ class Embedder(NamedTuple):
         name: Name for tables, curves and folders.
         image_size: (height, width) of the faces that a network takes; None for saved embeddings.
         embed: Function from keys, and a loader of faces if a network needs it, to embeddings.
+        timer: Times of the batches that a network embedded; None for saved embeddings.
 
     Example:
         >>> (embedder,) = open_embedders("model")
@@ -34,6 +83,11 @@ class Embedder(NamedTuple):
     name: str
     image_size: tuple[int, int] | None
     embed: Callable[[Sequence[str], Load | None], Embeddings]
+    timer: EmbeddingTimer | None = None
+
+    def runtime(self, num_values: int) -> EmbeddingRuntime | None:
+        """Return the time that the network took so far; see `EmbeddingTimer.runtime`."""
+        return self.timer.runtime(num_values) if self.timer else None
 
     def require_images(self, has_images: bool) -> None:
         """Raise ValueError, with the flags to give, if this is a network without images."""
@@ -87,13 +141,14 @@ def _no_images(name: str) -> ValueError:
 def _open_network(path: str, batch_size: int) -> Embedder:
     with stage(f"opening {path}"):
         network = runtime.open_network(path)
+    timer = EmbeddingTimer(network.both_views)
 
     def embed(keys: Sequence[str], load: Load | None) -> Embeddings:
         if load is None:
             raise _no_images(network.name)
-        return embed_faces(keys, load, network.both_views, batch_size)
+        return embed_faces(keys, load, timer, batch_size)
 
-    return Embedder(network.name, network.image_size, embed)
+    return Embedder(network.name, network.image_size, embed, timer)
 
 
 def _open_saved(path: str) -> Embedder:

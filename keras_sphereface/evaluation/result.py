@@ -83,6 +83,7 @@ def evaluate_pairs(
             verification.metrics, missing={**image_embeddings.missing, **missing_templates}
         ),
         acquisition=measure_acquisition(dataset, image_embeddings, verification),
+        runtime=embedder.runtime(embeddings.features.shape[1]),
         criterion=measure_criterion(angles),
         variants=tuple(_variants(embedder, dataset, image_embeddings, verification, shared)),
     )

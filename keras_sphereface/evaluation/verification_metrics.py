@@ -199,6 +199,32 @@ class AcquisitionMetrics:
 
 
 @dataclasses.dataclass(frozen=True)
+class EmbeddingRuntime:
+    """Time and size of embeddings, each of an image joined with that of its mirror image.
+
+    Attributes:
+        num_images: Int. Images that were embedded.
+        batch_size: Int. Images of the largest batch.
+        milliseconds_per_image: Float. Median over the batches; reading and aligning images are
+            not in it.
+        images_per_second: Float. Its inverse.
+        bytes_per_template: Int. Size of a template in float32.
+        machine: Description of the machine.
+
+    Example:
+        >>> EmbeddingRuntime(64, 32, 2.0, 500.0, 4096, "2 cores").images_per_second
+        500.0
+    """
+
+    num_images: int
+    batch_size: int
+    milliseconds_per_image: float
+    images_per_second: float
+    bytes_per_template: int
+    machine: str
+
+
+@dataclasses.dataclass(frozen=True)
 class EvaluationMetrics:
     """Contents of `metrics.json`: one model on one set of pairs.
 
@@ -210,6 +236,7 @@ class EvaluationMetrics:
         criterion: Angles within and between identities.
         variants: The accuracy with other pairs.
         acquisition: Failures to acquire and to enroll, and the FNMR that counts them.
+        runtime: Time and size of embeddings; None of saved ones. Equal results may differ in it.
 
     Example:
         >>> [field.name for field in dataclasses.fields(EvaluationMetrics)][:3]
@@ -223,3 +250,4 @@ class EvaluationMetrics:
     criterion: Criterion
     variants: tuple[AccuracyVariant, ...]
     acquisition: AcquisitionMetrics | None = None
+    runtime: EmbeddingRuntime | None = dataclasses.field(default=None, compare=False)

@@ -42,6 +42,22 @@ def test_a_network_embeds_faces(model):
         np.testing.assert_allclose(embedded.views[:, view], expected, atol=1e-4)
 
 
+def test_the_time_of_an_image_is_the_median_of_the_batches_but_the_first(monkeypatch):
+    clock = iter([0, 9, 10, 11, 20, 22, 30, 36])  # batches of 9, 1, 2 and 6 seconds
+    monkeypatch.setattr(embedders.time, "perf_counter", lambda: float(next(clock)))
+    timer = embedders.EmbeddingTimer(lambda images: np.ones((len(images), 16), np.float32))
+    assert timer.runtime(16) is None
+    timer(FACES[:4])
+    assert timer.runtime(16).milliseconds_per_image == 9000 / 4
+    for count in (4, 4, 3):
+        timer(FACES[:count])
+    runtime = timer.runtime(16)
+    assert (runtime.num_images, runtime.batch_size) == (15, 4)
+    assert runtime.milliseconds_per_image == 2000 / 4
+    assert runtime.images_per_second == 2
+    assert runtime.bytes_per_template == 64
+
+
 @pytest.mark.slow
 def test_the_error_of_a_network_without_images_names_the_flags(model):
     (embedder,) = embedders.open_embedders(model, (), 2)
@@ -52,7 +68,7 @@ def test_the_error_of_a_network_without_images_names_the_flags(model):
 
 def test_saved_embeddings_need_no_faces(saved):
     (embedder,) = embedders.open_embedders((), saved, 1)
-    assert (embedder.name, embedder.image_size) == ("other", None)
+    assert (embedder.name, embedder.image_size, embedder.runtime(8)) == ("other", None, None)
     embedded = embedder.embed(["b", "c"], None)
     assert embedded.keys == ["b"]
     assert embedded.missing == {"c": "no embedding"}
