@@ -6,6 +6,7 @@ from keras_sphereface.reporting.blocks import (
     ImageBlock,
     KeyNumbers,
     Paragraph,
+    Statements,
     Table,
     Warnings,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "ImageBlock",
     "KeyNumbers",
     "Paragraph",
+    "Statements",
     "Table",
     "Warnings",
     "as_json",

@@ -63,6 +63,20 @@ class Warnings:
 
 
 @dataclasses.dataclass(frozen=True)
+class Statements:
+    """A list of questions and their answers in a sentence or two: (question, answer) each.
+
+    Example:
+        >>> from keras_sphereface.reporting import render_page
+        >>> page = render_page("Report", [Statements([("How good is it?", "99.2 % right.")])])
+        >>> "<dd>99.2 % right.</dd>" in page
+        True
+    """
+
+    statements: Sequence[tuple[str, str]]
+
+
+@dataclasses.dataclass(frozen=True)
 class KeyNumbers:
     """The most important numbers as tiles: (label, value, detail) each.
 
@@ -183,7 +197,7 @@ class Details:
     blocks: Sequence["Block"]
 
 
-Block = Heading | Paragraph | Warnings | KeyNumbers | Table | ImageBlock | Details
+Block = Heading | Paragraph | Warnings | Statements | KeyNumbers | Table | ImageBlock | Details
 
 
 def _data_url(png: bytes) -> str:
