@@ -64,7 +64,7 @@ $(ADDONS)/.installed: pyproject.toml keras_sphereface/version.py
 	    echo "Name one: make $(or $(MAKECMDGOALS),$@) PYTHON_ADDONS=/path/to/python3.11"; exit 1; }; \
 	set -x; "$$python" -m venv $(ADDONS)
 	$(ADDONS)/bin/python -m pip install --quiet --disable-pip-version-check \
-	    --editable ".[addons,all,test]"
+	    --editable ".[addons,all,test,test-addons]"
 	touch $@
 
 # The whole job on generated faces, in an environment with what the package needs and no more.
@@ -84,9 +84,10 @@ test: install check
 test-all: install check
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-# Heads, losses, layers, callbacks, export and training.
+# Heads, losses, layers, callbacks, export and training; intervals beside those of cimat.
 CONTRACT_TESTS := tests/test_contract.py tests/functional tests/losses tests/heads tests/layers \
-    tests/models tests/callbacks tests/export tests/stacks tests/training/test_train.py
+    tests/models tests/callbacks tests/export tests/stacks tests/training/test_train.py \
+    tests/metrics/test_dyadic.py
 
 # On the stack of TensorFlow Addons, which is also the oracle of the metric losses. Each stack reads
 # the files of the other.

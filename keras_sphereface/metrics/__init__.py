@@ -9,6 +9,14 @@ from keras_sphereface.metrics.bootstrap import (
     bootstrap_intervals,
     bootstrap_mean_interval,
 )
+from keras_sphereface.metrics.dyadic import dyadic_variance, rate_interval, wilson_interval
+from keras_sphereface.metrics.identity_bootstrap import (
+    IdentityBootstrap,
+    IdentityPairs,
+    bootstrap_by_identity,
+    draw_identity_counts,
+    pair_weights,
+)
 from keras_sphereface.metrics.protocols import KFoldResult, k_fold, standard_error
 from keras_sphereface.metrics.roc import (
     Roc,
@@ -35,6 +43,8 @@ __all__ = [
     "PROTOCOLS",
     "ClassAngles",
     "ClassNeighbors",
+    "IdentityBootstrap",
+    "IdentityPairs",
     "Interval",
     "KFoldResult",
     "PairAngles",
@@ -42,17 +52,23 @@ __all__ = [
     "angular_fisher_score",
     "angular_gaps",
     "auc_score",
+    "bootstrap_by_identity",
     "bootstrap_intervals",
     "bootstrap_mean_interval",
     "class_angles",
+    "draw_identity_counts",
+    "dyadic_variance",
     "equal_error_rate",
     "k_fold",
     "nearest_classes",
     "normalize_rows",
     "pair_angles",
+    "pair_weights",
+    "rate_interval",
     "roc_curve",
     "standard_error",
     "tar_at_far",
     "template_means",
     "threshold_at_far",
+    "wilson_interval",
 ]
