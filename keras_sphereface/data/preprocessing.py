@@ -5,6 +5,8 @@ Training, the SavedModel and the evaluation all use these functions, so they can
 
 import tensorflow as tf
 
+from keras_sphereface.models.pixels import unit_from_pixels
+
 # A network needs these features of a record; `identity` and `key` are for readers of the file.
 _FEATURES = {
     "image": tf.io.FixedLenFeature([], tf.string),
@@ -26,7 +28,7 @@ def normalize(images: tf.Tensor) -> tf.Tensor:
     >>> normalize(np.array([0, 255], np.uint8)).numpy().tolist()
     [-0.99609375, 0.99609375]
     """
-    return (tf.cast(images, tf.float32) - 127.5) / 128.0
+    return unit_from_pixels(tf.cast(images, tf.float32))
 
 
 def mirror(images: tf.Tensor) -> tf.Tensor:

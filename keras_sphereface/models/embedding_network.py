@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_sphereface.backend import Tensor, is_floating, ops
 from keras_sphereface.models.input_contract import GRAY, RGB, InputContract, input_contract
+from keras_sphereface.models.pixels import pixels_from_unit, unit_from_pixels
 
 GRAY_WEIGHTS = (0.299, 0.587, 0.114)  # of R, G and B, ITU-R BT.601; their sum is 1
 NUM_PROBES = 4  # images that a network is called with before it is used
@@ -53,7 +54,7 @@ class EmbeddingNetwork(keras.Model):
         self.built = True
 
     def call(self, images: Tensor, training: bool | None = None) -> Tensor:
-        pixels = ops.cast(images, "float32") * 128.0 + 127.5  # exact for whole pixels
+        pixels = pixels_from_unit(ops.cast(images, "float32"))
         return self.network(adapt_pixels(pixels, self.contract), training=training)
 
     @property
@@ -100,7 +101,7 @@ def embed_pixels(network: keras.Model, pixels: Tensor) -> Tensor:
     if isinstance(network, EmbeddingNetwork):
         embeddings = network.network(adapt_pixels(pixels, network.contract), training=False)
     else:
-        embeddings = network((ops.cast(pixels, "float32") - 127.5) / 128.0, training=False)
+        embeddings = network(unit_from_pixels(ops.cast(pixels, "float32")), training=False)
     return ops.cast(embeddings, "float32")
 
 
@@ -117,7 +118,7 @@ def adapt_pixels(pixels: Tensor, contract: InputContract) -> Tensor:
         weights = ops.convert_to_tensor(GRAY_WEIGHTS, dtype="float32")
         pixels = ops.sum(ops.cast(pixels, "float32") * weights, axis=-1, keepdims=True)
     if contract.input_range == "unit":
-        pixels = (ops.cast(pixels, "float32") - 127.5) / 128.0
+        pixels = unit_from_pixels(ops.cast(pixels, "float32"))
     if is_floating(pixels) and "float" not in contract.dtype:
         pixels = ops.round(pixels)
     return ops.cast(pixels, contract.dtype)
@@ -230,7 +231,7 @@ def _checked_embeddings(network: EmbeddingNetwork) -> np.ndarray:
     name = network.name
     probes = probe_images(network.contract.image_size)
     with _errors_in_words(name, network.contract.image_size):
-        outputs = network((probes.astype(np.float32) - 127.5) / 128.0, training=False)
+        outputs = network(unit_from_pixels(probes.astype(np.float32)), training=False)
     if not hasattr(outputs, "shape"):
         raise ValueError(
             "A network must have one output, the embeddings (batch, embedding size). "

@@ -50,6 +50,22 @@ def test_no_augmentation_is_the_identity():
     np.testing.assert_array_equal(Augmentation(flip=False)(batch(), seed=(0, 1)), batch())
 
 
+@pytest.mark.parametrize("dtype", ["uint8", "float32"])
+def test_the_flip_mirrors_half_of_the_images_and_no_other_pixel(dtype):
+    images = np.random.default_rng(0).integers(0, 256, (200, 5, 4, 3)).astype(dtype)
+    # Of any size: the graph knows no side.
+    flip = tf.function(
+        lambda images: Augmentation()(images, seed=(0, 1)),
+        input_signature=[tf.TensorSpec((None, None, None, 3), dtype)],
+    )
+    flipped = flip(images).numpy()
+    are_same = np.all(flipped == images, axis=(1, 2, 3))
+    are_mirrored = np.all(flipped == images[:, :, ::-1], axis=(1, 2, 3))
+    assert np.all(are_same ^ are_mirrored)
+    assert 70 < are_mirrored.sum() < 130
+    assert flipped.dtype == np.float32
+
+
 def test_a_shift_moves_the_image_by_at_most_so_many_pixels():
     images = np.zeros((32, 21, 21, 3), np.uint8)
     images[:, 10, 10] = 255
