@@ -63,6 +63,11 @@ def conversion_summary(info: records.DatasetInfo) -> str:
         f"{info.num_images} images of {info.num_identities} identities in {len(info.shards)} "
         f"shards, {info.image_size[0]} x {info.image_size[1]}, alignment: {info.alignment}"
     ]
+    if info.num_read != info.num_images:
+        lines.append(
+            f"{info.num_read} read: {info.num_images} kept, {info.excluded_images} excluded, "
+            f"{info.num_skipped} skipped"
+        )
     if info.excluded_images:
         lines.append(
             f"excluded as requested: {len(info.excluded_identities)} identities, "
@@ -74,7 +79,10 @@ def conversion_summary(info: records.DatasetInfo) -> str:
             f"{records.DUPLICATES_FILE} lists them"
         )
     reasons = list(info.skipped_by_reason.items())
-    lines += [f"skipped {count}: {reason}" for reason, count in reasons[:10]]
+    for reason, count in reasons[:10]:
+        example = info.skipped_examples.get(reason)
+        shown = f", for example {example}" if example else ""
+        lines.append(f"skipped {count}: {reason}{shown}")
     if len(reasons) > 10:
         lines.append(f"and {len(reasons) - 10} more reasons")
     if reasons:

@@ -44,7 +44,7 @@ class ConvertConfig:
 
     >>> config = ConvertConfig(source="faces/images", out="out", landmarks="faces/landmarks.txt")
     >>> config.aligns, config.height, config.width
-    (True, 112, 96)
+    (True, 0, 0)
     """
 
     example: ClassVar[str] = "--source faces/images --landmarks faces/landmarks.txt --out records"
@@ -140,8 +140,19 @@ class ConvertConfig:
         common=True,
         minimum=1,
     )
-    height: int = setting(112, "Height of the faces in pixels.", group="alignment", minimum=1)
-    width: int = setting(96, "Width of the faces in pixels.", group="alignment", minimum=1)
+    height: int = setting(
+        0,
+        "Height of the faces in pixels; 0: 112.",
+        group="alignment",
+        minimum=0,
+    )
+    width: int = setting(
+        0,
+        "Width of the faces in pixels; 0: 96, or 112 if all images are 112 x 112 and none is "
+        "aligned anew.",
+        group="alignment",
+        minimum=0,
+    )
     seed: int = setting(0, "Seed for the global shuffle.", group="order and processes", minimum=0)
     workers: int = setting(
         0,

@@ -41,6 +41,16 @@ def decode(encoded: bytes) -> np.ndarray:
         return np.frombuffer(image.tobytes(), np.uint8).reshape(image.height, image.width, 3)
 
 
+def size_of(encoded: bytes) -> tuple[int, int]:
+    """Return the (height, width) that the first bytes of an image state, without decoding it.
+
+    Raises:
+        UnreadableImageError: if there is none.
+    """
+    with _unreadable_errors(), _open(encoded) as opened:
+        return opened.height, opened.width
+
+
 def fit(encoded: bytes, size: tuple[int, int]) -> bytes:
     """Return an encoded image of (height, width) = `size` that TensorFlow can read.
 

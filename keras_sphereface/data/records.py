@@ -59,6 +59,7 @@ class DatasetInfo:
         skipped_by_reason: Number of skipped images by reason.
         skipped: The first thousand skipped images; skipped.csv lists all.
         warnings: Results of the quality checks.
+        skipped_examples: The first skipped image by reason.
 
     Example:
 
@@ -85,6 +86,12 @@ class DatasetInfo:
     skipped_by_reason: Mapping[str, int]
     skipped: tuple[SkippedImage, ...]
     warnings: tuple[str, ...]
+    skipped_examples: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
+    @property
+    def num_read(self) -> int:
+        """Number of images read: those kept, excluded as requested and skipped."""
+        return self.num_images + self.excluded_images + self.num_skipped
 
     @property
     def num_skipped(self) -> int:
@@ -92,7 +99,7 @@ class DatasetInfo:
 
     def to_json(self) -> str:
         """Return the text of dataset.json."""
-        values = dataclasses.asdict(self)
+        values = {"num_read": self.num_read, **dataclasses.asdict(self)}
         values["skipped"] = [entry._asdict() for entry in self.skipped]
         return json.dumps(values, indent=2) + "\n"
 
@@ -156,6 +163,7 @@ def info_from_json(text: str, name: str) -> DatasetInfo:
 
 
 def _info_of(values: dict[str, Any]) -> DatasetInfo:
+    values = {key: value for key, value in values.items() if key != "num_read"}  # a sum
     lists = ("image_size", "excluded_identities", "unknown_exclusions", "warnings")
     return DatasetInfo(
         **{

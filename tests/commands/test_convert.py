@@ -108,7 +108,8 @@ def test_the_summary_names_exclusions_and_warnings(records_folder):
     info = records.read_info(records_folder)
     first = "30 images of 5 identities in 3 shards, 112 x 96, alignment: five-point similarity"
     excluded = f"excluded as requested: 14 identities, {14 * 6} images"
-    assert convert.conversion_summary(info).splitlines() == [first, excluded]
+    read = "114 read: 30 kept, 84 excluded, 0 skipped"
+    assert convert.conversion_summary(info).splitlines() == [first, read, excluded]
     reasons = {f"reason {number}": 20 - number for number in range(12)}
     faulty = dataclasses.replace(
         info,
@@ -116,12 +117,15 @@ def test_the_summary_names_exclusions_and_warnings(records_folder):
         duplicates_same_identity=2,
         duplicates_several_identities=3,
         skipped_by_reason=reasons,
+        skipped_examples={"reason 0": "a/1.jpg"},
         warnings=("These images look like BGR.",),
     )
     lines = convert.conversion_summary(faulty).splitlines()
-    assert lines[2].startswith("2 images occur more than once under one identity")
-    assert lines[3:5] == ["skipped 20: reason 0", "skipped 19: reason 1"]
-    assert lines[13:] == ["and 2 more reasons", "skipped.csv lists every skipped image"]
+    assert lines[1] == "288 read: 30 kept, 84 excluded, 174 skipped"
+    assert lines[3].startswith("2 images occur more than once under one identity")
+    assert lines[4] == "skipped 20: reason 0, for example a/1.jpg"
+    assert lines[5] == "skipped 19: reason 1"  # of an older dataset.json
+    assert lines[14:] == ["and 2 more reasons", "skipped.csv lists every skipped image"]
     exclusions, duplicates = convert.conversion_warnings(faulty)
     assert exclusions.startswith("4 lines of the exclusions match nothing")
     assert exclusions.endswith("for example a, b, c")

@@ -20,7 +20,14 @@ from apache_beam.pvalue import AsDict, AsIter, AsList, AsSingleton
 
 from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import records
-from keras_sphereface.data.conversion import beam_files, beam_source, checks, sample, steps
+from keras_sphereface.data.conversion import (
+    beam_files,
+    beam_source,
+    checks,
+    image_size,
+    sample,
+    steps,
+)
 from keras_sphereface.data.conversion.convert import EmptyDatasetError
 from keras_sphereface.data.conversion.dataset_info import write_dataset_info
 from keras_sphereface.data.conversion.exclusions import Exclusions, combined_exclusions
@@ -28,7 +35,7 @@ from keras_sphereface.data.conversion.ordering import RANKS, rank_of
 from keras_sphereface.data.conversion.prepare import Preparation
 from keras_sphereface.data.landmarks import landmark_line
 from keras_sphereface.data.types import SkippedImage
-from keras_sphereface.utils.progress import stage, warn_once
+from keras_sphereface.utils.progress import log, stage, warn_once
 
 
 def make_records_on_beam(config: ConvertConfig) -> records.DatasetInfo:
@@ -48,7 +55,7 @@ def make_records_on_beam(config: ConvertConfig) -> records.DatasetInfo:
         lists = (config.landmarks, config.exclude, config.exclude_pairs)
         checks.check_places(out, path, lists, config.contact_sheet)
     beam_files.prepare_output(config.out)
-    kind, files, warnings = beam_source.find_source(config.source, config.root, config.list_columns)
+    source, files = beam_source.find_source(config.source, config.root, config.list_columns)
     folds, casia_lfw = config.exclude_folds, config.exclude_casia_lfw
     with beam_files.local_copies(config.exclude, config.exclude_pairs) as (lines, pairs):
         exclusions = combined_exclusions(lines, pairs, folds, casia_lfw)
@@ -63,7 +70,7 @@ def make_records_on_beam(config: ConvertConfig) -> records.DatasetInfo:
         shards = conversion.write_shards(faces, labels, config.out, config.num_shards)
         results = conversion.results(faces, labels, shards)
         paths = (config.source, config.out, config.contact_sheet)
-        settings = (kind, warnings, exclusions, preparation, config.seed)
+        settings = (source, exclusions, config.seed)
         _ = pipeline | "Last" >> beam.Create([paths]) | beam.Map(_describe, *settings, **results)
     info = beam_files.read_remote_info(config.out)
     warn_once(info.warnings, set())
@@ -96,7 +103,9 @@ class _Conversion:
         points = beam_files.read_remote_landmarks(self.pipeline, landmark_file, columns)
         groups = {"images": keyed, "points": points} | beam.CoGroupByKey()
         images = self._apply("Pick", groups, steps.pick_image, self.preparation.needs_landmarks)
-        enough = AsDict(_count(images, "Listed") | "Enough" >> self.has_enough)
+        counts = _count(images, "Listed")
+        self.listed = AsDict(counts)
+        enough = AsDict(counts | "Enough" >> self.has_enough)
         return self._apply("Few", images, steps.keep_identities, enough, self.few)
 
     def prepare(self, images: Any) -> tuple[Any, AsSingleton]:
@@ -108,9 +117,13 @@ class _Conversion:
             key=lambda image: (rank_of(image.key, seed), image.key),
             reverse=True,
         )
+        first = self.sample | beam.Map(lambda images: image_size.image_sizes(images))
+        self.sizes, unsized = AsSingleton(first), self.preparation
+        sized = first | "Size" >> beam.Map(lambda sizes: image_size.sized(unsized, sizes))
+        self.sized = AsSingleton(sized)
         # Of one size: Beam's search for the best divides by zero where its clock is too coarse.
         blocks = images | beam.BatchElements(steps.BLOCK_SIZE, steps.BLOCK_SIZE)
-        faces = self._apply("Prepare", blocks, steps.prepare_block, self.preparation)
+        faces = self._apply("Prepare", blocks, steps.prepare_block, self.sized)
         faces = faces | beam.Map(lambda f: steps.without_source(f)) | "Keep" >> beam.Reshuffle()
         images = faces | beam.Map(lambda face: face.image)
         enough = _count(images, "Readable") | "Enough readable" >> self.has_enough
@@ -156,6 +169,9 @@ class _Conversion:
             "excluded": AsDict(counts),
             "copies": AsIter(copies),
             "images": AsSingleton(self.sample),
+            "listed": self.listed,
+            "sizes": self.sizes,
+            "preparation": self.sized,
         }
 
 
@@ -178,24 +194,27 @@ def _placed(face: Any, labels: Any, num_shards: int, seed: int) -> Any:
 
 def _describe(
     paths: tuple[str, str, str],
-    kind: str,
-    warnings: Any,
+    source: beam_source.SourceSummary,
     exclusions: Exclusions,
-    preparation: Preparation,
     seed: int,
     **results: Any,
 ) -> None:
     """Check the sample, and write all that stands beside the shards."""
-    (source, out, contact_sheet), labels = paths, results["labels"]
+    (path, out, contact_sheet), labels = paths, results["labels"]
+    preparation, sizes = results["preparation"], results["sizes"]
     if not labels:
-        raise EmptyDatasetError(f"No image of the source can be used. Received: source={source}")
+        raise EmptyDatasetError(f"No image of the source can be used. Received: source={path}")
+    for note in image_size.size_notes(preparation, sizes):
+        log(note)
+    excluded = {identity for _, identity in results["excluded"]}
+    num_identities = len(excluded.union(results["listed"]))
     faces = sample.prepare_sample(results["images"], preparation)
     if contact_sheet:
         with beam_files.atomic_remote_file(contact_sheet) as file:
             file.write(sample.draw_sample(faces))
     write_dataset_info(
         lambda name: beam_files.atomic_remote_text(beam_files.join(out, name)),
-        kind=kind,
+        kind=source.kind,
         settings="",
         preparation=preparation,
         seed=seed,
@@ -204,5 +223,9 @@ def _describe(
         skipped=sorted(results["skipped"]),
         duplicates=steps.group_duplicates(results["copies"]),
         exclusions=exclusions.summary(results["excluded"]),
-        warnings=[*warnings, *sample.check_sample(faces, preparation)],
+        warnings=[
+            *source.warnings,
+            *image_size.property_warnings(source.promised, num_identities, sizes),
+            *sample.check_sample(faces, preparation),
+        ],
     )

@@ -12,7 +12,7 @@ from keras_sphereface.data import filenames
 from keras_sphereface.data.conversion.beam_files import exists, is_local, join, match, open_file
 from keras_sphereface.data.conversion.exclusions import Exclusions
 from keras_sphereface.data.conversion.steps import Excluded, exclude
-from keras_sphereface.data.readers import list_file, open_source, registry
+from keras_sphereface.data.readers import list_file, open_source, recordio, registry
 from keras_sphereface.data.readers.base64_table import read_base64_table
 from keras_sphereface.data.readers.class_folders import read_class_folders
 from keras_sphereface.data.readers.source import key_prefix
@@ -45,10 +45,18 @@ class SourceFile(NamedTuple):
     list_columns: str = ""
 
 
+class SourceSummary(NamedTuple):
+    """The kind of a source, and what is known of all its files; as of `Source`."""
+
+    kind: str
+    warnings: tuple[str, ...] = ()
+    promised: recordio.RecordioProperty | None = None
+
+
 def find_source(
     source: str, root: str = "", list_columns: str = ""
-) -> tuple[str, list[SourceFile], tuple[str, ...]]:
-    """Return the kind of a source, its files, and warnings about it.
+) -> tuple[SourceSummary, list[SourceFile]]:
+    """Return what is known of a source, and its files.
 
     On this machine's disk `open_source` recognizes the kind. Elsewhere a source is a file, a
     pattern of files, a folder that holds .rec or .parquet files, or else class folders.
@@ -62,9 +70,11 @@ def find_source(
         folder = str(path if path.is_dir() else path.parent)
         files = [SourceFile(opened.kind, str(f), key_prefix(f, folder)) for f in opened.files]
         whole = SourceFile(opened.kind, str(path), "", root and os.path.abspath(root), list_columns)
-        return opened.kind, files or [whole], opened.warnings
+        summary = SourceSummary(opened.kind, opened.warnings, opened.promised)
+        return summary, files or [whole]
     is_file = "*" in source or (exists(source) and _is_file(source))
-    inside = [join(source, name) for name in ("*.rec", "*.parquet", "*/*.parquet")]
+    names = ("*.rec", "*/*.rec", "*.parquet", "*/*.parquet")
+    inside = [join(source, name) for name in names]
     for pattern in [source] if is_file else inside:
         if paths := [metadata.path for metadata in match(pattern)]:
             folder = os.path.commonpath([path.rpartition("/")[0] for path in paths])
@@ -73,13 +83,14 @@ def find_source(
                 SourceFile(kind, path, key_prefix(path, folder), root, list_columns)
                 for kind, path in zip(kinds, paths, strict=True)
             ]
-            return " and ".join(sorted(set(kinds))), files, ()
+            return SourceSummary(" and ".join(sorted(set(kinds)))), files
     if not match(join(source, "*/*"), limit=1):
         raise FileNotFoundError(
             "The source must hold class folders (SOURCE/IDENTITY/IMAGE), .rec or .parquet files, "
             f"or be a file. Received: {source}"
         )
-    return registry.CLASS_FOLDERS, [SourceFile(registry.CLASS_FOLDERS, source)], ()
+    summary = SourceSummary(registry.CLASS_FOLDERS)
+    return summary, [SourceFile(registry.CLASS_FOLDERS, source)]
 
 
 def read_wanted(

@@ -15,7 +15,7 @@ def check_convert_config(config: ConvertConfig) -> None:
             "`source` and `out` are needed; set --source and --out. "
             f"Received: source={config.source!r}, out={config.out!r}"
         )
-    for name, minimum in dict(num_shards=0, workers=0, min_images=1, height=1, width=1).items():
+    for name, minimum in dict(num_shards=0, workers=0, min_images=1, height=0, width=0).items():
         if getattr(config, name) < minimum:
             raise ValueError(f"`{name}` must be >= {minimum}. Received: {getattr(config, name)}")
     if config.exclude_folds and not config.exclude_pairs:

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import landmarks, records
-from keras_sphereface.data.conversion import checks, sample, shards, steps
+from keras_sphereface.data.conversion import checks, image_size, sample, shards, steps
 from keras_sphereface.data.conversion.dataset_info import by_frequency, write_dataset_info
 from keras_sphereface.data.conversion.exclusions import (
     Exclusions,
@@ -58,7 +58,8 @@ def make_records(config: ConvertConfig) -> records.DatasetInfo:
 
     With landmarks, or a detector, each face is aligned to the five-point template and encoded
     anew. Without, an image that has the right size already is taken byte for byte, and any
-    other is cropped to the shape at its center and resized. An image that cannot be used is
+    other is cropped to the shape at its center and resized; images that are 112 x 112 keep it,
+    unless another size is asked for. An image that cannot be used is
     skipped and listed in skipped.csv; it never ends the run.
 
     Everything is written to a hidden folder beside OUT, which becomes OUT at the very end. A run
@@ -133,7 +134,7 @@ def _convert(
     partial: Path,
 ) -> records.DatasetInfo:
     """Take all steps from the list of images to the finished folder, but those done before."""
-    preparation = Preparation((config.height, config.width), config.aligns, config.detect)
+    unsized = Preparation((config.height, config.width), config.aligns, config.detect)
     few, few_readable = steps.too_few_reasons(config.min_images)
     if not manifest.get_meta("listed"):
         _list_images(source, exclusions, manifest, config.seed)
@@ -143,21 +144,29 @@ def _convert(
         lines = landmarks.landmark_lines(config.landmarks, config.landmark_columns)
         manifest.add_landmarks(progress_bar(lines, desc="landmarks", unit="line", brief=True))
     if not manifest.get_meta("arranged"):
-        no_landmarks = NO_LANDMARKS if preparation.needs_landmarks else None
+        no_landmarks = NO_LANDMARKS if unsized.needs_landmarks else None
         with stage("ordering the images"):
             manifest.arrange(config.min_images, few, no_landmarks)
     if not manifest.num_images:
         raise _empty(manifest, config)
+    items = manifest.items(1, sample.sample_size(unsized))
+    first = [item.image for item in items]
+    sizes = image_size.image_sizes(first)
+    preparation = image_size.sized(unsized, sizes)
     if not manifest.num_shards or config.contact_sheet:
         with stage("checking a sample of the images"):
-            faces = _prepare_first(manifest, preparation)
+            faces = sample.prepare_sample(first, preparation)
         if config.contact_sheet:
             Path(config.contact_sheet).write_bytes(sample.draw_sample(faces))
     if not manifest.num_shards:
         num_bytes = sample.estimate_bytes(faces, manifest.num_images)
         check_free_space(partial, num_bytes)
+        for note in image_size.size_notes(preparation, sizes):
+            log(note)
+        num_identities = manifest.get_meta("num_identities_read")
         warnings = (
             *source.warnings,
+            *image_size.property_warnings(source.promised, num_identities, sizes),
             *_check_names(manifest),
             *sample.check_sample(faces, preparation),
             *_check_landmarks(manifest, preparation.align, config),
@@ -188,15 +197,13 @@ def _list_images(source: Source, exclusions: Exclusions, manifest: Manifest, see
 
     def metadata() -> dict[str, Any]:
         exclusions.check_met({line for line, _ in counts}, manifest.listed_identities())
-        return {"left_out": exclusions.summary(counts)}
+        excluded = {identity for _, identity in counts}
+        return {
+            "left_out": exclusions.summary(counts),
+            "num_identities_read": manifest.count_identities(excluded),
+        }
 
     manifest.list_images(kept(), seed, metadata)
-
-
-def _prepare_first(manifest: Manifest, preparation: Preparation) -> sample.Sample:
-    """Return the first images in the order of the records, with their faces."""
-    items = manifest.items(1, sample.sample_size(preparation))
-    return sample.prepare_sample([item.image for item in items], preparation)
 
 
 def _check_names(manifest: Manifest) -> list[str]:

@@ -57,8 +57,10 @@ def write_dataset_info(
     num_identities = sum(1 for _ in write(records.LABELS_FILE, records.LABELS_HEADER, identities))
     listed: list[SkippedImage] = []
     reasons: collections.Counter[str] = collections.Counter()
+    examples: dict[str, str] = {}
     for entry in write(records.SKIPPED_FILE, SkippedImage._fields, skipped):
         reasons[entry.reason] += 1
+        examples.setdefault(entry.reason, entry.key)
         if len(listed) < records.MAX_SKIPPED_LISTED:
             listed.append(entry)
     table = write(records.DUPLICATES_FILE, Duplicate._fields, duplicates)
@@ -82,6 +84,7 @@ def write_dataset_info(
         skipped_by_reason=by_frequency(reasons),
         skipped=tuple(listed),
         warnings=tuple(warnings),
+        skipped_examples={reason: examples[reason] for reason in by_frequency(reasons)},
     )
     with create(records.INFO_FILE) as file:
         file.write(info.to_json())

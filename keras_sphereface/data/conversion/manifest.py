@@ -119,6 +119,11 @@ class Manifest(Database):
         for (identity,) in self.run("SELECT DISTINCT identity FROM listed ORDER BY identity"):
             yield identity
 
+    def count_identities(self, others: Iterable[str]) -> int:
+        """Return the number of identities of the listed images and of others, each once."""
+        others = set(others)
+        return len(others) + sum(name not in others for name in self.listed_identities())
+
     def name_twins(self) -> list[list[str]]:
         """Return groups of identities whose names differ in case or Unicode form alone."""
         rows = self.run(

@@ -38,6 +38,19 @@ _NO_IMAGE = "the record holds no image"
 _NO_IDENTITY = "the label is not a whole number >= 0"
 
 
+class RecordioProperty(NamedTuple):
+    """What a file `property` says of the RecordIO files beside it: identities and pixels."""
+
+    num_identities: int
+    height: int
+    width: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) in pixels."""
+        return self.height, self.width
+
+
 class _Part(NamedTuple):
     """A part of a record: its flag, and the place, size and first bytes of its payload."""
 
@@ -141,8 +154,8 @@ def check_index(file: BinaryIO, name: str, index: Iterable[str]) -> str | None:
     return None
 
 
-def read_property(text: str) -> tuple[int, int, int]:
-    """Return (num_classes, height, width) from the text of a `property` file.
+def read_property(text: str) -> RecordioProperty:
+    """Return what the text of a `property` file says: `num_classes,height,width`.
 
     Raises:
         ValueError: if it is anything else than three whole numbers > 0 with commas between them.
@@ -153,8 +166,7 @@ def read_property(text: str) -> tuple[int, int, int]:
         raise ValueError(
             f"`property` must be three numbers, num_classes,height,width. Received: {text[:80]!r}"
         )
-    num_classes, height, width = numbers
-    return num_classes, height, width
+    return RecordioProperty(*numbers)
 
 
 def _labels(head: bytes, size: int) -> tuple[tuple[float, ...], int]:

@@ -32,6 +32,7 @@ class Source(NamedTuple):
         images: Function without arguments that reads the source anew and yields its images.
         files: The files it consists of, if each can be read on its own.
         warnings: What looks wrong with it, in sentences.
+        promised: What a file `property` says of RecordIO files; None without one.
 
     Example:
 
@@ -44,6 +45,7 @@ class Source(NamedTuple):
     images: Callable[[], Iterator[ImageRecord | SkippedImage]]
     files: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
+    promised: recordio.RecordioProperty | None = None
 
 
 def open_source(
@@ -52,8 +54,8 @@ def open_source(
     """Recognize the kind of the source at a path.
 
     A file is recognized by its first bytes; a text file is a list file. A folder without images
-    in class folders may hold .rec files (compared with the train.idx and property beside them),
-    .parquet files at any depth, or archives; any other folder is one of class folders.
+    in class folders may hold .rec files (compared with the train.idx beside them) or .parquet
+    files at any depth, or archives; any other folder is one of class folders.
 
     Args:
         path: Path of the source.
@@ -116,28 +118,44 @@ def _source_of_files(files: list[Path], root: Path) -> Source:
             with open(path, "rb") as file:
                 yield from reader(file, str(path), key_prefix(path, root))
 
-    warnings = [text for path in files if path.suffix == ".rec" for text in _check_recordio(path)]
+    of_recordio = [path for path in files if path.suffix == ".rec"]
+    warnings = [text for path in of_recordio for text in _check_index(path)]
+    promised = []
+    for path in sorted({place for rec in of_recordio for place in _property_of(rec, root)}):
+        try:
+            text = path.read_text(encoding="utf-8", errors="replace")
+            promised.append(recordio.read_property(text))
+        except ValueError as error:
+            warnings.append(str(error))
     if len(files) > 1 and "RecordIO" in kinds:
         warnings.append(
             f"The source has {len(files)} RecordIO files. The same label in two of them is taken "
             "for the same identity."
         )
-    return Source(" and ".join(sorted(kinds)), images, tuple(files), tuple(warnings))
+    # Several parts have the same labels: the one that promises most speaks for all.
+    return Source(
+        " and ".join(sorted(kinds)),
+        images,
+        tuple(files),
+        tuple(warnings),
+        max(promised, default=None),
+    )
 
 
-def _check_recordio(path: Path) -> Iterator[str]:
-    """Yield what is wrong with the files beside a .rec file, which is read without them."""
-    index, numbers = path.with_suffix(".idx"), path.with_name("property")
+def _property_of(path: Path, root: Path) -> list[Path]:
+    """Return the `property` beside a .rec file, or that beside the folders of its parts."""
+    places = (folder / "property" for folder in (path.parent, root))
+    return [place for place in places if place.is_file()][:1]
+
+
+def _check_index(path: Path) -> Iterator[str]:
+    """Yield what is wrong with the index beside a .rec file, which is read without it."""
+    index = path.with_suffix(".idx")
     if index.is_file():
         with open(path, "rb") as file, open(index, encoding="utf-8", errors="replace") as lines:
             problem = recordio.check_index(file, path.name, lines)
         if problem:
             yield f"{index.name} does not fit {path.name} and is not used: {problem}"
-    if numbers.is_file():
-        try:
-            recordio.read_property(numbers.read_text(encoding="utf-8", errors="replace"))
-        except ValueError as error:
-            yield str(error)
 
 
 def _files_in(root: Path) -> list[Path]:
@@ -146,22 +164,21 @@ def _files_in(root: Path) -> list[Path]:
     folders = (entry for entry in scan_folder(root, resolved_root) if entry.is_dir())
     if any(_holds_image(folder) for folder in folders):
         return []
-    for kinds, pattern in (
-        (("RecordIO",), "*"),
-        (("parquet",), "**/*"),
-        (("zip archive", "tar archive"), "*"),
-    ):
-        suffixes = tuple(suffix for kind in kinds for suffix in FILE_KINDS[kind].suffixes)
-        files = [
-            path
-            for path in root.glob(pattern)
-            if path.name.lower().endswith(suffixes)
-            and path.is_file()
-            and not any(map(is_hidden, path.relative_to(root).parts))
-        ]
-        if files:
-            return sorted(files)
-    return []
+    of_kinds = (("RecordIO",), ("parquet",), ("zip archive", "tar archive"))
+    suffixes = [tuple(s for kind in kinds for s in FILE_KINDS[kind].suffixes) for kinds in of_kinds]
+    inside = [
+        path
+        for path in root.glob("**/*")
+        if path.name.lower().endswith(sum(suffixes, ()))
+        and path.is_file()
+        and not any(map(is_hidden, path.relative_to(root).parts))
+    ]
+    *at_any_depth, archives = (
+        sorted(path for path in inside if path.name.lower().endswith(endings))
+        for endings in suffixes
+    )
+    at_any_depth.append([path for path in archives if path.parent == root])
+    return next(filter(None, at_any_depth), [])
 
 
 def _holds_image(folder: os.DirEntry) -> bool:

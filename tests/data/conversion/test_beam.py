@@ -86,7 +86,7 @@ def assert_the_same(tmp_path, options, **settings):
         *("source", "num_images", "num_identities", "image_size", "alignment", "seed"),
         *("excluded_identities", "excluded_images", "unknown_exclusions"),
         *("duplicates_same_identity", "duplicates_several_identities"),
-        *("skipped_by_reason", "skipped", "warnings"),
+        *("skipped_by_reason", "skipped_examples", "skipped", "warnings"),
     ):
         assert getattr(info, name) == getattr(local, name), name
     return info
@@ -124,6 +124,22 @@ def test_every_kind_of_source_gives_the_same(messy, tmp_path, form):
     (tmp_path / "source").mkdir()
     path = form(messy / "source", tmp_path / "source")
     assert_the_same(tmp_path, (), source=str(path), min_images=2)
+
+
+def test_the_size_of_the_images_and_the_property_are_the_same(tmp_path):
+    for number in range(6):
+        (tmp_path / f"faces/{number // 2}").mkdir(parents=True, exist_ok=True)
+        face = images.encode(np.full((112, 112, 3), 40 * number, np.uint8))
+        (tmp_path / f"faces/{number // 2}/{number}.jpg").write_bytes(face)
+    (tmp_path / "source").mkdir()
+    path = as_recordio(tmp_path / "faces", tmp_path / "source")
+    (path / "property").write_text("85742,112,112")
+    (tmp_path / "exclude.txt").write_text("2\n")
+    exclude = str(tmp_path / "exclude.txt")
+    info = assert_the_same(tmp_path, (), source=str(path), exclude=exclude)
+    assert info.image_size == (112, 112)
+    assert "says 85742 identities" in info.warnings[0]
+    assert "The files hold 3 identities" in info.warnings[0]
 
 
 def test_detected_landmarks_are_the_same(messy, tmp_path, monkeypatch):

@@ -38,14 +38,14 @@ def test_a_remote_source_gives_what_a_local_one_gives(source, tmp_path, monkeypa
     if form is not None:
         (tmp_path / "form").mkdir()
         path = form(source, tmp_path / "form")
-    local_kind, files, _ = beam_source.find_source(str(path))
+    local, files = beam_source.find_source(str(path))
     local_images, local_skipped = read(files)
     assert len(local_images) == 12
     monkeypatch.setattr(beam_source, "is_local", lambda path: False)
-    kind, files, warnings = beam_source.find_source(str(path))
+    summary, files = beam_source.find_source(str(path))
     images, skipped = read(files)
-    assert kind == local_kind == open_source(path).kind
-    assert warnings == ()
+    assert summary.kind == local.kind == open_source(path).kind
+    assert summary.warnings == ()
     assert sorted(images) == sorted(local_images)
     assert skipped == local_skipped
 

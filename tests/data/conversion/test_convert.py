@@ -1,6 +1,7 @@
 """Images -> records -> tensors, and everything that goes wrong on the way."""
 
 import errno
+import json
 import shutil
 import unicodedata
 
@@ -122,7 +123,10 @@ def test_images_that_cannot_be_used_are_skipped_counted_and_listed(source, faces
     assert records.read_info(tmp_path / "out") == info
     text = conversion_summary(info)
     assert "9 images of 2 identities" in text
-    assert "skipped 1: no landmarks" in text
+    assert "17 read: 9 kept, 0 excluded, 8 skipped" in text
+    assert f"skipped 1: no landmarks, for example {without}" in text
+    assert info.skipped_examples.keys() == info.skipped_by_reason.keys()
+    assert json.loads((tmp_path / "out" / "dataset.json").read_text())["num_read"] == 17
 
 
 def test_identities_are_left_out_by_name_by_pairs_and_by_number(faces, tmp_path):

@@ -115,10 +115,30 @@ def test_an_index_that_does_not_fit_is_reported_and_not_used(faces, tmp_path):
     assert len(images) == 19 * 6
 
 
-def test_a_property_that_does_not_fit_is_reported(faces, tmp_path):
+def test_a_property_of_another_form_is_reported(faces, tmp_path):
     as_recordio(faces / "images", tmp_path)
     (tmp_path / "property").write_text("5")
-    assert "property" in open_source(tmp_path).warnings[0]
+    source = open_source(tmp_path)
+    assert "property" in source.warnings[0]
+    assert source.promised is None
+
+
+def test_recordio_parts_are_found_in_subfolders_with_the_property_above_them(faces, tmp_path):
+    for part, name in (("part1", "person_0001"), ("deep/part2", "person_0002")):
+        (tmp_path / "root" / part).mkdir(parents=True)
+        shutil.copytree(faces / "images" / name, tmp_path / "faces" / name)
+        as_recordio(tmp_path / "faces", tmp_path / "root" / part)
+        (tmp_path / "root" / part / "property").unlink()
+    (tmp_path / "root" / "property").write_text("85742,112,112")
+    (tmp_path / "root" / ".hidden").mkdir()
+    shutil.copy(tmp_path / "root/part1/train.rec", tmp_path / "root/.hidden/train.rec")
+    source = open_source(tmp_path / "root")
+    assert (source.kind, source.promised) == ("RecordIO", (85742, 112, 112))
+    keys = [entry.key for entry in source.images()]
+    assert [key for key in keys if key.startswith("part1/train/")] == keys[12:]
+    assert [key for key in keys if key.startswith("deep/part2/train/")] == keys[:12]
+    assert len(keys) == 12 + 6
+    assert any("2 RecordIO files" in warning for warning in source.warnings)
 
 
 def test_landmarks_of_a_source_are_used_on_request(faces, tmp_path):
