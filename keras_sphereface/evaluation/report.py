@@ -6,6 +6,7 @@ import pandas as pd
 
 from keras_sphereface.evaluation.verification_metrics import (
     AccuracyVariant,
+    BootstrapIntervals,
     Criterion,
     EvaluationMetrics,
     VerificationMetrics,
@@ -104,6 +105,7 @@ def verification_report(
         *_missing(numbers),
         Heading("Accepting and rejecting"),
         _far_table(numbers),
+        *_interval_table(numbers),
         *_images(images, CURVES),
         Heading("The criterion of SphereFace"),
         Paragraph(f"{criterion[:1].upper()}{criterion[1:]}."),
@@ -275,12 +277,47 @@ def _missing(numbers: VerificationMetrics) -> list[Block]:
     return [Details(f"{len(rows)} missing images", [Table(["image", "reason"], rows)])]
 
 
+def _how_intervals_are_drawn(intervals: BootstrapIntervals) -> str:
+    if intervals.resampled == "identities":
+        return (
+            f"Intervals are from a bootstrap that draws {intervals.num_identities:,} identities "
+            f"with all of their pairs, {intervals.replicates:,} times."
+        )
+    return (
+        "Intervals are from a bootstrap that draws the matched and the mismatched pairs "
+        f"{intervals.replicates:,} times. These pairs name no identities; pairs that share one are "
+        "not independent, so the true spread is wider."
+    )
+
+
+def _interval_table(numbers: VerificationMetrics) -> list[Block]:
+    """Return the intervals by identity beside those by pair, where there are both."""
+    ours, others = numbers.intervals, numbers.pair_intervals
+    if ours.resampled != "identities":
+        return []
+    values = [
+        ("accuracy, %", numbers.accuracy_mean, ours.accuracy, others.accuracy, format_rate),
+        ("AUC", numbers.auc, ours.auc, others.auc, format_decimal),
+        ("EER, %", numbers.eer, ours.eer, others.eer, format_rate),
+        *(
+            (f"TAR at FAR {far}, %", tar, ours.tar_at_far[far], others.tar_at_far[far], format_rate)
+            for far, tar in numbers.tar_at_far.items()
+            if tar is not None
+        ),
+    ]
+    rows = [
+        [name, show(value), _range(one, show), _range(other, show)]
+        for name, value, one, other, show in values
+    ]
+    note = "Pairs of one identity are alike; the last column takes them for independent."
+    table = Table(["measure", "value", "95 % by identity", "95 % by pair"], rows, note=note)
+    return [Details("Intervals by identity and by pair", [table])]
+
+
 def _how_to_read(numbers: VerificationMetrics) -> str:
     sentences = [
         "The threshold of a fold is chosen on the other folds, never on the pairs that it judges.",
-        "Intervals are from a bootstrap that draws the matched and the mismatched pairs "
-        f"{numbers.intervals.replicates} times. Pairs that share an identity are not independent, "
-        "so the true spread is somewhat wider.",
+        _how_intervals_are_drawn(numbers.intervals),
     ]
     if numbers.num_views == 1:
         sentences.append("There are no embeddings of mirror images: features are of one view.")

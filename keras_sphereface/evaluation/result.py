@@ -60,7 +60,9 @@ def evaluate_pairs(
     """
     embeddings = _of_pairs(image_embeddings, dataset)
     missing_templates = embeddings.missing if dataset.templates else {}
-    verification = verify_pairs(dataset.pairs, embeddings, protocol, replicates, seed, dataset.file)
+    verification = verify_pairs(
+        dataset.pairs, embeddings, protocol, replicates, seed, dataset.file, dataset.has_names
+    )
     warnings = quality_checks.dataset_warnings(
         dataset,
         image_embeddings.missing,

@@ -10,14 +10,14 @@ from keras_sphereface.config.choices import PROTOCOLS
 from keras_sphereface.data.pairs import lfw
 from keras_sphereface.data.pairs.lfw import identity_of_key
 from keras_sphereface.evaluation.embeddings import Embeddings
+from keras_sphereface.evaluation.intervals import pair_identities, verification_intervals
 from keras_sphereface.evaluation.verification_metrics import (
     AccuracySummary,
-    BootstrapIntervals,
     Criterion,
     FoldMetrics,
     VerificationMetrics,
 )
-from keras_sphereface.metrics import bootstrap, protocols, roc, separability
+from keras_sphereface.metrics import protocols, roc, separability
 
 DEFAULT_PROTOCOL = "sphereface"
 Angles = separability.ClassAngles | separability.PairAngles
@@ -75,6 +75,7 @@ def verify_pairs(
     replicates: int = 0,
     seed: int = 0,
     file: str = "",
+    has_names: bool = False,
 ) -> Verification:
     """Judge the complete pairs by a protocol.
 
@@ -85,6 +86,7 @@ def verify_pairs(
         replicates: Int. Bootstrap draws for the intervals; 0 computes none.
         seed: Int. Seed of the bootstrap.
         file: Path of the pairs, for error messages.
+        has_names: Bool. Whether keys name the identity; the intervals are then by identity.
 
     Raises:
         ValueError: If no pair is complete, or the protocol cannot judge the complete ones.
@@ -111,6 +113,8 @@ def verify_pairs(
     curve = roc.roc_curve(result.scores, used.is_same)
     num_mismatched = int(np.sum(~used.is_same))
     num_correct, num_left_out = int(result.is_correct.sum()), int(np.sum(~complete))
+    identities = pair_identities(used) if has_names else None
+    by_identity, by_pair = verification_intervals(result, used, replicates, seed, identities)
     metrics = VerificationMetrics(
         **vars(_summarize(result)),
         folds=_fold_metrics(result),
@@ -120,7 +124,8 @@ def verify_pairs(
         threshold_at_far=values_by_far(
             functools.partial(roc.threshold_at_far, curve), num_mismatched
         ),
-        intervals=_intervals(result.scores, used.is_same, replicates, seed),
+        intervals=by_identity,
+        pair_intervals=by_pair,
         num_pairs=len(used.first),
         num_matched=int(used.is_same.sum()),
         num_mismatched=num_mismatched,
@@ -182,31 +187,6 @@ def values_by_far(
         f"{far:g}": value(far) if roc.is_measurable(far, num_mismatched) else None
         for far in roc.FARS
     }
-
-
-def _intervals(
-    scores: np.ndarray, is_same: np.ndarray, replicates: int, seed: int
-) -> BootstrapIntervals:
-    num_mismatched = int(np.sum(~is_same))
-    by_far = {
-        f"{far:g}": functools.partial(roc.tar_at_far, far=far)
-        for far in roc.FARS
-        if roc.is_measurable(far, num_mismatched)
-    }
-    measures: dict[str, Callable[[roc.Roc], float]] = {
-        "auc": roc.auc_score,
-        "eer": roc.equal_error_rate,
-        **by_far,
-    }
-    rng = np.random.default_rng(seed)
-    drawn = bootstrap.bootstrap_intervals(scores, is_same, measures, replicates, rng)
-    return BootstrapIntervals(
-        replicates,
-        bootstrap.CONFIDENCE,
-        drawn.get("auc"),
-        drawn.get("eer"),
-        {far: drawn[far] for far in by_far if far in drawn},
-    )
 
 
 def measure_angles(pairs: lfw.Pairs, embeddings: Embeddings, has_names: bool) -> Angles:

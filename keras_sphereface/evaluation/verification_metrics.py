@@ -58,6 +58,11 @@ class BootstrapIntervals:
         eer: Interval of the equal error rate.
         tar_at_far: {FAR: interval of the true accept rate}, for each FAR that the number of
             mismatched pairs supports.
+        accuracy: Interval of the mean accuracy, with the thresholds of the folds as they are.
+        resampled: "identities" where identities were drawn, with all of their pairs, else "pairs":
+            pairs that share an identity were then taken for independent, and the intervals are too
+            narrow.
+        num_identities: Int. Number of identities that were drawn; None where pairs were.
 
     Example:
         >>> BootstrapIntervals(replicates=0, confidence=0.95).auc is None
@@ -69,6 +74,9 @@ class BootstrapIntervals:
     auc: Interval | None = None
     eer: Interval | None = None
     tar_at_far: dict[str, Interval] = dataclasses.field(default_factory=dict)
+    accuracy: Interval | None = None
+    resampled: str = "pairs"
+    num_identities: int | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,7 +92,9 @@ class VerificationMetrics(AccuracySummary):
             FNMR.
         threshold_at_far: {FAR: threshold}; None as in `tar_at_far`, and where every threshold
             accepts too many mismatched pairs.
-        intervals: Bootstrap intervals of `auc`, `eer` and `tar_at_far`.
+        intervals: Bootstrap intervals of the accuracy, `auc`, `eer` and `tar_at_far`, by identity
+            where the pairs name them.
+        pair_intervals: The same by pair, to compare: too narrow where identities repeat.
         num_pairs: Int. Number of complete pairs; all numbers except the bounds come from them.
         num_matched: Int. Complete pairs of one identity.
         num_mismatched: Int. Complete pairs of two identities.
@@ -108,6 +118,7 @@ class VerificationMetrics(AccuracySummary):
     tar_at_far: dict[str, float | None]
     threshold_at_far: dict[str, float | None]
     intervals: BootstrapIntervals
+    pair_intervals: BootstrapIntervals
     num_pairs: int
     num_matched: int
     num_mismatched: int

@@ -8,6 +8,7 @@ import pytest
 from keras_sphereface.config.choices import PROTOCOLS
 from keras_sphereface.data.pairs import lfw
 from keras_sphereface.evaluation.embeddings import Embeddings
+from keras_sphereface.evaluation.intervals import pair_statistic
 from keras_sphereface.evaluation.verification import (
     complete_pairs,
     measure_angles,
@@ -197,7 +198,51 @@ def test_intervals_depend_on_their_seed_and_nothing_else_does():
         for seed in (3, 3, 4)
     )
     assert one == same
-    assert differing(one, other) == {"intervals"}
+    assert differing(one, other) == {"intervals", "pair_intervals"}
+
+
+def test_intervals_are_by_identity_where_keys_name_them():
+    pairs, embeddings = make_pairs(9), draw_embeddings(9, spread=2.0)
+    named = verify_pairs(pairs, embeddings, replicates=50, has_names=True).metrics
+    assert named.intervals.resampled == "identities"
+    assert named.intervals.num_identities == len(pairs.identities())
+    assert named.intervals.accuracy.low <= named.accuracy_mean <= named.intervals.accuracy.high
+    assert named.pair_intervals.resampled == "pairs"
+    assert named.pair_intervals.accuracy is not None
+    unnamed = verify_pairs(pairs, embeddings, replicates=50).metrics
+    assert unnamed.intervals == unnamed.pair_intervals
+    assert unnamed.intervals.resampled == "pairs"
+    assert verify_pairs(pairs, embeddings, has_names=True).metrics.intervals.auc is None
+
+
+def test_statistic_of_equal_weights_is_the_measures():
+    pairs, embeddings = make_pairs(9), draw_embeddings(9, spread=2.0)
+    verification = verify_pairs(pairs, embeddings)
+    metrics = verification.metrics
+    statistic = pair_statistic(verification.result, pairs.is_same, pairs.folds)
+    values = dict(zip(statistic.names, statistic.of_weights(np.ones(36)), strict=True))
+    assert values == {
+        "accuracy": pytest.approx(metrics.accuracy_mean),
+        "auc": metrics.auc,
+        "eer": metrics.eer,
+        "0.1": metrics.tar_at_far["0.1"],
+    }
+
+
+def test_statistic_of_weights_is_that_of_repeated_pairs():
+    pairs, embeddings = make_pairs(9), draw_embeddings(9, spread=2.0)
+    result = verify_pairs(pairs, embeddings).result
+    statistic = pair_statistic(result, pairs.is_same, pairs.folds)
+    weights = np.random.default_rng(1).integers(3, size=36)
+    places = np.repeat(np.arange(36), weights)
+    curve = roc.roc_curve(result.scores[places], pairs.is_same[places])
+    values = dict(zip(statistic.names, statistic.of_weights(weights.astype(float)), strict=True))
+    assert values["auc"] == pytest.approx(roc.auc_score(curve))
+    assert values["eer"] == pytest.approx(roc.equal_error_rate(curve))
+    # Of both kinds there are equally many in each fold, and so they count a half.
+    kinds = [places[pairs.is_same[places] == kind] for kind in (True, False)]
+    halves = [result.is_correct[kind].mean() / 2 for kind in kinds]
+    assert values["accuracy"] == pytest.approx(sum(halves))
 
 
 def degrees(embeddings, a, b):
