@@ -153,6 +153,12 @@ def check_evaluate(config: EvaluateConfig) -> None:
         FileNotFoundError, ValueError: With what was received.
     """
     _check_systems(config.model, config.embeddings)
+    rules.check_operating_fmr(config.operating_fmr)
+    if config.groups:
+        # Only now: it imports NumPy.
+        from keras_sphereface.data.groups import read_groups
+
+        read_groups(config.groups)
     if not (config.pairs or config.bin):
         raise ValueError(
             "The pairs to verify must be named: --pairs FILE with --images FOLDER, or --bin FILE. "

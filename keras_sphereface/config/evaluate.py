@@ -122,6 +122,18 @@ class EvaluateConfig:
         group="verification",
         path="file",
     )
+    groups: str = setting(
+        "",
+        "Path of a csv file with a column `identity` or `image`, then columns of groups, such as "
+        "gender; error rates of each group are reported.",
+        group="verification",
+        path="file",
+    )
+    operating_fmr: float = setting(
+        0.001,
+        "Wanted false match rate, between 0 and 1, of the threshold at which groups are compared.",
+        group="verification",
+    )
     bootstrap: int = setting(
         1000,
         "Number of bootstrap draws for the 95 per cent intervals; 0 computes none.",

@@ -83,6 +83,15 @@ def check_keras_network(name: str) -> None:
         raise ValueError(with_hint(message, hint))
 
 
+def check_operating_fmr(value: float) -> None:
+    """Refuse a false match rate that no threshold can have.
+
+    Raises:
+        ValueError: If it is not between 0 and 1.
+    """
+    require(0 < value < 1, "`operating_fmr` must be between 0 and 1.", operating_fmr=value)
+
+
 def check_identify_settings(config: IdentifyConfig) -> None:
     """Refuse settings that do not belong together, before any long work.
 

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 
 from keras_sphereface import plots
 from keras_sphereface.data import contact_sheet, images
-from keras_sphereface.evaluation import comparison, report
+from keras_sphereface.evaluation import comparison, group_report, report
 from keras_sphereface.evaluation.face_pairs import Templates
 from keras_sphereface.evaluation.faces import Faces, MissingFaceError
 from keras_sphereface.evaluation.result import EvaluationResult
@@ -32,6 +32,7 @@ RESULT_FILES = (
     *(METRICS_FILE, PAIRS_FILE, REPORT_FILE, TABLE_FILE, EMBEDDINGS_FILE),
     *("roc.png", "det.png", "similarities.png", "angles.png"),
     *(f"{name}.png" for name in ERRORS),
+    *("groups.csv", "groups.png"),
 )
 # The fields of `VerificationMetrics` in table.csv.
 TABLE_FIELDS = (
@@ -76,6 +77,10 @@ def write_result(folder: Path, result: EvaluationResult) -> None:
     drawn = _figures(result)
     sheets = _contact_sheets(result.faces, result.templates, worst)
     pngs = {**drawn, **{name: FigurePngs(png, b"") for name, png in sheets.items()}}
+    if groups := result.metrics.groups:
+        with atomic_file(folder / "groups.csv") as partial:
+            group_report.group_table(groups).to_csv(partial, index=False)
+        pngs["groups.png"] = group_report.group_figure(groups)
     for name, png in pngs.items():
         with atomic_file(folder / name) as partial:
             partial.write_bytes(png.light)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from keras_sphereface.config import EvaluateConfig
 from keras_sphereface.config.choices import PROTOCOLS
+from keras_sphereface.config.rules import check_operating_fmr
 from keras_sphereface.data.folders import check_holds_some
+from keras_sphereface.data.groups import GroupTable, check_groups, read_groups
 from keras_sphereface.data.images import IMAGE_SIZE
 from keras_sphereface.evaluation import artifacts, face_pairs, quality_checks
 from keras_sphereface.evaluation.embedders import Embedder, as_list, open_embedders
@@ -45,20 +47,24 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
         56
     """
     _check(config.protocol, config.bootstrap, config.num_folds)
+    check_operating_fmr(config.operating_fmr)
     # All that is quickly read comes first: few mistakes show only after the long work.
     all_sources = pair_sources(config)
     datasets = [checked_dataset(s, config.folds, config.num_folds) for s in all_sources]
     labels = config.train_labels
     training_identities = quality_checks.read_training_identities(labels) if labels else set()
+    groups = _groups_of_sets(config.groups, datasets)
     embedders = open_embedders(config.model, config.embeddings, config.batch_size)
     for sources, embedder in itertools.product(all_sources, embedders):
         embedder.require_images(sources.has_faces)
     out, set_names = Path(config.out), names.distinct(sources.name for sources in all_sources)
     folders = artifacts.result_folders(out, set_names, [embedder.name for embedder in embedders])
-    combinations = itertools.product(zip(set_names, all_sources, datasets, strict=True), embedders)
+    sets = zip(set_names, all_sources, datasets, groups, strict=True)
+    combinations = itertools.product(sets, embedders)
     results: list[EvaluationResult] = []
     warned: set[str] = set()
-    for folder, ((set_name, sources, dataset), embedder) in zip(folders, combinations, strict=True):
+    for folder, (one, embedder) in zip(folders, combinations, strict=True):
+        set_name, sources, dataset, groups_of_set = one
         log(f"{embedder.name} on {set_name}")
         opened, image_embeddings = _embed(embedder, sources, dataset.keys())
         with stage("comparing pairs"):
@@ -71,6 +77,8 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
                 config.bootstrap,
                 config.seed,
                 training_identities,
+                groups_of_set,
+                config.operating_fmr,
             )
         warn_once(result.metrics.warnings, warned)
         if not results:
@@ -93,6 +101,28 @@ def _check(protocol: str, replicates: int, num_folds: int) -> None:
         raise ValueError(
             f"`protocol` must be one of {', '.join(PROTOCOLS)}. Received: protocol={protocol!r}"
         )
+
+
+def _groups_of_sets(path: str, datasets: Sequence[PairDataset]) -> list[GroupTable | None]:
+    """Return the groups for each set of pairs; None for sets of which the file names no image.
+
+    Raises:
+        ValueError: If the file has another form, or names no image of any set.
+    """
+    if not path:
+        return [None] * len(datasets)
+    table, errors = read_groups(path), []
+    groups: list[GroupTable | None] = []
+    for dataset in datasets:
+        try:
+            check_groups(table, dataset.pairs.keys(), dataset.has_names)
+            groups.append(table)
+        except ValueError as error:
+            errors.append(error)
+            groups.append(None)
+    if len(errors) == len(datasets):
+        raise errors[0]
+    return groups
 
 
 def pair_sources(config: EvaluateConfig) -> list[PairSources]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
+from keras_sphereface.evaluation.group_report import group_blocks
 from keras_sphereface.evaluation.verification_metrics import (
     AccuracyVariant,
     BootstrapIntervals,
@@ -110,6 +111,7 @@ def verification_report(
         Heading("The criterion of SphereFace"),
         Paragraph(f"{criterion[:1].upper()}{criterion[1:]}."),
         *_images(images, ("angles.png",)),
+        *_groups(metrics, images),
         Heading("The worst errors"),
         *_worst(images, worst),
         Heading("How to read this report"),
@@ -268,6 +270,12 @@ def _worst(images: Mapping[str, FigurePngs], worst: Mapping[str, pd.DataFrame]) 
         header = ["first", "second", "score", "threshold"]
         blocks.append(Details(f"The worst {len(rows)} {kind} by name", [Table(header, rows)]))
     return blocks
+
+
+def _groups(metrics: EvaluationMetrics, images: Mapping[str, FigurePngs]) -> list[Block]:
+    if metrics.groups is None:
+        return []
+    return [Heading("Groups"), *group_blocks(metrics.groups, images.get("groups.png"))]
 
 
 def _missing(numbers: VerificationMetrics) -> list[Block]:

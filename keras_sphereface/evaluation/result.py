@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from keras_sphereface.data.groups import GroupTable
 from keras_sphereface.data.pairs import lfw
 from keras_sphereface.evaluation import quality_checks
 from keras_sphereface.evaluation.acquisition import measure_acquisition
@@ -13,6 +14,8 @@ from keras_sphereface.evaluation.embedders import Embedder
 from keras_sphereface.evaluation.embeddings import Embeddings, template_embeddings
 from keras_sphereface.evaluation.face_pairs import PairDataset, Templates
 from keras_sphereface.evaluation.faces import Faces
+from keras_sphereface.evaluation.groups import measure_groups
+from keras_sphereface.evaluation.operating_point import compare_images
 from keras_sphereface.evaluation.verification import (
     Angles,
     Verification,
@@ -42,6 +45,8 @@ def evaluate_pairs(
     replicates: int,
     seed: int,
     training_identities: set[str],
+    groups: GroupTable | None = None,
+    operating_fmr: float = 0.001,
 ) -> EvaluationResult:
     """Verify a set of pairs by the embeddings of its images, and check its quality.
 
@@ -54,6 +59,8 @@ def evaluate_pairs(
         replicates: Int. Bootstrap draws for the intervals; 0 computes none.
         seed: Int. Seed of the bootstrap and of the sample of images that is checked.
         training_identities: Identities of the training set; empty if unknown.
+        groups: Groups of identities or images; None: none are compared.
+        operating_fmr: Float in (0, 1). False match rate of the threshold of groups.
 
     Raises:
         ValueError: If no pair is complete, or the protocol cannot judge the complete ones.
@@ -77,6 +84,10 @@ def evaluate_pairs(
     angles = measure_angles(verification.pairs, embeddings, dataset.has_names)
     # Without names, nothing shows which identities the pairs share with the training set.
     shared = training_identities if dataset.has_names else set()
+    of_groups = None
+    if groups is not None:
+        compared = compare_images(verification.pairs, embeddings, dataset.has_names, operating_fmr)
+        of_groups = measure_groups(groups, compared, verification, replicates, seed)
     metrics = EvaluationMetrics(
         model=embedder.name,
         set=set_name,
@@ -88,6 +99,7 @@ def evaluate_pairs(
         runtime=embedder.runtime(embeddings.features.shape[1]),
         criterion=measure_criterion(angles),
         variants=tuple(_variants(embedder, dataset, image_embeddings, verification, shared)),
+        groups=of_groups,
     )
     return EvaluationResult(metrics, verification, angles, dataset.faces, dataset.templates)
 

@@ -6,6 +6,7 @@ unit that `score_unit` names.
 
 import dataclasses
 
+from keras_sphereface.evaluation.group_metrics import GroupMetrics
 from keras_sphereface.metrics.bootstrap import Interval
 
 
@@ -248,6 +249,7 @@ class EvaluationMetrics:
         variants: The accuracy with other pairs.
         acquisition: Failures to acquire and to enroll, and the FNMR that counts them.
         runtime: Time and size of embeddings; None of saved ones. Equal results may differ in it.
+        groups: Errors by group; None without `--groups`.
 
     Example:
         >>> [field.name for field in dataclasses.fields(EvaluationMetrics)][:3]
@@ -262,3 +264,4 @@ class EvaluationMetrics:
     variants: tuple[AccuracyVariant, ...]
     acquisition: AcquisitionMetrics | None = None
     runtime: EmbeddingRuntime | None = dataclasses.field(default=None, compare=False)
+    groups: GroupMetrics | None = None

@@ -14,6 +14,7 @@ from keras_sphereface.plots.features import (
     plot_unit_circle,
     view_direction,
 )
+from keras_sphereface.plots.groups import plot_group_rates
 from keras_sphereface.plots.identification import plot_cmc, plot_dir, plot_distractors
 from keras_sphereface.plots.losses import plot_runs
 from keras_sphereface.plots.margins import (
@@ -47,6 +48,7 @@ __all__ = [
     "plot_det",
     "plot_dir",
     "plot_distractors",
+    "plot_group_rates",
     "plot_lambda",
     "plot_plane_regions",
     "plot_roc",

@@ -181,6 +181,31 @@ def test_pairs_csv_has_every_decision(run, pairs):
     np.testing.assert_allclose(by_fold, accuracies(run.metrics))
 
 
+def test_groups_are_compared_and_written(saved, faces, tmp_path):
+    groups = tmp_path / "groups.csv"
+    identities = sorted(lfw.read_pairs(faces / "pairs.txt").identities())
+    rows = (f"{name},{'odd' if i % 2 else 'even'}\n" for i, name in enumerate(identities))
+    groups.write_text("identity,kind\n" + "".join(rows))
+    (metrics,) = evaluate(saved, groups=str(groups))
+    (column,) = metrics.groups.columns
+    assert {one.name: one.num_identities for one in column.within} == {"odd": 7, "even": 7}
+    out = tmp_path / "out"
+    written = json.loads((out / "metrics.json").read_text())["groups"]
+    assert written == as_json(metrics.groups)
+    assert len(pd.read_csv(out / "groups.csv")) == 3
+    assert "By kind" in (out / "report.html").read_text()
+    assert {path.name for path in out.iterdir()} >= {"groups.png"}
+    groups.write_text("identity,kind\nnobody,odd\n")
+    with pytest.raises(ValueError, match="must name identities"):
+        evaluate(saved, groups=str(groups))
+
+
+@pytest.mark.parametrize("fmr", [0.0, 1.0])
+def test_an_impossible_false_match_rate_is_refused(saved, fmr):
+    with pytest.raises(ValueError, match="`operating_fmr` must be between 0 and 1"):
+        evaluate(saved, operating_fmr=fmr)
+
+
 def test_rates_that_the_pairs_do_not_support_are_left_out(run):
     rates = run.metrics.verification.tar_at_far
     assert list(rates) == ["0.1", "0.01", "0.001", "0.0001", "1e-05", "1e-06"]
