@@ -6,6 +6,7 @@ from keras_sphereface.config.benchmarks import (
     DefaultsBenchmarkConfig,
     EvaluateBenchmarkConfig,
     HeadBenchmarkConfig,
+    IntervalsBenchmarkConfig,
     TrainBenchmarkConfig,
 )
 from keras_sphereface.config.choices import FORMATS, HEADS, NETWORKS, PROTOCOLS
@@ -44,6 +45,7 @@ __all__ = [
     "ExportConfig",
     "FacesConfig",
     "HeadBenchmarkConfig",
+    "IntervalsBenchmarkConfig",
     "LaunchConfig",
     "MarginFiguresConfig",
     "OpenSetConfig",

@@ -212,6 +212,27 @@ class EvaluateBenchmarkConfig:
     seed: int = setting(0, "Seed for faces, start weights and embeddings.", minimum=0)
 
 
+@dataclasses.dataclass(frozen=True)
+class IntervalsBenchmarkConfig:
+    """Simulate pairs of known truth, and count the 95 % intervals that hold it.
+
+    Example:
+        >>> IntervalsBenchmarkConfig(out="runs/intervals").num_sets
+        500
+    """
+
+    example: ClassVar[str] = "--out runs/intervals"
+
+    out: str = setting(help="Output folder for intervals.csv and intervals.md.", path="output")
+    num_sets: int = setting(
+        500, "Number of simulated sets of pairs of each design, at least 1.", minimum=1
+    )
+    replicates: int = setting(
+        300, "Number of bootstrap draws for the intervals of a set, at least 1.", minimum=1
+    )
+    seed: int = setting(0, "Seed for the simulated scores and the draws.", minimum=0)
+
+
 BENCHMARK_CONFIGS = {
     "head": HeadBenchmarkConfig,
     "convergence": ConvergenceBenchmarkConfig,
@@ -219,4 +240,5 @@ BENCHMARK_CONFIGS = {
     "data": DataBenchmarkConfig,
     "train": TrainBenchmarkConfig,
     "evaluate": EvaluateBenchmarkConfig,
+    "intervals": IntervalsBenchmarkConfig,
 }

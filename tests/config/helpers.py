@@ -19,6 +19,7 @@ CONFIG_CLASSES = (
     config.DataBenchmarkConfig,
     config.TrainBenchmarkConfig,
     config.EvaluateBenchmarkConfig,
+    config.IntervalsBenchmarkConfig,
     config.MarginFiguresConfig,
     config.CompareConfig,
     DemoConfig,
