@@ -78,7 +78,7 @@ def similarity_transform(source: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def warp(image: np.ndarray, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resample `image` (H, W, 3) so that point p moves to matrix (p, 1); black outside.
+    """Resample `image` (H, W, C) so that point p moves to matrix (p, 1); black outside.
 
     Bilinear, as in the reference implementation; bicubic would cost as much as decoding does. An
     image that shrinks to less than half is averaged over squares of 2, 4, 8 ... pixels first, so
@@ -106,13 +106,13 @@ def align(
     """Align a face by its five points.
 
     Args:
-        image: uint8 (H, W, 3) RGB.
+        image: uint8 (H, W, 3) RGB, or (H, W, 4) of `images.decode_rgbx`.
         points: (5, 2) in pixels: eyes, nose, mouth corners, the left of each pair first.
         size: (height, width) of the result.
         matrix: (2, 3). `similarity_transform(points, landmark_template(size))`, if it is at hand.
 
     Returns:
-        uint8 (*size, 3) RGB, black where the image does not reach.
+        uint8 (*size, 3 or 4), black where the image does not reach.
 
     Raises:
         ValueError: if the points coincide, or lie further outside the image than it is large:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_sphereface.data import alignment
+from keras_sphereface.data import alignment, images
 
 
 @given(st.floats(0.1, 5.0), st.floats(-np.pi, np.pi), st.floats(-200, 200), st.floats(-200, 200))
@@ -102,3 +102,18 @@ def test_identity_leaves_the_image_as_it_is():
     image = np.random.default_rng(0).integers(0, 256, (112, 96, 3), dtype=np.uint8)
     same = alignment.warp(image, np.array([[1.0, 0, 0], [0, 1, 0]]), (112, 96))
     np.testing.assert_array_equal(same, image)
+
+
+@pytest.mark.parametrize("scale", [0.07, 0.3, 0.9, 2.5])
+def test_a_fourth_channel_changes_nothing(scale):
+    rng = np.random.default_rng(0)
+    encoded = images.encode(rng.integers(0, 256, (301, 277, 3), dtype=np.uint8))
+    rotation = scale * np.array([(np.cos(0.3), -np.sin(0.3)), (np.sin(0.3), np.cos(0.3))])
+    matrix = np.column_stack([rotation, (-20.3, 10.7)])
+    faces = [
+        alignment.warp(decode(encoded), matrix, (112, 96))
+        for decode in (images.decode, images.decode_rgbx)
+    ]
+    assert faces[1].shape == (112, 96, 4)
+    np.testing.assert_array_equal(faces[1][..., :3], faces[0])
+    assert images.encode(faces[1]) == images.encode(faces[0])

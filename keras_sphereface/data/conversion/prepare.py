@@ -69,7 +69,7 @@ class Preparation(NamedTuple):
             digest = hashlib.sha256(content).digest()[:16]
             if not self.align:
                 return Face(images.fit(content, self.size), digest, None)
-            pixels = images.decode(content)
+            pixels = images.decode_rgbx(content)
         # Any other OSError is no fault of the image; the run ends, and can continue later.
         except (FileNotFoundError, PermissionError) as error:
             return SkippedImage(image.key, f"cannot be read: {error.strerror}")
@@ -77,7 +77,7 @@ class Preparation(NamedTuple):
             return SkippedImage(image.key, f"cannot be used: {_without_numbers(str(error))}")
         points = image.landmarks
         if points is None and self.detect:
-            points = _detector()(pixels)
+            points = _detector()(pixels[..., :3])
         if points is None:
             return SkippedImage(image.key, NO_FACE if self.detect else NO_LANDMARKS)
         try:
