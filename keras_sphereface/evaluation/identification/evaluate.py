@@ -16,7 +16,7 @@ from keras_sphereface.config.rules import check_identify_settings
 from keras_sphereface.evaluation.embedders import Embedder, open_embedders
 from keras_sphereface.evaluation.identification import closed_set, distractors, inputs, open_set
 from keras_sphereface.evaluation.identification import gallery as galleries
-from keras_sphereface.evaluation.identification.gallery import Gallery
+from keras_sphereface.evaluation.identification.gallery import GallerySplit
 from keras_sphereface.evaluation.identification.gallery_search import search_probes
 from keras_sphereface.evaluation.identification.labeled_images import LabeledImages
 from keras_sphereface.evaluation.identification.report import write_results
@@ -72,8 +72,8 @@ def evaluate_identification(config: IdentifyConfig) -> list[IdentificationMetric
 
 
 def _gallery(
-    config: ClosedSetConfig | OpenSetConfig, images: LabeledImages, lists: Gallery | None
-) -> Gallery:
+    config: ClosedSetConfig | OpenSetConfig, images: LabeledImages, lists: GallerySplit | None
+) -> GallerySplit:
     """Return the gallery and the probes of the lists or, without lists, drawn from the seed."""
     if lists is not None:
         return inputs.remaining_gallery(lists, images)
@@ -85,7 +85,7 @@ def _gallery(
 
 
 def _in_gallery(
-    config: ClosedSetConfig | OpenSetConfig, images: LabeledImages, gallery: Gallery
+    config: ClosedSetConfig | OpenSetConfig, images: LabeledImages, gallery: GallerySplit
 ) -> Measure:
     search = functools.partial(search_probes, images=images, gallery=gallery, seed=config.seed)
     if isinstance(config, ClosedSetConfig):

@@ -14,7 +14,7 @@ from keras_sphereface.evaluation.identification.identity_map import (
 )
 
 
-class Gallery(NamedTuple):
+class GallerySplit(NamedTuple):
     """Gallery and probes.
 
     A probe is mated if its identity is in the gallery, and non-mated otherwise.
@@ -24,7 +24,7 @@ class Gallery(NamedTuple):
         probes: {key: identity} of those that are searched in it.
 
     Example:
-        >>> gallery = Gallery({"a/1.jpg": "a"}, {"a/2.jpg": "a", "b/1.jpg": "b"})
+        >>> gallery = GallerySplit({"a/1.jpg": "a"}, {"a/2.jpg": "a", "b/1.jpg": "b"})
         >>> gallery.keys(), gallery.num_mated()
         (['a/1.jpg', 'a/2.jpg', 'b/1.jpg'], 1)
     """
@@ -41,7 +41,7 @@ class Gallery(NamedTuple):
         return len(select_identities(self.probes, self.entries.values()))
 
 
-def read_gallery(gallery: str | os.PathLike, probes: str | os.PathLike) -> Gallery:
+def read_gallery(gallery: str | os.PathLike, probes: str | os.PathLike) -> GallerySplit:
     """Read two lists in the form of `read_identity_list`.
 
     Raises:
@@ -54,12 +54,12 @@ def read_gallery(gallery: str | os.PathLike, probes: str | os.PathLike) -> Galle
                 f"{probes}: an image must have one identity. Received: {identity} for {key}, "
                 f"which has {entries[key]} in {gallery}"
             )
-    return Gallery(entries, searched)
+    return GallerySplit(entries, searched)
 
 
 def split_closed_set(
     identity_map: IdentityMap, gallery_images: int, rng: np.random.Generator
-) -> Gallery:
+) -> GallerySplit:
     """Split images at random into a gallery and mated probes.
 
     Args:
@@ -80,7 +80,7 @@ def split_closed_set(
     gallery = _split(identity_map, gallery_images, rng)
     entries = select_identities(gallery.entries, gallery.probes.values())
     return _with_mates(
-        Gallery(entries, gallery.probes), gallery_images, f"{len(identity_map)} images"
+        GallerySplit(entries, gallery.probes), gallery_images, f"{len(identity_map)} images"
     )
 
 
@@ -89,7 +89,7 @@ def split_open_set(
     gallery_images: int,
     unknown_share: float,
     rng: np.random.Generator,
-) -> Gallery:
+) -> GallerySplit:
     """Split images at random into a gallery, mated and non-mated probes.
 
     Args:
@@ -114,12 +114,16 @@ def split_open_set(
     count = min(max(round(unknown_share * len(identities)), 1), len(identities) - 1)
     unknown = {identities[i] for i in rng.permutation(len(identities))[:count]}
     enrolled = _split(exclude_identities(identity_map, unknown), gallery_images, rng)
-    gallery = Gallery(enrolled.entries, enrolled.probes | select_identities(identity_map, unknown))
+    gallery = GallerySplit(
+        enrolled.entries, enrolled.probes | select_identities(identity_map, unknown)
+    )
     received = f"{len(identity_map)} images, {count} of {len(identities)} identities unknown"
     return _with_mates(gallery, gallery_images, received)
 
 
-def _split(identity_map: IdentityMap, gallery_images: int, rng: np.random.Generator) -> Gallery:
+def _split(
+    identity_map: IdentityMap, gallery_images: int, rng: np.random.Generator
+) -> GallerySplit:
     """Put images of each identity, drawn at random, into the gallery; the others are probes."""
     if gallery_images < 1:
         raise ValueError(f"`gallery_images` must be >= 1. Received: {gallery_images=}")
@@ -131,10 +135,10 @@ def _split(identity_map: IdentityMap, gallery_images: int, rng: np.random.Genera
         chosen = rng.permutation(len(keys))[:gallery_images]
         entries.update({keys[i]: identity for i in chosen})
     probes = {key: identity for key, identity in identity_map.items() if key not in entries}
-    return Gallery(entries, probes)
+    return GallerySplit(entries, probes)
 
 
-def _with_mates(gallery: Gallery, gallery_images: int, received: str) -> Gallery:
+def _with_mates(gallery: GallerySplit, gallery_images: int, received: str) -> GallerySplit:
     if not gallery.num_mated():
         raise ValueError(
             f"At least one identity must have more than {gallery_images} images, for the gallery "
@@ -143,7 +147,7 @@ def _with_mates(gallery: Gallery, gallery_images: int, received: str) -> Gallery
     return gallery
 
 
-def check_closed_set(gallery: Gallery, file: str) -> None:
+def check_closed_set(gallery: GallerySplit, file: str) -> None:
     """Refuse non-mated probes.
 
     Raises:
@@ -159,7 +163,7 @@ def check_closed_set(gallery: Gallery, file: str) -> None:
         )
 
 
-def check_open_set(gallery: Gallery) -> None:
+def check_open_set(gallery: GallerySplit) -> None:
     """Refuse probes that are all mated, or all non-mated.
 
     Raises:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from keras_sphereface.evaluation.embedders import Embedder
-from keras_sphereface.evaluation.identification.gallery import Gallery
+from keras_sphereface.evaluation.identification.gallery import GallerySplit
 from keras_sphereface.evaluation.identification.identity_map import IdentityMap, exclude_identities
 from keras_sphereface.evaluation.identification.labeled_images import (
     LabeledEmbeddings,
@@ -87,7 +87,7 @@ class GallerySearch:
 
 
 def search_probes(
-    embedder: Embedder, images: LabeledImages, gallery: Gallery, seed: int
+    embedder: Embedder, images: LabeledImages, gallery: GallerySplit, seed: int
 ) -> GallerySearch:
     """Embed gallery and probes, and search every probe in the gallery.
 
@@ -146,7 +146,7 @@ def _lost_warnings(probes: IdentityMap, lost: set[str]) -> list[str]:
     ]
 
 
-def _self_match_warnings(gallery: Gallery) -> list[str]:
+def _self_match_warnings(gallery: GallerySplit) -> list[str]:
     shared = sorted(gallery.entries.keys() & gallery.probes.keys())
     if not shared:
         return []

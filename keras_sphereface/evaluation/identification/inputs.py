@@ -7,7 +7,7 @@ from keras_sphereface.data.pairs.templates import read_templates
 from keras_sphereface.evaluation.embedders import as_list
 from keras_sphereface.evaluation.embeddings import load_embeddings
 from keras_sphereface.evaluation.faces import FaceSources
-from keras_sphereface.evaluation.identification.gallery import Gallery, read_gallery
+from keras_sphereface.evaluation.identification.gallery import GallerySplit, read_gallery
 from keras_sphereface.evaluation.identification.identity_map import (
     IdentityMap,
     exclude_identities,
@@ -20,7 +20,7 @@ from keras_sphereface.evaluation.identification.labeled_images import LabeledIma
 from keras_sphereface.evaluation.quality_checks import read_training_identities
 
 
-def read_lists(config: IdentifyConfig) -> Gallery | None:
+def read_lists(config: IdentifyConfig) -> GallerySplit | None:
     """Read the lists of gallery and probes; None without lists.
 
     Raises:
@@ -31,7 +31,7 @@ def read_lists(config: IdentifyConfig) -> Gallery | None:
     return read_gallery(config.gallery, config.probes)
 
 
-def read_labeled_images(config: IdentifyConfig, lists: Gallery | None) -> LabeledImages:
+def read_labeled_images(config: IdentifyConfig, lists: GallerySplit | None) -> LabeledImages:
     """Return the images of gallery and probes with their identities.
 
     Args:
@@ -68,7 +68,7 @@ def read_labeled_images(config: IdentifyConfig, lists: Gallery | None) -> Labele
     return LabeledImages(identity_map, sources, templates, warnings)
 
 
-def _read_identities(config: IdentifyConfig, lists: Gallery | None) -> IdentityMap:
+def _read_identities(config: IdentifyConfig, lists: GallerySplit | None) -> IdentityMap:
     if lists is not None:
         return {**lists.entries, **lists.probes}
     if config.images:
@@ -86,13 +86,13 @@ def _read_identities(config: IdentifyConfig, lists: Gallery | None) -> IdentityM
     return {key: identity_of_key(key) for key in sorted(keys) if "/" in key}
 
 
-def remaining_gallery(lists: Gallery, images: LabeledImages) -> Gallery:
+def remaining_gallery(lists: GallerySplit, images: LabeledImages) -> GallerySplit:
     """Return the entries and probes of two lists that are among the images.
 
     Raises:
         ValueError: If a list has none.
     """
-    remaining = Gallery(
+    remaining = GallerySplit(
         *({k: who for k, who in listed.items() if k in images.identities} for listed in lists)
     )
     for flag, listed, left in zip(("gallery", "probes"), lists, remaining, strict=True):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_sphereface.evaluation.identification.gallery import (
-    Gallery,
+    GallerySplit,
     check_closed_set,
     check_open_set,
     read_gallery,
@@ -130,7 +130,7 @@ def test_too_few_images_are_refused(split):
 
 
 def test_a_nonmated_probe_of_a_closed_set_is_named_with_its_file():
-    gallery = Gallery({"1": "A", "2": "B"}, {"3": "A", "4": "C", "5": "C"})
+    gallery = GallerySplit({"1": "A", "2": "B"}, {"3": "A", "4": "C", "5": "C"})
     expected = "probes.txt: .* must be in the gallery. Received: 4 of C, the first of 2 .* open-set"
     with pytest.raises(ValueError, match=expected):
         check_closed_set(gallery, "probes.txt")
@@ -138,7 +138,7 @@ def test_a_nonmated_probe_of_a_closed_set_is_named_with_its_file():
 
 
 def test_an_open_set_needs_mated_and_nonmated_probes():
-    check_open_set(Gallery({"1": "A"}, {"2": "A", "3": "B"}))
+    check_open_set(GallerySplit({"1": "A"}, {"2": "A", "3": "B"}))
     for probes, counts in (({"2": "A"}, "1 mated, 0 non-mated"), ({"3": "B"}, "0 mated, 1 non-m")):
         with pytest.raises(ValueError, match=f"Received: {counts}"):
-            check_open_set(Gallery({"1": "A"}, probes))
+            check_open_set(GallerySplit({"1": "A"}, probes))
