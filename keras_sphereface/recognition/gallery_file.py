@@ -1,0 +1,196 @@
+"""The SQLite file of a gallery: its tables, its transactions, what is wrong with it."""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from keras_sphereface.utils.atomic import atomic_file
+
+APPLICATION_ID = 0x53464753  # in the header of the file, so that no other database is taken for one
+SCHEMA_VERSION = 1
+BUSY_SECONDS = 30.0  # a process waits for another one's transaction
+TABLES = """
+CREATE TABLE metadata (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
+CREATE TABLE identities (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE);
+CREATE TABLE templates (
+    id INTEGER PRIMARY KEY AUTOINCREMENT,
+    identity INTEGER NOT NULL REFERENCES identities (id) ON DELETE CASCADE,
+    source TEXT NOT NULL,
+    quality REAL,
+    embedding BLOB NOT NULL,
+    UNIQUE (identity, source)
+);
+CREATE TABLE images (
+    template INTEGER PRIMARY KEY REFERENCES templates (id) ON DELETE CASCADE,
+    content BLOB NOT NULL
+)
+"""
+
+
+class GalleryFile:
+    """An open file of a gallery, in WAL mode: readers and one writer do not wait for each other.
+
+    Raises:
+        FileNotFoundError, ValueError: If there is no file, or no gallery.
+    """
+
+    def __init__(self, path: str | os.PathLike) -> None:
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise FileNotFoundError(
+                "A gallery must be a file that exists; `sphereface gallery create` or "
+                f"`Gallery.create` makes one. Received: {self.path}"
+            )
+        self._connection = _connect(self.path)
+        try:
+            self._check()
+            _set_up(self._connection)
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        try:
+            is_gallery = self.value("PRAGMA application_id") == APPLICATION_ID
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            is_gallery = False
+        if not is_gallery:
+            raise ValueError(f"`gallery` must be the file of a gallery. Received: {self.path}")
+        version = self.value("PRAGMA user_version")
+        if version != SCHEMA_VERSION:
+            raise ValueError(
+                f"The gallery must have schema version {SCHEMA_VERSION}; another version of this "
+                f"package wrote it. Received: {self.path} with version {version}"
+            )
+
+    def close(self) -> None:
+        """Close the file; what was confirmed is in it."""
+        self._connection.close()
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """True within `transaction` or `snapshot`."""
+        return self._connection.in_transaction
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what the block writes, all or none; within another transaction, with that."""
+        if self.is_in_transaction:
+            yield
+            return
+        self._begin()
+        try:
+            yield
+        except BaseException:
+            # After a full disk SQLite has rolled back by itself.
+            if self._connection.in_transaction:
+                self.run("ROLLBACK")
+            raise
+        self.run("COMMIT")
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all that the block reads be of one moment."""
+        if self.is_in_transaction:
+            yield
+            return
+        self.run("BEGIN")
+        try:
+            yield
+        finally:
+            self.run("COMMIT")
+
+    def _begin(self) -> None:
+        try:
+            self.run("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error):
+                raise BlockingIOError(
+                    f"Another process has been writing to the gallery for {BUSY_SECONDS:g} s; try "
+                    f"again when it has ended. Received: {self.path}"
+                ) from error
+            if "readonly" in str(error):
+                raise PermissionError(
+                    f"The gallery must be a file that may be written. Received: {self.path}"
+                ) from error
+            raise
+
+    def run(self, statement: str, *values: Any) -> sqlite3.Cursor:
+        """Execute a statement with these values for its question marks."""
+        return self._connection.execute(statement, values)
+
+    def run_many(self, statement: str, rows: Iterable[tuple]) -> None:
+        """Execute a statement for each row of values."""
+        self._connection.executemany(statement, rows)
+
+    def value(self, query: str, *values: Any) -> Any:
+        """Return the first value of the first row; None if there is no row."""
+        row = self.run(query, *values).fetchone()
+        return None if row is None else row[0]
+
+    def get_meta(self, key: str) -> Any:
+        """Return a value of the metadata; None if it is not set."""
+        return self.value("SELECT value FROM metadata WHERE key = ?", key)
+
+    def set_meta(self, **values: Any) -> None:
+        """Set values of the metadata."""
+        self.run_many("INSERT OR REPLACE INTO metadata VALUES (?, ?)", values.items())
+
+    def erase_removed(self) -> bool:
+        """Write the file anew without what was removed, and empty its log; return whether it is.
+
+        `secure_delete` overwrites rows where they stand; copies that SQLite left when it moved them
+        from page to page remain, and older pages are in the log. Nothing of either outlasts this.
+        It is not done while another process reads or writes.
+        """
+        try:
+            self.run("VACUUM")
+            is_busy, _, _ = self.run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.OperationalError as error:
+            if "locked" in str(error) or "readonly" in str(error):
+                return False
+            raise
+        return not is_busy
+
+
+def create_file(path: Path, **metadata: Any) -> None:
+    """Write a gallery without identities; it appears whole or not at all.
+
+    Only the user may read it: templates are biometric data.
+
+    Raises:
+        FileExistsError: If there is something under this name.
+    """
+    if path.exists():
+        raise FileExistsError(
+            f"A gallery must be a new file; remove the old one, or enroll into it. Received: {path}"
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as partial:
+        # A log that a killed process left would be taken for one of the new file.
+        for suffix in ("", "-wal", "-shm", "-journal"):
+            partial.with_name(partial.name + suffix).unlink(missing_ok=True)
+        os.close(os.open(partial, os.O_CREAT | os.O_EXCL, 0o600))
+        with contextlib.closing(_connect(partial)) as connection:
+            _set_up(connection)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            connection.execute("PRAGMA journal_mode = WAL")  # the file remembers it
+            for statement in TABLES.split(";"):
+                connection.execute(statement)
+            connection.executemany("INSERT INTO metadata VALUES (?, ?)", metadata.items())
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+
+
+def _set_up(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA secure_delete = ON")
+    connection.execute("PRAGMA synchronous = FULL")  # on the disk before it is confirmed
