@@ -19,6 +19,7 @@ from keras_sphereface.config.demo import DemoConfig
 from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
 from keras_sphereface.config.export import ExportConfig
+from keras_sphereface.config.gallery import GalleryConfig, GalleryExportConfig
 from keras_sphereface.config.identify import DistractorsConfig, IdentifyConfig
 from keras_sphereface.config.settings_files import read_config
 from keras_sphereface.config.train import (
@@ -281,6 +282,19 @@ def check_identify(config: IdentifyConfig) -> None:
         folder = Path(config.distractors)
         if folder.is_dir() and not folders.is_records_folder(folder):
             folders.check_class_folders(folder, "distractors")
+
+
+def check_gallery(config: GalleryConfig) -> None:
+    """Refuse a file to write of a kind that there is not.
+
+    Raises:
+        ValueError, ImportError: With what was received.
+    """
+    if isinstance(config, GalleryExportConfig):
+        # Only now: it imports NumPy.
+        from keras_sphereface.recognition.gallery_export import check_export_path
+
+        check_export_path(Path(config.out))
 
 
 def check_export(config: ExportConfig) -> None:

@@ -13,6 +13,7 @@ from keras_sphereface.config.demo import DemoConfig
 from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
 from keras_sphereface.config.export import ExportConfig
+from keras_sphereface.config.gallery import GALLERY_CONFIGS
 from keras_sphereface.config.identify import IDENTIFY_CONFIGS
 from keras_sphereface.config.parsing import parse_command, parse_config
 from keras_sphereface.config.train import LaunchConfig, TrainConfig
@@ -99,6 +100,14 @@ COMMANDS: Mapping[str, Command] = {
         "identify",
         "run_identify",
         "check_identify",
+    ),
+    "gallery": Command(
+        "enroll, list and remove identities in one file",
+        GALLERY_CONFIGS,
+        "gallery",
+        "run_gallery",
+        "check_gallery",
+        needs_tensorflow=False,
     ),
     "export": Command(
         "write a network as TFLite and ONNX, and compare",

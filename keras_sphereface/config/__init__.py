@@ -19,6 +19,13 @@ from keras_sphereface.config.experiments import (
     SpheresConfig,
 )
 from keras_sphereface.config.export import ExportConfig
+from keras_sphereface.config.gallery import (
+    GalleryCreateConfig,
+    GalleryEnrollConfig,
+    GalleryExportConfig,
+    GalleryListConfig,
+    GalleryRemoveConfig,
+)
 from keras_sphereface.config.identify import ClosedSetConfig, DistractorsConfig, OpenSetConfig
 from keras_sphereface.config.parsing import (
     parse_command,
@@ -44,6 +51,11 @@ __all__ = [
     "EvaluateConfig",
     "ExportConfig",
     "FacesConfig",
+    "GalleryCreateConfig",
+    "GalleryEnrollConfig",
+    "GalleryExportConfig",
+    "GalleryListConfig",
+    "GalleryRemoveConfig",
     "HeadBenchmarkConfig",
     "IntervalsBenchmarkConfig",
     "LaunchConfig",

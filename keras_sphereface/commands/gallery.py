@@ -1,0 +1,63 @@
+"""`sphereface gallery`: create a gallery, enroll, list, remove and export identities."""
+
+import dataclasses
+import json
+
+from keras_sphereface.config.gallery import (
+    GalleryConfig,
+    GalleryCreateConfig,
+    GalleryEnrollConfig,
+    GalleryExportConfig,
+    GalleryListConfig,
+    GalleryRemoveConfig,
+)
+from keras_sphereface.recognition import Gallery, model_fingerprint
+from keras_sphereface.recognition.enroll_files import enroll_files
+
+
+def run_gallery(config: GalleryConfig) -> None:
+    """Do what the word after `gallery` says, and print the result."""
+    match config:
+        case GalleryCreateConfig():
+            model = model_fingerprint(config.model)
+            Gallery.create(config.gallery, model, config.embedding_size).close()
+            print(f"written to {config.gallery}")
+        case GalleryEnrollConfig():
+            fingerprint = model_fingerprint(config.model) if config.model else None
+            with Gallery.open(config.gallery, fingerprint) as gallery:
+                print(enroll_files(gallery, config.embeddings, config.identities).describe())
+            print(f"written to {config.gallery}")
+        case GalleryListConfig():
+            with Gallery.open(config.gallery) as gallery:
+                print(_as_json(gallery) if config.json else _as_table(gallery))
+        case GalleryRemoveConfig():
+            with Gallery.open(config.gallery) as gallery:
+                gallery.remove(*config.name)
+            print(f"removed from {config.gallery}: {', '.join(config.name)}")
+        case GalleryExportConfig():
+            with Gallery.open(config.gallery) as gallery:
+                print(f"{gallery.export(config.out)} templates of {len(gallery)} identities")
+            print(f"written to {config.out}")
+
+
+def _as_json(gallery: Gallery) -> str:
+    listed = {
+        "fingerprint": gallery.fingerprint,
+        "embedding_size": gallery.dim,
+        "identities": [dataclasses.asdict(identity) for identity in gallery.identities()],
+    }
+    return json.dumps(listed, indent=2, ensure_ascii=False)
+
+
+def _as_table(gallery: Gallery) -> str:
+    identities = gallery.identities()
+    width = max([len(identity.name) for identity in identities], default=0)
+    lines = [
+        f"{entry.name:<{width}}  {entry.num_templates:>9}"
+        + ("" if entry.quality is None else f"  {entry.quality:.3f}")
+        for entry in identities
+    ]
+    header = f"{'identity':<{width}}  templates"
+    total = sum(entry.num_templates for entry in identities)
+    last = f"{len(identities)} identities, {total} templates of {gallery.dim or 'no'} numbers"
+    return "\n".join([*([header] if lines else []), *lines, last])

@@ -1,0 +1,137 @@
+"""Settings of galleries of enrolled identities."""
+
+import dataclasses
+from typing import ClassVar
+
+from keras_sphereface.config.fields import setting
+
+_FILE_HELP = "File of the gallery."
+_MODEL_HELP = (
+    "Model whose embeddings the gallery holds: a SavedModel folder, or a .tflite, .onnx or .keras "
+    "file; "
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class GalleryCreateConfig:
+    """Write a gallery without identities: one file, for the embeddings of one model.
+
+    Example:
+        >>> GalleryCreateConfig(gallery="people.db", model="runs/first/export").embedding_size
+    """
+
+    example: ClassVar[str] = "--gallery people.db --model runs/first/export"
+    action: ClassVar[str] = "create"
+
+    gallery: str = setting(help="File to write, which must be new.", path="output-file")
+    model: str = setting(
+        help=_MODEL_HELP + "embeddings of another model are refused by its fingerprint.",
+        path="input",
+    )
+    embedding_size: int | None = setting(
+        None,
+        "Size of the embeddings, at least 1; by default that of the first enrolled.",
+        minimum=1,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class GalleryEnrollConfig:
+    """Add embeddings to a gallery: those of all files, or none of them.
+
+    What is enrolled already is left out, so the same command may be repeated.
+
+    Example:
+        >>> GalleryEnrollConfig(gallery="people.db", embeddings=("embeddings.npz",)).identities
+        ''
+    """
+
+    example: ClassVar[str] = "--gallery people.db --embeddings runs/first/lfw/embeddings.npz"
+    action: ClassVar[str] = "enroll"
+
+    gallery: str = setting(help=_FILE_HELP, path="file")
+    embeddings: tuple[str, ...] = setting(
+        help="Saved embeddings by key (.npz), as `sphereface evaluate --save-embeddings` writes "
+        "them.",
+        path="file",
+    )
+    identities: str = setting(
+        "",
+        "List of the images to enroll, with lines `path<TAB or space>identity`; by default all, "
+        "each under the name of its folder.",
+        path="file",
+    )
+    model: str = setting(
+        "", _MODEL_HELP + "another one than that of the gallery is refused.", path="input"
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class GalleryListConfig:
+    """List the identities of a gallery with the number of their templates and their quality.
+
+    Example:
+        >>> GalleryListConfig(gallery="people.db").json
+        False
+    """
+
+    example: ClassVar[str] = "--gallery people.db"
+    action: ClassVar[str] = "list"
+
+    gallery: str = setting(help=_FILE_HELP, path="file")
+    json: bool = setting(False, "Print JSON for scripts.")
+
+
+@dataclasses.dataclass(frozen=True)
+class GalleryRemoveConfig:
+    """Remove identities from a gallery, so that nothing of them remains in its file.
+
+    Example:
+        >>> GalleryRemoveConfig(gallery="people.db", name=("ada",)).name
+        ('ada',)
+    """
+
+    example: ClassVar[str] = "--gallery people.db --name ada"
+    action: ClassVar[str] = "remove"
+
+    gallery: str = setting(help=_FILE_HELP, path="file")
+    name: tuple[str, ...] = setting(help="Names of the identities to remove.")
+
+
+@dataclasses.dataclass(frozen=True)
+class GalleryExportConfig:
+    """Write all templates of a gallery as one file.
+
+    Example:
+        >>> GalleryExportConfig(gallery="people.db", out="people.npz").out
+        'people.npz'
+    """
+
+    example: ClassVar[str] = "--gallery people.db --out people.npz"
+    action: ClassVar[str] = "export"
+
+    gallery: str = setting(help=_FILE_HELP, path="file")
+    out: str = setting(
+        help="File to write: NAME.npz, or NAME.parquet for other stores of vectors, which needs "
+        "pip install keras-sphereface[parquet].",
+        path="output-file",
+    )
+
+
+GalleryConfig = (
+    GalleryCreateConfig
+    | GalleryEnrollConfig
+    | GalleryListConfig
+    | GalleryRemoveConfig
+    | GalleryExportConfig
+)
+GALLERY_CONFIGS: dict[str, type[GalleryConfig]] = {
+    config.action: config
+    for config in (
+        GalleryCreateConfig,
+        GalleryEnrollConfig,
+        GalleryListConfig,
+        GalleryRemoveConfig,
+        GalleryExportConfig,
+    )
+}
