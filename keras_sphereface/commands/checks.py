@@ -198,7 +198,7 @@ def check_pairs(pairs: str, images: str, folds: Sequence[int] = (), columns: str
             f"Received: pairs={pairs}"
         )
     try:
-        listed = read_pair_list(pairs, columns=columns).in_folds(folds)
+        listed = read_pair_list(pairs, columns=columns, images=images).in_folds(folds)
     except ValueError as error:
         raise ValueError(error if pairs in str(error) else f"{pairs}: {error}") from None
     if images:
@@ -219,6 +219,8 @@ def check_bin(path: str) -> None:
 
 
 def _is_pickle(path: str) -> bool:
+    if os.path.isdir(path):
+        return False
     with open(path, "rb") as file:
         head = file.read(2)
     return head[:1] == b"\x80" and head[1:] in (b"\x02", b"\x03", b"\x04", b"\x05")

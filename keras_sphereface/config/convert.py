@@ -125,7 +125,7 @@ class ConvertConfig:
         "List of pairs, all of whose identities are excluded.",
         group="exclusion",
         common=True,
-        path="file",
+        path="input",
     )
     exclude_folds: tuple[int, ...] = setting(
         (), "Folds of --exclude-pairs to use, from 1; by default all.", group="exclusion", minimum=1

@@ -45,10 +45,11 @@ class EvaluateConfig:
     )
     pairs: tuple[str, ...] = setting(
         (),
-        "Lists of pairs: LFW's pairs.txt, or lines `first second 0|1 [fold]`, also csv.",
+        "Lists of pairs: LFW's pairs.txt, lines `first second 0|1 [fold]`, also csv, or a folder "
+        "Protocol/Split/FP of CFP.",
         group="pairs",
         common=True,
-        path="file",
+        path="input",
     )
     pair_columns: str = setting(
         "",
@@ -82,9 +83,10 @@ class EvaluateConfig:
     )
     templates: tuple[str, ...] = setting(
         (),
-        "Files of lines `path template [medium]`; the pairs then compare templates.",
+        "Files of lines `path template [medium]`, csv files of IJB, or folders of them; the pairs "
+        "then compare templates.",
         group="pairs",
-        path="file",
+        path="input",
     )
     bin: tuple[str, ...] = setting(
         (),

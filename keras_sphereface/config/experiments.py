@@ -118,7 +118,7 @@ class CompareConfig:
         "",
         "List of the pairs to verify, of identities that are not in --data.",
         group="verification",
-        path="file",
+        path="input",
     )
     landmarks: str = setting(
         "", "File of five points for each image of --images.", group="verification", path="file"

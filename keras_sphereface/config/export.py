@@ -72,7 +72,7 @@ class ExportConfig:
         "List of pairs by which each file is verified too; tflite-int8 is calibrated on "
         "other identities.",
         group="calibration and comparison",
-        path="file",
+        path="input",
     )
     folds: tuple[int, ...] = setting(
         (),

@@ -58,7 +58,7 @@ class _FaceSettings:
         "List of pairs in LFW's form; only its identities are used.",
         group="faces",
         common=True,
-        path="file",
+        path="input",
     )
     folds: tuple[int, ...] = setting(
         (), "Folds of the pairs to use, counted from 1; by default all.", group="faces", minimum=1
@@ -106,7 +106,7 @@ class _GallerySettings(_FaceSettings):
         "",
         "File of lines `path template [medium]`; gallery and probes then name templates.",
         group="gallery and probes",
-        path="file",
+        path="input",
     )
     gallery_images: int = setting(
         1,

@@ -326,7 +326,7 @@ class TrainConfig:
         "",
         "List of the pairs to verify during training, as --pairs of `sphereface evaluate`.",
         group="verification",
-        path="file",
+        path="input",
     )
     verify_landmarks: str = setting(
         "",

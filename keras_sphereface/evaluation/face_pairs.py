@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from keras_sphereface.data import filenames
 from keras_sphereface.data.pairs import insightface_bin, lfw, pair_list
-from keras_sphereface.data.pairs.templates import read_templates
+from keras_sphereface.data.pairs.templates import read_template_identities, read_templates
 from keras_sphereface.evaluation.faces import Faces, FaceSources, encoded_faces, open_faces
 
 Templates = Mapping[str, Sequence[tuple[str, str]]]
@@ -21,7 +21,8 @@ class PairSources(NamedTuple):
         images: Folder of the images.
         landmarks: Lines of a key and five points; with it every face is aligned.
         records: Folder of records with the images, instead of `images`.
-        templates: Lines `path template [medium]`; the pairs are of templates.
+        templates: Lines `path template [medium]`, or csv with named columns, or a folder of such
+            csv; the pairs are of templates.
         bin: Verification set in InsightFace's form (.bin).
         landmark_columns: Names of the columns of `landmarks`; "": find them out.
         pair_columns: Names of the columns of `pairs`; "": recognize them.
@@ -142,7 +143,13 @@ def read_pair_dataset(
         encoded, is_same = insightface_bin.read_bin(sources.bin)
         pairs = insightface_bin.pairs_from_bin(encoded, is_same, sources.bin, num_folds)
     else:
-        pairs = pair_list.read_pair_list(sources.pairs, num_folds, sources.pair_columns)
+        pairs = pair_list.read_pair_list(
+            sources.pairs,
+            num_folds,
+            sources.pair_columns,
+            sources.images,
+            lambda: read_template_identities(sources.templates) if sources.templates else {},
+        )
     try:
         pairs = pairs.in_folds(folds)
     except ValueError as error:

@@ -107,12 +107,12 @@ def read_pairs(path: str | os.PathLike, num_folds: int = 10) -> Pairs:
         raise ValueError(f"{path}, line {number}: expected {expected}. Received: {received}")
 
     def key(number: int, name: str, index: str) -> str:
-        if not (name and _is_count(index)):
+        if not (name and is_count(index)):
             fail(number, "names and image numbers from 1, separated by tabs or spaces")
-        return f"{name}/{name}_{int(index):04d}.jpg"
+        return key_of(name, index)
 
     header = lines[0].split() if lines else []
-    if len(header) not in (1, 2) or not all(map(_is_count, header)):
+    if len(header) not in (1, 2) or not all(map(is_count, header)):
         fail(1, "a header `folds<TAB>pairs per class and fold`")
     per_class, folds_of_file = int(header[-1]), int(header[0]) if len(header) == 2 else 1
     first, second, is_same, folds = [], [], [], []
@@ -122,6 +122,13 @@ def read_pairs(path: str | os.PathLike, num_folds: int = 10) -> Pairs:
         fold, position = divmod(number - 2, 2 * per_class)
         matched = position < per_class
         fields = _fields(lines[number - 1].strip())
+        if len(fields) == 2 and is_count(fields[1]):
+            fail(
+                number,
+                "pairs, not the identities of people.txt or peopleDev*.txt, which serve to make "
+                "training pairs; evaluation takes pairs.txt or pairsDevTest.txt, in the restricted "
+                "and in the unrestricted setting",
+            )
         if len(fields) != (3 if matched else 4):
             fail(number, "`name i j`" if matched else "`name1 i name2 j`")
         if not matched and fields[0] == fields[2]:
@@ -160,7 +167,13 @@ def _fields(line: str) -> list[str]:
     return line.split()
 
 
-def _is_count(word: str) -> bool:
+def key_of(name: str, index: str) -> str:
+    """Return the key of the image of this number, from 1, of a name."""
+    return f"{name}/{name}_{int(index):04d}.jpg"
+
+
+def is_count(word: str) -> bool:
+    """Return whether a word is a whole number from 1."""
     # `isdigit` takes digits that `int` does not, and `int` no more than 4,300 of them.
     return re.fullmatch("[0-9]{1,9}", word) is not None and int(word) >= 1
 

@@ -5,7 +5,7 @@ with named columns (YouTube Faces' splits.txt), and with a line for each image (
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from keras_sphereface.data.columns import plain_name, split_columns
@@ -31,7 +31,17 @@ _SECOND = (
     *("image1", "img1", "path1", "file1"),
 )
 _IS_SAME = (
-    *("issame", "same", "issameperson", "sameperson", "label", "match", "ismatch", "matched"),
+    *(
+        "issame",
+        "same",
+        "isthesame",
+        "issameperson",
+        "sameperson",
+        "label",
+        "match",
+        "ismatch",
+        "matched",
+    ),
     *("target", "genuine", "isgenuine", "class", "groundtruth", "decision", "pairlabel"),
 )
 _FOLD = ("fold", "foldid", "foldnumber", "split", "splitnumber", "splitid")
@@ -45,7 +55,8 @@ class PairLayout(NamedTuple):
         fold: Int. Column of the fold, or `NO_FOLD`.
         width: Int. Number of columns; 0: that of the first line, of 3 or 4.
         has_header: Bool. Whether the first line names the columns.
-        two_lines: Bool. Whether a pair is two lines `image number`, 0 for other identities.
+        two_lines: Bool. Whether a pair is two lines `image number`: its fold, 0 for other
+            identities.
 
     Example:
 
@@ -72,9 +83,47 @@ class PairLayout(NamedTuple):
         return " ".join(names)
 
 
+Exists = Callable[[str], bool]  # whether a path is that of an image or folder
+
+
 def split_pair(line: str) -> list[str]:
     """Split a line at tabs, semicolons, commas or white space; fields may be quoted."""
     return split_columns(line, next((sign for sign in "\t;," if sign in line), None))
+
+
+def split_spaced(line: str, exists: Exists) -> list[str]:
+    """Split a line at spaces into two paths, which may hold spaces, and the words beside them.
+
+    A path ends at the suffix of an image, or where one exists.
+
+    Args:
+        line: Str. The paths come first, or behind the answer; a fold is the last.
+        exists: Function that tells whether a path is that of an image or folder.
+
+    Example:
+
+    >>> split_spaced("Ada L/1 a.jpg Ada L/2.jpg 1", lambda path: False)
+    ['Ada L/1 a.jpg', 'Ada L/2.jpg', '1']
+    """
+    words = line.split()
+    shapes = ((0, 1), (1, 0), (0, 2), (1, 1))  # words before and behind the paths
+    for is_path in (is_image_name, exists):
+        for before, behind in shapes:
+            middle = words[before : len(words) - behind]
+            if len(middle) < 2 or truth_of(words[0 if before else -behind]) is None:
+                continue
+            paths = [(" ".join(middle[:i]), " ".join(middle[i:])) for i in range(1, len(middle))]
+            paths = [both for both in paths if all(map(is_path, both))]
+            if len(paths) == 1:
+                return [*words[:before], *paths[0], *words[len(words) - behind :]]
+    return words
+
+
+def are_spaced(lines: Sequence[str], exists: Exists) -> bool:
+    """Return whether lines are separated by spaces, which their paths hold as well."""
+    if any(sign in line for line in lines for sign in "\t;,"):
+        return False
+    return any(" " in field for line in lines for field in split_spaced(line, exists))
 
 
 def truth_of(word: str) -> bool | None:
@@ -134,15 +183,21 @@ def named_columns(fields: Sequence[str]) -> PairLayout | None:
     )
 
 
-def choose_pair_layout(lines: Sequence[str]) -> PairLayout | None:
+def choose_pair_layout(
+    lines: Sequence[str], split: Callable[[str], list[str]] = split_pair
+) -> PairLayout | None:
     """Choose the layout of a list from its first lines; None: it is none, but maybe LFW's form.
+
+    Args:
+        lines: Sequence of str without white space around them.
+        split: Function that splits a line.
 
     Example:
 
     >>> choose_pair_layout(["1,a.jpg,b.jpg", "0,a.jpg,c.jpg"]).describe()
     'is_same first second'
     """
-    rows = [split_pair(line) for line in lines]
+    rows = [split(line) for line in lines]
     if layout := named_columns(rows[0]):
         return layout
     width = len(rows[0])

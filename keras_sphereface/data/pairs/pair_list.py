@@ -4,12 +4,19 @@ import functools
 import itertools
 import os
 import re
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from keras_sphereface.data.image_folder import ImageFolder
 from keras_sphereface.data.landmark_layout import clean_path
-from keras_sphereface.data.pairs import lfw, pair_layout
-from keras_sphereface.data.pairs.pair_layout import NO_FOLD, PairLayout, split_pair, truth_of
+from keras_sphereface.data.pairs import cfp, lfw, lfw_csv, pair_layout
+from keras_sphereface.data.pairs.pair_layout import (
+    NO_FOLD,
+    PairLayout,
+    split_pair,
+    truth_of,
+)
 from keras_sphereface.utils import text
 from keras_sphereface.utils.progress import log, warn
 
@@ -19,22 +26,32 @@ _FORM = (
 )
 
 
-def read_pair_list(path: str | os.PathLike, num_folds: int = 10, columns: str = "") -> lfw.Pairs:
+def read_pair_list(
+    path: str | os.PathLike,
+    num_folds: int = 10,
+    columns: str = "",
+    images: str | os.PathLike = "",
+    identities: Callable[[], Mapping[str, str]] = dict,
+) -> lfw.Pairs:
     """Read LFW's pairs.txt or a list with a line `first second is_same [fold]` for each pair.
 
     In a list, `first` and `second` name images, templates of images, or folders of them;
     `is_same` is 1 or 0, as in IJB's lists of template pairs, -1, or a word: true, same, genuine.
     Tabs, commas, semicolons or spaces separate; names with spaces need another than spaces. A
     first line may name the columns. `is_same` may stand first, and the two images of a pair on two
-    lines, as in CALFW and CPLFW.
+    lines, as in CALFW and CPLFW. Lines `template template`, the matches of IJB, match by the
+    identities of the templates. Read are also LFW's csv files and the folders of CFP's index lists.
 
     Args:
-        path: The file.
+        path: The file, or a folder `Protocol/Split/FF` or `FP` of CFP.
         num_folds: Int. Number of folds where the list has none, or one that has pairs of one kind
             only: the matched pairs and the mismatched ones are each cut into so many, in their
             order; fewer if there are fewer pairs of a kind.
         columns: Str. Names of the columns, as of `pair_layout.pair_layout_of_names`; "": recognize
             them.
+        images: Folder of the images, in which paths that may hold spaces are looked up; "": they
+            are not.
+        identities: Function that returns the identity of each template, if they are known.
 
     Raises:
         ValueError: naming file and line, if the file has another form, or all pairs are of one
@@ -47,6 +64,8 @@ def read_pair_list(path: str | os.PathLike, num_folds: int = 10, columns: str = 
     >>> read_pair_list("list.txt").is_same
     array([ True, False])
     """
+    if os.path.isdir(path):
+        return _with_both_kinds(path, cfp.read_cfp(path), num_folds)
     numbered = itertools.islice(text.numbered_lines(path), pair_layout.SAMPLE_LINES)
     sample = [line for _, line in numbered]
     if not sample:
@@ -54,18 +73,31 @@ def read_pair_list(path: str | os.PathLike, num_folds: int = 10, columns: str = 
             f"{path}, line 1: expected pairs, as in LFW's pairs.txt or in lines {_FORM}. "
             "Received: an empty file"
         )
+    folder = ImageFolder(images)
+
+    def exists(key: str) -> bool:
+        return bool(images) and folder.path_of(key) is not None
+
+    is_spaced = pair_layout.are_spaced(sample, exists)
+    split = functools.partial(pair_layout.split_spaced, exists=exists) if is_spaced else split_pair
     if columns:
         named = pair_layout.pair_layout_of_names(columns)
         has_header = pair_layout.named_columns(split_pair(sample[0])) is not None
         layout: PairLayout | None = named._replace(has_header=has_header)
     else:
-        layout = pair_layout.choose_pair_layout(sample)
-    if layout is None:
+        layout = pair_layout.choose_pair_layout(sample, split)
+    if lfw_csv.is_lfw_csv(split_pair(sample[0])):
+        pairs = lfw_csv.read_lfw_csv(path, num_folds)
+        if len(files := lfw_csv.csv_files(path)) > 1:
+            _log_once(f"{path} has pairs of one kind; {' and '.join(map(str, files))} are read.")
+    elif layout is None and _are_matches(sample):
+        pairs = _read_matches(path, identities(), num_folds)
+    elif layout is None:
         pairs = lfw.read_pairs(path, num_folds)
     elif layout.two_lines:
         pairs = _read_two_lines(path, num_folds)
     else:
-        pairs = _read_list(path, layout, num_folds)
+        pairs = _read_list(path, layout, num_folds, split)
     if layout and not columns and layout.describe() not in _USUAL:
         _log_once(f"{path} is read as {layout.describe()}; --pair-columns overrules it.")
     return _with_both_kinds(path, pairs, num_folds)
@@ -76,14 +108,48 @@ _USUAL = ("first second is_same", "first second is_same fold")
 _log_once, _warn_once = functools.cache(log), functools.cache(warn)
 
 
-def _read_list(path: str | os.PathLike, layout: PairLayout, num_folds: int) -> lfw.Pairs:
+def _are_matches(sample: Sequence[str]) -> bool:
+    """Return whether lines hold two names and no answer; LFW's header alone is no such line."""
+    return len(sample) > 1 and all(len(split_pair(line)) == 2 for line in sample)
+
+
+def _read_matches(
+    path: str | os.PathLike, identities: Mapping[str, str], num_folds: int
+) -> lfw.Pairs:
+    """Read lines `template template`; pairs of one identity match."""
+    first, second, lines = [], [], []
+    for number, line in text.numbered_lines(path):
+        fields = split_pair(line)
+        if number == 1 and identities and not set(fields) & identities.keys():
+            continue  # a header
+        if len(fields) != 2 or not set(fields) <= identities.keys():
+            raise ValueError(
+                f"{path}, line {number}: expected {_FORM}; two columns alone are read with "
+                "--templates that names the identity of each, as the csv files of IJB with "
+                f"TEMPLATE_ID, SUBJECT_ID and FILENAME do. Received: {line!r}"
+            )
+        first.append(fields[0])
+        second.append(fields[1])
+        lines.append(number)
+    both = zip(first, second, strict=True)
+    is_same = np.array([identities[a] == identities[b] for a, b in both], bool)
+    folds = lfw.assign_folds(is_same, num_folds)
+    return lfw.Pairs(first, second, is_same, folds, np.array(lines))
+
+
+def _read_list(
+    path: str | os.PathLike,
+    layout: PairLayout,
+    num_folds: int,
+    split: Callable[[str], list[str]],
+) -> lfw.Pairs:
     first: list[str] = []
     second: list[str] = []
     folds: list[int] = []
     is_same, lines = [], []
     entries = itertools.islice(text.numbered_lines(path), int(layout.has_header), None)
     for number, line in entries:
-        fields = split_pair(line)
+        fields = split(line)
         if len(fields) != layout.width and len(fields) in (3, 4) and all(fields):
             raise ValueError(
                 f"{path}, line {number}: expected {layout.width} fields, as in the first line. "
@@ -114,7 +180,10 @@ def _is_too_wide(layout: PairLayout) -> bool:
 
 
 def _read_two_lines(path: str | os.PathLike, num_folds: int) -> lfw.Pairs:
-    """Read lines `image number`, two for each pair; 0 marks pairs of two identities."""
+    """Read lines `image number`, two for each pair: its fold, or 0 for two identities.
+
+    The mismatched pairs have no folds and are cut in their order into as many.
+    """
     entries = []
     for number, line in text.numbered_lines(path):
         key, _, answer = line.replace("\t", " ").rpartition(" ")
@@ -123,9 +192,9 @@ def _read_two_lines(path: str | os.PathLike, num_folds: int) -> lfw.Pairs:
                 f"{path}, line {number}: expected `image number`, two lines for each pair. "
                 f"Received: {line!r}"
             )
-        entries.append((number, clean_path(key.strip()), int(answer) > 0))
-    for (_, _, same), (number, key, other) in zip(entries[::2], entries[1::2], strict=False):
-        if same != other:
+        entries.append((number, clean_path(key.strip()), int(answer)))
+    for (_, _, fold), (number, key, other) in zip(entries[::2], entries[1::2], strict=False):
+        if fold != other:
             raise ValueError(
                 f"{path}, line {number}: expected the number of the line above, of the same pair. "
                 f"Received: another number for {key}"
@@ -134,12 +203,18 @@ def _read_two_lines(path: str | os.PathLike, num_folds: int) -> lfw.Pairs:
         raise ValueError(
             f"{path}, line {entries[-1][0]}: expected two lines for each pair. Received: one"
         )
-    matched = np.array([same for _, _, same in entries[::2]], bool)
+    fold_of_matched = np.array([fold for _, _, fold in entries[::2]])
+    matched = fold_of_matched > 0
+    numbers = np.unique(fold_of_matched[matched])
+    folds = lfw.assign_folds(matched, num_folds)
+    if len(numbers) > 1 and len(numbers) == numbers[-1]:
+        folds = lfw.assign_folds(matched, len(numbers))
+        folds[matched] = fold_of_matched[matched]
     return lfw.Pairs(
         [key for _, key, _ in entries[::2]],
         [key for _, key, _ in entries[1::2]],
         matched,
-        lfw.assign_folds(matched, num_folds),
+        folds,
         np.array([number for number, _, _ in entries[::2]]),
     )
 

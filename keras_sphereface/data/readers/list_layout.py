@@ -12,13 +12,16 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from keras_sphereface.data.columns import split_columns
-from keras_sphereface.data.filenames import is_image_name
+from keras_sphereface.data.filenames import IMAGE_SUFFIXES, is_image_name
 from keras_sphereface.data.landmark_layout import clean_path
 
 SAMPLE_LINES = 64  # from which a layout is chosen
 FOLDER = -1  # in place of the column of the identity: the folder that holds the image
 JSON = "json"
 _SEPARATORS = ("\t", ",", ";", " ")
+_SUFFIXES = "|".join(re.escape(suffix) for suffix in sorted(IMAGE_SUFFIXES))
+# A path that ends at the suffix of an image; both it and the identity may hold spaces.
+_SPACED = re.compile(rf"(.+?(?:{_SUFFIXES}))\s+(\S.*)", re.IGNORECASE)
 _PATH_NAMES = (
     *("path", "file", "filename", "filepath", "image", "imagepath", "imagefile", "imagename"),
     *("imagefilename", "imageid", "img", "imgpath", "imgname", "name", "nameid", "key"),
@@ -103,6 +106,8 @@ class ListLayout(NamedTuple):
             fields = split_columns(line, "\t")
         elif self.separator == ",":
             return [line]
+        elif (self.path, self.width) == (0, 2) and (spaced := _SPACED.fullmatch(line)):
+            return list(spaced.groups())
         else:  # only the path may hold spaces
             before = line.split(maxsplit=int(self.path))
             fields = [*before[:-1], *before[-1].rsplit(maxsplit=self.width - 1 - int(self.path))]

@@ -8,6 +8,7 @@ import pytest
 from keras_sphereface.data.conversion.prepare import content_of
 from keras_sphereface.data.readers import open_source, read_list_file
 from keras_sphereface.data.readers.base64_table import NOT_BASE64
+from keras_sphereface.data.readers.list_layout import choose_list_layout
 from keras_sphereface.data.types import ImageRecord, SkippedImage
 
 KEYS = [f"images/{name}/{name} {i}.jpg" for name in ("Ada", "Bob") for i in range(1, 4)]
@@ -118,3 +119,12 @@ def test_images_in_base64_are_read_as_ms_celeb_has_them(tmp_path, columns):
     key = f"m.0107_f/{columns[0]}-FaceId-0.jpg"
     assert (source.kind, first) == ("base64 table", ImageRecord(key, "m.0107_f", content))
     assert others[1] == SkippedImage(key, NOT_BASE64)
+
+
+def test_path_and_identity_may_both_hold_spaces():
+    lines = ["Ada L/1 a.jpg Ada Lovelace", "Bo/2.PNG  Bo B"]
+    layout = choose_list_layout(lines, lambda path: False)
+    assert list(map(layout.parse, lines)) == [
+        ("Ada L/1 a.jpg", "Ada Lovelace"),
+        ("Bo/2.PNG", "Bo B"),
+    ]
