@@ -3,8 +3,8 @@
 Scores are drawn so that the truth is known. A mismatched pair of identities i and j scores
 s (u_i + u_j) + noise, with u the tendency of an identity to resemble others; a matched pair of i
 scores DISTANCE + t v_i + noise, with v the ease of an identity, and a correlation of u and v. Both
-kinds of scores are normal with variance 1, so that accuracy, AUC, EER and FNMR at an FMR follow
-from the normal distribution, whatever the effects of identities are.
+kinds of scores are normal with variance 1, so that AUC, EER, FNMR at an FMR and the accuracy at any
+thresholds follow from the normal distribution, whatever the effects of identities are.
 """
 
 import dataclasses
@@ -17,7 +17,6 @@ import pandas as pd
 
 from keras_sphereface.config import IntervalsBenchmarkConfig
 from keras_sphereface.evaluation.intervals import pair_statistic
-from keras_sphereface.metrics.bootstrap import Interval
 from keras_sphereface.metrics.identity_bootstrap import IdentityPairs, bootstrap_by_identity
 from keras_sphereface.metrics.protocols import KFoldResult
 from keras_sphereface.reporting.markdown import markdown_table
@@ -90,34 +89,58 @@ def coverage(
 ) -> pd.DataFrame:
     """Return the shares of intervals that hold the truth, and their mean width.
 
-    The accuracy is left out where there are not as many matched as mismatched pairs: the best
-    threshold is then another.
-
     Returns:
-        A row for each measure with the columns "design", "measure", "truth", "by_identity",
-        "by_pair" (shares, 0 to 1), "width_by_identity" and "width_by_pair".
+        A row for each measure with the columns "design", "measure", "by_identity", "by_pair"
+        (shares, 0 to 1), "width_by_identity" and "width_by_pair".
     """
-    truth = true_measures()
-    if design.num_matched != design.num_mismatched:
-        del truth["accuracy"]
-    counts = {name: np.zeros(4) for name in truth}
+    sums: dict[str, np.ndarray] = {}
     for _ in progress_bar(range(num_sets), unit="set", desc=design.name):
-        intervals = _intervals_of_set(design, replicates, rng)
-        for name, value in truth.items():
-            for side, interval in enumerate(intervals[name]):
-                counts[name][side] += interval.low <= value <= interval.high
-                counts[name][2 + side] += interval.high - interval.low
+        for name, row in _simulate(design, replicates, rng).items():
+            sums[name] = sums.get(name, np.zeros(4)) + row
     columns = ["by_identity", "by_pair", "width_by_identity", "width_by_pair"]
     rows = [
-        {"design": design.name, "measure": name, "truth": truth[name]}
-        | dict(zip(columns, (counts[name] / num_sets).tolist(), strict=True))
-        for name in truth
+        {"design": design.name, "measure": name}
+        | dict(zip(columns, (row / num_sets).tolist(), strict=True))
+        for name, row in sums.items()
     ]
     return pd.DataFrame(rows)
 
 
+def _simulate(
+    design: PairDesign, replicates: int, rng: np.random.Generator
+) -> dict[str, np.ndarray]:
+    """Draw a set; return {measure: whether both intervals hold the truth, and their widths}."""
+    scores, pairs = draw_scores(design, rng)
+    folds = np.arange(len(scores)) % 2
+    result = _two_folds(scores, pairs.is_same, folds)
+    statistic = pair_statistic(result, pairs.is_same, folds)
+    draws = bootstrap_by_identity(statistic.of_weights, pairs, replicates, rng)
+    truth = {"accuracy": _true_accuracy(result, pairs.is_same, folds), **true_measures()}
+    rows = {}
+    for i, name in enumerate(statistic.names):
+        if name in truth:
+            intervals = (draws.rate_interval(i), draws.pair_interval(i))
+            held = [interval.low <= truth[name] <= interval.high for interval in intervals]
+            rows[name] = np.array([*held, *(one.high - one.low for one in intervals)], float)
+    return rows
+
+
+def _true_accuracy(result: KFoldResult, is_same: np.ndarray, folds: np.ndarray) -> float:
+    """Return the accuracy in the population at the thresholds that the folds chose."""
+    of_folds = []
+    for fold, threshold in enumerate(result.thresholds.tolist()):
+        share = float(np.mean(is_same[folds == fold]))
+        of_folds.append(
+            share * NormalDist().cdf(DISTANCE - threshold)
+            + (1 - share) * NormalDist().cdf(threshold)
+        )
+    return float(np.mean(of_folds))
+
+
 def true_measures() -> dict[str, float]:
     """Return {name of a measure: its value in the population of simulated pairs}.
+
+    The accuracy is not among them: it depends on the thresholds that a set chooses.
 
     Example:
         >>> round(true_measures()["eer"], 4)
@@ -125,7 +148,6 @@ def true_measures() -> dict[str, float]:
     """
     normal = NormalDist()
     return {
-        "accuracy": normal.cdf(DISTANCE / 2),
         "auc": normal.cdf(DISTANCE / math.sqrt(2)),
         "eer": normal.cdf(-DISTANCE / 2),
         **{far: normal.cdf(DISTANCE + normal.inv_cdf(float(far))) for far in FARS},
@@ -150,19 +172,6 @@ def draw_scores(design: PairDesign, rng: np.random.Generator) -> tuple[np.ndarra
     mismatched_scores += noise[1] * rng.normal(size=len(first))
     pairs = IdentityPairs(np.append(matched, first), np.append(matched, second), n)
     return np.append(matched_scores, mismatched_scores), pairs
-
-
-def _intervals_of_set(
-    design: PairDesign, replicates: int, rng: np.random.Generator
-) -> dict[str, tuple[Interval, Interval]]:
-    """Draw a set; return {measure: its intervals by identity and by pair}."""
-    scores, pairs = draw_scores(design, rng)
-    folds = np.arange(len(scores)) % 2
-    statistic = pair_statistic(_two_folds(scores, pairs.is_same, folds), pairs.is_same, folds)
-    draws = bootstrap_by_identity(statistic.of_weights, pairs, replicates, rng)
-    return {
-        name: (draws.interval(i), draws.pair_interval(i)) for i, name in enumerate(statistic.names)
-    }
 
 
 def _two_folds(scores: np.ndarray, is_same: np.ndarray, folds: np.ndarray) -> KFoldResult:

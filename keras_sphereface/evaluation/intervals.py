@@ -120,7 +120,7 @@ def verification_intervals(
     statistic = pair_statistic(result, pairs.is_same, pairs.folds)
     draws = bootstrap_by_identity(statistic.of_weights, identities, replicates, rng)
     return (
-        _named(replicates, named_intervals(statistic.names, draws.interval), draws),
+        _named(replicates, named_intervals(statistic.names, draws.rate_interval), draws),
         _named(replicates, named_intervals(statistic.names, draws.pair_interval)),
     )
 

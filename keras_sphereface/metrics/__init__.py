@@ -9,6 +9,13 @@ from keras_sphereface.metrics.bootstrap import (
     bootstrap_intervals,
     bootstrap_mean_interval,
 )
+from keras_sphereface.metrics.calibration import (
+    LinearCalibration,
+    cllr,
+    fit_linear_calibration,
+    isotonic_llrs,
+    min_cllr,
+)
 from keras_sphereface.metrics.dyadic import dyadic_variance, rate_interval, wilson_interval
 from keras_sphereface.metrics.identity_bootstrap import (
     IdentityBootstrap,
@@ -47,6 +54,7 @@ __all__ = [
     "IdentityPairs",
     "Interval",
     "KFoldResult",
+    "LinearCalibration",
     "PairAngles",
     "Roc",
     "angular_fisher_score",
@@ -56,10 +64,14 @@ __all__ = [
     "bootstrap_intervals",
     "bootstrap_mean_interval",
     "class_angles",
+    "cllr",
     "draw_identity_counts",
     "dyadic_variance",
     "equal_error_rate",
+    "fit_linear_calibration",
+    "isotonic_llrs",
     "k_fold",
+    "min_cllr",
     "nearest_classes",
     "normalize_rows",
     "pair_angles",

@@ -8,14 +8,10 @@ Political Analysis 2015, equation 4; Fogliato, Patil and Perona, "Confidence int
 rates in matching tasks", 2023, for both formulas.
 """
 
-from statistics import NormalDist
-
 import numpy as np
 
-from keras_sphereface.metrics.bootstrap import CONFIDENCE, Interval
-from keras_sphereface.metrics.identity_bootstrap import IdentityPairs
-
-Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+from keras_sphereface.metrics.bootstrap import Interval
+from keras_sphereface.metrics.identity_bootstrap import IdentityPairs, Z
 
 
 def dyadic_variance(values: np.ndarray, pairs: IdentityPairs) -> float:

@@ -44,12 +44,12 @@ def test_intervals_by_identity_hold_the_truth_where_those_by_pair_do_not():
     assert (table["width_by_identity"] > 1.1 * table["width_by_pair"]).all()
 
 
-def test_all_pairs_have_no_accuracy(tmp_path, monkeypatch):
+def test_every_design_and_measure_has_a_row(tmp_path, monkeypatch):
     monkeypatch.setattr(intervals, "DESIGNS", (PairDesign("all", 20, 30, 0),))
     config = IntervalsBenchmarkConfig(out=str(tmp_path), num_sets=2, replicates=3)
     text = intervals.benchmark_intervals(config)
     table = pd.read_csv(tmp_path / "intervals.csv")
-    assert table["measure"].tolist() == ["auc", "eer", "0.1", "0.01"]
+    assert table["measure"].tolist() == ["accuracy", "auc", "eer", "0.1", "0.01"]
     assert "| all | FNMR at FMR 0.01 |" in text
     assert text == (tmp_path / "intervals.md").read_text(encoding="utf-8")
 

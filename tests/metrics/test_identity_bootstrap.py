@@ -71,7 +71,7 @@ def test_variance_of_a_mean_is_that_of_dyadic_clusters(num_identities, kind):
         1500,
         np.random.default_rng(2),
     )
-    expected = dyadic_variance(values, chosen)
+    expected = dyadic_variance(values, chosen) * num_identities / (num_identities - 4)
     # The product of counts is of second order too, which shows with few identities.
     tolerance = 0.25 if num_identities == 12 else 0.15
     assert drawn.by_identity.var() == pytest.approx(expected, rel=tolerance)
@@ -139,6 +139,17 @@ def test_p_value_counts_draws_beyond_zero():
     assert equal.p_value(0) == 1.0
 
 
+def test_rates_have_intervals_of_their_log_odds():
+    draws = np.random.default_rng(0).normal(0.9, 0.03, size=(4000, 1))
+    drawn = identity_bootstrap.IdentityBootstrap(np.array([0.9]), draws, draws, 9)
+    interval, error = drawn.rate_interval(0), drawn.standard_error(0)
+    ends = np.log(np.divide([interval.low, interval.high], [1 - interval.low, 1 - interval.high]))
+    np.testing.assert_allclose(ends, np.log(9) + 1.96 * error / 0.09 * np.array([-1, 1]), rtol=1e-4)
+    assert drawn.interval(0).low < 0.9 < drawn.interval(0).high
+    perfect = identity_bootstrap.IdentityBootstrap(np.ones(1), draws, draws, 9)
+    assert perfect.rate_interval(0).high <= 1.0
+
+
 def test_draws_without_a_number_are_left_out():
     pairs, values = drawn_pairs(12, 6, 6, 6)
     of_group = pairs.first == 0
@@ -151,6 +162,8 @@ def test_draws_without_a_number_are_left_out():
     assert np.isnan(drawn.by_identity[:, 0]).any()
     assert np.isfinite(drawn.interval(0).low)
     assert np.isnan(drawn.interval(1).low)
+    assert np.isnan(drawn.rate_interval(1).low)
+    assert np.isfinite(drawn.standard_error(0))
 
 
 def test_too_few_identities_are_refused():
