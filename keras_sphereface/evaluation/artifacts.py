@@ -1,5 +1,6 @@
 """Files of an evaluation: metrics.json, pairs.csv, table.csv, images and report.html."""
 
+import dataclasses
 import functools
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -11,14 +12,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from keras_sphereface import plots
-from keras_sphereface.data import contact_sheet, images
 from keras_sphereface.evaluation import comparison, group_report, report
+from keras_sphereface.evaluation.comparison import SetComparison
 from keras_sphereface.evaluation.face_pairs import Templates
-from keras_sphereface.evaluation.faces import Faces, MissingFaceError
+from keras_sphereface.evaluation.faces import Faces
+from keras_sphereface.evaluation.model_card import model_card
+from keras_sphereface.evaluation.pair_faces import draw_face_pairs
 from keras_sphereface.evaluation.result import EvaluationResult
 from keras_sphereface.evaluation.verification import Verification
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics
-from keras_sphereface.metrics.roc import Roc
 from keras_sphereface.reporting.figures import FigurePngs, draw_figure
 from keras_sphereface.reporting.metrics_file import write_metrics
 from keras_sphereface.utils import names
@@ -26,6 +28,7 @@ from keras_sphereface.utils.atomic import atomic_file
 
 METRICS_FILE, PAIRS_FILE, REPORT_FILE = "metrics.json", "pairs.csv", "report.html"
 TABLE_FILE, EMBEDDINGS_FILE = "table.csv", "embeddings.npz"
+CARD_FILE, SETTINGS_FILE, DIFFERENCES_FILE = "model_card.md", "settings.yaml", "differences.csv"
 # {kind of error: the decision that makes it}
 ERRORS = {"false_accepts": "same", "false_rejects": "different"}
 RESULT_FILES = (
@@ -33,6 +36,7 @@ RESULT_FILES = (
     *("roc.png", "det.png", "similarities.png", "angles.png"),
     *(f"{name}.png" for name in ERRORS),
     *("groups.csv", "groups.png"),
+    *(CARD_FILE, SETTINGS_FILE, DIFFERENCES_FILE),
 )
 # The fields of `VerificationMetrics` in table.csv.
 TABLE_FIELDS = (
@@ -43,9 +47,8 @@ TABLE_FIELDS = (
     "auc",
     "eer",
 )
-TILES_PER_ROW = 5
+FIGURE_SIZE = (5.4, 4.2)  # inches; two are side by side on a page
 NUM_WORST = 20  # false accepts, and false rejects, that are shown
-GAP = 6  # white pixels beside a pair, so that one sees which two faces belong together
 
 
 def result_folders(out: Path, sets: Sequence[str], models: Sequence[str]) -> list[Path]:
@@ -87,6 +90,8 @@ def write_result(folder: Path, result: EvaluationResult) -> None:
     with atomic_file(folder / REPORT_FILE) as partial:
         text = report.verification_report(result.metrics, pngs, worst)
         partial.write_text(text, encoding="utf-8")
+    with atomic_file(folder / CARD_FILE) as partial:
+        partial.write_text(model_card(result.metrics), encoding="utf-8")
     write_metrics(folder / METRICS_FILE, result.metrics)
 
 
@@ -118,13 +123,15 @@ def worst_errors(table: pd.DataFrame, decision: str) -> pd.DataFrame:
 def _figures(result: EvaluationResult) -> dict[str, FigurePngs]:
     """Return {file: figure} of the curves and distributions."""
     verification, angles = result.verification, result.angles
-    curves = {result.metrics.model: verification.curve}
+    model = result.metrics.model
+    curves = {model: verification.curve}
+    bands = {} if verification.band is None else {model: verification.band}
     threshold = float(np.mean([fold.threshold for fold in verification.metrics.folds]))
     scores, is_same = verification.result.scores, verification.pairs.is_same
     unit = verification.metrics.score_unit
     draw: dict[str, Callable[[Axes], Axes]] = {
-        "roc.png": lambda axes: plots.plot_roc(axes, curves),
-        "det.png": lambda axes: plots.plot_det(axes, curves),
+        "roc.png": lambda axes: plots.plot_roc(axes, curves, bands),
+        "det.png": lambda axes: plots.plot_det(axes, curves, bands),
         "similarities.png": lambda axes: plots.plot_similarity_histogram(
             axes, scores, is_same, threshold, unit
         ),
@@ -137,7 +144,8 @@ def _figures(result: EvaluationResult) -> dict[str, FigurePngs]:
         ),
     }
     return {
-        name: draw_figure(functools.partial(_draw_one, plot=plot)) for name, plot in draw.items()
+        name: draw_figure(functools.partial(_draw_one, plot=plot), FIGURE_SIZE)
+        for name, plot in draw.items()
     }
 
 
@@ -149,38 +157,16 @@ def _contact_sheets(
     faces: Faces | None, templates: Templates, worst: Mapping[str, pd.DataFrame]
 ) -> dict[str, bytes]:
     """Return {file: PNG} of the worst errors, where there are any and their faces can be loaded."""
-    if faces is None:
-        return {}
     sheets = {}
     for kind, errors in worst.items():
-        sides = [
-            [_face(faces, templates, name) for name in (row.first, row.second)]
+        pairs = [
+            (row.first, row.second, f"{row.score:.3f} (threshold {row.threshold:.3f})")
             for row in errors.itertuples()
         ]
-        loaded = [face for both in sides for face in both if face is not None]
-        if loaded:
-            blank = np.full_like(loaded[0], 255)
-            tiles = [_tile(*(blank if face is None else face for face in both)) for both in sides]
-            captions = [f"{r.score:.3f} (threshold {r.threshold:.3f})" for r in errors.itertuples()]
-            sheet = contact_sheet.draw_contact_sheet(tiles, TILES_PER_ROW, captions)
-            sheets[f"{kind}.png"] = images.encode_png(sheet)
+        png = draw_face_pairs(faces, templates, pairs)
+        if png is not None:
+            sheets[f"{kind}.png"] = png
     return sheets
-
-
-def _face(faces: Faces, templates: Templates, name: str) -> np.ndarray | None:
-    """Return the face of an image, or the first of a template that can be loaded."""
-    for key, _ in templates.get(name, [(name, "")]):
-        try:
-            return faces.load(key)
-        except MissingFaceError:
-            continue
-    return None
-
-
-def _tile(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Return the two faces of a pair side by side."""
-    inside, outside = (np.full((len(first), width, 3), 255, np.uint8) for width in (2, GAP))
-    return np.concatenate([outside, first, inside, second, outside], axis=1)
 
 
 def overview_table(results: Sequence[EvaluationMetrics]) -> pd.DataFrame:
@@ -201,26 +187,23 @@ def overview_table(results: Sequence[EvaluationMetrics]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def write_overview(out: Path, results: Sequence[EvaluationResult]) -> None:
-    """Write the table of all results and, of several, the report that compares them."""
-    metrics = [result.metrics for result in results]
+def write_overview(
+    out: Path, results: Sequence[EvaluationMetrics], comparisons: Sequence[SetComparison]
+) -> None:
+    """Write the table of all results and, of several, the report that compares them.
+
+    Args:
+        out: Folder of the evaluation.
+        results: Contents of each metrics.json, set by set.
+        comparisons: The models compared on each set; none with a single model.
+    """
     with atomic_file(out / TABLE_FILE) as partial:
-        overview_table(metrics).to_csv(partial, index=False)
-    if len(results) == 1:
-        return
-    pngs = {}
-    for name in dict.fromkeys(one.set for one in metrics):
-        curves = {
-            result.metrics.model: result.verification.curve
-            for result in results
-            if result.metrics.set == name
-        }
-        pngs[name] = draw_figure(functools.partial(_draw_curves, curves=curves), (12.8, 4.8))
-    with atomic_file(out / REPORT_FILE) as partial:
-        partial.write_text(comparison.comparison_report(metrics, pngs), encoding="utf-8")
-
-
-def _draw_curves(figure: Figure, curves: Mapping[str, Roc]) -> None:
-    left, right = figure.subplots(1, 2)
-    plots.plot_roc(left, curves)
-    plots.plot_det(right, curves)
+        overview_table(results).to_csv(partial, index=False)
+    rows = [dataclasses.asdict(row) for one in comparisons for row in one.differences]
+    if rows:
+        with atomic_file(out / DIFFERENCES_FILE) as partial:
+            pd.json_normalize(rows, sep="_").to_csv(partial, index=False)
+    if len(results) > 1:
+        with atomic_file(out / REPORT_FILE) as partial:
+            page = comparison.comparison_report(results, comparisons)
+            partial.write_text(page, encoding="utf-8")

@@ -4,13 +4,14 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_sphereface.config import EvaluateConfig
+from keras_sphereface.config import EvaluateConfig, save_config
 from keras_sphereface.config.choices import PROTOCOLS
 from keras_sphereface.config.rules import check_operating_fmr
 from keras_sphereface.data.folders import check_holds_some
 from keras_sphereface.data.groups import GroupTable, check_groups, read_groups
 from keras_sphereface.data.images import IMAGE_SIZE
 from keras_sphereface.evaluation import artifacts, face_pairs, quality_checks
+from keras_sphereface.evaluation.comparison import SetComparison, compare_set
 from keras_sphereface.evaluation.embedders import Embedder, as_list, open_embedders
 from keras_sphereface.evaluation.embeddings import Embeddings, save_embeddings
 from keras_sphereface.evaluation.face_pairs import PairDataset, PairSources
@@ -59,38 +60,48 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
         embedder.require_images(sources.has_faces)
     out, set_names = Path(config.out), names.distinct(sources.name for sources in all_sources)
     folders = artifacts.result_folders(out, set_names, [embedder.name for embedder in embedders])
-    sets = zip(set_names, all_sources, datasets, groups, strict=True)
-    combinations = itertools.product(sets, embedders)
-    results: list[EvaluationResult] = []
+    next_folder = iter(folders)
+    results: list[EvaluationMetrics] = []
+    comparisons: list[SetComparison] = []
     warned: set[str] = set()
-    for folder, (one, embedder) in zip(folders, combinations, strict=True):
-        set_name, sources, dataset, groups_of_set = one
-        log(f"{embedder.name} on {set_name}")
-        opened, image_embeddings = _embed(embedder, sources, dataset.keys())
-        with stage("comparing pairs"):
-            result = evaluate_pairs(
-                embedder,
-                set_name,
-                dataset._replace(faces=opened),
-                image_embeddings,
-                config.protocol,
-                config.bootstrap,
-                config.seed,
-                training_identities,
-                groups_of_set,
-                config.operating_fmr,
-            )
-        warn_once(result.metrics.warnings, warned)
-        if not results:
-            artifacts.clear_folder(out)
-        with stage("drawing the report"):
-            artifacts.write_result(folder, result)
-        if config.save_embeddings:
-            save_embeddings(image_embeddings, folder / artifacts.EMBEDDINGS_FILE)
-        results.append(result._replace(faces=None))
+    for set_name, sources, dataset, groups_of_set in zip(
+        set_names, all_sources, datasets, groups, strict=True
+    ):
+        of_set: list[EvaluationResult] = []
+        for embedder in embedders:
+            folder = next(next_folder)
+            log(f"{embedder.name} on {set_name}")
+            opened, image_embeddings = _embed(embedder, sources, dataset.keys())
+            dataset = dataset._replace(faces=opened)
+            with stage("comparing pairs"):
+                result = evaluate_pairs(
+                    embedder,
+                    set_name,
+                    dataset,
+                    image_embeddings,
+                    config.protocol,
+                    config.bootstrap,
+                    config.seed,
+                    training_identities,
+                    groups_of_set,
+                    config.operating_fmr,
+                )
+            warn_once(result.metrics.warnings, warned)
+            if not results:
+                artifacts.clear_folder(out)
+            with stage("drawing the report"):
+                artifacts.write_result(folder, result)
+            if config.save_embeddings:
+                save_embeddings(image_embeddings, folder / artifacts.EMBEDDINGS_FILE)
+            of_set.append(result._replace(faces=None))
+            results.append(result.metrics)
+        if len(of_set) > 1:
+            with stage("comparing the models"):
+                comparisons.append(compare_set(of_set, dataset, config.bootstrap, config.seed))
     with stage("drawing the overview"):
-        artifacts.write_overview(out, results)
-    return [result.metrics for result in results]
+        artifacts.write_overview(out, results, comparisons)
+        save_config(config, out / artifacts.SETTINGS_FILE)
+    return results
 
 
 def _check(protocol: str, replicates: int, num_folds: int) -> None:

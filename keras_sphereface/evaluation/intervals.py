@@ -21,6 +21,9 @@ from keras_sphereface.metrics.protocols import KFoldResult
 # Above, a draw of identities takes a second: lists of so many pairs compare templates, and name no
 # identities.
 MAX_PAIRS_BY_IDENTITY = 1_000_000
+NUM_BAND_POINTS = 60  # of a band around a curve
+NO_RATES = np.array([])
+Band = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class PairStatistic(NamedTuple):
@@ -46,7 +49,9 @@ def pair_identities(pairs: lfw.Pairs) -> IdentityPairs:
     )
 
 
-def pair_statistic(result: KFoldResult, is_same: np.ndarray, folds: np.ndarray) -> PairStatistic:
+def pair_statistic(
+    result: KFoldResult, is_same: np.ndarray, folds: np.ndarray, fmrs: np.ndarray = NO_RATES
+) -> PairStatistic:
     """Return the measures of a verification for weighted pairs.
 
     The accuracy keeps the decisions, and so the thresholds that the folds chose: at the threshold
@@ -58,6 +63,8 @@ def pair_statistic(result: KFoldResult, is_same: np.ndarray, folds: np.ndarray) 
         result: Scores and decisions on P pairs.
         is_same: (P,) bool, True for matched pairs.
         folds: (P,) int, fold of each pair.
+        fmrs: (K,) further false match rates, at which `of_weights` returns the true accept rates
+            behind the measures that have names: the points of a band around a curve.
     """
     measures = pair_measures(int(np.sum(~is_same)))
     order = np.argsort(-result.scores, kind="stable")
@@ -74,7 +81,8 @@ def pair_statistic(result: KFoldResult, is_same: np.ndarray, folds: np.ndarray) 
         )
         falling_weights = weights[order]
         curve = roc.weighted_roc_curve(falling, falling_weights * same, falling_weights * different)
-        return [float(accuracy), *(measure(curve) for measure in measures.values())]
+        values = [float(accuracy), *(measure(curve) for measure in measures.values())]
+        return [*values, *roc.tars_at_fars(curve, fmrs).tolist()]
 
     return PairStatistic(("accuracy", *measures), of_weights)
 
@@ -98,8 +106,11 @@ def verification_intervals(
     replicates: int,
     seed: int,
     identities: IdentityPairs | None,
-) -> tuple[BootstrapIntervals, BootstrapIntervals]:
-    """Return the intervals by identity, and those that take pairs for independent.
+) -> tuple[BootstrapIntervals, BootstrapIntervals, Band | None]:
+    """Return the intervals by identity, those that take pairs for independent, and a band.
+
+    The band (FMR, lowest TAR, highest TAR), (K,) each, has the intervals by identity along the ROC;
+    it is None where there are none.
 
     Args:
         result: Scores and decisions on P pairs.
@@ -116,13 +127,23 @@ def verification_intervals(
             result.scores, pairs.is_same, measures, replicates, rng
         )
         by_pair = _named(replicates, drawn)
-        return by_pair, by_pair
-    statistic = pair_statistic(result, pairs.is_same, pairs.folds)
+        return by_pair, by_pair, None
+    fmrs = np.geomspace(1 / np.sum(~pairs.is_same), 1, NUM_BAND_POINTS)
+    statistic = pair_statistic(result, pairs.is_same, pairs.folds, fmrs)
     draws = bootstrap_by_identity(statistic.of_weights, identities, replicates, rng)
     return (
         _named(replicates, named_intervals(statistic.names, draws.rate_interval), draws),
         _named(replicates, named_intervals(statistic.names, draws.pair_interval)),
+        _band(fmrs, draws),
     )
+
+
+def _band(fmrs: np.ndarray, draws: IdentityBootstrap) -> Band:
+    """Return the intervals of the last numbers that were drawn, one for each FMR."""
+    first = len(draws.estimates) - len(fmrs)
+    intervals = [draws.interval(first + i) for i in range(len(fmrs))]
+    low, high = (np.array([getattr(one, end) for one in intervals]) for end in ("low", "high"))
+    return fmrs, np.clip(low, 0, 1), np.clip(high, 0, 1)
 
 
 def named_intervals(

@@ -4,11 +4,21 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
+from keras_sphereface.evaluation.decision import decision_statements
+from keras_sphereface.evaluation.formatting import (
+    format_accuracy,
+    format_decimal,
+    format_range,
+    format_rate,
+    percent,
+    smallest_fmr,
+)
 from keras_sphereface.evaluation.group_report import group_blocks
 from keras_sphereface.evaluation.verification_metrics import (
     AccuracyVariant,
     BootstrapIntervals,
     Criterion,
+    EmbeddingRuntime,
     EvaluationMetrics,
     VerificationMetrics,
 )
@@ -21,6 +31,7 @@ from keras_sphereface.reporting.blocks import (
     ImageBlock,
     KeyNumbers,
     Paragraph,
+    Statements,
     Table,
     Warnings,
 )
@@ -40,11 +51,6 @@ CAPTIONS = {
 }
 CURVES = ("roc.png", "det.png", "similarities.png")
 WORST = ("false_accepts.png", "false_rejects.png")
-
-
-def percent(rate: float, digits: int = 2) -> str:
-    """Return a rate in per cent."""
-    return f"{100 * rate:.{digits}f} %"
 
 
 def verification_summary(metrics: EvaluationMetrics) -> str:
@@ -96,6 +102,7 @@ def verification_report(
             f"{numbers.num_matched:,} matched, {numbers.num_mismatched:,} mismatched, "
             f"{len(numbers.folds)} folds."
         ),
+        Statements(decision_statements(metrics)),
         _key_numbers(numbers),
         Warnings(metrics.warnings),
         Heading("Accuracy"),
@@ -104,46 +111,25 @@ def verification_report(
         *_variant_table(metrics),
         Details("Accuracy and threshold of each fold", [_fold_table(numbers)]),
         *_missing(numbers),
-        Heading("Accepting and rejecting"),
-        _far_table(numbers),
+        Heading("Error rates"),
+        _error_table(metrics),
         *_interval_table(numbers),
         *_images(images, CURVES),
-        Heading("The criterion of SphereFace"),
-        Paragraph(f"{criterion[:1].upper()}{criterion[1:]}."),
-        *_images(images, ("angles.png",)),
         *_groups(metrics, images),
         Heading("The worst errors"),
         *_worst(images, worst),
+        Heading("The criterion of SphereFace"),
+        Paragraph(f"{criterion[:1].upper()}{criterion[1:]}."),
+        *_images(images, ("angles.png",)),
+        *_runtime(metrics.runtime),
         Heading("How to read this report"),
         Paragraph(_how_to_read(numbers)),
     ]
-    return html.render_page(f"Face verification: {metrics.model}", blocks)
-
-
-def format_rate(rate: float | None) -> str:
-    """Return a rate in per cent, for a column that names the unit."""
-    return "too few pairs" if rate is None else f"{100 * rate:.2f}"
-
-
-def format_decimal(value: float) -> str:
-    """Return a number with four decimals, as for an AUC."""
-    return f"{value:.4f}"
-
-
-def format_accuracy(numbers: VerificationMetrics) -> str:
-    """Return the mean accuracy and its standard deviation over the folds, in per cent."""
-    return f"{100 * numbers.accuracy_mean:.2f} % +- {100 * numbers.accuracy_std:.2f}"
-
-
-def _range(interval: Interval | None, show: Callable[[float], str]) -> str:
-    """Return the ends of an interval; empty if it was not computed."""
-    if interval is None:
-        return ""
-    return f"{show(interval.low).removesuffix(' %')} to {show(interval.high)}"
+    return html.render_page(f"Face verification: {metrics.model} on {metrics.set}", blocks)
 
 
 def _between(interval: Interval | None, show: Callable[[float], str]) -> str:
-    return f"95 %: {_range(interval, show)}" if interval else ""
+    return f"95 %: {format_range(interval, show)}" if interval else ""
 
 
 def _with_interval(value: float, interval: Interval | None, show: Callable[[float], str]) -> str:
@@ -152,29 +138,35 @@ def _with_interval(value: float, interval: Interval | None, show: Callable[[floa
 
 
 def _key_numbers(numbers: VerificationMetrics) -> KeyNumbers:
-    spread = (
-        f"standard deviation of folds {100 * numbers.accuracy_std:.2f}, error of mean "
-        f"{100 * numbers.accuracy_standard_error:.2f}"
-    )
+    spread = f"standard deviation of the folds {100 * numbers.accuracy_std:.2f}"
     intervals = numbers.intervals
     return KeyNumbers(
         [
-            ("accuracy", percent(numbers.accuracy_mean), spread),
+            (
+                "accuracy",
+                percent(numbers.accuracy_mean),
+                _between(intervals.accuracy, percent) or spread,
+            ),
             ("equal error rate", percent(numbers.eer), _between(intervals.eer, percent)),
             ("AUC", format_decimal(numbers.auc), _between(intervals.auc, format_decimal)),
-            _tar_at_smallest_far(numbers),
+            _fnmr_at_smallest_fmr(numbers),
         ]
     )
 
 
-def _tar_at_smallest_far(numbers: VerificationMetrics) -> tuple[str, str, str]:
-    """Return the key number of the smallest false accept rate that the pairs support."""
-    measured = [(far, tar) for far, tar in numbers.tar_at_far.items() if tar is not None]
-    if not measured:
-        return ("TAR at FAR", "none", TOO_FEW)
-    far, tar = measured[-1]
-    detail = _between(numbers.intervals.tar_at_far.get(far), percent)
-    return (f"TAR at FAR {far}", percent(tar), detail)
+def _fnmr_at_smallest_fmr(numbers: VerificationMetrics) -> tuple[str, str, str]:
+    """Return the key number of the smallest false match rate that the pairs support."""
+    fmr = smallest_fmr(numbers)
+    if fmr is None:
+        return ("FNMR at FMR", "none", TOO_FEW)
+    tar = numbers.tar_at_far[fmr]
+    detail = _between(_complement(numbers.intervals.tar_at_far.get(fmr)), percent)
+    return (f"FNMR at FMR {fmr}", "" if tar is None else percent(1 - tar), detail)
+
+
+def _complement(interval: Interval | None) -> Interval | None:
+    """Return the interval of 1 - x, given that of x."""
+    return interval and Interval(1 - interval.high, 1 - interval.low)
 
 
 def _protocol_table(numbers: VerificationMetrics) -> Table:
@@ -214,22 +206,36 @@ def _fold_table(numbers: VerificationMetrics) -> Table:
     return Table(["fold", "accuracy, %", f"threshold, {numbers.score_unit}"], rows)
 
 
-def _far_table(numbers: VerificationMetrics) -> Table:
-    rows = []
-    for far, tar in numbers.tar_at_far.items():
-        allowed = f"{float(far) * numbers.num_mismatched:.3g}"
+def _error_table(metrics: EvaluationMetrics) -> Table | Paragraph:
+    numbers, acquired = metrics.verification, metrics.acquisition
+    counts_failures = acquired is not None and acquired.num_failures_to_acquire > 0
+    rows, unsupported = [], []
+    for fmr, tar in numbers.tar_at_far.items():
         if tar is None:
-            rows.append([far, allowed, "", TOO_FEW, ""])
+            unsupported.append(fmr)
             continue
-        between = _range(numbers.intervals.tar_at_far.get(far), format_rate)
-        threshold = numbers.threshold_at_far[far]
-        shown = "none" if threshold is None else f"{threshold:.4f}"
-        rows.append([far, allowed, format_rate(tar), between, shown])
+        between = format_range(_complement(numbers.intervals.tar_at_far.get(fmr)), format_rate)
+        threshold = numbers.threshold_at_far[fmr]
+        row = [fmr, f"{float(fmr) * numbers.num_mismatched:.3g}", format_rate(1 - tar), between]
+        if acquired is not None and counts_failures:
+            row.append(format_rate(acquired.fnmr_at_fmr.get(fmr)))
+        rows.append([*row, format_rate(tar), "none" if threshold is None else f"{threshold:.4f}"])
+    if not rows:
+        return Paragraph(f"There are {TOO_FEW} for an error rate at any false match rate.")
+    failures = ["with failures, %"] * counts_failures
+    note = (
+        "FMR, the false match rate, is the share of mismatched pairs that are accepted, also "
+        "called FAR; FNMR, the false non-match rate, is the share of matched pairs that are "
+        "rejected, 1 - TAR. Where the FMR allows a few false matches the interval is wide."
+    )
+    if counts_failures:
+        note += " With failures: pairs with a face that is missing count as not matching."
+    if unsupported:
+        note += f" There are {TOO_FEW} for an FMR of {', '.join(unsupported)}."
     return Table(
-        ["FAR", "false accepts allowed", "TAR, %", "95 % interval", "threshold"],
+        ["FMR", "false matches", "FNMR, %", "95 % interval", *failures, "TAR, %", "threshold"],
         rows,
-        note="True accept rate at a false accept rate. A rate that allows less than one false "
-        "accept cannot be measured with these pairs; where it allows a few, the interval is wide.",
+        note=note,
     )
 
 
@@ -278,6 +284,24 @@ def _groups(metrics: EvaluationMetrics, images: Mapping[str, FigurePngs]) -> lis
     return [Heading("Groups"), *group_blocks(metrics.groups, images.get("groups.png"))]
 
 
+def _runtime(runtime: EmbeddingRuntime | None) -> list[Block]:
+    if runtime is None:
+        return []
+    numbers = KeyNumbers(
+        [
+            ("time an image", f"{runtime.milliseconds_per_image:.2f} ms", "with its mirror image"),
+            (
+                "embeddings a second",
+                f"{runtime.images_per_second:,.0f}",
+                f"in batches of {runtime.batch_size}",
+            ),
+            ("template", f"{runtime.bytes_per_template:,} bytes", "float32"),
+        ]
+    )
+    note = f"Median over the batches, without reading and aligning images. {runtime.machine}."
+    return [Heading("Runtime"), numbers, Paragraph(note)]
+
+
 def _missing(numbers: VerificationMetrics) -> list[Block]:
     if not numbers.missing:
         return []
@@ -314,7 +338,7 @@ def _interval_table(numbers: VerificationMetrics) -> list[Block]:
         ),
     ]
     rows = [
-        [name, show(value), _range(one, show), _range(other, show)]
+        [name, show(value), format_range(one, show), format_range(other, show)]
         for name, value, one, other, show in values
     ]
     note = "Pairs of one identity are alike; the last column takes them for independent."

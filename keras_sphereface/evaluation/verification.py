@@ -10,7 +10,7 @@ from keras_sphereface.config.choices import PROTOCOLS
 from keras_sphereface.data.pairs import lfw
 from keras_sphereface.data.pairs.lfw import identity_of_key
 from keras_sphereface.evaluation.embeddings import Embeddings
-from keras_sphereface.evaluation.intervals import pair_identities, verification_intervals
+from keras_sphereface.evaluation.intervals import Band, pair_identities, verification_intervals
 from keras_sphereface.evaluation.verification_metrics import (
     AccuracySummary,
     Criterion,
@@ -28,7 +28,7 @@ class Verification(NamedTuple):
 
     Example:
         >>> Verification._fields
-        ('metrics', 'protocol', 'curve', 'result', 'pairs')
+        ('metrics', 'protocol', 'curve', 'result', 'pairs', 'band')
     """
 
     metrics: VerificationMetrics
@@ -36,6 +36,7 @@ class Verification(NamedTuple):
     curve: roc.Roc
     result: protocols.KFoldResult
     pairs: lfw.Pairs  # the complete ones
+    band: Band | None = None  # intervals of the TAR along the curve, if there are draws
 
 
 def complete_pairs(pairs: lfw.Pairs, missing: Mapping[str, str], file: str = "") -> np.ndarray:
@@ -114,7 +115,7 @@ def verify_pairs(
     num_mismatched = int(np.sum(~used.is_same))
     num_correct, num_left_out = int(result.is_correct.sum()), int(np.sum(~complete))
     identities = pair_identities(used) if has_names else None
-    by_identity, by_pair = verification_intervals(result, used, replicates, seed, identities)
+    by_identity, by_pair, band = verification_intervals(result, used, replicates, seed, identities)
     metrics = VerificationMetrics(
         **vars(_summarize(result)),
         folds=_fold_metrics(result),
@@ -140,7 +141,7 @@ def verify_pairs(
         num_views=embeddings.views.shape[1],
         accuracy_by_protocol={name: _summarize(results[name]) for name in PROTOCOLS},
     )
-    return Verification(metrics, protocol, curve, result, used)
+    return Verification(metrics, protocol, curve, result, used, band)
 
 
 def _k_fold_by_protocol(

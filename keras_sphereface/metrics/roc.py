@@ -112,6 +112,17 @@ def tar_at_far(curve: Roc, far: float) -> float:
     return float(curve.tar[_last_within(curve, far)])
 
 
+def tars_at_fars(curve: Roc, fars: np.ndarray) -> np.ndarray:
+    """Return the `tar_at_far` of many rates (K,) at once.
+
+    Example:
+        >>> curve = roc_curve(np.array([0.9, 0.6, 0.4]), np.array([True, False, True]))
+        >>> tars_at_fars(curve, np.array([0.1, 1.0]))
+        array([0.5, 1. ])
+    """
+    return curve.tar[np.searchsorted(curve.far, fars * RATE_TOLERANCE, side="right") - 1]
+
+
 def threshold_at_far(curve: Roc, far: float) -> float | None:
     """Return the threshold of `tar_at_far`; None if every threshold accepts too many.
 

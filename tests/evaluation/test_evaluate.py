@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import tensorflow as tf
 
-from keras_sphereface.config import ConvertConfig, EvaluateConfig
+from keras_sphereface.config import ConvertConfig, EvaluateConfig, read_config
 from keras_sphereface.config.choices import PROTOCOLS
 from keras_sphereface.data import alignment, images, preprocessing
 from keras_sphereface.data.conversion.convert import make_records
@@ -32,6 +32,7 @@ from tests.helpers.drawn_pairs import both_keys
 FILES = {
     *("angles.png", "det.png", "false_accepts.png", "false_rejects.png", "metrics.json"),
     *("pairs.csv", "report.html", "roc.png", "similarities.png", "table.csv"),
+    *("model_card.md", "settings.yaml"),
 }
 
 
@@ -141,6 +142,10 @@ def test_all_files_are_written(run):
     written = json.loads((run.out / "metrics.json").read_text())
     assert written.pop("schema_version")
     assert written == as_json(run.metrics)
+    repeated = read_config(EvaluateConfig, run.out / "settings.yaml")
+    assert repeated.out == str(run.out)
+    card = (run.out / "model_card.md").read_text()
+    assert f"| accuracy | {100 * run.metrics.verification.accuracy_mean:.2f} %" in card
     assert {path.name for path in run.out.iterdir()} == {*FILES, "embeddings.npz"}
     for path in run.out.glob("*.png"):
         assert images.decode(path.read_bytes()).std() > 10, path
@@ -380,7 +385,14 @@ def test_several_models_and_sets_give_one_table(settings, saved, savedmodel, fac
     assert table["accuracy_mean"].tolist() == means
     folders = [path.parent for path in (tmp_path / "out").glob("*/*/metrics.json")]
     assert len(folders) == 4
-    assert {path.name for path in folders[0].iterdir()} == FILES - {"table.csv"}
+    assert {path.name for path in folders[0].iterdir()} == FILES - {"table.csv", "settings.yaml"}
+    differences = pd.read_csv(tmp_path / "out" / "differences.csv")
+    assert set(differences["set"]) == set(table["set"])
+    for name, rows in differences.groupby("set"):
+        (row,) = rows[rows["measure"] == "accuracy"].itertuples()
+        of_set = {m.model: m.verification.accuracy_mean for m in results if m.set == name}
+        assert row.difference == pytest.approx(of_set[row.first] - of_set[row.second])
+        assert row.interval_low <= row.difference <= row.interval_high
     page = (tmp_path / "out" / "report.html").read_text()
     for mean in means:
         assert f"{100 * mean:.2f}" in page
@@ -494,7 +506,7 @@ def test_files_of_an_earlier_evaluation_are_removed(saved, tmp_path):
     (tmp_path / "out" / "mine.txt").write_text("kept")
     evaluate(saved, embeddings=saved["embeddings"] * 2)
     left = {path.name for path in (tmp_path / "out").iterdir() if path.is_file()}
-    assert left == {"mine.txt", "table.csv", "report.html"}
+    assert left == {"mine.txt", "table.csv", "differences.csv", "report.html", "settings.yaml"}
 
 
 def test_a_mismatched_pair_of_one_identity_is_an_error(saved, faces, tmp_path):

@@ -79,7 +79,7 @@ def test_the_report_has_all_numbers_and_the_worst_errors(metrics, verification):
 
 def test_the_comparison_names_model_and_set_of_each_warning(metrics):
     other = dataclasses.replace(metrics, model="other", warnings=())
-    page = comparison_report([metrics, other], {})
+    page = comparison_report([metrics, other], [])
     assert "run/export on lfw: Repeated pairs: 3." in page
     assert page.count("91.23 +-") == 2
     assert "TAR at FAR 0.1, %" in page

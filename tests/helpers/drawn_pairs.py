@@ -41,7 +41,9 @@ def both_keys(pairs):
 
 def evaluation_metrics(verification: Verification) -> EvaluationMetrics:
     """Contents of metrics.json with some numbers that are easily recognized."""
-    angles = measure_angles(verification.pairs, draw_embeddings(9, spread=1.5), has_names=True)
+    count = len(verification.pairs.identities())
+    drawn = draw_embeddings(count, spread=1.5)
+    angles = measure_angles(verification.pairs, drawn, has_names=True)
     return EvaluationMetrics(
         model="run/export",
         set="lfw",

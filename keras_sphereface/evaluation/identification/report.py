@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from keras_sphereface import plots
+from keras_sphereface.evaluation.formatting import percent
 from keras_sphereface.evaluation.identification.distractors import DistractorsMetrics
 from keras_sphereface.evaluation.identification.gallery_search import GalleryMetrics
 from keras_sphereface.evaluation.identification.open_set import OpenSetMetrics
@@ -16,7 +17,7 @@ from keras_sphereface.evaluation.identification.result import (
     IdentificationMetrics,
     IdentificationResult,
 )
-from keras_sphereface.evaluation.report import TOO_FEW, percent
+from keras_sphereface.evaluation.report import TOO_FEW
 from keras_sphereface.reporting import figures, html
 from keras_sphereface.reporting.blocks import Block, Heading, ImageBlock, Paragraph, Table, Warnings
 from keras_sphereface.reporting.metrics_file import write_metrics
