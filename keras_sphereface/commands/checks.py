@@ -81,7 +81,10 @@ def check_train(config: TrainConfig) -> None:
     if config.verify_bin:
         check_bin(config.verify_bin)
     if config.verify_pairs and config.verify_images:
-        check_pairs(config.verify_pairs, config.verify_images, config.verify_folds)
+        images, columns = config.verify_images, config.pair_columns
+        check_pairs(config.verify_pairs, images, config.verify_folds, columns)
+    if config.verify_landmarks:
+        check_landmarks(config.verify_landmarks, config.landmark_columns)
 
 
 def check_backbone_name(name: str) -> None:
@@ -275,6 +278,8 @@ def check_identify(config: IdentifyConfig) -> None:
         records.read_info(config.records)
     if config.landmarks:
         check_landmarks(config.landmarks, config.landmark_columns)
+    if isinstance(config, DistractorsConfig) and config.distractor_landmarks:
+        check_landmarks(config.distractor_landmarks, config.landmark_columns)
     if isinstance(config, DistractorsConfig):
         if not config.distractors:
             raise ValueError(
@@ -316,7 +321,7 @@ def check_export(config: ExportConfig) -> None:
             f"format out by --formats. Received: formats={config.formats}"
         )
     if config.pairs and config.images:
-        check_pairs(config.pairs, config.images)
+        check_pairs(config.pairs, config.images, columns=config.pair_columns)
 
 
 def check_margins(config: MarginFiguresConfig) -> None:
@@ -357,7 +362,7 @@ def check_compare(config: CompareConfig) -> None:
     if config.data:
         records.check_identities(records.read_info(config.data), config.data)
     if config.pairs and config.images:
-        check_pairs(config.pairs, config.images)
+        check_pairs(config.pairs, config.images, columns=config.pair_columns)
 
 
 def check_launch(config: LaunchConfig) -> None:

@@ -184,6 +184,15 @@ INPUT_RANGES_HELP = (
     + ". By default found out from its first layer."
 )
 
+# How the flags end their help that name columns.
+LANDMARK_COLUMNS_HELP = (
+    "by name: path, x1, y1, ..., x5, y5, and - for others; by default found by header or by what "
+    "fits a face."
+)
+PAIR_COLUMNS_HELP = (
+    "by name: first, second, is_same, maybe fold, and - for others; by default recognized."
+)
+
 # Table 2 of the SphereFace paper.
 NETWORKS: dict[str, NetworkChoice] = {
     f"sphereface{depth}": NetworkChoice(depth, blocks)

@@ -3,7 +3,11 @@
 import dataclasses
 from typing import ClassVar
 
-from keras_sphereface.config.choices import SOURCE_KINDS
+from keras_sphereface.config.choices import (
+    LANDMARK_COLUMNS_HELP,
+    PAIR_COLUMNS_HELP,
+    SOURCE_KINDS,
+)
 from keras_sphereface.config.fields import setting
 
 
@@ -83,8 +87,7 @@ class ConvertConfig:
     )
     landmark_columns: str = setting(
         "",
-        "Columns of --landmarks, by name: path, x1, y1, ..., x5, y5, and - for others; by default "
-        "found by header or by what fits a face.",
+        "Columns of --landmarks, " + LANDMARK_COLUMNS_HELP,
         group="alignment",
     )
     detect: bool = setting(
@@ -126,6 +129,9 @@ class ConvertConfig:
         group="exclusion",
         common=True,
         path="input",
+    )
+    pair_columns: str = setting(
+        "", "Columns of --exclude-pairs, " + PAIR_COLUMNS_HELP, group="exclusion"
     )
     exclude_folds: tuple[int, ...] = setting(
         (), "Folds of --exclude-pairs to use, from 1; by default all.", group="exclusion", minimum=1

@@ -3,7 +3,11 @@
 import dataclasses
 from typing import ClassVar
 
-from keras_sphereface.config.choices import PROTOCOLS
+from keras_sphereface.config.choices import (
+    LANDMARK_COLUMNS_HELP,
+    PAIR_COLUMNS_HELP,
+    PROTOCOLS,
+)
 from keras_sphereface.config.fields import setting
 
 
@@ -51,12 +55,7 @@ class EvaluateConfig:
         common=True,
         path="input",
     )
-    pair_columns: str = setting(
-        "",
-        "Columns of --pairs, by name: first, second, is_same, maybe fold, and - for others; by "
-        "default recognized.",
-        group="pairs",
-    )
+    pair_columns: str = setting("", "Columns of --pairs, " + PAIR_COLUMNS_HELP, group="pairs")
     images: tuple[str, ...] = setting(
         (), "Folders of the images of the pairs.", group="pairs", common=True, path="folder"
     )
@@ -70,8 +69,7 @@ class EvaluateConfig:
     )
     landmark_columns: str = setting(
         "",
-        "Columns of --landmarks, by name: path, x1, y1, ..., x5, y5, and - for others; by default "
-        "found by header or by what fits a face.",
+        "Columns of --landmarks, " + LANDMARK_COLUMNS_HELP,
         group="pairs",
     )
     records: tuple[str, ...] = setting(

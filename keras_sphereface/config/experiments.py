@@ -3,7 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
-from keras_sphereface.config.choices import HEADS
+from keras_sphereface.config.choices import HEADS, LANDMARK_COLUMNS_HELP, PAIR_COLUMNS_HELP
 from keras_sphereface.config.fields import setting
 
 
@@ -122,6 +122,12 @@ class CompareConfig:
     )
     landmarks: str = setting(
         "", "File of five points for each image of --images.", group="verification", path="file"
+    )
+    landmark_columns: str = setting(
+        "", "Columns of --landmarks, " + LANDMARK_COLUMNS_HELP, group="verification"
+    )
+    pair_columns: str = setting(
+        "", "Columns of --pairs, " + PAIR_COLUMNS_HELP, group="verification"
     )
     bin: str = setting(
         "",

@@ -3,7 +3,13 @@
 import dataclasses
 from typing import ClassVar
 
-from keras_sphereface.config.choices import FORMATS, INPUT_RANGES, INPUT_RANGES_HELP
+from keras_sphereface.config.choices import (
+    FORMATS,
+    INPUT_RANGES,
+    INPUT_RANGES_HELP,
+    LANDMARK_COLUMNS_HELP,
+    PAIR_COLUMNS_HELP,
+)
 from keras_sphereface.config.fields import setting
 
 
@@ -33,17 +39,20 @@ class ExportConfig:
         "Pixels that the network of a .keras file takes. " + INPUT_RANGES_HELP,
         tuple(INPUT_RANGES),
         group="network and output",
+        common=True,
     )
     height: int | None = setting(
         None,
         "Height of the faces in pixels, at least 1, for a .keras file that takes any size.",
         group="network and output",
+        common=True,
         minimum=1,
     )
     width: int | None = setting(
         None,
         "Width of the faces in pixels, at least 1, for a .keras file that takes any size.",
         group="network and output",
+        common=True,
         minimum=1,
     )
     formats: tuple[str, ...] = setting(
@@ -53,31 +62,42 @@ class ExportConfig:
         + ".",
         tuple(FORMATS),
         group="network and output",
+        common=True,
     )
     images: str = setting(
         "",
         "Folder of class folders of faces that calibrate tflite-int8 and on which the files "
         "are compared.",
         group="calibration and comparison",
+        common=True,
         path="folder",
     )
     landmarks: str = setting(
         "",
         "File of five points for each image, by which every face is aligned.",
         group="calibration and comparison",
+        common=True,
         path="file",
+    )
+    landmark_columns: str = setting(
+        "", "Columns of --landmarks, " + LANDMARK_COLUMNS_HELP, group="calibration and comparison"
     )
     pairs: str = setting(
         "",
         "List of pairs by which each file is verified too; tflite-int8 is calibrated on "
         "other identities.",
         group="calibration and comparison",
+        common=True,
         path="input",
+    )
+    pair_columns: str = setting(
+        "", "Columns of --pairs, " + PAIR_COLUMNS_HELP, group="calibration and comparison"
     )
     folds: tuple[int, ...] = setting(
         (),
         "Folds of the pairs to use, counted from 1; by default all.",
         group="calibration and comparison",
+        common=True,
         minimum=1,
     )
     num_calibration: int = setting(
@@ -96,6 +116,7 @@ class ExportConfig:
         64,
         "Number of images embedded at once, at least 1.",
         group="calibration and comparison",
+        common=True,
         aliases=("batch",),
         minimum=1,
     )

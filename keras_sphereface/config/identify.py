@@ -3,6 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
+from keras_sphereface.config.choices import LANDMARK_COLUMNS_HELP, PAIR_COLUMNS_HELP
 from keras_sphereface.config.fields import setting
 
 
@@ -46,8 +47,8 @@ class _FaceSettings:
     )
     landmark_columns: str = setting(
         "",
-        "Columns of --landmarks, by name: path, x1, y1, ..., x5, y5, and - for others; by default "
-        "found by header or by what fits a face.",
+        "Columns of --landmarks, and of --distractor-landmarks where it is a flag, "
+        + LANDMARK_COLUMNS_HELP,
         group="faces",
     )
     records: str = setting(
@@ -55,11 +56,12 @@ class _FaceSettings:
     )
     pairs: str = setting(
         "",
-        "List of pairs in LFW's form; only its identities are used.",
+        "List of pairs in any form of `sphereface evaluate`; only its identities are used.",
         group="faces",
         common=True,
         path="input",
     )
+    pair_columns: str = setting("", "Columns of --pairs, " + PAIR_COLUMNS_HELP, group="faces")
     folds: tuple[int, ...] = setting(
         (), "Folds of the pairs to use, counted from 1; by default all.", group="faces", minimum=1
     )

@@ -11,6 +11,7 @@ from keras_sphereface.config.fields import flag_of, has_no_default, names_of_set
 from keras_sphereface.config.general_flags import GENERAL_FLAGS
 from keras_sphereface.config.minimums import check_minimums
 from keras_sphereface.config.paths import KINDS, check_paths
+from keras_sphereface.config.rules import check_columns
 from keras_sphereface.config.settings_files import read_settings, yaml_of
 from keras_sphereface.config.suggestions import did_you_mean, nearest, with_hint
 from keras_sphereface.config.values import value_of_words
@@ -93,7 +94,8 @@ def parse_config(
     Raises:
         SystemExit: With code 2 and a message on standard error, if a flag or value is wrong;
             with code 0 after help.
-        ValueError: If a number is below the smallest that is allowed.
+        ValueError: If a number is below the smallest that is allowed, or columns are named without
+            the file that has them.
         OSError: If a path does not exist, is of the wrong kind or cannot be written.
 
     Example:
@@ -124,6 +126,7 @@ def parse_config(
     if "print_config" in given:
         _print_and_end(yaml_of(config))
     check_minimums(config)
+    check_columns(config)
     check_paths(config)
     return config
 

@@ -5,6 +5,7 @@ Entry points call them first, and commands before Keras and TensorFlow are impor
 
 import dataclasses
 import math
+from typing import TYPE_CHECKING
 
 from keras_sphereface.config.choices import KERAS_NETWORKS
 from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
@@ -13,6 +14,9 @@ from keras_sphereface.config.minimums import check_minimums
 from keras_sphereface.config.suggestions import did_you_mean, with_hint
 from keras_sphereface.config.train import TrainConfig
 from keras_sphereface.utils.validation import check_choice, check_integer, check_real, require
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 MAX_SPHERE_IDENTITIES = 8  # colors that also color-blind readers can distinguish
 # The lowest and the highest value of the settings of augmentation.
@@ -90,6 +94,25 @@ def check_operating_fmr(value: float) -> None:
         ValueError: If it is not between 0 and 1.
     """
     require(0 < value < 1, "`operating_fmr` must be between 0 and 1.", operating_fmr=value)
+
+
+_FILES_OF_COLUMNS = {
+    "landmark_columns": ("landmarks", "verify_landmarks", "distractor_landmarks"),
+    "pair_columns": ("pairs", "verify_pairs", "exclude_pairs"),
+}
+
+
+def check_columns(config: "DataclassInstance") -> None:
+    """Refuse names of columns without a file that has them.
+
+    Raises:
+        ValueError: With the names of the settings.
+    """
+    for name, files in _FILES_OF_COLUMNS.items():
+        known = [file for file in files if hasattr(config, file)]
+        if (value := getattr(config, name, "")) and not any(getattr(config, f) for f in known):
+            needed = " or ".join(f"`{file}`" for file in known)
+            raise ValueError(f"`{name}` needs {needed}. Received: {name}={value!r}")
 
 
 def check_identify_settings(config: IdentifyConfig) -> None:

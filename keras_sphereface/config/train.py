@@ -9,8 +9,10 @@ from keras_sphereface.config.choices import (
     HEADS,
     INPUT_RANGES,
     INPUT_RANGES_HELP,
+    LANDMARK_COLUMNS_HELP,
     NETWORKS,
     OPTIMIZER_SLOTS,
+    PAIR_COLUMNS_HELP,
     SCHEDULES,
     default_words,
 )
@@ -21,7 +23,7 @@ SETTINGS_FILE, RUN_FILE = "config.yaml", "run.json"  # of a run, in its folder
 MAY_CHANGE = (
     *("data", "workdir", "log_steps", "checkpoint_steps", "accumulate_steps", "jit"),
     *("verify_steps", "verify_images", "verify_pairs", "verify_landmarks"),
-    *("verify_bin", "verify_folds"),
+    *("verify_bin", "verify_folds", "landmark_columns", "pair_columns"),
 )
 
 
@@ -333,6 +335,12 @@ class TrainConfig:
         "File of five points for each image of --verify-images.",
         group="verification",
         path="file",
+    )
+    landmark_columns: str = setting(
+        "", "Columns of --verify-landmarks, " + LANDMARK_COLUMNS_HELP, group="verification"
+    )
+    pair_columns: str = setting(
+        "", "Columns of --verify-pairs, " + PAIR_COLUMNS_HELP, group="verification"
     )
     verify_bin: str = setting(
         "",

@@ -82,7 +82,8 @@ def export_and_compare(config: ExportConfig) -> list[FormatComparison]:
     """
     _check_settings(config)
     out = Path(config.out)
-    sources = FaceSources(config.images, config.landmarks)
+    columns = config.landmark_columns
+    sources = FaceSources(config.images, config.landmarks, landmark_columns=columns)
     calibration_keys, compared_keys = _choose_images(config)
     with stage(f"opening {config.model}"):
         reference, folder = _open_reference(config, out)
@@ -131,7 +132,13 @@ def _check_settings(config: ExportConfig) -> None:
         check_onnx_installed(config.formats)
     if config.pairs:
         checked_dataset(
-            PairSources(pairs=config.pairs, images=config.images, landmarks=config.landmarks),
+            PairSources(
+                pairs=config.pairs,
+                images=config.images,
+                landmarks=config.landmarks,
+                landmark_columns=config.landmark_columns,
+                pair_columns=config.pair_columns,
+            ),
             config.folds,
         )
 
@@ -146,7 +153,7 @@ def _choose_images(config: ExportConfig) -> tuple[list[str], list[str]]:
     identity_map = identities_of_folders(config.images)
     rng = np.random.default_rng(config.seed)
     if config.pairs:
-        compared = identities_in_pairs(config.pairs, config.folds)
+        compared = identities_in_pairs(config.pairs, config.folds, config.pair_columns)
     else:
         identities = _shuffled(set(identity_map.values()), rng)
         compared = set(identities[: len(identities) // 2])
@@ -241,6 +248,8 @@ def _verify(files: Iterable[Path], out: Path, config: ExportConfig) -> list[floa
             images=(config.images,),
             pairs=(config.pairs,),
             landmarks=(config.landmarks,) if config.landmarks else (),
+            landmark_columns=config.landmark_columns,
+            pair_columns=config.pair_columns,
             folds=config.folds,
             bootstrap=0,
             batch_size=config.batch_size,

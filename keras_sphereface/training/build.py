@@ -119,6 +119,8 @@ def build_pair_sources(config: TrainConfig) -> PairSources:
         images=config.verify_images,
         landmarks=config.verify_landmarks,
         bin=config.verify_bin,
+        landmark_columns=config.landmark_columns,
+        pair_columns=config.pair_columns,
     )
 
 

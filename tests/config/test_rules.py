@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from keras_sphereface import config
 from keras_sphereface.config import rules
 from keras_sphereface.config.experiments import SpheresConfig
 from keras_sphereface.config.train import TrainConfig
@@ -32,3 +33,28 @@ def test_settings_that_cannot_train_are_refused_with_what_is_allowed(settings, m
     rules.check_train_settings(TrainConfig())
     with pytest.raises(ValueError, match=message):
         rules.check_train_settings(dataclasses.replace(TrainConfig(), **settings))
+
+
+@pytest.mark.parametrize(
+    "config_class",
+    [
+        *(config.ConvertConfig, config.TrainConfig, config.EvaluateConfig, config.ExportConfig),
+        *(config.ClosedSetConfig, config.OpenSetConfig, config.DistractorsConfig),
+        config.CompareConfig,
+    ],
+)
+def test_every_command_with_landmarks_or_pairs_names_their_columns_by_the_same_flags(config_class):
+    names = {field.name for field in dataclasses.fields(config_class)}
+    assert {"landmark_columns", "pair_columns"} <= names
+    needed = {
+        "landmark_columns": {"landmarks", "verify_landmarks", "distractor_landmarks"} & names,
+        "pair_columns": {"pairs", "verify_pairs", "exclude_pairs"} & names,
+    }
+    fields = dataclasses.fields(config_class)
+    required = [field.name for field in fields if field.default is dataclasses.MISSING]
+    for name, files in needed.items():
+        settings = config_class(**dict.fromkeys(required, "x"), **{name: "path"})
+        with pytest.raises(ValueError, match=rf"`{name}` needs `.*`\. Received: {name}='path'"):
+            rules.check_columns(settings)
+        for file in files:
+            rules.check_columns(dataclasses.replace(settings, **{file: "x"}))

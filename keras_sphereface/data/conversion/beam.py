@@ -58,7 +58,9 @@ def make_records_on_beam(config: ConvertConfig) -> records.DatasetInfo:
     source, files = beam_source.find_source(config.source, config.root, config.list_columns)
     folds, casia_lfw = config.exclude_folds, config.exclude_casia_lfw
     with beam_files.local_copies(config.exclude, config.exclude_pairs) as (lines, pairs):
-        exclusions = combined_exclusions(lines, pairs, folds, casia_lfw)
+        exclusions = combined_exclusions(
+            lines, pairs, folds, casia_lfw, pair_columns=config.pair_columns
+        )
     preparation = Preparation((config.height, config.width), config.aligns, config.detect)
     options = PipelineOptions([f"--runner={config.runner}", *config.beam_options])
     with stage("converting with Beam"), beam.Pipeline(options=options) as pipeline:

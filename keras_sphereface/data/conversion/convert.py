@@ -99,6 +99,7 @@ def make_records(config: ConvertConfig) -> records.DatasetInfo:
         config.exclude_folds,
         config.exclude_casia_lfw,
         config.allow_missing,
+        config.pair_columns,
     )
     fingerprint = _fingerprint(config, source, source_path, exclusions)
     if _was_finished(out, fingerprint):

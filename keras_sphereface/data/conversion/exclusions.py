@@ -128,7 +128,12 @@ def read_exclusions(path: str | os.PathLike) -> Exclusions:
 
 
 def combined_exclusions(
-    file: str, pairs_file: str, folds: Iterable[int], casia_lfw: bool, allow_missing: bool = True
+    file: str,
+    pairs_file: str,
+    folds: Iterable[int],
+    casia_lfw: bool,
+    allow_missing: bool = True,
+    pair_columns: str = "",
 ) -> Exclusions:
     """Return all exclusions of a conversion.
 
@@ -138,9 +143,10 @@ def combined_exclusions(
         folds: Iterable of int. Folds of `pairs_file`, from 1; empty: all.
         casia_lfw: Bool. Whether to leave out `IN_CASIA_AND_LFW`.
         allow_missing: Bool. Whether lines of `file` may meet nothing in the source.
+        pair_columns: Str. Names of the columns of `pairs_file`; "": recognize them.
     """
     lines = read_exclusions(file).lines if file else frozenset()
     required = () if allow_missing else lines
     if pairs_file:
-        lines |= read_pair_list(pairs_file).in_folds(folds).identities()
+        lines |= read_pair_list(pairs_file, columns=pair_columns).in_folds(folds).identities()
     return Exclusions(lines, IN_CASIA_AND_LFW if casia_lfw else (), required)

@@ -95,6 +95,7 @@ class DistractorsMetrics(IdentificationMetrics):
 def open_distractors(
     path: str,
     landmarks: str,
+    landmark_columns: str,
     probe_identities: Collection[str],
     num_embedders: int,
     seed: int,
@@ -104,6 +105,7 @@ def open_distractors(
     Args:
         path: Class folders, a folder of records, or an .npz file of embeddings.
         landmarks: Five points for each image of class folders; "" if they are aligned.
+        landmark_columns: Names of their columns; "": find them out.
         probe_identities: Identities that are left out.
         num_embedders: Int. Embedders that will be compared; saved embeddings suit one only.
         seed: Int. Seed for the order.
@@ -120,7 +122,7 @@ def open_distractors(
         identity_map, sources = identities_of_records(path), FaceSources(records=path)
     else:
         identity_map = identities_of_folders(path, "distractors")
-        sources = FaceSources(images=path, landmarks=landmarks)
+        sources = FaceSources(path, landmarks, landmark_columns=landmark_columns)
         check_face_files(sources)
     keys = _shuffled_keys(exclude_identities(identity_map, probe_identities), seed, path)
     images = LabeledImages(identity_map, sources, {})

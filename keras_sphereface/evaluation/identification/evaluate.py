@@ -105,6 +105,7 @@ def _among_distractors(
         opened = distractors.open_distractors(
             config.distractors,
             config.distractor_landmarks,
+            config.landmark_columns,
             set(images.identities.values()),
             num_embedders,
             config.seed,

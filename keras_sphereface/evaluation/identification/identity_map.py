@@ -79,6 +79,8 @@ def exclude_identities(identity_map: IdentityMap, identities: Iterable[str]) -> 
     return {key: n for key, n in identity_map.items() if canonical_name(n) not in excluded}
 
 
-def identities_in_pairs(path: str | os.PathLike, folds: Iterable[int]) -> set[str]:
+def identities_in_pairs(
+    path: str | os.PathLike, folds: Iterable[int], columns: str = ""
+) -> set[str]:
     """Return the identities in some folds of a list of pairs; in all of them without folds."""
-    return read_pair_list(path).in_folds(folds).identities()
+    return read_pair_list(path, columns=columns).in_folds(folds).identities()

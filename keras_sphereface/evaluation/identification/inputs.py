@@ -45,7 +45,7 @@ def read_labeled_images(config: IdentifyConfig, lists: GallerySplit | None) -> L
     templates = read_templates(template_list) if template_list else {}
     identity_map = _read_identities(config, lists)
     if config.pairs:
-        in_pairs = identities_in_pairs(config.pairs, config.folds)
+        in_pairs = identities_in_pairs(config.pairs, config.folds, config.pair_columns)
         identity_map = select_identities(identity_map, in_pairs)
     warnings: tuple[str, ...] = ()
     if config.train_labels:

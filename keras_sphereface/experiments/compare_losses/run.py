@@ -89,6 +89,8 @@ def _sources(config: CompareConfig, out: Path) -> tuple[str, EvaluateConfig]:
         images=(images,) * bool(images),
         pairs=(pairs,) * bool(pairs),
         landmarks=(landmarks,) * bool(landmarks),
+        landmark_columns=config.landmark_columns,
+        pair_columns=config.pair_columns,
         bin=(config.bin,) * bool(config.bin),
         folds=config.folds,
         bootstrap=0,
