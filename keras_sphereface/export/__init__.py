@@ -9,23 +9,45 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from keras_sphereface.export.backbone import load_backbone, without_head
     from keras_sphereface.export.converters import to_onnx, to_tflite, write_format
+    from keras_sphereface.export.recognition_file import (
+        Recognition,
+        RecognitionThreshold,
+        model_fingerprint,
+        read_recognition,
+        recognition_path,
+        write_recognition,
+    )
     from keras_sphereface.export.runtime import Network, open_network
     from keras_sphereface.export.saved_model import export_savedmodel
 
 __all__ = [
     "Network",
+    "Recognition",
+    "RecognitionThreshold",
     "export_savedmodel",
     "load_backbone",
+    "model_fingerprint",
     "open_network",
+    "read_recognition",
+    "recognition_path",
     "to_onnx",
     "to_tflite",
     "without_head",
     "write_format",
+    "write_recognition",
 ]
 
 _MODULES = {
     "backbone": ("load_backbone", "without_head"),
     "converters": ("to_onnx", "to_tflite", "write_format"),
+    "recognition_file": (
+        "Recognition",
+        "RecognitionThreshold",
+        "model_fingerprint",
+        "read_recognition",
+        "recognition_path",
+        "write_recognition",
+    ),
     "runtime": ("Network", "open_network"),
     "saved_model": ("export_savedmodel",),
 }
@@ -34,7 +56,7 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     for module, names in _MODULES.items():
         if name in names:
-            if module != "runtime":  # it runs files that need no Keras
+            if module not in ("recognition_file", "runtime"):  # these need no Keras
                 backend = importlib.import_module("keras_sphereface.backend")
                 backend.only_tensorflow(f"{__name__}.{name}")
             return getattr(importlib.import_module(f"{__name__}.{module}"), name)

@@ -10,8 +10,10 @@ from keras_sphereface.metrics.bootstrap import (
     bootstrap_mean_interval,
 )
 from keras_sphereface.metrics.calibration import (
+    IsotonicCalibration,
     LinearCalibration,
     cllr,
+    fit_isotonic_calibration,
     fit_linear_calibration,
     isotonic_llrs,
     min_cllr,
@@ -53,6 +55,7 @@ __all__ = [
     "IdentityBootstrap",
     "IdentityPairs",
     "Interval",
+    "IsotonicCalibration",
     "KFoldResult",
     "LinearCalibration",
     "PairAngles",
@@ -68,6 +71,7 @@ __all__ = [
     "draw_identity_counts",
     "dyadic_variance",
     "equal_error_rate",
+    "fit_isotonic_calibration",
     "fit_linear_calibration",
     "isotonic_llrs",
     "k_fold",

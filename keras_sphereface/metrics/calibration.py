@@ -46,6 +46,52 @@ class LinearCalibration:
         return (llr - self.offset) / self.slope if self.slope else math.nan
 
 
+@dataclasses.dataclass(frozen=True)
+class IsotonicCalibration:
+    """Log-likelihood ratios that rise with the score in any way.
+
+    Attributes:
+        scores: (K,) rising.
+        ratios: (K,) rising, nats; between two scores they lie on a line.
+
+    Example:
+        >>> IsotonicCalibration(np.array([0.2, 0.6]), np.array([-2.0, 2.0])).llrs(np.array([0.4]))
+        array([0.])
+    """
+
+    scores: np.ndarray
+    ratios: np.ndarray
+
+    def llrs(self, scores: np.ndarray) -> np.ndarray:
+        """Return the log-likelihood ratios of scores, in nats, of the same shape."""
+        return np.interp(scores, self.scores, self.ratios)
+
+
+def fit_isotonic_calibration(scores: np.ndarray, is_same: np.ndarray) -> IsotonicCalibration:
+    """Fit log-likelihood ratios that rise with the score, and stay finite.
+
+    They are `isotonic_llrs` with two pairs more, a matched one below all scores and a mismatched
+    one above: beyond what was seen no score proves anything.
+
+    Args:
+        scores: (P,) higher is more similar.
+        is_same: (P,) bool, True for matched pairs; both kinds among them.
+
+    Raises:
+        ValueError: as `isotonic_llrs`.
+
+    Example:
+        >>> is_same = np.array([False, False, True, True])
+        >>> fit_isotonic_calibration(np.array([0.1, 0.2, 0.7, 0.8]), is_same).llrs(np.array([0.9]))
+        array([0.69314718])
+    """
+    scores, is_same = _checked(scores, is_same)
+    beyond = np.append(scores, [scores.min() - 1, scores.max() + 1])
+    llrs = isotonic_llrs(beyond, np.append(is_same, [True, False]))[: len(scores)]
+    knots, places = np.unique(scores, return_index=True)
+    return IsotonicCalibration(knots, llrs[places])
+
+
 def fit_linear_calibration(
     scores: np.ndarray, is_same: np.ndarray, prior: float = 0.5
 ) -> LinearCalibration:

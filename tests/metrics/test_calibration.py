@@ -8,6 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from keras_sphereface.metrics.calibration import (
     LinearCalibration,
     cllr,
+    fit_isotonic_calibration,
     fit_linear_calibration,
     isotonic_llrs,
     min_cllr,
@@ -57,7 +58,18 @@ def test_scores_that_do_not_overlap_have_a_finite_slope():
     llrs = calibration.llrs(scores)
     # With Platt's targets the mean ratio of a kind is about that of its number plus one to one.
     assert np.log(5) < llrs[is_same].mean() < np.log(20)
+    assert -np.log(25) < llrs[~is_same].mean() < -np.log(7)
     assert min_cllr(scores, is_same) == 0.0
+
+
+def test_isotonic_calibration_is_finite_and_rises_and_costs_little_more_than_the_best():
+    scores, is_same = drawn_scores(7, 2000, 2000)
+    calibration = fit_isotonic_calibration(scores, is_same)
+    ratios = calibration.llrs(np.linspace(-9, 9, 50))
+    assert np.isfinite(ratios).all()
+    assert (np.diff(ratios) >= 0).all()
+    lowest = min_cllr(scores, is_same)
+    assert lowest < cllr(calibration.llrs(scores), is_same) < lowest + 0.005
 
 
 @given(
