@@ -131,7 +131,8 @@ class EvaluateConfig:
     )
     operating_fmr: float = setting(
         0.001,
-        "Wanted false match rate, between 0 and 1, of the threshold at which groups are compared.",
+        "Wanted false match rate, between 0 and 1, of the threshold at which groups "
+        "and errors are judged.",
         group="verification",
     )
     bootstrap: int = setting(

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from keras_sphereface import plots
-from keras_sphereface.evaluation import comparison, group_report, report
+from keras_sphereface.evaluation import comparison, findings, report
 from keras_sphereface.evaluation.comparison import SetComparison
 from keras_sphereface.evaluation.face_pairs import Templates
 from keras_sphereface.evaluation.faces import Faces
@@ -35,7 +35,7 @@ RESULT_FILES = (
     *(METRICS_FILE, PAIRS_FILE, REPORT_FILE, TABLE_FILE, EMBEDDINGS_FILE),
     *("roc.png", "det.png", "similarities.png", "angles.png"),
     *(f"{name}.png" for name in ERRORS),
-    *("groups.csv", "groups.png"),
+    *findings.FINDING_FILES,
     *(CARD_FILE, SETTINGS_FILE, DIFFERENCES_FILE),
 )
 # The fields of `VerificationMetrics` in table.csv.
@@ -80,10 +80,10 @@ def write_result(folder: Path, result: EvaluationResult) -> None:
     drawn = _figures(result)
     sheets = _contact_sheets(result.faces, result.templates, worst)
     pngs = {**drawn, **{name: FigurePngs(png, b"") for name, png in sheets.items()}}
-    if groups := result.metrics.groups:
-        with atomic_file(folder / "groups.csv") as partial:
-            group_report.group_table(groups).to_csv(partial, index=False)
-        pngs["groups.png"] = group_report.group_figure(groups)
+    pngs |= findings.finding_figures(result)
+    for name, finding in findings.finding_tables(result).items():
+        with atomic_file(folder / name) as partial:
+            finding.to_csv(partial, index=False)
     for name, png in pngs.items():
         with atomic_file(folder / name) as partial:
             partial.write_bytes(png.light)

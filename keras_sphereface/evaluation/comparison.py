@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from keras_sphereface import plots
+from keras_sphereface.evaluation.error_report import common_doubts, doubt_table
 from keras_sphereface.evaluation.face_pairs import PairDataset
 from keras_sphereface.evaluation.formatting import (
     format_accuracy,
@@ -143,6 +144,7 @@ def comparison_report(
         *itertools.chain.from_iterable(map(_set_blocks, comparisons)),
         Heading("Accuracy by protocol, %"),
         Table(["model", "set", *protocols], by_protocol),
+        *_common_doubts(results),
     ]
     return html.render_page("Face verification compared", blocks)
 
@@ -236,6 +238,17 @@ def _signed_decimal(value: float) -> str:
 
 def _signed_percent(value: float) -> str:
     return f"{100 * value:+.2f}"
+
+
+def _common_doubts(results: Sequence[EvaluationMetrics]) -> list[Block]:
+    """Return the pairs of each set that all of its models find labeled wrong."""
+    blocks: list[Block] = []
+    for name in dict.fromkeys(metrics.set for metrics in results):
+        of_set = [m.errors for m in results if m.set == name and m.errors is not None]
+        if len(of_set) > 1 and (doubts := common_doubts(of_set)):
+            heading = Heading(f"Labels of {name} that all models doubt")
+            blocks += [heading, doubt_table(doubts)]
+    return blocks
 
 
 def _comparison_table(results: Sequence[EvaluationMetrics]) -> Table:

@@ -115,7 +115,9 @@ def compare_images(
         num_highest = max(num_allowed(fmr, total) + 1, NUM_HIGHEST)
         comparisons, compared = compare_all(features, identities, num_highest), "all images"
     else:
-        rows = np.stack([np.searchsorted(keys, side) for side in (pairs.first, pairs.second)], 1)
+        row_of = {key: row for row, key in enumerate(keys)}
+        sides = [[row_of[key] for key in side] for side in (pairs.first, pairs.second)]
+        rows = np.array(sides, np.int64).T
         comparisons, compared = compare_pairs(features, rows, pairs.is_same), "listed pairs"
         fmr = _supported_fmr(wanted_fmr, comparisons.num_mismatched)
     threshold = comparisons.threshold_at_fmr(fmr)

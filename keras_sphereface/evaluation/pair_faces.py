@@ -28,7 +28,7 @@ def draw_face_pairs(
     """
     if faces is None:
         return None
-    sides = [[_face(faces, templates, name) for name in pair[:2]] for pair in pairs]
+    sides = [[load_face(faces, templates, name) for name in pair[:2]] for pair in pairs]
     loaded = [face for both in sides for face in both if face is not None]
     if not loaded:
         return None
@@ -38,7 +38,7 @@ def draw_face_pairs(
     return images.encode_png(contact_sheet.draw_contact_sheet(tiles, TILES_PER_ROW, captions))
 
 
-def _face(faces: Faces, templates: Templates, name: str) -> np.ndarray | None:
+def load_face(faces: Faces, templates: Templates, name: str) -> np.ndarray | None:
     """Return the face of an image, or the first of a template that can be loaded."""
     for key, _ in templates.get(name, [(name, "")]):
         try:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 import pandas as pd
 
 from keras_sphereface.evaluation.decision import decision_statements
+from keras_sphereface.evaluation.findings import finding_blocks
 from keras_sphereface.evaluation.formatting import (
     format_accuracy,
     format_decimal,
@@ -13,7 +14,6 @@ from keras_sphereface.evaluation.formatting import (
     percent,
     smallest_fmr,
 )
-from keras_sphereface.evaluation.group_report import group_blocks
 from keras_sphereface.evaluation.verification_metrics import (
     AccuracyVariant,
     BootstrapIntervals,
@@ -115,7 +115,7 @@ def verification_report(
         _error_table(metrics),
         *_interval_table(numbers),
         *_images(images, CURVES),
-        *_groups(metrics, images),
+        *finding_blocks(metrics, images),
         Heading("The worst errors"),
         *_worst(images, worst),
         Heading("The criterion of SphereFace"),
@@ -276,12 +276,6 @@ def _worst(images: Mapping[str, FigurePngs], worst: Mapping[str, pd.DataFrame]) 
         header = ["first", "second", "score", "threshold"]
         blocks.append(Details(f"The worst {len(rows)} {kind} by name", [Table(header, rows)]))
     return blocks
-
-
-def _groups(metrics: EvaluationMetrics, images: Mapping[str, FigurePngs]) -> list[Block]:
-    if metrics.groups is None:
-        return []
-    return [Heading("Groups"), *group_blocks(metrics.groups, images.get("groups.png"))]
 
 
 def _runtime(runtime: EmbeddingRuntime | None) -> list[Block]:

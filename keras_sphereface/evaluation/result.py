@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from keras_sphereface.data.groups import GroupTable
 from keras_sphereface.data.pairs import lfw
@@ -12,6 +13,7 @@ from keras_sphereface.evaluation import quality_checks
 from keras_sphereface.evaluation.acquisition import measure_acquisition
 from keras_sphereface.evaluation.embedders import Embedder
 from keras_sphereface.evaluation.embeddings import Embeddings, template_embeddings
+from keras_sphereface.evaluation.error_analysis import identity_table, measure_errors
 from keras_sphereface.evaluation.face_pairs import PairDataset, Templates
 from keras_sphereface.evaluation.faces import Faces
 from keras_sphereface.evaluation.groups import measure_groups
@@ -34,6 +36,7 @@ class EvaluationResult(NamedTuple):
     angles: Angles
     faces: Faces | None
     templates: Templates
+    identities: pd.DataFrame | None = None  # errors of each identity, where identities are known
 
 
 def evaluate_pairs(
@@ -60,7 +63,8 @@ def evaluate_pairs(
         seed: Int. Seed of the bootstrap and of the sample of images that is checked.
         training_identities: Identities of the training set; empty if unknown.
         groups: Groups of identities or images; None: none are compared.
-        operating_fmr: Float in (0, 1). False match rate of the threshold of groups.
+        operating_fmr: Float in (0, 1). False match rate of the threshold of groups and
+            errors.
 
     Raises:
         ValueError: If no pair is complete, or the protocol cannot judge the complete ones.
@@ -84,10 +88,8 @@ def evaluate_pairs(
     angles = measure_angles(verification.pairs, embeddings, dataset.has_names)
     # Without names, nothing shows which identities the pairs share with the training set.
     shared = training_identities if dataset.has_names else set()
-    of_groups = None
-    if groups is not None:
-        compared = compare_images(verification.pairs, embeddings, dataset.has_names, operating_fmr)
-        of_groups = measure_groups(groups, compared, verification, replicates, seed)
+    compared = compare_images(verification.pairs, embeddings, dataset.has_names, operating_fmr)
+    of_groups = groups and measure_groups(groups, compared, verification, replicates, seed)
     metrics = EvaluationMetrics(
         model=embedder.name,
         set=set_name,
@@ -100,8 +102,12 @@ def evaluate_pairs(
         criterion=measure_criterion(angles),
         variants=tuple(_variants(embedder, dataset, image_embeddings, verification, shared)),
         groups=of_groups,
+        errors=measure_errors(compared, dataset.faces, seed),
     )
-    return EvaluationResult(metrics, verification, angles, dataset.faces, dataset.templates)
+    identities = identity_table(compared)
+    return EvaluationResult(
+        metrics, verification, angles, dataset.faces, dataset.templates, identities
+    )
 
 
 def _of_pairs(image_embeddings: Embeddings, dataset: PairDataset) -> Embeddings:

@@ -6,6 +6,7 @@ unit that `score_unit` names.
 
 import dataclasses
 
+from keras_sphereface.evaluation.error_metrics import ErrorMetrics
 from keras_sphereface.evaluation.group_metrics import GroupMetrics
 from keras_sphereface.metrics.bootstrap import Interval
 
@@ -250,6 +251,7 @@ class EvaluationMetrics:
         acquisition: Failures to acquire and to enroll, and the FNMR that counts them.
         runtime: Time and size of embeddings; None of saved ones. Equal results may differ in it.
         groups: Errors by group; None without `--groups`.
+        errors: Who is mistaken for whom, and which labels may be wrong.
 
     Example:
         >>> [field.name for field in dataclasses.fields(EvaluationMetrics)][:3]
@@ -265,3 +267,4 @@ class EvaluationMetrics:
     acquisition: AcquisitionMetrics | None = None
     runtime: EmbeddingRuntime | None = dataclasses.field(default=None, compare=False)
     groups: GroupMetrics | None = None
+    errors: ErrorMetrics | None = None

@@ -33,6 +33,8 @@ FILES = {
     *("angles.png", "det.png", "false_accepts.png", "false_rejects.png", "metrics.json"),
     *("pairs.csv", "report.html", "roc.png", "similarities.png", "table.csv"),
     *("model_card.md", "settings.yaml"),
+    *("identities.csv", "confusions.png", "label_doubts.png"),
+    *("worst_images.png", "best_images.png"),
 }
 
 

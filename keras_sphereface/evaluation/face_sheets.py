@@ -1,0 +1,41 @@
+"""Single faces by name on one image."""
+
+from collections.abc import Sequence
+
+from keras_sphereface.data import contact_sheet, images
+from keras_sphereface.evaluation.face_pairs import Templates
+from keras_sphereface.evaluation.faces import Faces
+from keras_sphereface.evaluation.pair_faces import load_face
+
+
+def face_sheet(
+    faces: Faces, templates: Templates, keys: Sequence[str], captions: Sequence[str], columns: int
+) -> bytes | None:
+    """Return a PNG of faces with a caption each; None if none of them can be loaded.
+
+    Args:
+        faces: Loaders of the faces.
+        templates: Images of keys that are templates.
+        keys: Keys of images or templates; those without a face are left out.
+        captions: One for each.
+        columns: Int. Faces in a row.
+    """
+    both = zip(keys, captions, strict=True)
+    loaded = [(load_face(faces, templates, key), text) for key, text in both]
+    shown = [(face, text) for face, text in loaded if face is not None]
+    if not shown:
+        return None
+    tiles, texts = zip(*shown, strict=True)
+    return images.encode_png(contact_sheet.draw_contact_sheet(tiles, columns, texts))
+
+
+def short_name(key: str) -> str:
+    """Return the name of an image without its folders and suffix, for a caption.
+
+    Example:
+        >>> short_name("Ann/Ann_0001.jpg")
+        'Ann_0001'
+    """
+    name = key.replace("\\", "/").rsplit("/", 1)[-1]
+    stem, dot, _ = name.rpartition(".")
+    return stem if dot else name
