@@ -189,6 +189,7 @@ LANDMARK_COLUMNS_HELP = (
     "by name: path, x1, y1, ..., x5, y5, and - for others; by default found by header or by what "
     "fits a face."
 )
+LIST_COLUMNS_HELP = "by name: path, label, and - for others; by default recognized."
 PAIR_COLUMNS_HELP = (
     "by name: first, second, is_same, maybe fold, and - for others; by default recognized."
 )

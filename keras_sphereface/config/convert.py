@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from keras_sphereface.config.choices import (
     LANDMARK_COLUMNS_HELP,
+    LIST_COLUMNS_HELP,
     PAIR_COLUMNS_HELP,
     SOURCE_KINDS,
 )
@@ -75,7 +76,7 @@ class ConvertConfig:
     )
     list_columns: str = setting(
         "",
-        "Columns of a list file, by name: path, label, and - for others; by default recognized.",
+        "Columns of a list file, " + LIST_COLUMNS_HELP,
         group="source and output",
     )
     landmarks: str = setting(

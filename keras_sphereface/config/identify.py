@@ -3,7 +3,11 @@
 import dataclasses
 from typing import ClassVar
 
-from keras_sphereface.config.choices import LANDMARK_COLUMNS_HELP, PAIR_COLUMNS_HELP
+from keras_sphereface.config.choices import (
+    LANDMARK_COLUMNS_HELP,
+    LIST_COLUMNS_HELP,
+    PAIR_COLUMNS_HELP,
+)
 from keras_sphereface.config.fields import setting
 
 
@@ -103,6 +107,11 @@ class _GallerySettings(_FaceSettings):
         group="gallery and probes",
         common=True,
         path="file",
+    )
+    list_columns: str = setting(
+        "",
+        "Columns of --gallery and --probes, " + LIST_COLUMNS_HELP,
+        group="gallery and probes",
     )
     templates: str = setting(
         "",

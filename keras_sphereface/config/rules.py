@@ -98,6 +98,7 @@ def check_operating_fmr(value: float) -> None:
 
 _FILES_OF_COLUMNS = {
     "landmark_columns": ("landmarks", "verify_landmarks", "distractor_landmarks"),
+    "list_columns": ("source", "gallery"),
     "pair_columns": ("pairs", "verify_pairs", "exclude_pairs"),
 }
 

@@ -10,12 +10,12 @@ import pandas as pd
 from keras_sphereface.config.choices import FORMATS
 from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.export import ExportConfig
+from keras_sphereface.data.pairs.pair_list import identities_of_pairs
 from keras_sphereface.evaluation.evaluate import checked_dataset, evaluate
 from keras_sphereface.evaluation.face_pairs import PairSources
 from keras_sphereface.evaluation.faces import FaceSources, load_faces, open_faces
 from keras_sphereface.evaluation.identification.identity_map import (
     exclude_identities,
-    identities_in_pairs,
     identities_of_folders,
     select_identities,
 )
@@ -153,7 +153,7 @@ def _choose_images(config: ExportConfig) -> tuple[list[str], list[str]]:
     identity_map = identities_of_folders(config.images)
     rng = np.random.default_rng(config.seed)
     if config.pairs:
-        compared = identities_in_pairs(config.pairs, config.folds, config.pair_columns)
+        compared = identities_of_pairs(config.pairs, config.folds, config.pair_columns)
     else:
         identities = _shuffled(set(identity_map.values()), rng)
         compared = set(identities[: len(identities) // 2])

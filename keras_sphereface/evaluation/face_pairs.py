@@ -72,7 +72,7 @@ class PairDataset(NamedTuple):
         faces: Loaders of the faces; None without faces or before they are opened.
         templates: {name: [(key of an image, its medium)]} of names that are not keys.
         file: Path of the pairs, for error messages.
-        has_names: Whether the first folder of a key names the identity.
+        has_names: Whether keys name the identity: by their first folder, or as `name_0001.jpg`.
 
     Example:
         >>> sources = PairSources("faces/pairs.txt", "faces/images", "faces/landmarks.txt")
@@ -156,7 +156,7 @@ def read_pair_dataset(
         raise ValueError(f"{sources.file}: {error}") from None
     if sources.bin:
         return PairDataset(pairs, None, {}, sources.bin, has_names=False)
-    has_names = not sources.templates and _folders_are_identities(pairs)
+    has_names = not sources.templates and pairs.share_of_named() == 1
     return PairDataset(pairs, None, _templates(sources, pairs), sources.pairs, has_names)
 
 
@@ -168,12 +168,6 @@ def open_dataset_faces(
         encoded, _ = insightface_bin.read_bin(sources.bin)
         return encoded_faces(lambda key: encoded[int(key)], image_size)
     return open_faces(sources.faces, keys, image_size) if sources.has_faces else None
-
-
-def _folders_are_identities(pairs: lfw.Pairs) -> bool:
-    """Return whether the folders of all pairs agree with whether they match."""
-    both = zip(pairs.first, pairs.second, pairs.is_same, strict=True)
-    return all((lfw.identity_of_key(a) == lfw.identity_of_key(b)) == same for a, b, same in both)
 
 
 def _check_sources(sources: PairSources) -> None:

@@ -4,9 +4,10 @@ import pytest
 
 from keras_sphereface.config import CompareConfig, ExportConfig, TrainConfig
 from keras_sphereface.data.conversion.exclusions import combined_exclusions
+from keras_sphereface.data.pairs.pair_list import identities_of_pairs
 from keras_sphereface.evaluation import export_comparison
 from keras_sphereface.evaluation.identification.distractors import open_distractors
-from keras_sphereface.evaluation.identification.identity_map import identities_in_pairs
+from keras_sphereface.evaluation.identification.gallery import read_gallery
 from keras_sphereface.experiments.compare_losses import run
 from keras_sphereface.training.build import build_pair_sources
 
@@ -20,12 +21,12 @@ def odd_pairs(tmp_path):
     file = tmp_path / "odd.txt"
     file.write_text("9\tb/2.jpg\t8\t1\tb/1.jpg\n9\tc/1.jpg\t8\t0\tb/1.jpg\n")
     with pytest.raises(ValueError, match="--pair-columns"):
-        identities_in_pairs(file, ())
+        identities_of_pairs(file, ())
     return file
 
 
 def test_identities_of_pairs_are_excluded_and_selected_by_named_columns(odd_pairs):
-    assert identities_in_pairs(odd_pairs, (), COLUMNS) == {"b", "c"}
+    assert identities_of_pairs(odd_pairs, (), COLUMNS) == {"b", "c"}
     excluded = combined_exclusions("", str(odd_pairs), (), False, pair_columns=COLUMNS)
     assert excluded.lines == {"b", "c"}
 
@@ -53,3 +54,11 @@ def test_training_and_the_comparison_of_losses_hand_the_names_on(tmp_path):
     config = CompareConfig(out="out", data="records", pairs="pairs.txt", images="faces", **NAMED)
     _, evaluation = run._sources(config, tmp_path)
     assert (evaluation.landmark_columns, evaluation.pair_columns) == tuple(NAMED.values())
+
+
+def test_gallery_and_probes_are_read_by_named_columns(tmp_path):
+    for name in ("gallery", "probes"):
+        (tmp_path / name).write_text(f"1,Ada,{name}.jpg,x\n2,Bob,{name} 2.jpg,x\n")
+    gallery = read_gallery(tmp_path / "gallery", tmp_path / "probes", "-,label,path,-")
+    assert gallery.entries == {"gallery.jpg": "Ada", "gallery 2.jpg": "Bob"}
+    assert gallery.probes == {"probes.jpg": "Ada", "probes 2.jpg": "Bob"}

@@ -8,7 +8,7 @@ from typing import Any
 
 from keras_sphereface.config.suggestions import nearest
 from keras_sphereface.data.keys import canonical_name
-from keras_sphereface.data.pairs import read_pair_list
+from keras_sphereface.data.pairs.pair_list import identities_of_pairs
 from keras_sphereface.data.types import ImageRecord
 from keras_sphereface.utils.text import numbered_lines
 
@@ -148,5 +148,5 @@ def combined_exclusions(
     lines = read_exclusions(file).lines if file else frozenset()
     required = () if allow_missing else lines
     if pairs_file:
-        lines |= read_pair_list(pairs_file, columns=pair_columns).in_folds(folds).identities()
+        lines |= identities_of_pairs(pairs_file, folds, pair_columns)
     return Exclusions(lines, IN_CASIA_AND_LFW if casia_lfw else (), required)

@@ -8,18 +8,26 @@ from typing import NamedTuple, NoReturn
 
 import numpy as np
 
+from keras_sphereface.data.filenames import is_image_name, without_image_suffix
 from keras_sphereface.utils.text import encoding_of
 
 
 def identity_of_key(key: str) -> str:
     """Return the identity in a key `name/name_0001.jpg`: its first folder.
 
+    Without a folder it is the name before the number, as in CALFW's and CPLFW's `name_0001.jpg`;
+    a name without number and suffix, of a template for example, is the identity itself.
+
     Example:
 
-    >>> identity_of_key("Ann/Ann_0001.jpg")
-    'Ann'
+    >>> identity_of_key("Ann/Ann_0001.jpg"), identity_of_key("Ann_0001.jpg")
+    ('Ann', 'Ann')
     """
-    return key.split("/", 1)[0]
+    name, slash, _ = key.partition("/")
+    if slash or not is_image_name(name):
+        return name
+    match = re.fullmatch("(.+)_[0-9]{1,4}", without_image_suffix(name))
+    return match[1] if match else name
 
 
 class Pairs(NamedTuple):
@@ -74,6 +82,17 @@ class Pairs(NamedTuple):
     def identities(self) -> set[str]:
         """Return the names of all identities in the pairs."""
         return {identity_of_key(key) for key in (*self.first, *self.second)}
+
+    def share_of_named(self) -> float:
+        """Return the share of pairs whose keys name one identity if they match, two if not.
+
+        It is the lower of the shares of matched and of mismatched pairs, since names of templates
+        always differ.
+        """
+        both = zip(self.first, self.second, strict=True)
+        named = np.array([identity_of_key(a) == identity_of_key(b) for a, b in both], bool)
+        kinds = (named[self.is_same], ~named[~self.is_same])
+        return min((float(kind.mean()) for kind in kinds if len(kind)), default=1.0)
 
 
 def read_pairs(path: str | os.PathLike, num_folds: int = 10) -> Pairs:

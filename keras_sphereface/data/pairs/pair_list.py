@@ -4,7 +4,7 @@ import functools
 import itertools
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -101,6 +101,32 @@ def read_pair_list(
     if layout and not columns and layout.describe() not in _USUAL:
         _log_once(f"{path} is read as {layout.describe()}; --pair-columns overrules it.")
     return _with_both_kinds(path, pairs, num_folds)
+
+
+MIN_NAMED = 0.9  # share of pairs; lists have a few errors
+
+
+def identities_of_pairs(
+    path: str | os.PathLike, folds: Iterable[int] = (), columns: str = ""
+) -> set[str]:
+    """Return the identities that some folds of a list of pairs name; all folds if none is given.
+
+    Raises:
+        ValueError: naming the file, as `read_pair_list`, or if its keys do not name identities.
+
+    Example:
+
+    >>> sorted(identities_of_pairs("faces/pairs.txt", folds=[1]))
+    ['person_0006', 'person_0007']
+    """
+    pairs = read_pair_list(path, columns=columns).in_folds(folds)
+    if pairs.share_of_named() < MIN_NAMED:
+        raise ValueError(
+            f"{path}: the identities of pairs are taken from their keys, `name/image.jpg` or "
+            "`name_0001.jpg`, which must agree with whether they match. Received: keys that name "
+            f"none, as {pairs.first[0]} and {pairs.second[0]}"
+        )
+    return pairs.identities()
 
 
 _USUAL = ("first second is_same", "first second is_same fold")

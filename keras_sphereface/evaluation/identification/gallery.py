@@ -41,13 +41,15 @@ class GallerySplit(NamedTuple):
         return len(select_identities(self.probes, self.entries.values()))
 
 
-def read_gallery(gallery: str | os.PathLike, probes: str | os.PathLike) -> GallerySplit:
-    """Read two lists in the form of `read_identity_list`.
+def read_gallery(
+    gallery: str | os.PathLike, probes: str | os.PathLike, columns: str = ""
+) -> GallerySplit:
+    """Read two lists in the form of `read_identity_list`, with columns of these names.
 
     Raises:
         ValueError: As `read_identity_list`, or if the lists give a key two identities.
     """
-    entries, searched = read_identity_list(gallery), read_identity_list(probes)
+    entries, searched = (read_identity_list(path, columns) for path in (gallery, probes))
     for key, identity in searched.items():
         if entries.get(key, identity) != identity:
             raise ValueError(

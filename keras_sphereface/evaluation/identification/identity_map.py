@@ -7,7 +7,6 @@ from pathlib import Path
 from keras_sphereface.data import records
 from keras_sphereface.data.folders import instead_of_class_folders
 from keras_sphereface.data.keys import canonical_name
-from keras_sphereface.data.pairs.pair_list import read_pair_list
 from keras_sphereface.data.readers import class_folders, list_file
 from keras_sphereface.data.types import ImageRecord
 from keras_sphereface.utils.text import numbered_lines
@@ -15,16 +14,20 @@ from keras_sphereface.utils.text import numbered_lines
 IdentityMap = dict[str, str]  # {key of an image or name of a template: identity}
 
 
-def read_identity_list(path: str | os.PathLike) -> IdentityMap:
+def read_identity_list(path: str | os.PathLike, columns: str = "") -> IdentityMap:
     """Read a list with a line `path<TAB or space>identity` for each image or template.
 
     Other layouts of lists of images are recognized, as `read_list_file` does.
+
+    Args:
+        path: The list.
+        columns: Str. Names of the columns, `path`, `label` and any other; "": recognize them.
 
     Raises:
         ValueError: With file and line, if a line has another form or a key has two identities.
     """
     identities: IdentityMap = {}
-    layout = list_file.find_list_layout(path, numbered_lines(path), None)
+    layout = list_file.find_list_layout(path, numbered_lines(path), None, columns)
     for number, key, identity in list_file.list_entries(path, layout, numbered_lines(path)):
         if identities.setdefault(key, identity) != identity:
             raise ValueError(
@@ -77,10 +80,3 @@ def exclude_identities(identity_map: IdentityMap, identities: Iterable[str]) -> 
     """Return the images of all other identities."""
     excluded = set(map(canonical_name, identities))
     return {key: n for key, n in identity_map.items() if canonical_name(n) not in excluded}
-
-
-def identities_in_pairs(
-    path: str | os.PathLike, folds: Iterable[int], columns: str = ""
-) -> set[str]:
-    """Return the identities in some folds of a list of pairs; in all of them without folds."""
-    return read_pair_list(path, columns=columns).in_folds(folds).identities()

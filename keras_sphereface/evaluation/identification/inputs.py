@@ -3,6 +3,7 @@
 from keras_sphereface.config.identify import DistractorsConfig, IdentifyConfig
 from keras_sphereface.data.keys import names_in_both
 from keras_sphereface.data.pairs.lfw import identity_of_key
+from keras_sphereface.data.pairs.pair_list import identities_of_pairs
 from keras_sphereface.data.pairs.templates import read_templates
 from keras_sphereface.evaluation.embedders import as_list
 from keras_sphereface.evaluation.embeddings import load_embeddings
@@ -11,7 +12,6 @@ from keras_sphereface.evaluation.identification.gallery import GallerySplit, rea
 from keras_sphereface.evaluation.identification.identity_map import (
     IdentityMap,
     exclude_identities,
-    identities_in_pairs,
     identities_of_folders,
     identities_of_records,
     select_identities,
@@ -28,7 +28,7 @@ def read_lists(config: IdentifyConfig) -> GallerySplit | None:
     """
     if isinstance(config, DistractorsConfig) or not config.gallery:
         return None
-    return read_gallery(config.gallery, config.probes)
+    return read_gallery(config.gallery, config.probes, config.list_columns)
 
 
 def read_labeled_images(config: IdentifyConfig, lists: GallerySplit | None) -> LabeledImages:
@@ -45,7 +45,7 @@ def read_labeled_images(config: IdentifyConfig, lists: GallerySplit | None) -> L
     templates = read_templates(template_list) if template_list else {}
     identity_map = _read_identities(config, lists)
     if config.pairs:
-        in_pairs = identities_in_pairs(config.pairs, config.folds, config.pair_columns)
+        in_pairs = identities_of_pairs(config.pairs, config.folds, config.pair_columns)
         identity_map = select_identities(identity_map, in_pairs)
     warnings: tuple[str, ...] = ()
     if config.train_labels:

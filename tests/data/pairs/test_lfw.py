@@ -105,3 +105,19 @@ def test_the_real_file_has_disjoint_folds_of_300(real_faces):
 )
 def test_the_identity_is_the_first_folder_of_a_key(key, identity):
     assert lfw.identity_of_key(key) == identity
+
+
+@pytest.mark.parametrize(
+    ("key", "identity"),
+    [
+        ("Ann/Ann_0001.jpg", "Ann"),
+        ("Ann_B_0001.jpg", "Ann_B"),  # CALFW
+        ("Ann_B_12.JPG", "Ann_B"),
+        ("Ann_B", "Ann_B"),
+        ("Ann_0001", "Ann_0001"),  # no image: a template or a folder
+        ("000012.jpg", "000012.jpg"),
+        ("_0001.jpg", "_0001.jpg"),
+    ],
+)
+def test_the_identity_of_a_key_is_its_folder_or_the_name_before_its_number(key, identity):
+    assert lfw.identity_of_key(key) == identity

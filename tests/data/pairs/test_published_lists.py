@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from keras_sphereface.data.pairs import read_pair_list, read_templates
+from keras_sphereface.data.pairs.pair_list import identities_of_pairs
 from keras_sphereface.data.pairs.templates import read_template_identities
 from keras_sphereface.evaluation.face_pairs import PairSources, read_pair_dataset
 
@@ -94,6 +95,7 @@ def test_matched_pairs_of_calfw_and_cplfw_have_the_folds_of_their_numbers(tmp_pa
     pairs = read_pair_list(tmp_path / name)
     assert pairs.is_same.tolist() == [True] * 6 + [False] * 6
     assert pairs.folds.tolist() == folds + [1, 1, 2, 2, 3, 3]
+    assert identities_of_pairs(tmp_path / name) == {"Ada", "Bo_B"}
 
 
 def cfp(folder, name):
@@ -179,6 +181,11 @@ def test_labels_and_media_of_ijbc_as_insightface_writes_them(tmp_path):
     dataset = read_pair_dataset(sources)
     assert (dataset.pairs.first, dataset.pairs.second) == (["1", "1"], ["2", "3"])
     assert dataset.templates["1"] == [("1.jpg", "69544"), ("2.jpg", "69544")]
+    # Else the numbers of templates would be taken for identities to exclude.
+    (tmp_path / "many.txt").write_text("1 2 1\n" + "".join(f"1 {i} 0\n" for i in range(3, 99)))
+    for name in ("ijbc_template_pair_label.txt", "many.txt"):
+        with pytest.raises(ValueError, match=r"Received: keys that name none, as 1 and 2"):
+            identities_of_pairs(tmp_path / name)
 
 
 def test_media_of_named_columns_are_taken_and_a_template_of_two_identities_is_refused(tmp_path):

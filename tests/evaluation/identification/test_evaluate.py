@@ -15,8 +15,8 @@ from keras_sphereface.config import ConvertConfig
 from keras_sphereface.config.identify import IDENTIFY_CONFIGS, ClosedSetConfig
 from keras_sphereface.config.parsing import parse_command
 from keras_sphereface.data.conversion.convert import make_records
+from keras_sphereface.data.pairs.pair_list import identities_of_pairs
 from keras_sphereface.evaluation.identification.identity_map import (
-    identities_in_pairs,
     identities_of_folders,
     select_identities,
 )
@@ -290,7 +290,7 @@ def test_real_faces_are_identified_better_than_by_chance(savedmodel, real_faces,
         "out": str(tmp_path / "out"),
     }
     identity_map = select_identities(
-        identities_of_folders(folder / "images"), identities_in_pairs(common["pairs"], (7,))
+        identities_of_folders(folder / "images"), identities_of_pairs(common["pairs"], (7,))
     )
     counts = pd.Series(list(identity_map.values())).value_counts()
     (closed,) = evaluate("closed-set", common)

@@ -6,9 +6,9 @@ import unicodedata
 import pytest
 
 from keras_sphereface.data.pairs import lfw
+from keras_sphereface.data.pairs.pair_list import identities_of_pairs
 from keras_sphereface.evaluation.identification.identity_map import (
     exclude_identities,
-    identities_in_pairs,
     identities_of_folders,
     identities_of_records,
     read_identity_list,
@@ -90,9 +90,9 @@ def test_identities_are_compared_in_one_unicode_form():
 def test_the_identities_in_pairs_are_those_of_the_folds(faces):
     path = faces / "pairs.txt"
     everyone = lfw.read_pairs(path).identities()
-    assert identities_in_pairs(path, ()) == everyone
-    by_fold = [identities_in_pairs(path, (fold,)) for fold in range(1, 8)]
+    assert identities_of_pairs(path, ()) == everyone
+    by_fold = [identities_of_pairs(path, (fold,)) for fold in range(1, 8)]
     assert set().union(*by_fold) == everyone
     assert all(len(identities) == 2 for identities in by_fold)
     with pytest.raises(ValueError, match=r"Received: \[8\]"):
-        identities_in_pairs(path, (8,))
+        identities_of_pairs(path, (8,))
