@@ -31,7 +31,7 @@ from keras_sphereface.config.parsing import (
     parse_command,
     parse_config,
 )
-from keras_sphereface.config.settings_files import read_config, save_config
+from keras_sphereface.config.settings_files import chosen_settings, read_config, save_config
 from keras_sphereface.config.train import LaunchConfig, TrainConfig
 
 __all__ = [
@@ -64,6 +64,7 @@ __all__ = [
     "SpheresConfig",
     "TrainBenchmarkConfig",
     "TrainConfig",
+    "chosen_settings",
     "parse_command",
     "parse_config",
     "read_config",

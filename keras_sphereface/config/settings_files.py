@@ -82,6 +82,23 @@ def yaml_of(config: "DataclassInstance") -> str:
     return yaml.safe_dump(settings, sort_keys=False)
 
 
+def chosen_settings(config: "DataclassInstance") -> dict[str, str]:
+    """Return {name: value} of the settings that have no default or another value than it.
+
+    Example:
+        >>> from keras_sphereface.config import MarginFiguresConfig
+        >>> chosen_settings(MarginFiguresConfig(out="runs/margins", m=3))
+        {'out': 'runs/margins', 'm': '3'}
+    """
+    chosen = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value != field.default:
+            is_several = isinstance(value, tuple)
+            chosen[field.name] = ", ".join(map(str, value)) if is_several else str(value)
+    return chosen
+
+
 def read_settings(config_class: type[Config], path: str | os.PathLike) -> dict[str, Any]:
     """Return {name: value} of a file, as the fields hold them.
 

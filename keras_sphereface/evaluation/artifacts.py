@@ -70,8 +70,16 @@ def clear_folder(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def write_result(folder: Path, result: EvaluationResult) -> None:
-    """Write all files of a result; metrics.json comes last and marks it as complete."""
+def write_result(
+    folder: Path, result: EvaluationResult, settings: Mapping[str, str] | None = None
+) -> None:
+    """Write all files of a result; metrics.json comes last and marks it as complete.
+
+    Args:
+        folder: Folder of the result, which may hold an earlier one.
+        result: One model on one set of pairs.
+        settings: {name: value} of the evaluation, for the report.
+    """
     clear_folder(folder)
     table = pair_table(result.verification)
     with atomic_file(folder / PAIRS_FILE) as partial:
@@ -88,7 +96,7 @@ def write_result(folder: Path, result: EvaluationResult) -> None:
         with atomic_file(folder / name) as partial:
             partial.write_bytes(png.light)
     with atomic_file(folder / REPORT_FILE) as partial:
-        text = report.verification_report(result.metrics, pngs, worst)
+        text = report.verification_report(result.metrics, pngs, worst, settings or {})
         partial.write_text(text, encoding="utf-8")
     with atomic_file(folder / CARD_FILE) as partial:
         partial.write_text(model_card(result.metrics), encoding="utf-8")

@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-from keras_sphereface.config import EvaluateConfig, save_config
+from keras_sphereface.config import EvaluateConfig, chosen_settings, save_config
 from keras_sphereface.config.choices import PROTOCOLS
 from keras_sphereface.config.rules import check_operating_fmr
 from keras_sphereface.data.folders import check_holds_some
@@ -90,7 +90,7 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
             if not results:
                 artifacts.clear_folder(out)
             with stage("drawing the report"):
-                artifacts.write_result(folder, result)
+                artifacts.write_result(folder, result, chosen_settings(config))
             if config.save_embeddings:
                 save_embeddings(image_embeddings, folder / artifacts.EMBEDDINGS_FILE)
             of_set.append(result._replace(faces=None))

@@ -86,7 +86,10 @@ def verification_summary(metrics: EvaluationMetrics) -> str:
 
 
 def verification_report(
-    metrics: EvaluationMetrics, images: Mapping[str, FigurePngs], worst: Mapping[str, pd.DataFrame]
+    metrics: EvaluationMetrics,
+    images: Mapping[str, FigurePngs],
+    worst: Mapping[str, pd.DataFrame],
+    settings: Mapping[str, str] | None = None,
 ) -> str:
     """Return the report of one model on one set of pairs, as HTML.
 
@@ -94,6 +97,7 @@ def verification_report(
         metrics: Contents of metrics.json.
         images: {file: figure, or faces without a dark twin}.
         worst: {kind of error: rows of pairs.csv}, the worst first.
+        settings: {name: value} of the evaluation.
     """
     numbers, criterion = metrics.verification, _criterion(metrics.criterion)
     blocks: list[Block] = [
@@ -122,6 +126,7 @@ def verification_report(
         Paragraph(f"{criterion[:1].upper()}{criterion[1:]}."),
         *_images(images, ("angles.png",)),
         *_runtime(metrics.runtime),
+        *_settings(settings),
         Heading("How to read this report"),
         Paragraph(_how_to_read(numbers)),
     ]
@@ -276,6 +281,14 @@ def _worst(images: Mapping[str, FigurePngs], worst: Mapping[str, pd.DataFrame]) 
         header = ["first", "second", "score", "threshold"]
         blocks.append(Details(f"The worst {len(rows)} {kind} by name", [Table(header, rows)]))
     return blocks
+
+
+def _settings(settings: Mapping[str, str] | None) -> list[Block]:
+    if not settings:
+        return []
+    note = "`sphereface evaluate --config settings.yaml` repeats the evaluation."
+    rows = [[name.replace("_", " "), value] for name, value in settings.items()]
+    return [Heading("Data and settings"), Table(["setting", "value"], rows, note)]
 
 
 def _runtime(runtime: EmbeddingRuntime | None) -> list[Block]:

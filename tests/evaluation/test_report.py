@@ -77,6 +77,14 @@ def test_the_report_has_all_numbers_and_the_worst_errors(metrics, verification):
     assert "There are no false accepts." in verification_report(metrics, {}, none)
 
 
+def test_the_report_has_the_settings(metrics):
+    page = verification_report(metrics, {}, {}, {"train_labels": "runs/labels.csv"})
+    assert "Data and settings" in page
+    assert "train labels" in page
+    assert "runs/labels.csv" in page
+    assert "Data and settings" not in verification_report(metrics, {}, {})
+
+
 def test_the_comparison_names_model_and_set_of_each_warning(metrics):
     other = dataclasses.replace(metrics, model="other", warnings=())
     page = comparison_report([metrics, other], [])
