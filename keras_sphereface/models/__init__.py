@@ -10,6 +10,7 @@ from keras_sphereface.models.sphereface import (
     sphereface20,
     sphereface36,
     sphereface64,
+    sphereface_of_blocks,
 )
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "sphereface20",
     "sphereface36",
     "sphereface64",
+    "sphereface_of_blocks",
 ]

@@ -9,6 +9,7 @@ Reference: Liu et al., "SphereFace", CVPR 2017, table 2, and the network files o
 implementation.
 """
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 import keras
@@ -72,20 +73,53 @@ def sphereface(
         )
     if not width > 0:
         raise ValueError(f"`width` must be above 0. Received: width={width!r}")
+    return sphereface_of_blocks(
+        BLOCKS_PER_STAGE[depth],
+        [max(1, round(width * channels)) for channels in STAGE_CHANNELS],
+        input_shape=input_shape,
+        embedding_size=embedding_size,
+        seed=seed,
+        name=f"sphereface{depth}",
+    )
+
+
+def sphereface_of_blocks(
+    blocks_per_stage: Sequence[int],
+    stage_channels: Sequence[int] = STAGE_CHANNELS,
+    *,
+    input_shape: tuple[int, int, int] = (112, 96, 3),
+    embedding_size: int = 512,
+    residual_bias: bool = False,
+    seed: int | None = None,
+    name: str = "sphereface",
+) -> keras.Model:
+    """Return a network of the form of SphereFace with any number of blocks and channels.
+
+    Args:
+        blocks_per_stage: Residual blocks of each stage.
+        stage_channels: Channels of each stage.
+        input_shape, embedding_size, seed: As of `sphereface`.
+        residual_bias: Bool. Whether the convolutions of the blocks have a bias; not in the paper.
+        name: Name of the model.
+
+    Example:
+        >>> sphereface_of_blocks((1, 0), (4, 8), input_shape=(8, 8, 3)).output_shape
+        (None, 512)
+    """
     seeds = _SeedSequence(seed)
     image = keras.Input(input_shape, name="image")
     x = image
-    stages = zip(STAGE_CHANNELS, BLOCKS_PER_STAGE[depth], strict=True)
+    stages = zip(stage_channels, blocks_per_stage, strict=True)
     for stage, (channels, blocks) in enumerate(stages, start=1):
-        channels = max(1, round(width * channels))
         x = _downsample(x, channels, seeds, f"conv{stage}_1")
         for block in range(blocks):
-            x = _residual_block(x, channels, seeds, f"conv{stage}_{2 * block + 2}")
+            first = f"conv{stage}_{2 * block + 2}"
+            x = _residual_block(x, channels, seeds, first, residual_bias)
     x = keras.layers.Flatten(name="flatten")(x)
     embedding = keras.layers.Dense(
         embedding_size, kernel_initializer=_fan_in_uniform(seeds), name="fc1"
     )(x)
-    return keras.Model(image, embedding, name=f"sphereface{depth}")
+    return keras.Model(image, embedding, name=name)
 
 
 def sphereface4(**kwargs: Unpack[NetworkArguments]) -> keras.Model:
@@ -171,7 +205,9 @@ def _downsample(x: Tensor, channels: int, seeds: _SeedSequence, name: str) -> Te
     return _prelu(x, name)
 
 
-def _residual_block(x: Tensor, channels: int, seeds: _SeedSequence, name: str) -> Tensor:
+def _residual_block(
+    x: Tensor, channels: int, seeds: _SeedSequence, name: str, use_bias: bool
+) -> Tensor:
     stage, first = name.rsplit("_", 1)
     y = x
     for layer_name in (name, f"{stage}_{int(first) + 1}"):
@@ -179,7 +215,7 @@ def _residual_block(x: Tensor, channels: int, seeds: _SeedSequence, name: str) -
             channels,
             3,
             padding="same",
-            use_bias=False,
+            use_bias=use_bias,
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.01, seed=seeds.next()),
             name=layer_name,
         )(y)
