@@ -18,7 +18,7 @@ from keras_sphereface.config.choices import HEADS, KERAS_PREFIX, NETWORKS
 from keras_sphereface.config.demo import DemoConfig
 from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
-from keras_sphereface.config.export import ExportConfig
+from keras_sphereface.config.export import ExportConfig, ImportWeightsConfig
 from keras_sphereface.config.gallery import GalleryConfig, GalleryExportConfig
 from keras_sphereface.config.identify import DistractorsConfig, IdentifyConfig
 from keras_sphereface.config.settings_files import read_config
@@ -322,6 +322,20 @@ def check_export(config: ExportConfig) -> None:
         )
     if config.pairs and config.images:
         check_pairs(config.pairs, config.images, columns=config.pair_columns)
+
+
+def check_import_weights(config: ImportWeightsConfig) -> None:
+    """Refuse a file that is no weights, and an output that is no .keras file.
+
+    Raises:
+        ValueError: With what was received.
+    """
+    # Only now: it imports NumPy.
+    from keras_sphereface.export.weights import check_weights_file
+
+    if Path(config.out).suffix != ".keras":
+        raise ValueError(f"`out` must be NAME.keras. Received: out={config.out}")
+    check_weights_file(config.weights)
 
 
 def check_margins(config: MarginFiguresConfig) -> None:

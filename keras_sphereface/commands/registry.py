@@ -12,7 +12,7 @@ from keras_sphereface.config.convert import ConvertConfig, FacesConfig
 from keras_sphereface.config.demo import DemoConfig
 from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
-from keras_sphereface.config.export import ExportConfig
+from keras_sphereface.config.export import ExportConfig, ImportWeightsConfig
 from keras_sphereface.config.gallery import GALLERY_CONFIGS
 from keras_sphereface.config.identify import IDENTIFY_CONFIGS
 from keras_sphereface.config.parsing import parse_command, parse_config
@@ -115,6 +115,13 @@ COMMANDS: Mapping[str, Command] = {
         "export",
         "run_export",
         "check_export",
+    ),
+    "import-weights": Command(
+        "turn weights of Caffe or PyTorch into a .keras file",
+        ImportWeightsConfig,
+        "import_weights",
+        "run_import_weights",
+        "check_import_weights",
     ),
     "spheres": Command(
         "train and draw 2-D and 3-D features for several m",

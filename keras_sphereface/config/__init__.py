@@ -18,7 +18,7 @@ from keras_sphereface.config.experiments import (
     MarginFiguresConfig,
     SpheresConfig,
 )
-from keras_sphereface.config.export import ExportConfig
+from keras_sphereface.config.export import ExportConfig, ImportWeightsConfig
 from keras_sphereface.config.gallery import (
     GalleryCreateConfig,
     GalleryEnrollConfig,
@@ -57,6 +57,7 @@ __all__ = [
     "GalleryListConfig",
     "GalleryRemoveConfig",
     "HeadBenchmarkConfig",
+    "ImportWeightsConfig",
     "IntervalsBenchmarkConfig",
     "LaunchConfig",
     "MarginFiguresConfig",

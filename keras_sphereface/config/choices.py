@@ -193,6 +193,11 @@ LIST_COLUMNS_HELP = "by name: path, label, and - for others; by default recogniz
 PAIR_COLUMNS_HELP = (
     "by name: first, second, is_same, maybe fold, and - for others; by default recognized."
 )
+# Channels of the images that imported weights were trained on.
+COLOR_ORDERS: dict[str, str] = {
+    "bgr": "as OpenCV decodes images: the reference implementation and its PyTorch port",
+    "rgb": "as most others",
+}
 
 # Table 2 of the SphereFace paper.
 NETWORKS: dict[str, NetworkChoice] = {

@@ -1,9 +1,10 @@
-"""Settings of the export to TFLite and ONNX."""
+"""Settings of the export to TFLite and ONNX, and of the import of published weights."""
 
 import dataclasses
 from typing import ClassVar
 
 from keras_sphereface.config.choices import (
+    COLOR_ORDERS,
     FORMATS,
     INPUT_RANGES,
     INPUT_RANGES_HELP,
@@ -122,4 +123,30 @@ class ExportConfig:
     )
     seed: int = setting(
         0, "Seed for the choice of images.", group="calibration and comparison", minimum=0
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class ImportWeightsConfig:
+    """Turn weights of SphereFace in Caffe or PyTorch into a network of Keras, without either.
+
+    Example:
+        >>> ImportWeightsConfig(weights="sphereface.caffemodel", out="network.keras").color_order
+        'bgr'
+    """
+
+    example: ClassVar[str] = "sphereface_model.caffemodel sphereface20.keras"
+    positional: ClassVar[tuple[str, ...]] = ("weights", "out")
+
+    weights: str = setting(
+        help="File of the weights: a .caffemodel of the reference implementation, or a .pth of its "
+        "PyTorch port (sphere20a).",
+        path="file",
+    )
+    out: str = setting(help="File to write, NAME.keras.", path="output-file")
+    color_order: str = setting(
+        "bgr",
+        "Channels of the images that the network was trained on. The network that is written "
+        "takes RGB.",
+        COLOR_ORDERS,
     )

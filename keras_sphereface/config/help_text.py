@@ -43,7 +43,8 @@ def help_text(
         groups = {"common flags": [field for field in fields if _is_common(field)]}
     else:
         groups = _groups(fields)
-    parts = [f"usage: {prog} [FLAGS]", _description(config_class)]
+    words = [name.upper() for name in getattr(config_class, "positional", ())]
+    parts = [" ".join(["usage:", prog, *words, "[FLAGS]"]), _description(config_class)]
     if example:
         lines = textwrap.wrap(f"{prog} {example}", _width() - 4, break_on_hyphens=False)
         parts.append("example:\n  " + " \\\n      ".join(lines))

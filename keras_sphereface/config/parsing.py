@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import itertools
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -106,6 +107,7 @@ def parse_config(
     prog = prog or "sphereface"
     words = list(sys.argv[1:] if argv is None else argv)
     rest = [field.name for field in dataclasses.fields(config_class) if field.metadata["rest"]]
+    words = _with_flags(config_class, words, prog)
     end = words.index("--") if rest and "--" in words else len(words)
     given = _words_by_name(config_class, words[:end], prog)
     try:
@@ -129,6 +131,18 @@ def parse_config(
     check_columns(config)
     check_paths(config)
     return config
+
+
+def _with_flags(config_class: type, words: list[str], prog: str) -> list[str]:
+    """The words with a flag before each of those at the beginning that may stand without."""
+    names: Sequence[str] = getattr(config_class, "positional", ())
+    bare = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
+    if not names:
+        return words
+    if len(bare) > len(names):
+        usage_error(f"`{prog}` takes {len(names)} words without a flag. Received: {' '.join(bare)}")
+    flagged = [(flag_of(name), word) for name, word in zip(names, bare, strict=False)]
+    return [*itertools.chain.from_iterable(flagged), *words[len(bare) :]]
 
 
 def _print_and_end(text: str) -> NoReturn:

@@ -252,3 +252,21 @@ def test_a_command_line_is_parsed_before_anything_heavy_is_imported():
         [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=True
     )
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("net.pth net.keras --color-order rgb", ("net.pth", "net.keras", "rgb")),
+        ("net.pth --out net.keras", ("net.pth", "net.keras", "bgr")),
+        ("--out net.keras --weights net.pth", ("net.pth", "net.keras", "bgr")),
+        ("net.pth net.keras --out last.keras", ("net.pth", "last.keras", "bgr")),
+    ],
+)
+def test_words_before_the_flags_are_those_of_the_first_settings(
+    words, expected, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.pth").touch()
+    parsed = parse_config(config.ImportWeightsConfig, words.split())
+    assert (parsed.weights, parsed.out, parsed.color_order) == expected
