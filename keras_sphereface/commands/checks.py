@@ -292,11 +292,13 @@ def check_identify(config: IdentifyConfig) -> None:
 
 
 def check_gallery(config: GalleryConfig) -> None:
-    """Refuse a file to write of a kind that there is not.
+    """Refuse a model that is none, and a file to write of a kind that there is not.
 
     Raises:
-        ValueError, ImportError: With what was received.
+        FileNotFoundError, ValueError, ImportError: With what was received.
     """
+    if model := getattr(config, "model", ""):
+        check_network_path(model, takes_keras=True)
     if isinstance(config, GalleryExportConfig):
         # Only now: it imports NumPy.
         from keras_sphereface.recognition.gallery_export import check_export_path

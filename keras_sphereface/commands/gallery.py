@@ -11,7 +11,8 @@ from keras_sphereface.config.gallery import (
     GalleryListConfig,
     GalleryRemoveConfig,
 )
-from keras_sphereface.recognition import Gallery, model_fingerprint
+from keras_sphereface.export.recognition_file import model_fingerprint
+from keras_sphereface.recognition import Gallery
 from keras_sphereface.recognition.enroll_files import enroll_files
 
 

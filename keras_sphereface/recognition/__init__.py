@@ -3,8 +3,7 @@
 Nothing here imports Keras or TensorFlow: a gallery is NumPy and SQLite.
 """
 
-from keras_sphereface.recognition.fingerprint import model_fingerprint
 from keras_sphereface.recognition.gallery import EnrolledIdentity, Gallery
 from keras_sphereface.recognition.template_index import Match
 
-__all__ = ["EnrolledIdentity", "Gallery", "Match", "model_fingerprint"]
+__all__ = ["EnrolledIdentity", "Gallery", "Match"]

@@ -83,7 +83,7 @@ class Gallery:
         Args:
             path: Path of a file that does not exist.
             fingerprint: Str that tells the model of the embeddings from others, for example by
-                `model_fingerprint`.
+                `export.model_fingerprint`.
             dim: Int >= 1. D, the size of the embeddings; None: that of the first ones enrolled.
 
         Raises:
@@ -96,8 +96,9 @@ class Gallery:
         """
         if not fingerprint:
             raise ValueError(
-                "`fingerprint` must name the model of the embeddings; `model_fingerprint(path)` "
-                f"makes one. Received: fingerprint={fingerprint!r}"
+                "`fingerprint` must name the model of the embeddings; "
+                "`export.model_fingerprint(path)` makes one. "
+                f"Received: fingerprint={fingerprint!r}"
             )
         dim = None if dim is None else check_integer(dim, "dim", 1)
         create_file(Path(path), fingerprint=fingerprint, dim=dim, version=0, to_erase=0)
