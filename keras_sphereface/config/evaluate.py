@@ -115,6 +115,19 @@ class EvaluateConfig:
         group="verification",
         common=True,
     )
+    calibrate: bool = setting(
+        False,
+        "Turn scores into log-likelihood ratios and choose thresholds for false match rates, on "
+        "identities other than those judged; writes recognition.json beside the model too.",
+        group="calibration",
+    )
+    calibration_folds: tuple[int, ...] = setting(
+        (),
+        "Folds to calibrate on, counted from 1, for --calibrate; they are not judged. By default "
+        "each fold is judged by a calibration on the others.",
+        group="calibration",
+        minimum=1,
+    )
     train_labels: str = setting(
         "",
         "Path of the labels.csv of the training records; identity overlap with the pairs is "

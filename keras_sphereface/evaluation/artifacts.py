@@ -21,6 +21,7 @@ from keras_sphereface.evaluation.pair_faces import draw_face_pairs
 from keras_sphereface.evaluation.result import EvaluationResult
 from keras_sphereface.evaluation.verification import Verification
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics
+from keras_sphereface.export.recognition_file import RECOGNITION_FILE
 from keras_sphereface.reporting.figures import FigurePngs, draw_figure
 from keras_sphereface.reporting.metrics_file import write_metrics
 from keras_sphereface.utils import names
@@ -36,6 +37,7 @@ RESULT_FILES = (
     *("roc.png", "det.png", "similarities.png", "angles.png"),
     *(f"{name}.png" for name in ERRORS),
     *findings.FINDING_FILES,
+    RECOGNITION_FILE,
     *(CARD_FILE, SETTINGS_FILE, DIFFERENCES_FILE),
 )
 # The fields of `VerificationMetrics` in table.csv.

@@ -73,6 +73,7 @@ class Embedder(NamedTuple):
         image_size: (height, width) of the faces that a network takes; None for saved embeddings.
         embed: Function from keys, and a loader of faces if a network needs it, to embeddings.
         timer: Times of the batches that a network embedded; None for saved embeddings.
+        path: Path of the network or of the saved embeddings.
 
     Example:
         >>> (embedder,) = open_embedders("model")
@@ -84,6 +85,7 @@ class Embedder(NamedTuple):
     image_size: tuple[int, int] | None
     embed: Callable[[Sequence[str], Load | None], Embeddings]
     timer: EmbeddingTimer | None = None
+    path: str = ""
 
     def runtime(self, num_values: int) -> EmbeddingRuntime | None:
         """Return the time that the network took so far; see `EmbeddingTimer.runtime`."""
@@ -148,13 +150,15 @@ def _open_network(path: str, batch_size: int) -> Embedder:
             raise _no_images(network.name)
         return embed_faces(keys, load, timer, batch_size)
 
-    return Embedder(network.name, network.image_size, embed, timer)
+    return Embedder(network.name, network.image_size, embed, timer, path)
 
 
 def _open_saved(path: str) -> Embedder:
     with stage(f"reading {path}"):
         saved = load_embeddings(path)
-    return Embedder(Path(path).stem, None, lambda keys, load: _select_by_name(saved, keys))
+    return Embedder(
+        Path(path).stem, None, lambda keys, load: _select_by_name(saved, keys), path=path
+    )
 
 
 def _select_by_name(saved: Embeddings, keys: Sequence[str]) -> Embeddings:

@@ -16,8 +16,10 @@ from keras_sphereface.evaluation.embedders import Embedder, as_list, open_embedd
 from keras_sphereface.evaluation.embeddings import Embeddings, save_embeddings
 from keras_sphereface.evaluation.face_pairs import PairDataset, PairSources
 from keras_sphereface.evaluation.faces import Faces, check_face_files
-from keras_sphereface.evaluation.result import EvaluationResult, evaluate_pairs
+from keras_sphereface.evaluation.recognition import recognition_of, write_recognition_files
+from keras_sphereface.evaluation.result import EvaluationResult, add_calibration, evaluate_pairs
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics
+from keras_sphereface.export.recognition_file import RECOGNITION_FILE, recognition_path
 from keras_sphereface.metrics import protocols
 from keras_sphereface.utils import names
 from keras_sphereface.utils.progress import log, stage, warn_once
@@ -48,10 +50,13 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
         56
     """
     _check(config.protocol, config.bootstrap, config.num_folds)
+    _check_calibration(config.calibrate, config.folds, config.calibration_folds)
     check_operating_fmr(config.operating_fmr)
     # All that is quickly read comes first: few mistakes show only after the long work.
     all_sources = pair_sources(config)
     datasets = [checked_dataset(s, config.folds, config.num_folds) for s in all_sources]
+    if config.calibrate:
+        datasets = [judged_dataset(one, config.calibration_folds) for one in datasets]
     labels = config.train_labels
     training_identities = quality_checks.read_training_identities(labels) if labels else set()
     groups = _groups_of_sets(config.groups, datasets)
@@ -68,10 +73,16 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
         set_names, all_sources, datasets, groups, strict=True
     ):
         of_set: list[EvaluationResult] = []
+        with_others = dataset
+        if config.calibrate:
+            with_others = with_calibration_folds(
+                sources, dataset, config.calibration_folds, config.num_folds
+            )
         for embedder in embedders:
             folder = next(next_folder)
             log(f"{embedder.name} on {set_name}")
-            opened, image_embeddings = _embed(embedder, sources, dataset.keys())
+            opened, all_embeddings = _embed(embedder, sources, with_others.keys())
+            image_embeddings = all_embeddings.select(dataset.keys())
             dataset = dataset._replace(faces=opened)
             with stage("comparing pairs"):
                 result = evaluate_pairs(
@@ -86,13 +97,32 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
                     groups_of_set,
                     config.operating_fmr,
                 )
+            if config.calibrate:
+                with stage("calibrating"):
+                    result = add_calibration(
+                        result,
+                        with_others,
+                        all_embeddings,
+                        config.calibration_folds,
+                        config.bootstrap,
+                        config.seed,
+                        training_identities,
+                    )
             warn_once(result.metrics.warnings, warned)
             if not results:
                 artifacts.clear_folder(out)
             with stage("drawing the report"):
                 artifacts.write_result(folder, result, chosen_settings(config))
+            if result.metrics.calibration is not None:
+                recognition = recognition_of(
+                    result.metrics, embedder, sources, all_embeddings.features.shape[1]
+                )
+                places = [folder / RECOGNITION_FILE]
+                # With several sets no one of them is the model's.
+                places += [recognition_path(embedder.path)] if len(all_sources) == 1 else []
+                write_recognition_files(recognition, places)
             if config.save_embeddings:
-                save_embeddings(image_embeddings, folder / artifacts.EMBEDDINGS_FILE)
+                save_embeddings(all_embeddings, folder / artifacts.EMBEDDINGS_FILE)
             of_set.append(result._replace(faces=None))
             results.append(result.metrics)
         if len(of_set) > 1:
@@ -112,6 +142,50 @@ def _check(protocol: str, replicates: int, num_folds: int) -> None:
         raise ValueError(
             f"`protocol` must be one of {', '.join(PROTOCOLS)}. Received: protocol={protocol!r}"
         )
+
+
+def _check_calibration(
+    calibrate: bool, folds: Sequence[int], calibration_folds: Sequence[int]
+) -> None:
+    if calibration_folds and not calibrate:
+        raise ValueError(
+            "`calibration_folds` are for `calibrate`. "
+            f"Received: calibration_folds={tuple(calibration_folds)}, calibrate=False"
+        )
+    if both := sorted({*folds} & {*calibration_folds}):
+        raise ValueError(
+            "A fold is either calibrated on or judged. "
+            f"Received: {both[0]} in `calibration_folds` and in `folds`"
+        )
+
+
+def judged_dataset(dataset: PairDataset, calibration_folds: Sequence[int]) -> PairDataset:
+    """Return a set of pairs without the folds that are calibrated on.
+
+    Raises:
+        ValueError: If fewer than two folds are left to judge.
+    """
+    rest = sorted(set(dataset.pairs.folds.tolist()) - set(calibration_folds))
+    if len(rest) < 2:
+        raise ValueError(
+            f"{dataset.file}: two folds or more must be left to judge. Received: {rest} beside "
+            f"calibration_folds={tuple(calibration_folds)}"
+        )
+    return dataset._replace(pairs=dataset.pairs.in_folds(rest))
+
+
+def with_calibration_folds(
+    sources: PairSources, dataset: PairDataset, calibration_folds: Sequence[int], num_folds: int
+) -> PairDataset:
+    """Return a set of pairs together with the folds that are calibrated on.
+
+    Raises:
+        ValueError: If such a fold does not exist.
+    """
+    if not calibration_folds:
+        return dataset
+    folds = {*dataset.pairs.folds.tolist(), *calibration_folds}
+    return face_pairs.read_pair_dataset(sources, sorted(folds), num_folds)
 
 
 def _groups_of_sets(path: str, datasets: Sequence[PairDataset]) -> list[GroupTable | None]:

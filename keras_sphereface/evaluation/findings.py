@@ -1,9 +1,14 @@
-"""Findings beside the rates: groups and errors, each as data, tables, figures and sentences."""
+"""Findings beside the rates: calibration, groups and errors, as data, tables and figures."""
 
 from collections.abc import Mapping
 
 import pandas as pd
 
+from keras_sphereface.evaluation.calibration_report import (
+    CALIBRATION_FILE,
+    calibration_blocks,
+    calibration_figure,
+)
 from keras_sphereface.evaluation.error_report import error_blocks, error_sheets
 from keras_sphereface.evaluation.group_report import group_blocks, group_figure, group_table
 from keras_sphereface.evaluation.result import EvaluationResult
@@ -12,6 +17,7 @@ from keras_sphereface.reporting.blocks import Block, Heading
 from keras_sphereface.reporting.figures import FigurePngs
 
 FINDING_FILES = (
+    CALIBRATION_FILE,
     *("groups.csv", "groups.png", "identities.csv"),
     *("confusions.png", "label_doubts.png", "worst_images.png", "best_images.png"),
 )
@@ -30,6 +36,8 @@ def finding_tables(result: EvaluationResult) -> dict[str, pd.DataFrame]:
 def finding_figures(result: EvaluationResult) -> dict[str, FigurePngs]:
     """Return {file: figure, or faces without a dark twin}, of `FINDING_FILES`."""
     metrics, figures = result.metrics, {}
+    if result.calibration is not None:
+        figures[CALIBRATION_FILE] = calibration_figure(result.calibration)
     if metrics.groups is not None:
         figures["groups.png"] = group_figure(metrics.groups)
     if metrics.errors is not None and result.faces is not None:
@@ -45,7 +53,7 @@ def finding_blocks(metrics: EvaluationMetrics, images: Mapping[str, FigurePngs])
         metrics: Contents of metrics.json.
         images: {file: figure}, those of `finding_figures` among them.
     """
-    blocks: list[Block] = []
+    blocks = calibration_blocks(metrics.calibration, images.get(CALIBRATION_FILE))
     if metrics.groups is not None:
         blocks += [Heading("Groups"), *group_blocks(metrics.groups, images.get("groups.png"))]
     if metrics.errors is not None:

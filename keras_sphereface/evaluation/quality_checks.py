@@ -213,6 +213,23 @@ def contains_identity(pairs: lfw.Pairs, identities: Iterable[str]) -> np.ndarray
     )
 
 
+def trained_calibration_warnings(pairs: lfw.Pairs, training_identities: set[str]) -> list[str]:
+    """Count the pairs that are calibrated on although the network was trained on an identity.
+
+    Args:
+        pairs: Pairs that are calibrated on.
+        training_identities: Identities of the training set; empty if unknown.
+    """
+    trained = int(contains_identity(pairs, training_identities).sum())
+    if not trained:
+        return []
+    return [
+        f"Calibrated on identities of the training set: {trained} of {len(pairs.first)} pairs. A "
+        "network scores these better than others, so thresholds and log-likelihood ratios promise "
+        "too much; calibrate on folds without them."
+    ]
+
+
 def identity_overlap_warnings(
     pairs: lfw.Pairs, training_identities: set[str], has_names: bool = True
 ) -> list[str]:

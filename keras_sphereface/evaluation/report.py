@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
+from keras_sphereface.evaluation.calibration_report import calibration_summary
 from keras_sphereface.evaluation.decision import decision_statements
 from keras_sphereface.evaluation.findings import finding_blocks
 from keras_sphereface.evaluation.formatting import (
@@ -80,6 +81,7 @@ def verification_summary(metrics: EvaluationMetrics) -> str:
             + _with_interval(numbers.auc, numbers.intervals.auc, format_decimal),
             "EER                " + _with_interval(numbers.eer, numbers.intervals.eer, percent),
             f"TAR at FAR         {', '.join(tars)}",
+            *calibration_summary(metrics.calibration),
             f"criterion          {_criterion(metrics.criterion)}",
         ]
     )

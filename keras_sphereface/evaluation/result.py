@@ -1,7 +1,7 @@
 """The result of one model on one set of pairs: metrics, warnings and variants."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ from keras_sphereface.data.groups import GroupTable
 from keras_sphereface.data.pairs import lfw
 from keras_sphereface.evaluation import quality_checks
 from keras_sphereface.evaluation.acquisition import measure_acquisition
+from keras_sphereface.evaluation.calibration import Calibration, calibrate_pairs, plain_cosines
 from keras_sphereface.evaluation.embedders import Embedder
 from keras_sphereface.evaluation.embeddings import Embeddings, template_embeddings
 from keras_sphereface.evaluation.error_analysis import identity_table, measure_errors
@@ -21,6 +22,7 @@ from keras_sphereface.evaluation.operating_point import compare_images
 from keras_sphereface.evaluation.verification import (
     Angles,
     Verification,
+    complete_pairs,
     measure_angles,
     measure_criterion,
     verify_pairs,
@@ -37,6 +39,7 @@ class EvaluationResult(NamedTuple):
     faces: Faces | None
     templates: Templates
     identities: pd.DataFrame | None = None  # errors of each identity, where identities are known
+    calibration: Calibration | None = None
 
 
 def evaluate_pairs(
@@ -108,6 +111,49 @@ def evaluate_pairs(
     return EvaluationResult(
         metrics, verification, angles, dataset.faces, dataset.templates, identities
     )
+
+
+def add_calibration(
+    result: EvaluationResult,
+    dataset: PairDataset,
+    image_embeddings: Embeddings,
+    calibration_folds: Sequence[int],
+    replicates: int,
+    seed: int,
+    training_identities: set[str],
+) -> EvaluationResult:
+    """Return a result with the calibration of its scores.
+
+    Args:
+        result: The result on the judged pairs.
+        dataset: Pairs to calibrate on and pairs to judge.
+        image_embeddings: Embeddings of the images of both.
+        calibration_folds: Folds to calibrate on; see `calibrate_pairs`.
+        replicates: Int. Draws of identities for the intervals; 0 computes none.
+        seed: Int. Seed of the draws.
+        training_identities: Identities of the training set; empty if unknown.
+
+    Raises:
+        ValueError: If a side of a split has no matched or no mismatched pairs.
+    """
+    embeddings = _of_pairs(image_embeddings, dataset)
+    pairs = dataset.pairs.select(complete_pairs(dataset.pairs, embeddings.missing, dataset.file))
+    calibrated = calibrate_pairs(
+        plain_cosines(pairs, embeddings),
+        pairs,
+        dataset.has_names,
+        calibration_folds,
+        replicates,
+        seed,
+    )
+    known = training_identities if dataset.has_names else set()
+    warnings = quality_checks.trained_calibration_warnings(pairs.select(calibrated.final), known)
+    metrics = dataclasses.replace(
+        result.metrics,
+        warnings=(*result.metrics.warnings, *warnings),
+        calibration=calibrated.metrics,
+    )
+    return result._replace(metrics=metrics, calibration=calibrated)
 
 
 def _of_pairs(image_embeddings: Embeddings, dataset: PairDataset) -> Embeddings:

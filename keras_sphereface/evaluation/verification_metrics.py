@@ -6,6 +6,7 @@ unit that `score_unit` names.
 
 import dataclasses
 
+from keras_sphereface.evaluation.calibration_metrics import CalibrationMetrics
 from keras_sphereface.evaluation.error_metrics import ErrorMetrics
 from keras_sphereface.evaluation.group_metrics import GroupMetrics
 from keras_sphereface.metrics.bootstrap import Interval
@@ -252,6 +253,7 @@ class EvaluationMetrics:
         runtime: Time and size of embeddings; None of saved ones. Equal results may differ in it.
         groups: Errors by group; None without `--groups`.
         errors: Who is mistaken for whom, and which labels may be wrong.
+        calibration: Log-likelihood ratios and thresholds; None without `--calibrate`.
 
     Example:
         >>> [field.name for field in dataclasses.fields(EvaluationMetrics)][:3]
@@ -268,3 +270,4 @@ class EvaluationMetrics:
     runtime: EmbeddingRuntime | None = dataclasses.field(default=None, compare=False)
     groups: GroupMetrics | None = None
     errors: ErrorMetrics | None = None
+    calibration: CalibrationMetrics | None = None

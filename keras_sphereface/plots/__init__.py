@@ -7,6 +7,7 @@ through `figure_rgb`, in TensorBoard:
 """
 
 from keras_sphereface.plots.benchmarks import plot_scaling
+from keras_sphereface.plots.calibration import plot_calibration
 from keras_sphereface.plots.features import (
     VIEW,
     plot_circle,
@@ -43,6 +44,7 @@ __all__ = [
     "plot_accuracies",
     "plot_angle_curves",
     "plot_angle_distributions",
+    "plot_calibration",
     "plot_circle",
     "plot_cmc",
     "plot_det",

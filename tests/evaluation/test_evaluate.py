@@ -23,6 +23,7 @@ from keras_sphereface.evaluation.evaluate import evaluate as evaluate_config
 from keras_sphereface.evaluation.report import verification_summary
 from keras_sphereface.evaluation.verification_metrics import AccuracyVariant, BootstrapIntervals
 from keras_sphereface.export import saved_model
+from keras_sphereface.export.recognition_file import model_fingerprint, read_recognition
 from keras_sphereface.metrics import protocols
 from keras_sphereface.models.sphereface import sphereface4
 from keras_sphereface.reporting.metrics_file import as_json
@@ -732,3 +733,71 @@ def test_real_faces_give_the_same_numbers_from_images_bin_and_embeddings(
         assert values[0] == values[1] == values[2], name
     # A .bin names no identities to draw.
     assert expected.verification.intervals == from_saved.verification.intervals
+
+
+def test_calibration_is_written_to_the_output_and_beside_saved_embeddings(saved, tmp_path):
+    (metrics,) = evaluate(saved, calibrate=True, calibration_folds=(1, 2, 3))
+    assert {fold.fold for fold in metrics.verification.folds} == {4, 5, 6, 7}
+    calibration = metrics.calibration
+    assert calibration.num_calibration_pairs == 24
+    assert calibration.num_judged_pairs == 32
+    out = tmp_path / "out"
+    recognition = read_recognition(out / "recognition.json")
+    assert recognition == read_recognition(saved["embeddings"][0])
+    assert (recognition.slope, recognition.offset) == (calibration.slope, calibration.offset)
+    assert (recognition.fusion, recognition.alignment) == ("concatenate", "unknown")
+    assert recognition.image_size is None
+    assert recognition.embedding_size == 16
+    assert (out / "calibration.png").read_bytes()[:4] == b"\x89PNG"
+    assert "Thresholds and log-likelihood ratios" in (out / "report.html").read_text()
+    (without,) = evaluate(saved)
+    assert without.calibration is None
+    assert not (out / "recognition.json").exists()
+
+
+@pytest.mark.slow
+def test_calibration_is_written_into_the_folder_of_the_network(settings, savedmodel, tmp_path):
+    network = shutil.copytree(savedmodel, tmp_path / "net")
+    before = model_fingerprint(network)
+    (metrics,) = evaluate(settings, model=(str(network),), calibrate=True)
+    recognition = read_recognition(network)
+    assert recognition == read_recognition(tmp_path / "out" / "recognition.json")
+    assert recognition.image_size == (112, 96)
+    assert recognition.alignment == "five points"
+    assert recognition.template[0] == pytest.approx((30.2946, 51.6963))
+    assert recognition.fingerprint == before == model_fingerprint(network)
+    assert metrics.calibration.identities_are_apart
+    # It stays an exported network, to evaluate again.
+    evaluate(settings, model=(str(network),))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"calibration_folds": (1,)}, "`calibration_folds` are for `calibrate`"),
+        (
+            {"calibrate": True, "folds": (1, 2), "calibration_folds": (2, 3)},
+            "either calibrated on or judged. Received: 2",
+        ),
+        (
+            {"calibrate": True, "calibration_folds": (1, 2, 3, 4, 5, 6)},
+            r"two folds or more must be left to judge. Received: \[7\]",
+        ),
+        ({"calibrate": True, "calibration_folds": (9,)}, r"Folds must be among .* Received: \[9\]"),
+    ],
+)
+def test_folds_that_cannot_be_calibrated_on_are_refused(saved, changes, message):
+    with pytest.raises(ValueError, match=message):
+        evaluate(saved, **changes)
+
+
+def test_calibration_on_training_identities_is_a_warning(saved, pairs, tmp_path):
+    names = sorted(pairs.in_folds((1, 2)).identities())
+    (tmp_path / "labels.csv").write_text("identity\n" + "\n".join(names) + "\n")
+    changes = {"calibrate": True, "train_labels": str(tmp_path / "labels.csv")}
+    (metrics,) = evaluate(saved, calibration_folds=(1, 2), **changes)
+    expected = "Calibrated on identities of the training set: 16 of 16 pairs."
+    assert any(warning.startswith(expected) for warning in metrics.warnings)
+    changes["calibration_folds"] = (3, 4)
+    (metrics,) = evaluate(saved, **changes)
+    assert not any("Calibrated on" in warning for warning in metrics.warnings)

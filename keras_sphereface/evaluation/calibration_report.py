@@ -1,0 +1,132 @@
+"""A calibration in words, and as a figure."""
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from keras_sphereface import plots
+from keras_sphereface.evaluation.calibration import Calibration
+from keras_sphereface.evaluation.calibration_metrics import CalibrationMetrics
+from keras_sphereface.evaluation.formatting import format_range, percent
+from keras_sphereface.reporting.blocks import Block, Heading, ImageBlock, Paragraph, Table
+from keras_sphereface.reporting.figures import FigurePngs, draw_figure
+
+WORTHLESS = 1.0  # Cllr, in bits, of always answering that nothing is known
+FIGURE_SIZE = (5.4, 4.2)  # inches
+CALIBRATION_FILE = "calibration.png"
+CAPTION = (
+    "Log-likelihood ratios of the calibration, and those that the judged pairs show themselves. On "
+    "the line a ratio means what it says."
+)
+
+
+def calibration_blocks(
+    calibration: CalibrationMetrics | None, figure: FigurePngs | None
+) -> list[Block]:
+    """Return the section of the report, of which the first block is its heading; empty without."""
+    if calibration is None:
+        return []
+    blocks: list[Block] = [
+        Heading("Thresholds and log-likelihood ratios"),
+        Paragraph(" ".join(calibration_sentences(calibration))),
+    ]
+    if calibration.operating_points:
+        blocks.append(_threshold_table(calibration))
+    if figure is not None:
+        blocks.append(ImageBlock(figure.light, CAPTION, CAPTION, figure.dark))
+    return blocks
+
+
+def calibration_sentences(calibration: CalibrationMetrics) -> list[str]:
+    """Return what was calibrated on what, and what it is worth, in sentences."""
+    sides = [
+        (calibration.num_calibration_pairs, calibration.num_calibration_identities),
+        (calibration.num_judged_pairs, calibration.num_judged_identities),
+    ]
+    counts = [
+        f"{pairs:,} pairs" + (f" of {n:,} identities" if n is not None else "")
+        for pairs, n in sides
+    ]
+    interval = calibration.cllr_interval
+    between = f" (95 %: {format_range(interval, bits)})" if interval else ""
+    sentences = [
+        f"{calibration.split} The calibration that is kept comes from {counts[0]}; {counts[1]} "
+        "judge.",
+        f"Log-likelihood ratio = {calibration.slope:.2f} x cosine {calibration.offset:+.2f} nats.",
+        f"Its cost Cllr is {bits(calibration.cllr)} bits{between}, where 0 is perfect and 1 worth "
+        f"nothing; no calibration of these scores could cost less than "
+        f"{bits(calibration.min_cllr)}. Isotonic regression costs "
+        f"{bits(calibration.isotonic_cllr)}.",
+    ]
+    if calibration.cllr >= WORTHLESS:
+        sentences.append(
+            "It would cost less to give no ratio at all. Were the identities that were calibrated "
+            "on in the training set? Their scores are then better than those of others."
+        )
+    if calibration.num_pairs_dropped:
+        sentences.append(
+            f"{calibration.num_pairs_dropped:,} pairs have an identity on each side and are left "
+            "out."
+        )
+    return sentences
+
+
+def calibration_summary(calibration: CalibrationMetrics | None) -> list[str]:
+    """Return lines for the terminal; none without a calibration."""
+    if calibration is None:
+        return []
+    lines = [
+        f"calibration        Cllr {bits(calibration.cllr)} bits, minimum "
+        f"{bits(calibration.min_cllr)}; LLR = {calibration.slope:.2f} x cosine "
+        f"{calibration.offset:+.2f}"
+    ]
+    for point in calibration.operating_points:
+        lines.append(
+            f"  FMR {point.fmr:<12g} threshold {point.threshold:.4f}; judged FMR "
+            f"{rate(point.judged_fmr)}, FNMR {rate(point.judged_fnmr)}"
+        )
+    return lines
+
+
+def bits(value: float) -> str:
+    """Return a cost in bits with three decimals."""
+    return f"{value:.3f}"
+
+
+def rate(value: float) -> str:
+    """Return a rate in per cent, with as many decimals as a small one needs."""
+    return percent(value, 2 if value >= 0.001 or value == 0 else 4)
+
+
+def calibration_figure(calibration: Calibration) -> FigurePngs:
+    """Return the calibration plot."""
+
+    def draw(figure: Figure) -> None:
+        plots.plot_calibration(figure.subplots(), calibration.llrs, calibration.is_same)
+
+    return draw_figure(draw, FIGURE_SIZE)
+
+
+def _threshold_table(calibration: CalibrationMetrics) -> Table:
+    def cosine(value: float) -> str:
+        return f"{value:.4f}"
+
+    rows = [
+        [
+            f"{point.fmr:g}",
+            cosine(point.threshold),
+            format_range(point.threshold_interval, cosine),
+            f"{point.llr / np.log(10):.2f}",
+            rate(point.judged_fmr),
+            format_range(point.judged_fmr_interval, rate),
+            rate(point.judged_fnmr),
+            format_range(point.judged_fnmr_interval, rate),
+        ]
+        for point in calibration.operating_points
+    ]
+    header = ["wanted FMR", "threshold, cosine", "95 %", "log10 LR", "judged FMR", "95 %"]
+    header += ["judged FNMR", "95 %"]
+    note = (
+        "Thresholds come from other identities than the rates beside them. Smaller false match "
+        "rates than these the pairs to calibrate on do not carry."
+    )
+    return Table(header, rows, note=note)
