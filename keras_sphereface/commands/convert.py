@@ -5,6 +5,10 @@ from keras_sphereface.data import records
 from keras_sphereface.data.conversion import make_records
 from keras_sphereface.utils.progress import stage, warn_once
 
+# Of faces of LFW, five times as many as are found in error.
+SUSPICIOUS_SHARES = {"upside down": 0.01, "aligned twice": 0.005, "BGR": 0.002}
+MIN_SUSPICIOUS = 5  # images
+
 
 def run_convert(config: ConvertConfig) -> None:
     """Convert, or verify, and print the result."""
@@ -87,7 +91,17 @@ def conversion_summary(info: records.DatasetInfo) -> str:
         lines.append(f"and {len(reasons) - 10} more reasons")
     if reasons:
         lines.append(f"{records.SKIPPED_FILE} lists every skipped image")
+    lines += _quality_lines(info)
     return "\n".join(lines)
+
+
+def _quality_lines(info: records.DatasetInfo) -> list[str]:
+    """Return what the quality checks of all faces found, and what they could not look for."""
+    found = [f"{row.num_found} {row.check}" for row in info.quality if row.num_found]
+    notes = sorted({row.note for row in info.quality if row.note and "--detect" not in row.note})
+    if found:
+        notes.append(f"quality: {'; '.join(found)}; {records.QUALITY_FILE} shows examples")
+    return notes
 
 
 def conversion_warnings(info: records.DatasetInfo) -> list[str]:
@@ -104,4 +118,20 @@ def conversion_warnings(info: records.DatasetInfo) -> list[str]:
             f"{info.duplicates_several_identities} images occur under several identities, "
             f"of which one at most is right; {records.DUPLICATES_FILE} lists them for --exclude"
         )
+    counts = {row.check: row.num_found or 0 for row in info.quality}
+    if near := counts.get("near duplicates, several identities"):
+        warnings.append(
+            f"{near} images look like one photograph under several identities; "
+            f"{records.NEAR_DUPLICATES_FILE} lists them for --exclude"
+        )
+    for check, share in SUSPICIOUS_SHARES.items():
+        count = counts.get(check, 0)
+        # Of faces that are not aligned at all some fit better when they are turned.
+        if check == "upside down" and count <= counts.get("poor fit to the template", 0):
+            continue
+        if count >= MIN_SUSPICIOUS and count > share * info.num_images:
+            warnings.append(
+                f"{count} of {info.num_images} images seem to be wrong: {check}. Look at "
+                f"{records.QUALITY_FILE}"
+            )
     return warnings

@@ -140,6 +140,12 @@ class ConvertConfig:
     exclude_casia_lfw: bool = setting(
         True, "Exclude the three identities of CASIA-WebFace that are in LFW.", group="exclusion"
     )
+    quality: bool = setting(
+        True,
+        "Measure every face, and look for duplicates, for quality.html and dataset.json; takes a "
+        "few per cent of the time.",
+        group="verification",
+    )
     min_images: int = setting(
         1,
         "Exclude identities with fewer readable images than this.",

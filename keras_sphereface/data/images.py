@@ -84,6 +84,29 @@ def fit(encoded: bytes, size: tuple[int, int]) -> bytes:
         return encode(crop_to(np.asarray(_upright_rgb(opened)), size))
 
 
+def fit_reduced(
+    encoded: bytes, size: tuple[int, int], reduced: tuple[int, int]
+) -> tuple[bytes, np.ndarray]:
+    """Return an image as `fit` does, and its pixels, perhaps reduced.
+
+    Args:
+        encoded: Bytes of the image.
+        size: (height, width) of the image to return.
+        reduced: (height, width) that the pixels must have at least.
+
+    Returns:
+        The encoded image, and uint8 (H, W, 3) RGB of `size` or an even part of it: decoding less
+        is faster.
+    """
+    with _unreadable_errors(), _open(encoded) as opened:
+        if opened.size == size[::-1] and _is_plain(opened):
+            if opened.format == "JPEG":
+                opened.draft(None, reduced[::-1])
+            return encoded, np.asarray(opened.convert("RGB"))
+        face = crop_to(np.asarray(_upright_rgb(opened)), size)
+        return encode(face), face
+
+
 @contextlib.contextmanager
 def _unreadable_errors() -> Iterator[None]:
     """Replace the errors of Pillow's decoders, which may be of any class on damaged files."""

@@ -11,7 +11,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from keras_sphereface.data.folders import INFO_FILE, instead_of_records
 from keras_sphereface.data.tfrecord import Record, Shard, deserialize, read_records
@@ -30,9 +30,32 @@ LABELS_FILE = "labels.csv"
 LABELS_HEADER = ("label", "identity", "count")
 SKIPPED_FILE = "skipped.csv"  # key, reason
 DUPLICATES_FILE = "duplicates.csv"  # group, kind, identity, key
+NEAR_DUPLICATES_FILE = "near_duplicates.csv"  # as well
+QUALITY_FILE = "quality.html"
 LANDMARKS_FILE = "landmarks.txt"  # of detected faces
 _OLD_SKIPPED_FILE = "dropped.csv"  # of version 2
 MAX_SKIPPED_LISTED = 1000  # in dataset.json itself
+
+
+class QualityRow(NamedTuple):
+    """The result of one quality check of all faces.
+
+    Attributes:
+        check: Str. What was looked for.
+        num_found: Int. Number of images, or of identities, with that finding; None: not looked for.
+        examples: Keys of some of these images; of duplicates pair by pair.
+        note: Str. Why it was not looked for.
+
+    Example:
+
+    >>> QualityRow("upside down", 1, ("ada/7.jpg",)).num_found
+    1
+    """
+
+    check: str
+    num_found: int | None
+    examples: tuple[str, ...]
+    note: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +83,7 @@ class DatasetInfo:
         skipped: The first thousand skipped images; skipped.csv lists all.
         warnings: Results of the quality checks.
         skipped_examples: The first skipped image by reason.
+        quality: Results of the quality checks of all faces; empty if they were not measured.
 
     Example:
 
@@ -87,6 +111,7 @@ class DatasetInfo:
     skipped: tuple[SkippedImage, ...]
     warnings: tuple[str, ...]
     skipped_examples: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    quality: tuple[QualityRow, ...] = ()
 
     @property
     def num_read(self) -> int:
@@ -101,6 +126,7 @@ class DatasetInfo:
         """Return the text of dataset.json."""
         values = {"num_read": self.num_read, **dataclasses.asdict(self)}
         values["skipped"] = [entry._asdict() for entry in self.skipped]
+        values["quality"] = [row._asdict() for row in self.quality]
         return json.dumps(values, indent=2) + "\n"
 
 
@@ -171,8 +197,13 @@ def _info_of(values: dict[str, Any]) -> DatasetInfo:
             **{key: tuple(values[key]) for key in lists},
             "shards": tuple(Shard(**shard) for shard in values["shards"]),
             "skipped": tuple(SkippedImage(**entry) for entry in values["skipped"]),
+            "quality": tuple(_quality_row(row) for row in values.get("quality", ())),
         }
     )
+
+
+def _quality_row(values: dict[str, Any]) -> QualityRow:
+    return QualityRow(**{**values, "examples": tuple(values["examples"])})
 
 
 def check_identities(info: DatasetInfo, folder: str | os.PathLike) -> None:
@@ -240,9 +271,9 @@ def shard_name(index: int, num_shards: int) -> str:
 
 def is_own_file(name: str) -> bool:
     """Return whether a folder of records may hold a file of this name."""
-    names = (INFO_FILE, LABELS_FILE, SKIPPED_FILE, DUPLICATES_FILE, LANDMARKS_FILE)
+    tables = (LABELS_FILE, SKIPPED_FILE, DUPLICATES_FILE, NEAR_DUPLICATES_FILE, LANDMARKS_FILE)
     return (
-        name in (*names, _OLD_SKIPPED_FILE)
+        name in (INFO_FILE, *tables, QUALITY_FILE, _OLD_SKIPPED_FILE)
         or re.fullmatch(r"train-[0-9]{5,}-of-[0-9]{5,}[.]tfrecord", name) is not None
     )
 

@@ -104,12 +104,35 @@ def test_real_faces_are_drawn_on_a_contact_sheet(real_faces):
     shutil.rmtree(folder / "records")
 
 
+def test_what_the_quality_checks_found_is_summed_up_and_suspicious_shares_are_warnings(
+    records_folder,
+):
+    found = {"upside down": 6, "BGR": 4, "poor fit to the template": 3, "gray": 0}
+    rows = [records.QualityRow(check, count, ()) for check, count in found.items()]
+    near = "near duplicates, several identities"
+    rows.append(records.QualityRow(near, 2, ("a/1.jpg", "b/1.jpg")))
+    rows.append(records.QualityRow("several faces", None, (), "Only --detect counts faces."))
+    info = dataclasses.replace(records.read_info(records_folder), quality=tuple(rows))
+    line = convert.conversion_summary(info).splitlines()[-1]
+    assert line == (
+        "quality: 6 upside down; 4 BGR; 3 poor fit to the template; 2 near duplicates, several "
+        "identities; quality.html shows examples"
+    )
+    alike, turned = convert.conversion_warnings(info)
+    assert "near_duplicates.csv lists them for --exclude" in alike
+    assert turned.startswith("6 of 30 images seem to be wrong: upside down")
+    # Where faces are not aligned, some fit better when they are turned.
+    rows[2] = records.QualityRow("poor fit to the template", 7, ())
+    unaligned = dataclasses.replace(info, quality=tuple(rows))
+    assert len(convert.conversion_warnings(unaligned)) == 1
+
+
 def test_the_summary_names_exclusions_and_warnings(records_folder):
     info = records.read_info(records_folder)
     first = "30 images of 5 identities in 3 shards, 112 x 96, alignment: five-point similarity"
     excluded = f"excluded as requested: 14 identities, {14 * 6} images"
     read = "114 read: 30 kept, 84 excluded, 0 skipped"
-    assert convert.conversion_summary(info).splitlines() == [first, read, excluded]
+    assert convert.conversion_summary(info).splitlines()[:3] == [first, read, excluded]
     reasons = {f"reason {number}": 20 - number for number in range(12)}
     faulty = dataclasses.replace(
         info,
@@ -125,7 +148,7 @@ def test_the_summary_names_exclusions_and_warnings(records_folder):
     assert lines[3].startswith("2 images occur more than once under one identity")
     assert lines[4] == "skipped 20: reason 0, for example a/1.jpg"
     assert lines[5] == "skipped 19: reason 1"  # of an older dataset.json
-    assert lines[14:] == ["and 2 more reasons", "skipped.csv lists every skipped image"]
+    assert lines[14:16] == ["and 2 more reasons", "skipped.csv lists every skipped image"]
     exclusions, duplicates = convert.conversion_warnings(faulty)
     assert exclusions.startswith("4 lines of the exclusions match nothing")
     assert exclusions.endswith("for example a, b, c")

@@ -40,9 +40,10 @@ def test_some_generated_faces_are_found_where_they_are(detect):
         image, points = face_drawing.render_face(traits, np.random.default_rng([7, identity, 0]))
         detected = detect(image)
         if detected is not None:
-            assert detected.shape == (5, 2)
-            assert detected.dtype == np.float64
-            distances.append(np.linalg.norm(detected - points, axis=1).mean())
+            assert detected.points.shape == (5, 2)
+            assert detected.points.dtype == np.float64
+            assert detected.num_faces >= 1
+            distances.append(np.linalg.norm(detected.points - points, axis=1).mean())
     assert len(distances) >= 3
     assert max(distances) < 8
 
@@ -55,7 +56,7 @@ def lfw_images(real_faces):
 
 @pytest.mark.slow
 def test_real_faces_are_found_where_mtcnn_found_them(detect, lfw_images):
-    offsets = np.array([detect(image) - points for image, points in lfw_images])
+    offsets = np.array([detect(image).points - points for image, points in lfw_images])
     distances = np.linalg.norm(offsets, axis=2).mean(axis=1)
     assert np.mean(distances < 2) > 0.8
     # Neither half a pixel off, nor left and right confused.
@@ -66,7 +67,10 @@ def test_real_faces_are_found_where_mtcnn_found_them(detect, lfw_images):
 def test_of_several_faces_the_one_nearest_to_the_center_is_taken(detect, lfw_images):
     (left, _), (middle, points), (right, _) = lfw_images[:3]
     row = np.concatenate([left, middle, right], axis=1)
-    np.testing.assert_allclose(detect(row), points + (176, 0), atol=8)
+    detected = detect(row)
+    np.testing.assert_allclose(detected.points, points + (176, 0), atol=8)
+    assert detected.num_faces == 3
+    assert detect(lfw_images[0][0]).num_faces == 1
 
 
 @pytest.mark.slow
@@ -75,4 +79,4 @@ def test_points_of_large_images_are_in_pixels_of_the_whole_image(detect, lfw_ima
     factor = 13
     large = Image.fromarray(image).resize((176 * factor, 176 * factor), Image.Resampling.BICUBIC)
     expected = factor * points + (factor - 1) / 2
-    np.testing.assert_allclose(detect(np.asarray(large)), expected, atol=5 * factor)
+    np.testing.assert_allclose(detect(np.asarray(large)).points, expected, atol=5 * factor)

@@ -20,6 +20,7 @@ from keras_sphereface.data.conversion.exclusions import (
 )
 from keras_sphereface.data.conversion.manifest import Manifest
 from keras_sphereface.data.conversion.prepare import NO_LANDMARKS, Preparation
+from keras_sphereface.data.conversion.quality import assess_quality
 from keras_sphereface.data.readers import Source, open_source
 from keras_sphereface.data.types import ImageRecord, SkippedImage
 from keras_sphereface.utils.atomic import (
@@ -135,7 +136,8 @@ def _convert(
     partial: Path,
 ) -> records.DatasetInfo:
     """Take all steps from the list of images to the finished folder, but those done before."""
-    unsized = Preparation((config.height, config.width), config.aligns, config.detect)
+    size = (config.height, config.width)
+    unsized = Preparation(size, config.aligns, config.detect, config.quality)
     few, few_readable = steps.too_few_reasons(config.min_images)
     if not manifest.get_meta("listed"):
         _list_images(source, exclusions, manifest, config.seed)
@@ -263,6 +265,16 @@ def _describe(
     if preparation.detect:
         with create(records.LANDMARKS_FILE) as file:
             file.writelines(landmarks.landmark_line(*entry) for entry in manifest.landmarks())
+    measured, warnings = None, manifest.get_meta("doubts")
+    if preparation.measure:
+        measured = assess_quality(manifest)
+        num_images = sum(shard.num_images for shard in manifest.shards())
+        # Only now: it draws figures with Matplotlib, which other processes need not import.
+        from keras_sphereface.data.conversion.quality_page import render_quality
+
+        page = render_quality(measured.rows, num_images, warnings, manifest, preparation)
+        with create(records.QUALITY_FILE) as file:
+            file.write(page)
     return write_dataset_info(
         create,
         kind=kind,
@@ -274,7 +286,9 @@ def _describe(
         skipped=manifest.skipped(),
         duplicates=manifest.duplicates(),
         exclusions=manifest.get_meta("left_out"),
-        warnings=manifest.get_meta("doubts"),
+        warnings=warnings,
+        quality=measured.rows if measured else (),
+        near_duplicates=measured and measured.near_duplicates,
     )
 
 
@@ -320,6 +334,7 @@ def _fingerprint(
         "exclusions": [sorted(exclusions.lines), sorted(exclusions.optional)],
         "files": [[os.path.abspath(file), s.st_size, s.st_mtime_ns] for file, s in states],
         **{name: getattr(config, name) for name in names},
+        **({} if config.quality else {"quality": False}),
         **{name: value for name in later if (value := getattr(config, name))},
     }
     return hashlib.sha256(json.dumps(values).encode()).hexdigest()

@@ -28,6 +28,8 @@ def write_dataset_info(
     duplicates: Iterable[Duplicate],
     exclusions: Mapping[str, Any],
     warnings: Iterable[str],
+    quality: Iterable[records.QualityRow] = (),
+    near_duplicates: Iterable[Duplicate] | None = None,
 ) -> records.DatasetInfo:
     """Write the tables and, last of all, dataset.json, which counts their rows.
 
@@ -42,7 +44,9 @@ def write_dataset_info(
         skipped: Iterable of the skipped images, by key.
         duplicates: Iterable of the duplicates, group by group.
         exclusions: `Exclusions.summary()`.
-        warnings: Iterable of str. Results of the quality checks.
+        warnings: Iterable of str. Results of the quality checks of a sample.
+        quality: Iterable of the results of those of all faces.
+        near_duplicates: Iterable of the near duplicates, group by group; None: not looked for.
     """
 
     def write(name: str, header: Iterable[str], rows: Iterable[Row]) -> Iterator[Row]:
@@ -65,6 +69,10 @@ def write_dataset_info(
             listed.append(entry)
     table = write(records.DUPLICATES_FILE, Duplicate._fields, duplicates)
     kinds = collections.Counter(duplicate.kind for duplicate in table)
+    if near_duplicates is not None:
+        collections.deque(
+            write(records.NEAR_DUPLICATES_FILE, Duplicate._fields, near_duplicates), maxlen=0
+        )
     info = records.DatasetInfo(
         format_version=records.FORMAT_VERSION,
         tool_version=__version__,
@@ -84,6 +92,7 @@ def write_dataset_info(
         skipped_by_reason=by_frequency(reasons),
         skipped=tuple(listed),
         warnings=tuple(warnings),
+        quality=tuple(quality),
         skipped_examples={reason: examples[reason] for reason in by_frequency(reasons)},
     )
     with create(records.INFO_FILE) as file:

@@ -4,6 +4,7 @@ SQLite sorts, joins and counts any number of images in bounded memory, and its c
 process that is killed at any moment.
 """
 
+import array
 import itertools
 import json
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +16,7 @@ import numpy as np
 from keras_sphereface.data import keys
 from keras_sphereface.data.conversion.database import Database
 from keras_sphereface.data.conversion.ordering import RANKS, label_order, rank_of
+from keras_sphereface.data.conversion.prepare import FaceQuality
 from keras_sphereface.data.conversion.steps import (
     SAME_IDENTITY,
     SAME_KEY,
@@ -26,7 +28,10 @@ from keras_sphereface.data.tfrecord import Shard
 from keras_sphereface.data.types import ByteRange, ImageRecord, SkippedImage
 
 # All names stay as they are: conversions that an earlier version left unfinished continue.
-_TABLES = """
+_MEASURED = """
+CREATE TABLE IF NOT EXISTS measured (position INTEGER PRIMARY KEY, findings INTEGER, hash BLOB)
+"""  # which some of them lack
+_TABLES = f"""
 CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE listed (number INTEGER PRIMARY KEY, rank INTEGER, key TEXT, identity TEXT,
                      file TEXT, offset INTEGER, size INTEGER, points BLOB);
@@ -35,8 +40,8 @@ CREATE TABLE dropped (key TEXT, reason TEXT);
 CREATE TABLE people (identity TEXT PRIMARY KEY, label INTEGER) WITHOUT ROWID;
 CREATE TABLE shards (number INTEGER PRIMARY KEY, first INTEGER, last INTEGER,
                      num_images INTEGER, num_bytes INTEGER, sha256 TEXT, labelled INTEGER);
-CREATE TABLE done (position INTEGER PRIMARY KEY, digest BLOB, points BLOB)
-"""
+CREATE TABLE done (position INTEGER PRIMARY KEY, digest BLOB, points BLOB);
+{_MEASURED}"""
 _SPOOL = "pictures"
 _ROWS = 64  # written at once: few, as images may come with their bytes
 _DONE = "done JOIN pictures ON done.position = pictures.rowid"
@@ -51,11 +56,12 @@ class Item(NamedTuple):
 
 
 class Done(NamedTuple):
-    """An image whose record is written: its position, digest and landmarks."""
+    """An image whose record is written: its position, digest, landmarks and quality."""
 
     position: int
     digest: bytes
     points: np.ndarray | None
+    quality: FaceQuality | None = None
 
 
 class Manifest(Database):
@@ -70,6 +76,7 @@ class Manifest(Database):
     def __init__(self, folder: Path):
         self.spool = folder / _SPOOL
         super().__init__(folder, self.FILE, _TABLES)
+        self.run(_MEASURED)
         self.create_function("label_order", label_order)
         self.create_function("canonical_key", keys.canonical_key)
         self.create_function("folded_name", keys.folded_name)
@@ -244,9 +251,12 @@ class Manifest(Database):
         skipped: Iterable[SkippedImage] = (),
     ) -> None:
         """Record, in one step, that a shard is written with the labels of now."""
-        rows = [(position, digest, _packed(points)) for position, digest, points in done]
+        done = list(done)
+        rows = [(each.position, each.digest, _packed(each.points)) for each in done]
+        measured = [(each.position, *each.quality) for each in done if each.quality is not None]
         with self.transaction():
             self.run_many("INSERT INTO done VALUES (?, ?, ?)", rows)
+            self.run_many("INSERT INTO measured VALUES (?, ?, ?)", measured)
             self._skip(skipped)
             self.run(
                 "UPDATE shards SET num_images = ?, num_bytes = ?, sha256 = ?, labelled = 1 "
@@ -314,6 +324,68 @@ class Manifest(Database):
             SEVERAL_IDENTITIES,
         )
         yield from map(Duplicate._make, rows)
+
+    @property
+    def num_measured(self) -> int:
+        return self.value(f"SELECT COUNT(*) FROM {_DONE} JOIN measured USING (position)")
+
+    @property
+    def num_hashed(self) -> int:
+        return self.value(f"SELECT COUNT(hash) FROM {_DONE} JOIN measured USING (position)")
+
+    @property
+    def has_detected(self) -> bool:
+        return bool(self.value("SELECT COUNT(*) FROM done WHERE points IS NOT NULL"))
+
+    def count_findings(self, bit: int) -> int:
+        """Return the number of images with a finding, one bit of their findings."""
+        found = f"SELECT COUNT(*) FROM {_DONE} JOIN measured USING (position) WHERE findings & ?"
+        return self.value(found, bit)
+
+    def keys_with(self, bit: int, limit: int) -> list[str]:
+        """Return the keys of the first images with a finding, which are a random sample."""
+        rows = self.run(
+            f"SELECT key FROM {_DONE} JOIN measured USING (position) WHERE findings & ? "
+            "ORDER BY position LIMIT ?",
+            bit,
+            limit,
+        )
+        return [key for (key,) in rows]
+
+    def single_images(self, limit: int) -> tuple[int, list[str]]:
+        """Return the number of identities with one image, and the keys of some of these."""
+        single = f"SELECT MIN(key) AS key FROM {_DONE} GROUP BY identity HAVING COUNT(*) = 1"
+        rows = self.run(f"SELECT key FROM ({single}) ORDER BY key LIMIT ?", limit)
+        return self.value(f"SELECT COUNT(*) FROM ({single})"), [key for (key,) in rows]
+
+    def hashes(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return positions (N,) and hashes (N, bytes) of the faces, of equal sources one."""
+        rows = self.run(
+            "SELECT position, hash FROM measured WHERE position IN "
+            f"(SELECT MIN(position) FROM {_DONE} GROUP BY digest) ORDER BY position"
+        )
+        positions, hashes = array.array("q"), bytearray()
+        for position, each in rows:
+            positions.append(position)
+            hashes += each
+        shape = len(positions), -1 if positions else 0
+        return np.array(positions), np.frombuffer(hashes, np.uint8).reshape(shape)
+
+    def names_at(self, positions: Iterable[int]) -> dict[int, tuple[str, str]]:
+        """Return {position: (key, identity)} of the images at these positions."""
+        select = "SELECT key, identity FROM pictures WHERE rowid = ?"
+        return {each: self.run(select, each).fetchone() for each in positions}
+
+    def images_with(self, keys: Iterable[str]) -> Iterator[ImageRecord]:
+        """Yield the finished images of these keys, with the landmarks that were detected."""
+        rows = self.run(
+            "SELECT key, identity, file, offset, size, COALESCE(done.points, pictures.points) "
+            f"FROM {_DONE} WHERE key IN (SELECT value FROM json_each(?)) ORDER BY position",
+            json.dumps(list(keys)),
+        )
+        for key, identity, file, offset, size, points in rows:
+            content = ByteRange(file or str(self.spool), offset, size)
+            yield ImageRecord(key, identity, content, points and _unpacked(points))
 
     def landmarks(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yield (key, points) of the detected faces by key."""

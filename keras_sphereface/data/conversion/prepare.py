@@ -2,14 +2,15 @@
 
 import functools
 import hashlib
+import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
 
-from keras_sphereface.data import alignment, detection, images
+from keras_sphereface.data import alignment, detection, face_measures, images, near_duplicates
 from keras_sphereface.data.types import ByteRange, ImageRecord, SkippedImage
 
 NO_LANDMARKS, NO_FACE = "no landmarks", "no face detected"
@@ -22,11 +23,33 @@ class Face(NamedTuple):
         image: Bytes. Encoded image of the requested size.
         digest: 16 bytes, equal only for images whose sources have the same bytes.
         landmarks: Array (5, 2) or None. Points in the source, in pixels, if it was aligned.
+        quality: FaceQuality or None. What its measures show, if it was measured.
     """
 
     image: bytes
     digest: bytes
     landmarks: np.ndarray | None
+    quality: "FaceQuality | None" = None
+
+
+class FaceQuality(NamedTuple):
+    """What the measures of a face show.
+
+    Attributes:
+        findings: Int. Bits of `face_measures.KINDS`.
+        hash: 32 bytes, alike for faces that look alike; None without the package `ImageHash`.
+    """
+
+    findings: int
+    hash: bytes | None
+
+
+class _Prepared(NamedTuple):
+    """A face before it is measured, which is done for a block of images at once."""
+
+    face: Face
+    thumbnail: np.ndarray | None
+    num_faces: int = 1
 
 
 class Preparation(NamedTuple):
@@ -38,11 +61,13 @@ class Preparation(NamedTuple):
             images of the right size are taken byte for byte, and others cropped to the shape at
             their center and resized.
         detect: Bool. Find the landmarks of images that come without.
+        measure: Bool. Measure the quality of every face.
     """
 
     size: tuple[int, int] = images.IMAGE_SIZE
     align: bool = False
     detect: bool = False
+    measure: bool = False
 
     @property
     def needs_landmarks(self) -> bool:
@@ -55,7 +80,10 @@ class Preparation(NamedTuple):
         An image that cannot be used does no harm to the others.
         """
         matrices = self._matrices(block) if self.align else [None] * len(block)
-        return [self._face(image, matrix) for image, matrix in zip(block, matrices, strict=True)]
+        prepared = [self._face(*each) for each in zip(block, matrices, strict=True)]
+        if self.measure:
+            return _measured(prepared)
+        return [each if isinstance(each, SkippedImage) else each.face for each in prepared]
 
     def describe(self) -> str:
         """Return the `alignment` of dataset.json."""
@@ -63,28 +91,39 @@ class Preparation(NamedTuple):
             return "none"
         return "five-point similarity" + (", points by MTCNN" if self.detect else "")
 
-    def _face(self, image: ImageRecord, matrix: np.ndarray | None) -> Face | SkippedImage:
+    def _face(self, image: ImageRecord, matrix: np.ndarray | None) -> _Prepared | SkippedImage:
         try:
             content = content_of(image)
             digest = hashlib.sha256(content).digest()[:16]
             if not self.align:
-                return Face(images.fit(content, self.size), digest, None)
+                return self._fitted(content, digest)
             pixels = images.decode_rgbx(content)
         # Any other OSError is no fault of the image; the run ends, and can continue later.
         except (FileNotFoundError, PermissionError) as error:
             return SkippedImage(image.key, f"cannot be read: {error.strerror}")
         except ValueError as error:
             return SkippedImage(image.key, f"cannot be used: {_without_numbers(str(error))}")
-        points = image.landmarks
+        points, num_faces = image.landmarks, 1
         if points is None and self.detect:
-            points = _detector()(pixels[..., :3])
+            detected = _detector()(pixels[..., :3])
+            if detected is not None:
+                points, num_faces = detected
         if points is None:
             return SkippedImage(image.key, NO_FACE if self.detect else NO_LANDMARKS)
         try:
             face = alignment.align(pixels, points, self.size, matrix)
         except (ValueError, ArithmeticError, cv2.error):
             return SkippedImage(image.key, "its landmarks do not fit the image")
-        return Face(images.encode(face), digest, points)
+        thumbnail = face_measures.thumbnail(face)[..., :3] if self.measure else None
+        return _Prepared(Face(images.encode(face), digest, points), thumbnail, num_faces)
+
+    def _fitted(self, content: bytes, digest: bytes) -> _Prepared:
+        if not self.measure:
+            return _Prepared(Face(images.fit(content, self.size), digest, None), None)
+        reduced = face_measures.thumbnail_size(self.size)
+        image, pixels = images.fit_reduced(content, self.size, reduced)
+        thumbnail = face_measures.thumbnail(pixels, self.size)
+        return _Prepared(Face(image, digest, None), thumbnail)
 
     def _matrices(self, block: Sequence[ImageRecord]) -> list[np.ndarray | None]:
         """Return the transforms of all images that have usable landmarks, from one step."""
@@ -100,6 +139,27 @@ class Preparation(NamedTuple):
             for index, matrix in zip(usable, solved, strict=True):
                 matrices[index] = matrix
         return matrices
+
+
+def _measured(block: Sequence[_Prepared | SkippedImage]) -> list[Face | SkippedImage]:
+    """Return the faces of a block with what their measures show."""
+    prepared = [each for each in block if isinstance(each, _Prepared)]
+    if not prepared:
+        return [each for each in block if isinstance(each, SkippedImage)]
+    thumbnails = np.stack([each.thumbnail for each in prepared if each.thumbnail is not None])
+    findings = iter(face_measures.measure_faces(thumbnails).findings().tolist())
+    hashes: Iterator[bytes | None] = itertools.repeat(None)
+    if near_duplicates.is_imagehash_installed():
+        hashes = (each.tobytes() for each in near_duplicates.face_hashes(thumbnails))
+    faces: list[Face | SkippedImage] = []
+    for each in block:
+        if isinstance(each, SkippedImage):
+            faces.append(each)
+            continue
+        several = each.num_faces > 1 and face_measures.bit_of(face_measures.SEVERAL_FACES)
+        quality = FaceQuality(next(findings) | several, next(hashes))
+        faces.append(each.face._replace(quality=quality))
+    return faces
 
 
 def _are_usable(points: np.ndarray) -> bool:
@@ -126,6 +186,6 @@ def content_of(image: ImageRecord) -> bytes:
 
 
 @functools.cache
-def _detector() -> Callable[[np.ndarray], np.ndarray | None]:
+def _detector() -> Callable[[np.ndarray], detection.Detection | None]:
     """Return the detector of this process; it takes seconds to make."""
     return detection.make_detector()

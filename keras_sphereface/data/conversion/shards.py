@@ -29,7 +29,7 @@ def make_block_records(
             results.append(result)
             continue
         points = result.face.landmarks if preparation.detect else None
-        done = Done(item.position, result.face.digest, points)
+        done = Done(item.position, result.face.digest, points, result.face.quality)
         results.append((serialized_record(result, item.label), done))
     return results
 

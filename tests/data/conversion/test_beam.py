@@ -144,7 +144,8 @@ def test_the_size_of_the_images_and_the_property_are_the_same(tmp_path):
 
 def test_detected_landmarks_are_the_same(messy, tmp_path, monkeypatch):
     def detect(image):
-        return None if image.mean() < 100 else np.array(image[:5, 0, :2], np.float64) + np.eye(5, 2)
+        points = np.array(image[:5, 0, :2], np.float64) + np.eye(5, 2)
+        return None if image.mean() < 100 else detection.Detection(points, 1)
 
     monkeypatch.setattr(prepare, "_detector", lambda: detect)
     monkeypatch.setattr(detection, "check_mtcnn_installed", lambda: None)
