@@ -23,8 +23,18 @@ def numbered_lines(path: str | os.PathLike) -> Iterator[tuple[int, str]]:
 def encoding_of(path: str | os.PathLike) -> str:
     """Return the encoding of a text file: UTF-16 if it begins with its mark, else UTF-8."""
     with open(path, "rb") as file:
-        head = file.read(2)
-    return "utf-16" if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+        return encoding_of_head(file.read(2))
+
+
+def encoding_of_head(head: bytes) -> str:
+    """Return the encoding of a text that begins with these bytes.
+
+    Example:
+        >>> encoding_of_head("a".encode("utf-16")), encoding_of_head(b"a")
+        ('utf-16', 'utf-8-sig')
+    """
+    is_utf16 = head.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    return "utf-16" if is_utf16 else "utf-8-sig"
 
 
 def duration(seconds: float) -> str:

@@ -23,6 +23,7 @@ from keras_sphereface.data.types import (
     ImageRecord,
     SkippedImage,
 )
+from keras_sphereface.utils.text import encoding_of_head
 
 UNKNOWN_SIZE = -1  # of an image that a list file names
 
@@ -123,7 +124,8 @@ def read_source_file(file: SourceFile) -> Iterator[ImageRecord | SkippedImage]:
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:
     """Yield (number, line without white space around it) of the lines but the blank."""
-    with io.TextIOWrapper(open_file(path), "utf-8-sig") as lines:
+    encoding = encoding_of_head(_head(path))
+    with io.TextIOWrapper(open_file(path), encoding) as lines:
         for number, line in enumerate(lines, start=1):
             if stripped := line.strip():
                 yield number, stripped

@@ -42,14 +42,17 @@ class GallerySplit(NamedTuple):
 
 
 def read_gallery(
-    gallery: str | os.PathLike, probes: str | os.PathLike, columns: str = ""
+    gallery: str | os.PathLike,
+    probes: str | os.PathLike,
+    columns: str = "",
+    images: str | os.PathLike = "",
 ) -> GallerySplit:
-    """Read two lists in the form of `read_identity_list`, with columns of these names.
+    """Read two lists as `read_identity_list` does, with columns of these names.
 
     Raises:
         ValueError: As `read_identity_list`, or if the lists give a key two identities.
     """
-    entries, searched = (read_identity_list(path, columns) for path in (gallery, probes))
+    entries, searched = (read_identity_list(path, columns, images) for path in (gallery, probes))
     for key, identity in searched.items():
         if entries.get(key, identity) != identity:
             raise ValueError(

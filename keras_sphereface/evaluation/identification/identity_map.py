@@ -14,7 +14,9 @@ from keras_sphereface.utils.text import numbered_lines
 IdentityMap = dict[str, str]  # {key of an image or name of a template: identity}
 
 
-def read_identity_list(path: str | os.PathLike, columns: str = "") -> IdentityMap:
+def read_identity_list(
+    path: str | os.PathLike, columns: str = "", images: str | os.PathLike = ""
+) -> IdentityMap:
     """Read a list with a line `path<TAB or space>identity` for each image or template.
 
     Other layouts of lists of images are recognized, as `read_list_file` does.
@@ -22,12 +24,15 @@ def read_identity_list(path: str | os.PathLike, columns: str = "") -> IdentityMa
     Args:
         path: The list.
         columns: Str. Names of the columns, `path`, `label` and any other; "": recognize them.
+        images: Folder of the images, in which paths are looked up to recognize columns; "": they
+            are not.
 
     Raises:
         ValueError: With file and line, if a line has another form or a key has two identities.
     """
     identities: IdentityMap = {}
-    layout = list_file.find_list_layout(path, numbered_lines(path), None, columns)
+    root = Path(images) if images else None
+    layout = list_file.find_list_layout(path, numbered_lines(path), root, columns)
     for number, key, identity in list_file.list_entries(path, layout, numbered_lines(path)):
         if identities.setdefault(key, identity) != identity:
             raise ValueError(

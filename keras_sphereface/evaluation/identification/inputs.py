@@ -28,7 +28,7 @@ def read_lists(config: IdentifyConfig) -> GallerySplit | None:
     """
     if isinstance(config, DistractorsConfig) or not config.gallery:
         return None
-    return read_gallery(config.gallery, config.probes, config.list_columns)
+    return read_gallery(config.gallery, config.probes, config.list_columns, config.images)
 
 
 def read_labeled_images(config: IdentifyConfig, lists: GallerySplit | None) -> LabeledImages:
