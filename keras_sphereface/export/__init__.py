@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from keras_sphereface.export.backbone import load_backbone, without_head
     from keras_sphereface.export.converters import to_onnx, to_tflite, write_format
+    from keras_sphereface.export.network import Network
     from keras_sphereface.export.recognition_file import (
         Recognition,
         RecognitionThreshold,
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
         recognition_path,
         write_recognition,
     )
-    from keras_sphereface.export.runtime import Network, open_network
+    from keras_sphereface.export.runtime import open_network
     from keras_sphereface.export.saved_model import export_savedmodel
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
 _MODULES = {
     "backbone": ("load_backbone", "without_head"),
     "converters": ("to_onnx", "to_tflite", "write_format"),
+    "network": ("Network",),
     "recognition_file": (
         "Recognition",
         "RecognitionThreshold",
@@ -48,7 +50,7 @@ _MODULES = {
         "recognition_path",
         "write_recognition",
     ),
-    "runtime": ("Network", "open_network"),
+    "runtime": ("open_network",),
     "saved_model": ("export_savedmodel",),
 }
 
@@ -56,7 +58,7 @@ _MODULES = {
 def __getattr__(name: str) -> Any:
     for module, names in _MODULES.items():
         if name in names:
-            if module not in ("recognition_file", "runtime"):  # these need no Keras
+            if module not in ("network", "recognition_file", "runtime"):  # these need no Keras
                 backend = importlib.import_module("keras_sphereface.backend")
                 backend.only_tensorflow(f"{__name__}.{name}")
             return getattr(importlib.import_module(f"{__name__}.{module}"), name)

@@ -2,6 +2,8 @@
 
 import dataclasses
 import importlib.util
+import os
+import subprocess
 import sys
 
 import keras
@@ -10,7 +12,10 @@ import pytest
 import tensorflow as tf
 
 from keras_sphereface.export._quiet import quiet
-from keras_sphereface.export.runtime import Network, network_name, open_network
+from keras_sphereface.export.network import Network, network_name
+from keras_sphereface.export.runtime import open_network
+from keras_sphereface.utils import startup
+from tests.conftest import ROOT
 
 needs_onnx = pytest.mark.skipif(
     not all(importlib.util.find_spec(name) for name in ("onnx", "onnxruntime", "tf2onnx")),
@@ -319,3 +324,62 @@ def test_a_model_exported_by_keras_names_the_tensor_to_rename(tmp_path):
         keras.Model(images, pooled).export(str(tmp_path / "other"))
     with pytest.raises(ValueError, match=r"Rename its output `output_0` to `embeddings`"):
         open_network(tmp_path / "other")
+
+
+STUB = """
+import numpy as np
+
+
+class Runner:
+    def get_input_details(self):
+        return {"images": {"dtype": np.uint8, "shape_signature": [-1, 2, 2, 3]}}
+
+    def get_output_details(self):
+        return {"embeddings": {"dtype": np.float32, "shape_signature": [-1, 12]}}
+
+    def __call__(self, images):
+        return {"embeddings": images.reshape(-1, 12).astype(np.float32)}
+
+
+class Interpreter:
+    def __init__(self, model_path, num_threads):
+        pass
+
+    def allocate_tensors(self):
+        pass
+
+    def get_signature_list(self):
+        return {"serving_default": {}}
+
+    def get_signature_runner(self, name):
+        return Runner()
+"""
+OPEN_AND_RUN = """
+import sys
+
+import numpy as np
+
+from keras_sphereface.export import open_network
+
+network = open_network(sys.argv[1])
+print(network.image_size, network(np.ones((5, 2, 2, 3), np.uint8)).shape)
+print(*sorted({"keras", "tensorflow", "jax", "torch"} & set(sys.modules)), "imported")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "suffix", [pytest.param(".onnx", marks=needs_onnx), pytest.param(".tflite")]
+)
+def test_onnx_and_tflite_files_are_run_without_tensorflow(tmp_path, suffix):
+    path = tmp_path / f"model{suffix}"
+    if suffix == ".onnx":
+        foreign_onnx(path)
+    else:
+        path.write_bytes(b"")
+        (tmp_path / "ai_edge_litert").mkdir()
+        (tmp_path / "ai_edge_litert" / "interpreter.py").write_text(STUB)
+    lean = {**os.environ, startup.DATA_ONLY: "1", "PYTHONPATH": f"{tmp_path}:{ROOT}"}
+    command = [sys.executable, "-c", OPEN_AND_RUN, str(path)]
+    result = subprocess.run(command, env=lean, capture_output=True, text=True)
+    assert result.stdout == "(2, 2) (5, 12)\nimported\n", result.stderr
