@@ -54,4 +54,6 @@ def measure_closed_set(searched: GallerySearch, max_rank: int) -> Identification
         rank_10=float(rates[9]),
         cmc=tuple(rates[:max_rank].tolist()),
     )
-    return IdentificationResult(metrics, rates[:max_rank], searched.probe_table())
+    return IdentificationResult(
+        metrics, rates[:max_rank], searched.probe_table(), searched.nearest_faces
+    )

@@ -13,8 +13,17 @@ from keras_sphereface.evaluation.identification.labeled_images import (
     LabeledImages,
     embed_images,
 )
+from keras_sphereface.evaluation.identification.nearest_faces import (
+    NUM_NEAREST,
+    draw_nearest_faces,
+)
 from keras_sphereface.evaluation.identification.result import IdentificationMetrics
-from keras_sphereface.metrics.identification import SearchResult, search_gallery
+from keras_sphereface.metrics.identification import (
+    NearestIdentities,
+    SearchResult,
+    nearest_identities,
+    search_gallery,
+)
 from keras_sphereface.utils.progress import stage
 
 
@@ -63,16 +72,26 @@ class GallerySearch:
         probes: Probes.
         result: Rank and score of each probe's mate, and the highest score of other identities.
         metrics: Numbers of the search.
+        nearest: The nearest identities of each probe.
+        nearest_faces: PNG of probes beside the faces nearest to them; None without faces.
     """
 
     entries: LabeledEmbeddings
     probes: LabeledEmbeddings
     result: SearchResult
     metrics: GalleryMetrics
+    nearest: NearestIdentities
+    nearest_faces: bytes | None
 
     def probe_table(self) -> pd.DataFrame:
-        """Return a row for each probe; rank 0 and no mate score for non-mated ones."""
-        result = self.result
+        """Return a row for each probe; rank 0 and no mate score for non-mated ones.
+
+        The best wrong match and the nearest identities are named by their most similar entries.
+        """
+        result, nearest = self.result, self.nearest.entries
+        keys = np.array(self.entries.keys, dtype=object)
+        is_other = self.entries.identities[nearest] != self.probes.identities[:, None]
+        first_other = nearest[np.arange(len(nearest)), is_other.argmax(axis=1)]
         others = result.top_nonmate_scores
         return pd.DataFrame(
             {
@@ -82,6 +101,8 @@ class GallerySearch:
                 "rank": result.ranks,
                 "mate_score": np.where(result.ranks > 0, result.mate_scores, np.nan),
                 "top_nonmate_score": np.where(np.isfinite(others), others, np.nan),
+                "top_nonmate": np.where(is_other.any(axis=1), keys[first_other], ""),
+                **{f"nearest_{k + 1}": keys[nearest[:, k]] for k in range(nearest.shape[1])},
             }
         )
 
@@ -133,7 +154,15 @@ def search_probes(
     result = search_gallery(
         entries.embeddings, entries.identities, probes.embeddings, probes.identities
     )
-    return GallerySearch(entries, probes, result, metrics)
+    with stage("looking for the nearest"):
+        nearest = nearest_identities(
+            entries.embeddings, entries.identities, probes.embeddings, NUM_NEAREST
+        )
+    drawn = None
+    if embedded.faces is not None:
+        templates = images.templates
+        drawn = draw_nearest_faces(embedded.faces, templates, entries, probes, result, nearest)
+    return GallerySearch(entries, probes, result, metrics, nearest, drawn)
 
 
 def _lost_warnings(probes: IdentityMap, lost: set[str]) -> list[str]:

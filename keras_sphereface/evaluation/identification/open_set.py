@@ -117,7 +117,9 @@ def measure_open_set(searched: GallerySearch, candidates: int) -> Identification
         verification=verification,
     )
     curve = dir_curve(result)
-    return IdentificationResult(metrics, (curve.far, curve.dir), searched.probe_table())
+    return IdentificationResult(
+        metrics, (curve.far, curve.dir), searched.probe_table(), searched.nearest_faces
+    )
 
 
 def _by_rate(measure: Callable[[float], float | None]) -> dict[str, float | None]:

@@ -12,6 +12,7 @@ from keras_sphereface import plots
 from keras_sphereface.evaluation.formatting import percent
 from keras_sphereface.evaluation.identification.distractors import DistractorsMetrics
 from keras_sphereface.evaluation.identification.gallery_search import GalleryMetrics
+from keras_sphereface.evaluation.identification.nearest_faces import CAPTION
 from keras_sphereface.evaluation.identification.open_set import OpenSetMetrics
 from keras_sphereface.evaluation.identification.result import (
     IdentificationMetrics,
@@ -91,7 +92,9 @@ def write_results(out: Path, protocol: str, results: Sequence[IdentificationResu
         partial.write_bytes(curve.light)
     metrics = [result.metrics for result in results]
     with atomic_file(out / REPORT_FILE) as partial:
-        partial.write_text(identification_report(protocol, metrics, curve), encoding="utf-8")
+        shown = {one.metrics.model: one.nearest_faces for one in results if one.nearest_faces}
+        page = identification_report(protocol, metrics, curve, shown)
+        partial.write_text(page, encoding="utf-8")
     write_metrics(out / METRICS_FILE, {"protocol": protocol, "systems": metrics})
 
 
@@ -136,7 +139,10 @@ def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
 
 
 def identification_report(
-    protocol: str, results: Sequence[IdentificationMetrics], curve: figures.FigurePngs
+    protocol: str,
+    results: Sequence[IdentificationMetrics],
+    curve: figures.FigurePngs,
+    nearest_faces: Mapping[str, bytes] | None = None,
 ) -> str:
     """Return the report on all systems as HTML.
 
@@ -144,6 +150,7 @@ def identification_report(
         protocol: "closed-set", "open-set" or "distractors".
         results: Numbers of each system.
         curve: Figure of their curves.
+        nearest_faces: {system: PNG of probes beside the faces nearest to them}.
     """
     warnings = [f"{m.model}: {warning}" for m in results for warning in m.warnings]
     sizes = {metrics.model: metrics.sizes for metrics in results}
@@ -158,9 +165,19 @@ def identification_report(
         _report_table(results, explanation),
         ImageBlock(curve.light, f"{title}: the curves of all systems", dark_png=curve.dark),
         *_verification([m for m in results if isinstance(m, OpenSetMetrics)]),
+        *_nearest(nearest_faces or {}),
         Paragraph(f"Made with keras_sphereface {__version__}."),
     ]
     return html.render_page(title, blocks)
+
+
+def _nearest(nearest_faces: Mapping[str, bytes]) -> list[Block]:
+    blocks: list[Block] = []
+    for model, png in nearest_faces.items():
+        heading = "The hardest probes and their nearest"
+        blocks.append(Heading(heading if len(nearest_faces) == 1 else f"{heading}: {model}"))
+        blocks.append(ImageBlock(png, CAPTION, CAPTION))
+    return blocks
 
 
 def _report_table(results: Sequence[IdentificationMetrics], note: str) -> Table:

@@ -41,8 +41,10 @@ class IdentificationResult:
         metrics: Its numbers.
         curve: Arrays that the plot of the protocol draws.
         probes: A row for each probe.
+        nearest_faces: PNG of probes beside the faces nearest to them; None without faces.
     """
 
     metrics: IdentificationMetrics
     curve: Any
     probes: pd.DataFrame
+    nearest_faces: bytes | None = None
