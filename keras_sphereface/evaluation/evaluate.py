@@ -4,12 +4,15 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from keras_sphereface.config import EvaluateConfig, chosen_settings, save_config
 from keras_sphereface.config.choices import PROTOCOLS
 from keras_sphereface.config.rules import check_operating_fmr
 from keras_sphereface.data.folders import check_holds_some
 from keras_sphereface.data.groups import GroupTable, check_groups, read_groups
 from keras_sphereface.data.images import IMAGE_SIZE
+from keras_sphereface.data.landmarks import landmarks_of_keys, read_landmarks
 from keras_sphereface.evaluation import artifacts, face_pairs, quality_checks
 from keras_sphereface.evaluation.comparison import SetComparison, compare_set
 from keras_sphereface.evaluation.embedders import Embedder, as_list, open_embedders
@@ -78,6 +81,7 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
             with_others = with_calibration_folds(
                 sources, dataset, config.calibration_folds, config.num_folds
             )
+        points = _landmarks_of_set(sources, dataset.keys())
         for embedder in embedders:
             folder = next(next_folder)
             log(f"{embedder.name} on {set_name}")
@@ -96,6 +100,7 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
                     training_identities,
                     groups_of_set,
                     config.operating_fmr,
+                    points,
                 )
             if config.calibrate:
                 with stage("calibrating"):
@@ -186,6 +191,13 @@ def with_calibration_folds(
         return dataset
     folds = {*dataset.pairs.folds.tolist(), *calibration_folds}
     return face_pairs.read_pair_dataset(sources, sorted(folds), num_folds)
+
+
+def _landmarks_of_set(sources: PairSources, keys: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return {key: its points in the original image} of a set; empty without landmarks."""
+    if not sources.landmarks:
+        return {}
+    return landmarks_of_keys(read_landmarks(sources.landmarks, sources.landmark_columns), keys)
 
 
 def _groups_of_sets(path: str, datasets: Sequence[PairDataset]) -> list[GroupTable | None]:

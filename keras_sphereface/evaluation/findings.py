@@ -1,4 +1,4 @@
-"""Findings beside the rates: calibration, groups and errors, as data, tables and figures."""
+"""Findings beside the rates: calibration, groups, quality, errors; figures of each."""
 
 from collections.abc import Mapping
 
@@ -11,6 +11,11 @@ from keras_sphereface.evaluation.calibration_report import (
 )
 from keras_sphereface.evaluation.error_report import error_blocks, error_sheets
 from keras_sphereface.evaluation.group_report import group_blocks, group_figure, group_table
+from keras_sphereface.evaluation.quality_report import (
+    lowest_sheet,
+    quality_blocks,
+    quality_figure,
+)
 from keras_sphereface.evaluation.result import EvaluationResult
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics
 from keras_sphereface.reporting.blocks import Block, Heading
@@ -18,18 +23,17 @@ from keras_sphereface.reporting.figures import FigurePngs
 
 FINDING_FILES = (
     CALIBRATION_FILE,
-    *("groups.csv", "groups.png", "identities.csv"),
+    *("groups.csv", "groups.png", "identities.csv", "images.csv"),
+    *("quality.png", "lowest_quality.png"),
     *("confusions.png", "label_doubts.png", "worst_images.png", "best_images.png"),
 )
 
 
 def finding_tables(result: EvaluationResult) -> dict[str, pd.DataFrame]:
     """Return {file: table}, of `FINDING_FILES`."""
-    tables = {}
+    tables = dict(result.tables)
     if result.metrics.groups is not None:
         tables["groups.csv"] = group_table(result.metrics.groups)
-    if result.identities is not None:
-        tables["identities.csv"] = result.identities
     return tables
 
 
@@ -40,6 +44,12 @@ def finding_figures(result: EvaluationResult) -> dict[str, FigurePngs]:
         figures[CALIBRATION_FILE] = calibration_figure(result.calibration)
     if metrics.groups is not None:
         figures["groups.png"] = group_figure(metrics.groups)
+    if metrics.quality is not None:
+        figures["quality.png"] = quality_figure(metrics.quality)
+        if result.faces is not None and (
+            png := lowest_sheet(metrics.quality, result.faces, result.templates)
+        ):
+            figures["lowest_quality.png"] = FigurePngs(png, b"")
     if metrics.errors is not None and result.faces is not None:
         sheets = error_sheets(metrics.errors, result.faces, result.templates)
         figures |= {name: FigurePngs(png, b"") for name, png in sheets.items()}
@@ -56,6 +66,8 @@ def finding_blocks(metrics: EvaluationMetrics, images: Mapping[str, FigurePngs])
     blocks = calibration_blocks(metrics.calibration, images.get(CALIBRATION_FILE))
     if metrics.groups is not None:
         blocks += [Heading("Groups"), *group_blocks(metrics.groups, images.get("groups.png"))]
+    if metrics.quality is not None:
+        blocks += [Heading("Quality of images"), *quality_blocks(metrics.quality, images)]
     if metrics.errors is not None:
         blocks += [Heading("Errors to learn from"), *error_blocks(metrics.errors, images)]
     return blocks

@@ -1,7 +1,7 @@
 """The result of one model on one set of pairs: metrics, warnings and variants."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,6 +18,7 @@ from keras_sphereface.evaluation.error_analysis import identity_table, measure_e
 from keras_sphereface.evaluation.face_pairs import PairDataset, Templates
 from keras_sphereface.evaluation.faces import Faces
 from keras_sphereface.evaluation.groups import measure_groups
+from keras_sphereface.evaluation.image_quality import image_table, measure_quality
 from keras_sphereface.evaluation.operating_point import compare_images
 from keras_sphereface.evaluation.verification import (
     Angles,
@@ -38,8 +39,8 @@ class EvaluationResult(NamedTuple):
     angles: Angles
     faces: Faces | None
     templates: Templates
-    identities: pd.DataFrame | None = None  # errors of each identity, where identities are known
     calibration: Calibration | None = None
+    tables: Mapping[str, pd.DataFrame] = {}  # {file: table} of identities and of images
 
 
 def evaluate_pairs(
@@ -53,6 +54,7 @@ def evaluate_pairs(
     training_identities: set[str],
     groups: GroupTable | None = None,
     operating_fmr: float = 0.001,
+    landmarks: Mapping[str, np.ndarray] | None = None,
 ) -> EvaluationResult:
     """Verify a set of pairs by the embeddings of its images, and check its quality.
 
@@ -68,6 +70,7 @@ def evaluate_pairs(
         groups: Groups of identities or images; None: none are compared.
         operating_fmr: Float in (0, 1). False match rate of the threshold of groups and
             errors.
+        landmarks: {key: (5, 2) points in the original image}; None where there are none.
 
     Raises:
         ValueError: If no pair is complete, or the protocol cannot judge the complete ones.
@@ -93,6 +96,10 @@ def evaluate_pairs(
     shared = training_identities if dataset.has_names else set()
     compared = compare_images(verification.pairs, embeddings, dataset.has_names, operating_fmr)
     of_groups = groups and measure_groups(groups, compared, verification, replicates, seed)
+    quality = None
+    if not dataset.templates:
+        images = image_table(compared, embeddings, dataset.faces, landmarks)
+        quality = measure_quality(compared, images, replicates, seed)
     metrics = EvaluationMetrics(
         model=embedder.name,
         set=set_name,
@@ -106,10 +113,13 @@ def evaluate_pairs(
         variants=tuple(_variants(embedder, dataset, image_embeddings, verification, shared)),
         groups=of_groups,
         errors=measure_errors(compared, dataset.faces, seed),
+        quality=quality,
     )
-    identities = identity_table(compared)
+    tables = {} if dataset.templates else {"images.csv": images}
+    if (identities := identity_table(compared)) is not None:
+        tables["identities.csv"] = identities
     return EvaluationResult(
-        metrics, verification, angles, dataset.faces, dataset.templates, identities
+        metrics, verification, angles, dataset.faces, dataset.templates, tables=tables
     )
 
 

@@ -9,6 +9,7 @@ import dataclasses
 from keras_sphereface.evaluation.calibration_metrics import CalibrationMetrics
 from keras_sphereface.evaluation.error_metrics import ErrorMetrics
 from keras_sphereface.evaluation.group_metrics import GroupMetrics
+from keras_sphereface.evaluation.quality_metrics import QualityMetrics
 from keras_sphereface.metrics.bootstrap import Interval
 
 
@@ -254,6 +255,8 @@ class EvaluationMetrics:
         groups: Errors by group; None without `--groups`.
         errors: Who is mistaken for whom, and which labels may be wrong.
         calibration: Log-likelihood ratios and thresholds; None without `--calibrate`.
+        quality: How well the length of embeddings and other measures foretell errors; None of
+            templates.
 
     Example:
         >>> [field.name for field in dataclasses.fields(EvaluationMetrics)][:3]
@@ -271,3 +274,4 @@ class EvaluationMetrics:
     groups: GroupMetrics | None = None
     errors: ErrorMetrics | None = None
     calibration: CalibrationMetrics | None = None
+    quality: QualityMetrics | None = None

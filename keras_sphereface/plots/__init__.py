@@ -25,6 +25,7 @@ from keras_sphereface.plots.margins import (
     plot_smallest_m,
     plot_sphere_regions,
 )
+from keras_sphereface.plots.quality import plot_discard
 from keras_sphereface.plots.scores import (
     plot_angle_distributions,
     plot_det,
@@ -49,6 +50,7 @@ __all__ = [
     "plot_cmc",
     "plot_det",
     "plot_dir",
+    "plot_discard",
     "plot_distractors",
     "plot_group_rates",
     "plot_lambda",

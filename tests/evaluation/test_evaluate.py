@@ -35,7 +35,8 @@ FILES = {
     *("pairs.csv", "report.html", "roc.png", "similarities.png", "table.csv"),
     *("model_card.md", "settings.yaml"),
     *("identities.csv", "confusions.png", "label_doubts.png"),
-    *("worst_images.png", "best_images.png"),
+    *("worst_images.png", "best_images.png", "images.csv"),
+    *("quality.png", "lowest_quality.png"),
 }
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keras_sphereface.metrics import zoo
-from keras_sphereface.metrics.comparisons import compare_all
+from keras_sphereface.metrics.comparisons import Comparisons, compare_all
 
 
 def drawn(seed=0):
@@ -48,3 +48,18 @@ def test_chance_follows_the_comparisons():
     uneven = zoo.chance_share_with_half(100_000, np.array([7.0, 1, 1, 1]), rng)
     assert uneven == 0.25
     assert np.isnan(zoo.chance_share_with_half(0, np.ones(3), rng))
+
+
+def test_goats_fail_more_often_than_chance_allows():
+    identities = np.repeat(np.arange(4), 4)
+    i, j = np.triu_indices(16, 1)
+    matched = np.stack([i, j], axis=1)[identities[i] == identities[j]]
+    scores = np.ones(24)
+    scores[:8] = 0.0  # all six of identity 0, and two of identity 1
+    mismatched = np.array([[0, 4]])
+    comparisons = Comparisons(matched, scores, mismatched, np.zeros(1), 96)
+    errors = zoo.errors_by_identity(comparisons, identities, 0.5)
+    assert errors.num_false_nonmatches.tolist() == [6, 2, 0, 0]
+    # One in three fails; two standard errors of four images are 0.47 more.
+    assert errors.is_goat.tolist() == [True, False, False, False]
+    assert not errors.is_wolf.any()
