@@ -163,10 +163,10 @@ def check_evaluate(config: EvaluateConfig) -> None:
         from keras_sphereface.data.groups import read_groups
 
         read_groups(config.groups)
-    if not (config.pairs or config.bin):
+    if not (config.pairs or config.bin or config.sets):
         raise ValueError(
-            "The pairs to verify must be named: --pairs FILE with --images FOLDER, or --bin FILE. "
-            "Received: neither"
+            "The pairs to verify must be named: --pairs FILE with --images FOLDER, --bin FILE, or "
+            "--sets FOLDER. Received: none of them"
         )
     if config.model and config.pairs and not (config.images or config.records):
         raise ValueError(

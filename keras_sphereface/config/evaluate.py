@@ -93,6 +93,14 @@ class EvaluateConfig:
         common=True,
         path="file",
     )
+    sets: str = setting(
+        "",
+        "Folder of known verification sets (lfw, cfp_fp, agedb_30, calfw, ijbc and so on), each as "
+        "NAME.bin or as a folder NAME with pairs and images; all that are found are evaluated.",
+        group="pairs",
+        common=True,
+        path="folder",
+    )
     folds: tuple[int, ...] = setting(
         (),
         "Folds to evaluate, counted from 1; by default all.",

@@ -19,6 +19,7 @@ from keras_sphereface.evaluation.faces import Faces
 from keras_sphereface.evaluation.model_card import model_card
 from keras_sphereface.evaluation.pair_faces import draw_face_pairs
 from keras_sphereface.evaluation.result import EvaluationResult
+from keras_sphereface.evaluation.set_folder import published_table
 from keras_sphereface.evaluation.verification import Verification
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics
 from keras_sphereface.export.recognition_file import RECOGNITION_FILE
@@ -31,12 +32,14 @@ METRICS_FILE, PAIRS_FILE, REPORT_FILE = "metrics.json", "pairs.csv", "report.htm
 TABLE_FILE, EMBEDDINGS_FILE = "table.csv", "embeddings.npz"
 CARD_FILE, SETTINGS_FILE, DIFFERENCES_FILE = "model_card.md", "settings.yaml", "differences.csv"
 # {kind of error: the decision that makes it}
+SETS_FILE = "sets.csv"
 ERRORS = {"false_accepts": "same", "false_rejects": "different"}
 RESULT_FILES = (
     *(METRICS_FILE, PAIRS_FILE, REPORT_FILE, TABLE_FILE, EMBEDDINGS_FILE),
     *("roc.png", "det.png", "similarities.png", "angles.png"),
     *(f"{name}.png" for name in ERRORS),
     *findings.FINDING_FILES,
+    SETS_FILE,
     RECOGNITION_FILE,
     *(CARD_FILE, SETTINGS_FILE, DIFFERENCES_FILE),
 )
@@ -209,6 +212,10 @@ def write_overview(
     """
     with atomic_file(out / TABLE_FILE) as partial:
         overview_table(results).to_csv(partial, index=False)
+    published = published_table(results)
+    if len(published):
+        with atomic_file(out / SETS_FILE) as partial:
+            published.to_csv(partial, index=False)
     rows = [dataclasses.asdict(row) for one in comparisons for row in one.differences]
     if rows:
         with atomic_file(out / DIFFERENCES_FILE) as partial:

@@ -23,6 +23,7 @@ from keras_sphereface.evaluation.model_differences import (
 )
 from keras_sphereface.evaluation.pair_faces import draw_face_pairs
 from keras_sphereface.evaluation.result import EvaluationResult
+from keras_sphereface.evaluation.set_folder import published_blocks
 from keras_sphereface.evaluation.verification import Verification
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics
 from keras_sphereface.reporting import html
@@ -140,6 +141,7 @@ def comparison_report(
     ]
     blocks: list[Block] = [
         Warnings([f"{m.model} on {m.set}: {warning}" for m in results for warning in m.warnings]),
+        *published_blocks(results),
         _comparison_table(results),
         *itertools.chain.from_iterable(map(_set_blocks, comparisons)),
         Heading("Accuracy by protocol, %"),

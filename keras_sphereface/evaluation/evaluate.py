@@ -1,5 +1,6 @@
 """Verification of pairs by several models: metrics.json, images and a report of each."""
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +22,7 @@ from keras_sphereface.evaluation.face_pairs import PairDataset, PairSources
 from keras_sphereface.evaluation.faces import Faces, check_face_files
 from keras_sphereface.evaluation.recognition import recognition_of, write_recognition_files
 from keras_sphereface.evaluation.result import EvaluationResult, add_calibration, evaluate_pairs
+from keras_sphereface.evaluation.set_folder import find_sets, set_warnings
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics
 from keras_sphereface.export.recognition_file import RECOGNITION_FILE, recognition_path
 from keras_sphereface.metrics import protocols
@@ -56,7 +58,8 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
     _check_calibration(config.calibrate, config.folds, config.calibration_folds)
     check_operating_fmr(config.operating_fmr)
     # All that is quickly read comes first: few mistakes show only after the long work.
-    all_sources = pair_sources(config)
+    found = find_sets(config.sets) if config.sets else []
+    all_sources = [*pair_sources(config), *(one.sources for one in found)]
     datasets = [checked_dataset(s, config.folds, config.num_folds) for s in all_sources]
     if config.calibrate:
         datasets = [judged_dataset(one, config.calibration_folds) for one in datasets]
@@ -66,7 +69,14 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
     embedders = open_embedders(config.model, config.embeddings, config.batch_size)
     for sources, embedder in itertools.product(all_sources, embedders):
         embedder.require_images(sources.has_faces)
-    out, set_names = Path(config.out), names.distinct(sources.name for sources in all_sources)
+    found_of = {one.sources: one for one in found}
+    out, set_names = (
+        Path(config.out),
+        names.distinct(
+            found_of[sources].known.name if sources in found_of else sources.name
+            for sources in all_sources
+        ),
+    )
     folders = artifacts.result_folders(out, set_names, [embedder.name for embedder in embedders])
     next_folder = iter(folders)
     results: list[EvaluationMetrics] = []
@@ -113,6 +123,13 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
                         config.seed,
                         training_identities,
                     )
+            if sources in found_of:
+                notes = set_warnings(found_of[sources], dataset, not config.folds)
+                result = result._replace(
+                    metrics=dataclasses.replace(
+                        result.metrics, warnings=(*notes, *result.metrics.warnings)
+                    )
+                )
             warn_once(result.metrics.warnings, warned)
             if not results:
                 artifacts.clear_folder(out)
@@ -247,8 +264,8 @@ def pair_sources(config: EvaluateConfig) -> list[PairSources]:
         for i, path in enumerate(pairs)
     ]
     sets += [PairSources(bin=path) for path in as_list(config.bin)]
-    if not sets:
-        raise ValueError("`pairs` or `bin` must name the pairs to verify. Received: neither")
+    if not (sets or config.sets):
+        raise ValueError("`pairs`, `bin` or `sets` must name the pairs to verify. Received: none")
     return sets
 
 

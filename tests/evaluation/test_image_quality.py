@@ -28,7 +28,7 @@ COUNT, IMAGES = 60, 4
 
 
 def draw(foretells=True):
-    """Embeddings with noise; a noisy one is short if the length is to foretell errors, else long."""
+    """Embeddings with noise; noisy ones are short if the length foretells errors, else long."""
     rng = np.random.default_rng(0)
     directions = rng.normal(size=(COUNT, 1, 1, 8))
     noise = rng.uniform(0.1, 2.0, (COUNT, IMAGES, 1, 1))
