@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
+from keras_sphereface.evaluation.beyond_report import beyond_blocks
 from keras_sphereface.evaluation.calibration_report import (
     CALIBRATION_FILE,
     calibration_blocks,
@@ -64,6 +65,7 @@ def finding_blocks(metrics: EvaluationMetrics, images: Mapping[str, FigurePngs])
         images: {file: figure}, those of `finding_figures` among them.
     """
     blocks = calibration_blocks(metrics.calibration, images.get(CALIBRATION_FILE))
+    blocks += beyond_blocks(metrics.beyond)
     if metrics.groups is not None:
         blocks += [Heading("Groups"), *group_blocks(metrics.groups, images.get("groups.png"))]
     if metrics.quality is not None:

@@ -11,6 +11,8 @@ from keras_sphereface.data.groups import GroupTable
 from keras_sphereface.data.pairs import lfw
 from keras_sphereface.evaluation import quality_checks
 from keras_sphereface.evaluation.acquisition import measure_acquisition
+from keras_sphereface.evaluation.beyond import measure_beyond
+from keras_sphereface.evaluation.beyond_metrics import BeyondMetrics
 from keras_sphereface.evaluation.calibration import Calibration, calibrate_pairs, plain_cosines
 from keras_sphereface.evaluation.embedders import Embedder
 from keras_sphereface.evaluation.embeddings import Embeddings, template_embeddings
@@ -112,6 +114,7 @@ def evaluate_pairs(
         criterion=measure_criterion(angles),
         variants=tuple(_variants(embedder, dataset, image_embeddings, verification, shared)),
         groups=of_groups,
+        beyond=_beyond(dataset, verification, embeddings, replicates, seed),
         errors=measure_errors(compared, dataset.faces, seed),
         quality=quality,
     )
@@ -121,6 +124,21 @@ def evaluate_pairs(
     return EvaluationResult(
         metrics, verification, angles, dataset.faces, dataset.templates, tables=tables
     )
+
+
+def _beyond(
+    dataset: PairDataset,
+    verification: Verification,
+    embeddings: Embeddings,
+    replicates: int,
+    seed: int,
+) -> BeyondMetrics | None:
+    """Return the rates of all pairs of images; None where identities are unknown."""
+    if not dataset.has_names or dataset.templates:
+        return None
+    mismatched = verification.pairs.select(~verification.pairs.is_same)
+    listed = plain_cosines(mismatched, embeddings)
+    return measure_beyond(embeddings, verification.pairs.keys(), listed, replicates, seed)
 
 
 def add_calibration(

@@ -6,6 +6,7 @@ unit that `score_unit` names.
 
 import dataclasses
 
+from keras_sphereface.evaluation.beyond_metrics import BeyondMetrics
 from keras_sphereface.evaluation.calibration_metrics import CalibrationMetrics
 from keras_sphereface.evaluation.error_metrics import ErrorMetrics
 from keras_sphereface.evaluation.group_metrics import GroupMetrics
@@ -257,6 +258,8 @@ class EvaluationMetrics:
         calibration: Log-likelihood ratios and thresholds; None without `--calibrate`.
         quality: How well the length of embeddings and other measures foretell errors; None of
             templates.
+        beyond: False match rates from all pairs of the images, and extrapolated ones; None where
+            keys name no identities, or the images are too many.
 
     Example:
         >>> [field.name for field in dataclasses.fields(EvaluationMetrics)][:3]
@@ -275,3 +278,4 @@ class EvaluationMetrics:
     errors: ErrorMetrics | None = None
     calibration: CalibrationMetrics | None = None
     quality: QualityMetrics | None = None
+    beyond: BeyondMetrics | None = None

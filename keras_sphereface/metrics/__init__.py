@@ -4,6 +4,7 @@ Identification is in `keras_sphereface.metrics.identification`.
 """
 
 from keras_sphereface.config.choices import PROTOCOLS
+from keras_sphereface.metrics.all_pairs import ImpostorTail, genuine_scores, impostor_tail
 from keras_sphereface.metrics.bootstrap import (
     Interval,
     bootstrap_intervals,
@@ -19,6 +20,7 @@ from keras_sphereface.metrics.calibration import (
     min_cllr,
 )
 from keras_sphereface.metrics.dyadic import dyadic_variance, rate_interval, wilson_interval
+from keras_sphereface.metrics.extreme_value import ParetoTail, fit_pareto_tail
 from keras_sphereface.metrics.identity_bootstrap import (
     IdentityBootstrap,
     IdentityPairs,
@@ -54,11 +56,13 @@ __all__ = [
     "ClassNeighbors",
     "IdentityBootstrap",
     "IdentityPairs",
+    "ImpostorTail",
     "Interval",
     "IsotonicCalibration",
     "KFoldResult",
     "LinearCalibration",
     "PairAngles",
+    "ParetoTail",
     "Roc",
     "angular_fisher_score",
     "angular_gaps",
@@ -73,6 +77,9 @@ __all__ = [
     "equal_error_rate",
     "fit_isotonic_calibration",
     "fit_linear_calibration",
+    "fit_pareto_tail",
+    "genuine_scores",
+    "impostor_tail",
     "isotonic_llrs",
     "k_fold",
     "min_cllr",

@@ -103,10 +103,14 @@ def test_identities_are_halved_where_folds_share_them():
 def test_an_identity_of_a_judged_fold_is_not_calibrated_on():
     pairs, _ = drawn_pairs()
     pairs.first[0] = pairs.second[0] = "p79/a.jpg"  # of fold 4, in fold 1
+    mismatched = np.flatnonzero(~pairs.is_same & (pairs.folds == 2))
+    pairs.second[mismatched[0]] = pairs.first[mismatched[1]] = "p78/a.jpg"
     split = split_pairs(pairs, pair_identities(pairs), (1, 2), seed=0)
     (one,) = split.splits
-    assert not one.calibration[0]
-    assert not one.judged[0]
+    for place in (0, *mismatched[:2]):
+        assert not one.calibration[place]
+        assert not one.judged[place]
+    assert one.calibration[mismatched[2]]
 
 
 def test_unknown_identities_are_said():

@@ -1,0 +1,58 @@
+"""False match rates beyond the listed pairs, as a part of the report."""
+
+from keras_sphereface.evaluation.beyond_metrics import BeyondMetrics, BeyondPoint
+from keras_sphereface.evaluation.calibration_report import rate
+from keras_sphereface.evaluation.formatting import format_range
+from keras_sphereface.metrics.bootstrap import Interval
+from keras_sphereface.reporting.blocks import Block, Heading, Paragraph, Table
+
+
+def beyond_blocks(beyond: BeyondMetrics | None) -> list[Block]:
+    """Return the section of the report; empty without."""
+    if beyond is None:
+        return []
+    sentence = (
+        f"The {beyond.num_images:,} images of the pairs, of {beyond.num_identities:,} identities, "
+        f"have {beyond.num_mismatched:,} mismatched and {beyond.num_matched:,} matched pairs, all "
+        f"of which are compared by their plain cosine; the list names "
+        f"{beyond.num_listed_mismatched:,} of the mismatched ones."
+    )
+    header = ["FMR", "threshold, all pairs", "95 %", "FNMR", "95 %"]
+    header += ["extrapolated from all pairs", "95 %", "extrapolated from the list"]
+    header += ["FMR there, all pairs", "95 %"]
+    note = (
+        "Extrapolated: the threshold by the generalized Pareto distribution of the highest scores. "
+        "It rests on the assumption that rarer scores continue the tail. The last columns check "
+        "it: the rate that all pairs show at the threshold that the list alone would promise for "
+        "the rate on the left. Among all pairs an identity counts by its images, in a list as "
+        "often as it was drawn."
+    )
+    return [
+        Heading("Beyond the listed pairs"),
+        Paragraph(sentence),
+        Table(header, [_row(point) for point in beyond.points], note=note),
+    ]
+
+
+def _row(point: BeyondPoint) -> list[str]:
+    return [
+        f"{point.fmr:g}",
+        _cosine(point.threshold),
+        _between(point.threshold_interval),
+        "" if point.fnmr is None else rate(point.fnmr),
+        format_range(point.fnmr_interval, rate),
+        _cosine(point.extrapolated_threshold),
+        _between(point.extrapolated_interval),
+        _cosine(point.listed_threshold),
+        "" if point.listed_fmr is None else f"{point.listed_fmr:.2g}",
+        format_range(point.listed_fmr_interval, "{:.2g}".format),
+    ]
+
+
+def _cosine(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _between(interval: Interval | None) -> str:
+    """Return the ends of an interval of thresholds; ? for one that the pairs do not tell."""
+    return format_range(interval, "{:.3f}".format).replace("nan", "?")
