@@ -173,7 +173,7 @@ def check_evaluate(config: EvaluateConfig) -> None:
             "A network needs the images of the pairs: --images FOLDER or --records FOLDER. "
             f"Received: pairs={config.pairs}"
         )
-    for folder in config.records:
+    for folder in filter(None, (*config.records, config.train_records)):
         records.read_info(folder)
     for path in config.bin:
         check_bin(path)

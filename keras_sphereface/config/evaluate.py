@@ -143,6 +143,13 @@ class EvaluateConfig:
         group="verification",
         path="file",
     )
+    train_records: str = setting(
+        "",
+        "Folder of the training records, faces aligned as those of the pairs; identities shared "
+        "with the pairs are looked for by name, by images and by embedding.",
+        group="verification",
+        path="folder",
+    )
     groups: str = setting(
         "",
         "Path of a csv file with a column `identity` or `image`, then columns of groups, such as "

@@ -14,6 +14,7 @@ from keras_sphereface.data.folders import check_holds_some
 from keras_sphereface.data.groups import GroupTable, check_groups, read_groups
 from keras_sphereface.data.images import IMAGE_SIZE
 from keras_sphereface.data.landmarks import landmarks_of_keys, read_landmarks
+from keras_sphereface.data.records import LABELS_FILE
 from keras_sphereface.evaluation import artifacts, face_pairs, quality_checks
 from keras_sphereface.evaluation.comparison import SetComparison, compare_set
 from keras_sphereface.evaluation.embedders import Embedder, as_list, open_embedders
@@ -21,8 +22,14 @@ from keras_sphereface.evaluation.embeddings import Embeddings, save_embeddings
 from keras_sphereface.evaluation.face_pairs import PairDataset, PairSources
 from keras_sphereface.evaluation.faces import Faces, check_face_files
 from keras_sphereface.evaluation.recognition import recognition_of, write_recognition_files
-from keras_sphereface.evaluation.result import EvaluationResult, add_calibration, evaluate_pairs
+from keras_sphereface.evaluation.result import (
+    EvaluationResult,
+    add_calibration,
+    add_training_overlap,
+    evaluate_pairs,
+)
 from keras_sphereface.evaluation.set_folder import find_sets, set_warnings
+from keras_sphereface.evaluation.training_overlap import read_training_set
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics
 from keras_sphereface.export.recognition_file import RECOGNITION_FILE, recognition_path
 from keras_sphereface.metrics import protocols
@@ -64,8 +71,11 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
     if config.calibrate:
         datasets = [judged_dataset(one, config.calibration_folds) for one in datasets]
     labels = config.train_labels
+    if config.train_records and not labels:
+        labels = str(Path(config.train_records) / LABELS_FILE)
     training_identities = quality_checks.read_training_identities(labels) if labels else set()
     groups = _groups_of_sets(config.groups, datasets)
+    training = read_training_set(config.train_records) if config.train_records else None
     embedders = open_embedders(config.model, config.embeddings, config.batch_size)
     for sources, embedder in itertools.product(all_sources, embedders):
         embedder.require_images(sources.has_faces)
@@ -112,6 +122,11 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
                     config.operating_fmr,
                     points,
                 )
+            if training is not None:
+                with stage("looking for training images"):
+                    result = add_training_overlap(
+                        result, dataset, embedder, training, image_embeddings
+                    )
             if config.calibrate:
                 with stage("calibrating"):
                     result = add_calibration(

@@ -22,6 +22,11 @@ from keras_sphereface.evaluation.faces import Faces
 from keras_sphereface.evaluation.groups import measure_groups
 from keras_sphereface.evaluation.image_quality import image_table, measure_quality
 from keras_sphereface.evaluation.operating_point import compare_images
+from keras_sphereface.evaluation.training_overlap import (
+    TrainingSet,
+    duplicate_warnings,
+    identity_warnings,
+)
 from keras_sphereface.evaluation.verification import (
     Angles,
     Verification,
@@ -139,6 +144,32 @@ def _beyond(
     mismatched = verification.pairs.select(~verification.pairs.is_same)
     listed = plain_cosines(mismatched, embeddings)
     return measure_beyond(embeddings, verification.pairs.keys(), listed, replicates, seed)
+
+
+def add_training_overlap(
+    result: EvaluationResult,
+    dataset: PairDataset,
+    embedder: Embedder,
+    training: TrainingSet,
+    image_embeddings: Embeddings,
+) -> EvaluationResult:
+    """Return a result with warnings of training images and identities among those of the pairs.
+
+    Args:
+        result: The result.
+        dataset: Pairs with the loaders of their faces; without, only names can be compared.
+        embedder: Model; saved embeddings cannot embed the training images.
+        training: Training records.
+        image_embeddings: Embeddings of the images of the pairs.
+    """
+    if dataset.faces is None:
+        return result
+    warnings = duplicate_warnings(training, dataset.faces, image_embeddings.keys)
+    if embedder.image_size is not None and not dataset.templates:
+        pairs = result.verification.pairs
+        warnings += identity_warnings(training, embedder, pairs, image_embeddings)
+    metrics = dataclasses.replace(result.metrics, warnings=(*result.metrics.warnings, *warnings))
+    return result._replace(metrics=metrics)
 
 
 def add_calibration(
