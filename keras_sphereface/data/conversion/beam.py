@@ -3,39 +3,48 @@
 It composes the steps of the local conversion; Beam spreads them over the workers of any of its
 runners, and reads and writes through its file systems. Needs apache-beam, the extra `beam`.
 
-Records, labels, counts and skipped images are those of the local conversion. Shards are equal
-only on average, as the hash of a key decides on the shard of its record; any one of the images or
-landmarks with the same key may be kept. Every worker holds the names of the identities, and one
-the records of a shard or the list of skipped images.
+Records, labels, counts, skipped images and warnings are those of the local conversion. Shards are
+equal only on average, as the hash of a key decides on the shard of its record; any one of the
+images or landmarks with the same key may be kept. Every worker holds the names of the identities,
+and one the records of a shard or the list of skipped images.
 """
 
+import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsDict, AsIter, AsList, AsSingleton
 
 from keras_sphereface.config import ConvertConfig
-from keras_sphereface.data import records
+from keras_sphereface.data import landmarks, records
 from keras_sphereface.data.conversion import (
     beam_files,
     beam_source,
     checks,
     image_size,
+    messages,
     sample,
     steps,
 )
+from keras_sphereface.data.conversion.beam_landmarks import match_landmarks
 from keras_sphereface.data.conversion.convert import EmptyDatasetError
 from keras_sphereface.data.conversion.dataset_info import write_dataset_info
-from keras_sphereface.data.conversion.exclusions import Exclusions, combined_exclusions
+from keras_sphereface.data.conversion.exclusions import (
+    Exclusions,
+    UnknownExclusionError,
+    combined_exclusions,
+)
 from keras_sphereface.data.conversion.ordering import RANKS, rank_of
 from keras_sphereface.data.conversion.prepare import Preparation
 from keras_sphereface.data.landmarks import landmark_line
 from keras_sphereface.data.types import SkippedImage
 from keras_sphereface.utils.progress import log, stage, warn_once
+
+LANDMARK_HEAD_BYTES = 1 << 20  # in which the first lines of a landmark file lie
 
 
 def make_records_on_beam(config: ConvertConfig) -> records.DatasetInfo:
@@ -43,11 +52,12 @@ def make_records_on_beam(config: ConvertConfig) -> records.DatasetInfo:
 
     `source`, `out` and the lists may lie wherever Beam's file systems reach (`gs://`, `s3://`,
     `hdfs://`, a folder that all workers share). dataset.json is written last: a folder without
-    it holds no records yet, and its shards are replaced. Lines of `exclude` that meet nothing are a
-    warning here, as the source is read in the pipeline alone.
+    it holds no records yet, and its shards are replaced.
 
     Raises:
-        FileExistsError, FileNotFoundError, ValueError: if source or settings cannot be used.
+        FileExistsError, FileNotFoundError, ValueError: if source or settings cannot be used; by
+            other runners than Beam's local one, an error of their own with the same text if no
+            image can be used or a line of `exclude` meets nothing.
     """
     checks.check_convert_config(config)
     if beam_files.is_local(config.source) and beam_files.is_local(config.out):
@@ -56,14 +66,21 @@ def make_records_on_beam(config: ConvertConfig) -> records.DatasetInfo:
         checks.check_places(out, path, lists, config.contact_sheet)
     beam_files.prepare_output(config.out)
     source, files = beam_source.find_source(config.source, config.root, config.list_columns)
-    folds, casia_lfw = config.exclude_folds, config.exclude_casia_lfw
-    with beam_files.local_copies(config.exclude, config.exclude_pairs) as (lines, pairs):
-        exclusions = combined_exclusions(
-            lines, pairs, folds, casia_lfw, pair_columns=config.pair_columns
-        )
+    with (
+        beam_files.local_file(config.exclude) as lines,
+        beam_files.local_file(config.exclude_pairs) as pairs,
+    ):
+        folds, casia_lfw = config.exclude_folds, config.exclude_casia_lfw
+        exclusions = combined_exclusions(lines, pairs, folds, casia_lfw, config.allow_missing)
+    of_landmarks, first_landmark = _look_at_landmarks(config)
     preparation = Preparation((config.height, config.width), config.aligns, config.detect)
     options = PipelineOptions([f"--runner={config.runner}", *config.beam_options])
-    with stage("converting with Beam"), beam.Pipeline(options=options) as pipeline:
+    described = _Described(config, source, exclusions, of_landmarks, first_landmark)
+    with (
+        _errors_of_steps(),
+        stage("converting with Beam"),
+        beam.Pipeline(options=options) as pipeline,
+    ):
         conversion = _Conversion(pipeline, preparation, config.min_images, config.seed)
         images = conversion.list_images(
             files, exclusions, config.landmarks, config.landmark_columns
@@ -71,12 +88,42 @@ def make_records_on_beam(config: ConvertConfig) -> records.DatasetInfo:
         faces, labels = conversion.prepare(images)
         shards = conversion.write_shards(faces, labels, config.out, config.num_shards)
         results = conversion.results(faces, labels, shards)
-        paths = (config.source, config.out, config.contact_sheet)
-        settings = (source, exclusions, config.seed)
-        _ = pipeline | "Last" >> beam.Create([paths]) | beam.Map(_describe, *settings, **results)
+        _ = pipeline | "Last" >> beam.Create([described]) | beam.Map(_describe, **results)
     info = beam_files.read_remote_info(config.out)
     warn_once(info.warnings, set())
     return info
+
+
+class _Described(NamedTuple):
+    """What is known of a conversion before its pipeline runs, for the tables and the report."""
+
+    config: ConvertConfig
+    source: beam_source.SourceSummary
+    exclusions: Exclusions
+    landmark_warnings: list[str]
+    first_landmark: str
+
+
+def _look_at_landmarks(config: ConvertConfig) -> tuple[list[str], str]:
+    """Return the warnings of the landmark file and its first name; log how it is read."""
+    if not config.landmarks:
+        return [], ""
+    columns = config.landmark_columns
+    with beam_files.local_file(config.landmarks, LANDMARK_HEAD_BYTES) as head:
+        for note in landmarks.landmark_notes(head, columns):
+            log(note.replace(head, config.landmarks))
+        warnings = landmarks.landmark_warnings(head, columns)
+        first = messages.first_landmark_name(head, columns)
+    return [warning.replace(head, config.landmarks) for warning in warnings], first
+
+
+@contextlib.contextmanager
+def _errors_of_steps() -> Iterator[None]:
+    """Free errors of steps from the names of the steps, which Beam appends."""
+    try:
+        yield
+    except (EmptyDatasetError, UnknownExclusionError) as error:
+        raise type(error)(str(error).partition(" [while running")[0]) from error
 
 
 class _Conversion:
@@ -101,14 +148,36 @@ class _Conversion:
         """Return the images to prepare: one of each key, of identities with enough of them."""
         files = self.pipeline | "Files" >> beam.Create(files) | "Spread" >> beam.Reshuffle()
         images = self._apply("Read", files, beam_source.read_wanted, exclusions)
+        # Side inputs are there before a step begins: no image is prepared for a mistyped name.
+        is_met = AsSingleton(self._check_exclusions(images, exclusions))
         keyed = images | "By key" >> beam.Map(lambda image: (image.key, image))
-        points = beam_files.read_remote_landmarks(self.pipeline, landmark_file, columns)
+        points = self.pipeline | "No landmarks" >> beam.Create([])
+        if landmark_file:
+            lines = beam_files.read_remote_landmarks(self.pipeline, landmark_file, columns)
+            points = match_landmarks(self.pipeline, images, lines)
         groups = {"images": keyed, "points": points} | beam.CoGroupByKey()
-        images = self._apply("Pick", groups, steps.pick_image, self.preparation.needs_landmarks)
-        counts = _count(images, "Listed")
-        self.listed = AsDict(counts)
-        enough = AsDict(counts | "Enough" >> self.has_enough)
-        return self._apply("Few", images, steps.keep_identities, enough, self.few)
+        images = self._apply("Pick", groups, lambda group, _: steps.pick_image(group), is_met)
+        self.listed = AsDict(_count(images, "Listed"))
+        if self.preparation.needs_landmarks:
+            images = self._apply("Landmarks", images, steps.require_landmarks)
+        enough = AsDict(_count(images, "Usable") | "Enough" >> self.has_enough)
+        images = self._apply("Few", images, steps.keep_identities, enough, self.few)
+        with_points = images | "Have points" >> beam.Map(lambda image: image.landmarks is not None)
+        self.arranged = {
+            "enough": enough,
+            "have_points": AsDict(with_points | beam.combiners.Count.PerElement()),
+        }
+        return images
+
+    def _check_exclusions(self, images: Any, exclusions: Exclusions) -> Any:
+        """Count what is left out, and check that every line that must meet something does."""
+        excluded = self.left_out[-1] | beam.Filter(lambda entry: isinstance(entry, steps.Excluded))
+        self.excluded = AsDict(
+            excluded | beam.Map(tuple) | "Count left out" >> beam.combiners.Count.PerElement()
+        )
+        names = images | beam.Map(lambda image: image.identity) | beam.Distinct()
+        start = self.pipeline | "Exclusions" >> beam.Create([exclusions])
+        return start | beam.Map(_check_met, self.excluded, AsIter(names))
 
     def prepare(self, images: Any) -> tuple[Any, AsSingleton]:
         """Return the faces, and {identity: (label, images)} of those with enough of them."""
@@ -158,8 +227,6 @@ class _Conversion:
         """Return all that the last step describes, as side inputs."""
         left_out = tuple(self.left_out) | "Left out" >> beam.Flatten()
         skipped = left_out | beam.Filter(lambda entry: isinstance(entry, SkippedImage))
-        excluded = left_out | beam.Filter(lambda entry: isinstance(entry, steps.Excluded))
-        counts = excluded | beam.Map(tuple) | beam.combiners.Count.PerElement()
         digests = faces | beam.Map(lambda f: (f.face.digest, (f.image.key, f.image.identity)))
         groups = digests | "Same bytes" >> beam.GroupByKey()
         copies = groups | beam.Map(lambda group: sorted(group[1]))
@@ -168,10 +235,11 @@ class _Conversion:
             "labels": labels,
             "shards": AsList(shards),
             "skipped": AsIter(skipped),
-            "excluded": AsDict(counts),
+            "excluded": self.excluded,
             "copies": AsIter(copies),
             "images": AsSingleton(self.sample),
             "listed": self.listed,
+            **self.arranged,
             "sizes": self.sizes,
             "preparation": self.sized,
         }
@@ -186,6 +254,11 @@ def _count(images: Any, name: str) -> Any:
     return identities | f"{name}: images" >> beam.combiners.Count.PerElement()
 
 
+def _check_met(exclusions: Exclusions, excluded: Any, names: Iterable[str]) -> bool:
+    exclusions.check_met({line for line, _ in excluded}, sorted(names))
+    return True
+
+
 def _placed(face: Any, labels: Any, num_shards: int, seed: int) -> Any:
     """Return the shard of a face, and its record after the rank and the key that order it."""
     label, _ = labels[face.image.identity]
@@ -194,40 +267,45 @@ def _placed(face: Any, labels: Any, num_shards: int, seed: int) -> Any:
     return rank * num_shards // RANKS, (rank, face.image.key, record)
 
 
-def _describe(
-    paths: tuple[str, str, str],
-    source: beam_source.SourceSummary,
-    exclusions: Exclusions,
-    seed: int,
-    **results: Any,
-) -> None:
+def _describe(described: _Described, **results: Any) -> None:
     """Check the sample, and write all that stands beside the shards."""
-    (path, out, contact_sheet), labels = paths, results["labels"]
+    config, source, exclusions, of_landmarks, first_landmark = described
+    labels, skipped = results["labels"], sorted(results["skipped"])
     preparation, sizes = results["preparation"], results["sizes"]
     if not labels:
-        raise EmptyDatasetError(f"No image of the source can be used. Received: source={path}")
+        text = messages.empty_message(skipped, config.source, first_landmark)
+        raise EmptyDatasetError(text)
     for note in image_size.size_notes(preparation, sizes):
         log(note)
     excluded = {identity for _, identity in results["excluded"]}
     num_identities = len(excluded.union(results["listed"]))
+    have_points = results["have_points"]
     faces = sample.prepare_sample(results["images"], preparation)
-    if contact_sheet:
-        with beam_files.atomic_remote_file(contact_sheet) as file:
+    if config.contact_sheet:
+        with beam_files.atomic_remote_file(config.contact_sheet) as file:
             file.write(sample.draw_sample(faces))
     write_dataset_info(
-        lambda name: beam_files.atomic_remote_text(beam_files.join(out, name)),
+        lambda name: beam_files.atomic_remote_text(beam_files.join(config.out, name)),
         kind=source.kind,
         settings="",
         preparation=preparation,
-        seed=seed,
+        seed=config.seed,
         shards=sorted(results["shards"], key=lambda shard: shard.file),
         identities=[(label, identity, count) for identity, (label, count) in labels.items()],
-        skipped=sorted(results["skipped"]),
+        skipped=skipped,
         duplicates=steps.group_duplicates(results["copies"]),
         exclusions=exclusions.summary(results["excluded"]),
         warnings=[
             *source.warnings,
             *image_size.property_warnings(source.promised, num_identities, sizes),
+            *messages.name_warnings(steps.name_twins(results["enough"])),
             *sample.check_sample(faces, preparation),
+            *messages.landmark_use_warnings(
+                have_points.get(True, 0),
+                sum(have_points.values()),
+                preparation.align,
+                config.landmarks,
+                of_landmarks,
+            ),
         ],
     )

@@ -87,27 +87,35 @@ def read_remote_info(out: str) -> records.DatasetInfo:
 
 
 @contextlib.contextmanager
-def local_copies(first: str, second: str) -> Iterator[tuple[str, str]]:
-    """Copy two files to this machine while the block runs; "" stays ""."""
+def local_file(path: str, max_bytes: int = -1) -> Iterator[str]:
+    """Give the path of a file, or of a copy on this machine while the block runs; "" stays "".
+
+    Args:
+        path: Path, or "".
+        max_bytes: Int. Bytes that are copied, up to the end of a line; -1: all.
+    """
+    if not path or is_local(path):
+        yield path
+        return
     with tempfile.TemporaryDirectory() as folder:
-        copies = [f"{folder}/{i}" if path else "" for i, path in enumerate((first, second))]
-        for path, copy in zip((first, second), copies, strict=True):
-            if path:
-                with open_file(path) as file:
-                    Path(copy).write_bytes(file.read())
-        yield copies[0], copies[1]
+        copy = Path(folder) / path.rpartition("/")[2]
+        with open_file(path) as remote, open(copy, "wb") as local:
+            if max_bytes < 0:
+                shutil.copyfileobj(remote, local, 1 << 20)
+            else:
+                head = remote.read(max_bytes)
+                local.write(head[: head.rfind(b"\n") + 1] if len(head) == max_bytes else head)
+        yield str(copy)
 
 
 def read_remote_landmarks(pipeline: beam.Pipeline, path: str, columns: str = "") -> Any:
-    """Return the collection of the (key, points) of a landmark file; an empty one without.
+    """Return the collection of the (key, points) of a landmark file.
 
     Args:
         pipeline: Pipeline.
-        path: Str. Path of the file, or "".
+        path: Str. Path of the file.
         columns: Str. Names of its columns; "": found out here, from its first lines.
     """
-    if not path:
-        return pipeline | "No landmarks" >> beam.Create([])
     with io.TextIOWrapper(open_file(path), "utf-8-sig") as file:
         lines = enumerate(map(str.strip, file), start=1)
         layout, first = landmarks.find_layout(path, filter(lambda line: line[1], lines), columns)

@@ -9,11 +9,22 @@ from typing import NamedTuple
 from apache_beam.io.filesystem import BeamIOError
 
 from keras_sphereface.data import filenames
-from keras_sphereface.data.conversion.beam_files import exists, is_local, join, match, open_file
+from keras_sphereface.data.conversion.beam_files import (
+    exists,
+    is_local,
+    join,
+    local_file,
+    match,
+    open_file,
+)
 from keras_sphereface.data.conversion.exclusions import Exclusions
 from keras_sphereface.data.conversion.steps import Excluded, exclude
 from keras_sphereface.data.readers import list_file, open_source, recordio, registry
-from keras_sphereface.data.readers.base64_table import read_base64_table
+from keras_sphereface.data.readers.base64_table import (
+    FIRST_LINE_BYTES,
+    holds_base64_image,
+    read_base64_table,
+)
 from keras_sphereface.data.readers.class_folders import read_class_folders
 from keras_sphereface.data.readers.source import key_prefix
 from keras_sphereface.data.types import (
@@ -26,6 +37,7 @@ from keras_sphereface.data.types import (
 from keras_sphereface.utils.text import encoding_of_head
 
 UNKNOWN_SIZE = -1  # of an image that a list file names
+_DEPTHS = ("", "*/")  # of the files of a source, below its folder
 
 
 class SourceFile(NamedTuple):
@@ -60,7 +72,8 @@ def find_source(
     """Return what is known of a source, and its files.
 
     On this machine's disk `open_source` recognizes the kind. Elsewhere a source is a file, a
-    pattern of files, a folder that holds .rec or .parquet files, or else class folders.
+    pattern of files, a folder that holds .rec or .parquet files or archives of one suffix, or else
+    class folders.
 
     Raises:
         FileNotFoundError, ValueError: if the source is of no known kind.
@@ -74,12 +87,15 @@ def find_source(
         summary = SourceSummary(opened.kind, opened.warnings, opened.promised)
         return summary, files or [whole]
     is_file = "*" in source or (exists(source) and _is_file(source))
-    names = ("*.rec", "*/*.rec", "*.parquet", "*/*.parquet")
-    inside = [join(source, name) for name in names]
-    for pattern in [source] if is_file else inside:
+    names = [
+        f"{depth}*{suffix}" for suffix in _suffixes("RecordIO", "parquet") for depth in _DEPTHS
+    ]
+    if not is_file and not match(join(source, "*/*"), limit=1):
+        names += [f"*{suffix}" for suffix in _suffixes("zip archive", "tar archive")]
+    for pattern in [source] if is_file else [join(source, name) for name in names]:
         if paths := [metadata.path for metadata in match(pattern)]:
             folder = os.path.commonpath([path.rpartition("/")[0] for path in paths])
-            kinds = [registry.kind_of(_head(path)) or registry.LIST_FILE for path in paths]
+            kinds = [registry.kind_of(_head(path)) or _kind_of_text(path) for path in paths]
             files = [
                 SourceFile(kind, path, key_prefix(path, folder), root, list_columns)
                 for kind, path in zip(kinds, paths, strict=True)
@@ -87,11 +103,15 @@ def find_source(
             return SourceSummary(" and ".join(sorted(set(kinds)))), files
     if not match(join(source, "*/*"), limit=1):
         raise FileNotFoundError(
-            "The source must hold class folders (SOURCE/IDENTITY/IMAGE), .rec or .parquet files, "
-            f"or be a file. Received: {source}"
+            "The source must hold class folders (SOURCE/IDENTITY/IMAGE), .rec or .parquet files or "
+            f"archives, or be a file. Received: {source}"
         )
     summary = SourceSummary(registry.CLASS_FOLDERS)
     return summary, [SourceFile(registry.CLASS_FOLDERS, source)]
+
+
+def _suffixes(*kinds: str) -> list[str]:
+    return [suffix for kind in kinds for suffix in registry.FILE_KINDS[kind].suffixes]
 
 
 def read_wanted(
@@ -107,7 +127,11 @@ def read_source_file(file: SourceFile) -> Iterator[ImageRecord | SkippedImage]:
         yield from (read_class_folders if is_local(file.path) else _remote_folders)(file.path)
         return
     if file.kind == registry.BASE64_TABLE:
-        yield from read_base64_table(file.path)
+        with local_file(file.path) as path:
+            yield from read_base64_table(path)
+        return
+    if file.kind == registry.LIST_FILE and is_local(file.path) and is_local(file.root):
+        yield from list_file.read_list_file(file.path, file.root, file.list_columns)
         return
     if file.kind != registry.LIST_FILE:
         read = registry.reader_of(_head(file.path), file.path)
@@ -164,6 +188,12 @@ def load_content(image: ImageRecord) -> Iterator[ImageRecord | SkippedImage]:
         if not is_listed or exists(content.file):
             raise
         yield SkippedImage(image.key, list_file.NO_FILE)
+
+
+def _kind_of_text(path: str) -> str:
+    with open_file(path) as file:
+        is_table = holds_base64_image(file.read(FIRST_LINE_BYTES))
+    return registry.BASE64_TABLE if is_table else registry.LIST_FILE
 
 
 def _is_file(path: str) -> bool:

@@ -11,8 +11,8 @@ from typing import Any, TextIO
 
 from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import landmarks, records
-from keras_sphereface.data.conversion import checks, image_size, sample, shards, steps
-from keras_sphereface.data.conversion.dataset_info import by_frequency, write_dataset_info
+from keras_sphereface.data.conversion import checks, image_size, messages, sample, shards, steps
+from keras_sphereface.data.conversion.dataset_info import write_dataset_info
 from keras_sphereface.data.conversion.exclusions import (
     Exclusions,
     UnknownExclusionError,
@@ -170,7 +170,7 @@ def _convert(
         warnings = (
             *source.warnings,
             *image_size.property_warnings(source.promised, num_identities, sizes),
-            *_check_names(manifest),
+            *messages.name_warnings(manifest.name_twins()),
             *sample.check_sample(faces, preparation),
             *_check_landmarks(manifest, preparation.align, config),
         )
@@ -209,49 +209,17 @@ def _list_images(source: Source, exclusions: Exclusions, manifest: Manifest, see
     manifest.list_images(kept(), seed, metadata)
 
 
-def _check_names(manifest: Manifest) -> list[str]:
-    """Return a warning if names of identities differ in case or Unicode form alone."""
-    if not (twins := manifest.name_twins()):
-        return []
-    shown = "; ".join(" and ".join(map(repr, names)) for names in twins[:3])
-    return [
-        f"{len(twins)} names of identities occur in several spellings that differ in upper and "
-        f"lower case or in their Unicode form alone: {shown}. They are separate identities here; "
-        "join their folders if they are one."
-    ]
-
-
 def _check_landmarks(manifest: Manifest, align: bool, config: ConvertConfig) -> list[str]:
     """Return warnings: landmarks are not used, most images lack them, or they are of crops."""
-    num_with, total = manifest.num_with_landmarks, manifest.num_images
-    if num_with and not align:
-        return [
-            f"{num_with} images of the source have landmarks that are not used. Use them: --align."
-        ]
-    if not config.landmarks:
-        return []
-    warnings = landmarks.landmark_warnings(config.landmarks, config.landmark_columns)
-    if num_with < total / 2:
-        warnings.append(
-            f"Only {num_with} of {total} images have landmarks in {config.landmarks}. Check that "
-            "its names are those of the images."
-        )
-    return warnings
+    file, columns = config.landmarks, config.landmark_columns
+    of_file = landmarks.landmark_warnings(file, columns) if file else []
+    num_with = manifest.num_with_landmarks
+    return messages.landmark_use_warnings(num_with, manifest.num_images, align, file, of_file)
 
 
 def _empty(manifest: Manifest, config: ConvertConfig) -> EmptyDatasetError:
-    reasons = by_frequency(collections.Counter(entry.reason for entry in manifest.skipped()))
-    listed = ", ".join(f"{count} times {reason}" for reason, count in reasons.items())
-    first = next((entry.key for entry in manifest.skipped()), "")
-    hint = ""
-    if NO_LANDMARKS in reasons:
-        lines = landmarks.landmark_lines(config.landmarks, config.landmark_columns)
-        name, _ = next(lines, ("nothing", None)) if config.landmarks else ("nothing", None)
-        hint = f". Names in --landmarks must be those of the images; its first is {name}"
-    return EmptyDatasetError(
-        f"No image of the source can be used: {listed or 'there is none'}"
-        f"{f', for example {first}' if first else ''}{hint}. Received: source={config.source}"
-    )
+    first = messages.first_landmark_name(config.landmarks, config.landmark_columns)
+    return EmptyDatasetError(messages.empty_message(manifest.skipped(), config.source, first))
 
 
 def _describe(

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from keras_sphereface.data.conversion.exclusions import Exclusions
 from keras_sphereface.data.conversion.ordering import label_order
 from keras_sphereface.data.conversion.prepare import NO_LANDMARKS, Face, Preparation
+from keras_sphereface.data.keys import folded_name
 from keras_sphereface.data.tfrecord import Record, serialize
 from keras_sphereface.data.types import ImageRecord, SkippedImage
 
@@ -58,24 +59,24 @@ def exclude(
             yield entry
 
 
-def pick_image(
-    group: tuple[str, Mapping[str, Iterable]], needs_landmarks: bool
-) -> Iterator[ImageRecord | SkippedImage]:
+def pick_image(group: tuple[str, Mapping[str, Iterable]]) -> Iterator[ImageRecord | SkippedImage]:
     """Yield one image of a key, with the points of the landmark file if it has any.
 
     Args:
         group: (key, {"images": images, "points": arrays of points}).
-        needs_landmarks: Bool. Skip an image without landmarks.
     """
     key, sides = group
     # Sorted, so that a bundle that is done again keeps the same ones.
     first, *others = sorted(sides["images"], key=lambda image: repr(image.content)) or [None]
     points = sorted(sides["points"], key=lambda points: points.tolist())
     if first is not None:
-        image = first._replace(landmarks=points[0]) if points else first
-        is_usable = image.landmarks is not None or not needs_landmarks
-        yield image if is_usable else SkippedImage(key, NO_LANDMARKS)
+        yield first._replace(landmarks=points[0]) if points else first
     yield from (SkippedImage(key, SAME_KEY) for _ in others)
+
+
+def require_landmarks(image: ImageRecord) -> Iterator[ImageRecord | SkippedImage]:
+    """Yield an image that has landmarks; skip any other."""
+    yield image if image.landmarks is not None else SkippedImage(image.key, NO_LANDMARKS)
 
 
 def keep_identities(
@@ -90,6 +91,14 @@ def number_identities(counts: Iterable[tuple[str, int]]) -> dict[str, tuple[int,
     """Return {identity: (label, images)} from (identity, images), by label."""
     ordered = sorted(counts, key=lambda count: label_order(count[0]))
     return {identity: (label, count) for label, (identity, count) in enumerate(ordered)}
+
+
+def name_twins(identities: Iterable[str]) -> list[list[str]]:
+    """Return groups of identities whose names differ in case or Unicode form alone."""
+    groups: dict[str, list[str]] = {}
+    for identity in sorted(identities):
+        groups.setdefault(folded_name(identity), []).append(identity)
+    return [names for names in groups.values() if len(names) > 1]
 
 
 def group_duplicates(groups: Iterable[list[tuple[str, str]]]) -> Iterator[Duplicate]:

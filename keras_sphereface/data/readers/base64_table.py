@@ -10,7 +10,7 @@ from keras_sphereface.data.types import MAX_IMAGE_BYTES, TOO_LARGE, ImageRecord,
 from keras_sphereface.utils.text import numbered_lines
 
 NOT_BASE64 = "its last column is not base64"
-_FIRST_LINE_BYTES = 1 << 16  # the columns before the image, with two URLs among them
+FIRST_LINE_BYTES = 1 << 16  # the columns before the image, with two URLs among them
 # Paths, which lists have there, hold a dot.
 _IMAGE_COLUMN = re.compile(rb"^[^\n]*\t[A-Za-z0-9+/=]{256,}")
 
@@ -18,7 +18,12 @@ _IMAGE_COLUMN = re.compile(rb"^[^\n]*\t[A-Za-z0-9+/=]{256,}")
 def is_base64_table(path: str | os.PathLike) -> bool:
     """Return whether the first line of a file has a column with an image as base64 text."""
     with open(path, "rb") as file:
-        return _IMAGE_COLUMN.match(file.read(_FIRST_LINE_BYTES)) is not None
+        return holds_base64_image(file.read(FIRST_LINE_BYTES))
+
+
+def holds_base64_image(head: bytes) -> bool:
+    """Return whether a file that begins with these `FIRST_LINE_BYTES` is such a table."""
+    return _IMAGE_COLUMN.match(head) is not None
 
 
 def read_base64_table(path: str | os.PathLike) -> Iterator[ImageRecord | SkippedImage]:

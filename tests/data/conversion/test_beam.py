@@ -3,6 +3,7 @@
 import csv
 import shutil
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -11,12 +12,14 @@ pytest.importorskip("apache_beam")
 
 from keras_sphereface.commands.convert import convert
 from keras_sphereface.config import ConvertConfig
-from keras_sphereface.data import detection, images, landmarks, records
-from keras_sphereface.data.conversion import prepare
+from keras_sphereface.data import alignment, detection, images, landmarks, records
+from keras_sphereface.data.conversion import beam_source, prepare
 from keras_sphereface.data.conversion.beam import make_records_on_beam
-from keras_sphereface.data.conversion.convert import make_records
+from keras_sphereface.data.conversion.convert import EmptyDatasetError, make_records
+from keras_sphereface.data.conversion.exclusions import UnknownExclusionError
 from keras_sphereface.utils.startup import DATA_ONLY
 from tests.helpers.sources import (
+    as_base64_table,
     as_list,
     as_parquet,
     as_recordio,
@@ -124,6 +127,126 @@ def test_every_kind_of_source_gives_the_same(messy, tmp_path, form):
     (tmp_path / "source").mkdir()
     path = form(messy / "source", tmp_path / "source")
     assert_the_same(tmp_path, (), source=str(path), min_images=2)
+
+
+@pytest.fixture(scope="module")
+def named(faces, tmp_path_factory):
+    """Class folders whose names landmark files write differently, and their landmarks by key."""
+    root = tmp_path_factory.mktemp("named")
+    points = {}
+    for number, name in enumerate(("Zoe\u0308", "Bob", "bob", "Cem"), start=1):
+        (root / "faces" / name).mkdir(parents=True)
+        for i in (1, 2, 3):
+            source = f"person_{number:04d}/person_{number:04d}_{i:04d}.jpg"
+            shutil.copy(faces / "images" / source, root / "faces" / name / f"{name}_{i}.jpg")
+            points[f"{name}/{name}_{i}.jpg"] = landmarks.read_landmarks(faces / "landmarks.txt")[
+                source
+            ]
+    return root, points
+
+
+def write_landmarks(path, names_and_points):
+    path.write_text("".join(landmarks.landmark_line(*entry) for entry in names_and_points))
+
+
+@pytest.mark.parametrize(
+    ("rename", "num_matched"),
+    [
+        (lambda key: "./" + key.replace(".jpg", ".png"), 12),
+        (lambda key: unicodedata.normalize("NFC", key), 12),
+        (lambda key: f"/data/casia/{key}", 12),
+        # The last part alone; of two lines with one name neither is taken.
+        (lambda key: key.rpartition("/")[2].replace("bob_1.jpg", "Cem_1.png"), 10),
+        # An equal name comes first, and is no other's.
+        (lambda key: key if "Bob" in key else key.replace(".jpg", ".bmp"), 12),
+    ],
+)
+def test_landmarks_are_matched_by_the_same_names(named, tmp_path, rename, num_matched):
+    root, points = named
+    write_landmarks(tmp_path / "points.txt", ((rename(key), p) for key, p in points.items()))
+    files = dict(source=str(root / "faces"), landmarks=str(tmp_path / "points.txt"))
+    info = assert_the_same(tmp_path, (), **files)
+    assert info.num_images == num_matched
+    assert "'Bob' and 'bob'" in info.warnings[0]
+
+
+def test_warnings_about_landmarks_are_the_same(named, tmp_path, monkeypatch):
+    root, points = named
+    monkeypatch.setattr(prepare, "_detector", lambda: lambda _: points["Cem/Cem_1.jpg"])
+    monkeypatch.setattr(detection, "check_mtcnn_installed", lambda: None)
+    aligned = alignment.landmark_template((112, 112))
+    write_landmarks(tmp_path / "points.txt", [("Cem/Cem_1.jpg", aligned)])
+    files = dict(source=str(root / "faces"), landmarks=str(tmp_path / "points.txt"))
+    info = assert_the_same(tmp_path, (), detect=True, **files)
+    assert any("faces aligned to 112 x 112" in warning for warning in info.warnings)
+    assert any("Only 1 of 12 images have landmarks" in warning for warning in info.warnings)
+
+
+def test_lists_of_other_layouts_and_suffixes_are_read_as_on_this_machine(named, tmp_path):
+    root, points = named
+    lines = ["label,path", *(f"{key.split('/')[0]},{key[:-4]}.png" for key in points), "Cem,no.png"]
+    (tmp_path / "list.csv").write_text("\n".join(lines), encoding="utf-8")
+    files = dict(source=str(tmp_path / "list.csv"), root=str(root / "faces"))
+    info = assert_the_same(tmp_path, (), **files)
+    assert (info.num_images, info.num_skipped) == (12, 1)
+
+
+def test_a_base64_table_is_read_from_any_place(named, tmp_path):
+    root, _ = named
+    table = as_base64_table(root / "faces", tmp_path)
+    assert_the_same(tmp_path, (), source=str(table))
+    # A pattern is found as remote files are.
+    summary, files = beam_source.find_source(f"{tmp_path}/*.tsv")
+    assert summary.kind == "base64 table"
+    assert len(list(beam_source.read_source_file(files[0]))) == 12
+
+
+def message_of(error, function, **settings):
+    with pytest.raises(error) as caught:
+        function(ConvertConfig(**settings))
+    return str(caught.value)
+
+
+def test_a_mistyped_exclusion_and_an_empty_source_end_with_the_same_errors(named, tmp_path):
+    root, points = named
+    (tmp_path / "exclude.txt").write_text("Cen\nBob\n")
+    write_landmarks(tmp_path / "points.txt", [("other/none.jpg", points["Cem/Cem_1.jpg"])])
+    for error, settings in (
+        (UnknownExclusionError, dict(exclude=str(tmp_path / "exclude.txt"))),
+        (EmptyDatasetError, dict(landmarks=str(tmp_path / "points.txt"))),
+    ):
+        settings["source"] = str(root / "faces")
+        local = message_of(error, make_records, out=str(tmp_path / "local"), **settings)
+        settings |= dict(out=str(tmp_path / error.__name__), runner="DirectRunner")
+        assert message_of(error, make_records_on_beam, **settings) == local
+        assert not (tmp_path / error.__name__ / records.INFO_FILE).exists()
+    assert not list((tmp_path / UnknownExclusionError.__name__).glob("*.tfrecord"))
+
+
+@pytest.mark.full
+def test_ten_thousand_images_give_the_same(tmp_path):
+    rng = np.random.default_rng(0)
+    with open(tmp_path / "points.txt", "w") as file:
+        for number in range(10_000):
+            folder = tmp_path / "faces" / f"{number % 700:04d}"
+            folder.mkdir(parents=True, exist_ok=True)
+            noise = rng.integers(0, 256, (7, 6, 3), dtype=np.uint8)
+            name = f"{number:05d}"
+            (folder / f"{name}.jpg").write_bytes(images.encode(images.crop_to(noise, (56, 48))))
+            if number % 50:
+                points = alignment.landmark_template((56, 48)) + rng.normal(size=(5, 2))
+                file.write(landmarks.landmark_line(f"casia/{folder.name}/{name}.png", points))
+    (tmp_path / "exclude.txt").write_text("0007\n012?\n0300/00300.jpg\n")
+    info = assert_the_same(
+        tmp_path,
+        SEVERAL_PROCESSES,
+        source=str(tmp_path / "faces"),
+        landmarks=str(tmp_path / "points.txt"),
+        exclude=str(tmp_path / "exclude.txt"),
+        min_images=14,
+    )
+    assert info.num_images > 9_000
+    assert info.excluded_images > 100
 
 
 def test_the_size_of_the_images_and_the_property_are_the_same(tmp_path):

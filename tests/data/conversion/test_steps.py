@@ -25,20 +25,26 @@ def test_excluded_images_keep_their_line_and_skipped_ones_pass():
 def test_one_image_of_a_key_is_picked_with_the_points_of_the_file():
     own, other = np.zeros((5, 2)), np.ones((5, 2))
     images = [image("a/1.jpg", bytes([n]), own) for n in (2, 1)]
-    first, second = steps.pick_image(("a/1.jpg", {"images": images, "points": [other]}), True)
+    first, second = steps.pick_image(("a/1.jpg", {"images": images, "points": [other]}))
     assert first.content == bytes([1])
     assert first.landmarks is other
     assert second == SkippedImage("a/1.jpg", steps.SAME_KEY)
-    (alone,) = steps.pick_image(("a/1.jpg", {"images": images[:1], "points": []}), True)
+    (alone,) = steps.pick_image(("a/1.jpg", {"images": images[:1], "points": []}))
     assert alone.landmarks is own
-    assert list(steps.pick_image(("a/1.jpg", {"images": [], "points": [own]}), True)) == []
+    assert list(steps.pick_image(("a/1.jpg", {"images": [], "points": [own]}))) == []
 
 
-@pytest.mark.parametrize("needs_landmarks", [False, True])
-def test_an_image_without_landmarks_is_skipped_only_if_it_needs_them(needs_landmarks):
+def test_an_image_without_landmarks_is_skipped_if_they_are_required():
     lonely = image("a/1.jpg", ByteRange("file", 0, 1))
-    (result,) = steps.pick_image(("a/1.jpg", {"images": [lonely], "points": []}), needs_landmarks)
-    assert result == (SkippedImage("a/1.jpg", "no landmarks") if needs_landmarks else lonely)
+    assert list(steps.pick_image(("a/1.jpg", {"images": [lonely], "points": []}))) == [lonely]
+    assert list(steps.require_landmarks(lonely)) == [SkippedImage("a/1.jpg", "no landmarks")]
+    aligned = lonely._replace(landmarks=np.zeros((5, 2)))
+    assert list(steps.require_landmarks(aligned)) == [aligned]
+
+
+def test_names_that_differ_in_case_or_unicode_form_are_twins():
+    names = ["zoe", "Bob", "Zo\u00eb", "Zoe\u0308", "BOB", "Zoe"]
+    assert steps.name_twins(names) == [["BOB", "Bob"], ["Zoe", "zoe"], ["Zoe\u0308", "Zo\u00eb"]]
 
 
 def test_images_and_faces_of_other_identities_are_skipped_with_the_reason():
