@@ -1,14 +1,19 @@
 """A conversion on Beam, in several processes, gives what one on this machine alone gives."""
 
 import csv
+import re
+import shlex
 import shutil
 import sys
 import unicodedata
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 pytest.importorskip("apache_beam")
+
+from apache_beam.options.pipeline_options import PipelineOptions
 
 from keras_sphereface.commands.convert import convert
 from keras_sphereface.config import ConvertConfig
@@ -172,7 +177,8 @@ def test_landmarks_are_matched_by_the_same_names(named, tmp_path, rename, num_ma
 
 def test_warnings_about_landmarks_are_the_same(named, tmp_path, monkeypatch):
     root, points = named
-    monkeypatch.setattr(prepare, "_detector", lambda: lambda _: points["Cem/Cem_1.jpg"])
+    found = detection.Detection(points["Cem/Cem_1.jpg"], num_faces=1)
+    monkeypatch.setattr(prepare, "_detector", lambda: lambda _: found)
     monkeypatch.setattr(detection, "check_mtcnn_installed", lambda: None)
     aligned = alignment.landmark_template((112, 112))
     write_landmarks(tmp_path / "points.txt", [("Cem/Cem_1.jpg", aligned)])
@@ -239,7 +245,7 @@ def test_ten_thousand_images_give_the_same(tmp_path):
     (tmp_path / "exclude.txt").write_text("0007\n012?\n0300/00300.jpg\n")
     info = assert_the_same(
         tmp_path,
-        SEVERAL_PROCESSES,
+        (),
         source=str(tmp_path / "faces"),
         landmarks=str(tmp_path / "points.txt"),
         exclude=str(tmp_path / "exclude.txt"),
@@ -287,6 +293,19 @@ def test_a_pattern_of_files_is_read_through_beams_file_systems(messy, tmp_path):
     assert (
         info.num_images == make_records(ConvertConfig(out=str(tmp_path / "w"), **whole)).num_images
     )
+
+
+def test_the_options_in_the_documentation_are_beams():
+    text = (Path(__file__).parents[3] / "docs" / "beam.md").read_text(encoding="utf-8")
+    commands = [
+        shlex.split(block.replace("\\\n", " "))
+        for block in re.findall("```sh\n(.*?)```", text, re.S)
+    ]
+    options = [command[command.index("--") + 1 :] for command in commands]
+    assert len(options) == 4
+    for given in options:
+        names = {option[2:].partition("=")[0] for option in given}
+        assert names <= set(PipelineOptions(given).get_all_options(drop_default=True))
 
 
 def test_finished_records_are_not_replaced(messy, tmp_path):
