@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_sphereface.data.pairs import lfw
-from keras_sphereface.evaluation.calibration_metrics import CalibrationMetrics, OperatingPoint
+from keras_sphereface.evaluation.calibration_metrics import CalibratedThreshold, CalibrationMetrics
 from keras_sphereface.evaluation.embeddings import Embeddings
 from keras_sphereface.evaluation.intervals import pair_identities
 from keras_sphereface.metrics import calibration, roc
@@ -113,7 +113,7 @@ def calibrate_pairs(
             rng,
         )
         cllr_interval = drawn.interval(0)
-    points = _operating_points(scores, identities, split, kept, replicates, rng)
+    points = _thresholds(scores, identities, split, kept, replicates, rng)
     metrics = CalibrationMetrics(
         split=split.description,
         identities_are_apart=split.are_apart,
@@ -128,7 +128,7 @@ def calibrate_pairs(
         cllr_interval=cllr_interval,
         isotonic_cllr=calibration.cllr(isotonic[judged], is_same),
         min_cllr=calibration.min_cllr(scores[judged], is_same),
-        operating_points=tuple(points),
+        thresholds=tuple(points),
     )
     return Calibration(metrics, judged_llrs, is_same, final)
 
@@ -189,14 +189,14 @@ def _check_kinds(splits: Sequence[Split], is_same: np.ndarray) -> None:
                 )
 
 
-def _operating_points(
+def _thresholds(
     scores: np.ndarray,
     identities: IdentityPairs,
     split: SplitPairs,
     kept: calibration.LinearCalibration,
     replicates: int,
     rng: np.random.Generator,
-) -> Iterator[OperatingPoint]:
+) -> Iterator[CalibratedThreshold]:
     """Yield the thresholds for each false match rate that the pairs of every split carry."""
     final, is_same = identities.select(split.final), identities.is_same
     smallest = min(int(np.sum(~is_same[one.calibration])) for one in split.splits)
@@ -216,7 +216,7 @@ def _operating_points(
             judged |= part.judged
         kinds = [judged & kind for kind in (~is_same, is_same)]
         wrong = accepted[kinds[0]], ~accepted[kinds[1]]
-        yield OperatingPoint(
+        yield CalibratedThreshold(
             fmr=fmr,
             threshold=float(thresholds[i]),
             threshold_interval=intervals[i],

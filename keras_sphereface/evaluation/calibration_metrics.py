@@ -6,7 +6,7 @@ from keras_sphereface.metrics.bootstrap import Interval
 
 
 @dataclasses.dataclass(frozen=True)
-class OperatingPoint:
+class CalibratedThreshold:
     """A threshold that some identities chose for a false match rate, judged on others.
 
     Attributes:
@@ -22,7 +22,7 @@ class OperatingPoint:
 
     Example:
         >>> one = Interval(0.0, 0.1)
-        >>> OperatingPoint(0.01, 0.4, None, 3.0, 0.02, one, 0.3, one).judged_fmr
+        >>> CalibratedThreshold(0.01, 0.4, None, 3.0, 0.02, one, 0.3, one).judged_fmr
         0.02
     """
 
@@ -56,7 +56,7 @@ class CalibrationMetrics:
         isotonic_cllr: Float. The cost of ratios that rise with the score in any way, likewise.
         min_cllr: Float. The lowest cost that the judged scores allow; the rest of `cllr` is lost
             by the calibration.
-        operating_points: By falling false match rate, as far as the pairs carry.
+        thresholds: By falling false match rate, as far as the pairs carry.
 
     Example:
         >>> dataclasses.fields(CalibrationMetrics)[0].name
@@ -76,4 +76,4 @@ class CalibrationMetrics:
     cllr_interval: Interval | None
     isotonic_cllr: float
     min_cllr: float
-    operating_points: tuple[OperatingPoint, ...]
+    thresholds: tuple[CalibratedThreshold, ...]

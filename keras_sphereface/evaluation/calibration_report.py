@@ -29,7 +29,7 @@ def calibration_blocks(
         Heading("Thresholds and log-likelihood ratios"),
         Paragraph(" ".join(calibration_sentences(calibration))),
     ]
-    if calibration.operating_points:
+    if calibration.thresholds:
         blocks.append(_threshold_table(calibration))
     if figure is not None:
         blocks.append(ImageBlock(figure.light, CAPTION, CAPTION, figure.dark))
@@ -79,7 +79,7 @@ def calibration_summary(calibration: CalibrationMetrics | None) -> list[str]:
         f"{bits(calibration.min_cllr)}; LLR = {calibration.slope:.2f} x cosine "
         f"{calibration.offset:+.2f}"
     ]
-    for point in calibration.operating_points:
+    for point in calibration.thresholds:
         lines.append(
             f"  FMR {point.fmr:<12g} threshold {point.threshold:.4f}; judged FMR "
             f"{rate(point.judged_fmr)}, FNMR {rate(point.judged_fnmr)}"
@@ -121,7 +121,7 @@ def _threshold_table(calibration: CalibrationMetrics) -> Table:
             rate(point.judged_fnmr),
             format_range(point.judged_fnmr_interval, rate),
         ]
-        for point in calibration.operating_points
+        for point in calibration.thresholds
     ]
     header = ["wanted FMR", "threshold, cosine", "95 %", "log10 LR", "judged FMR", "95 %"]
     header += ["judged FNMR", "95 %"]

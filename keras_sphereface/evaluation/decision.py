@@ -2,7 +2,13 @@
 
 from collections.abc import Iterator
 
-from keras_sphereface.evaluation.formatting import format_range, percent, smallest_fmr
+from keras_sphereface.evaluation.calibration_metrics import CalibrationMetrics
+from keras_sphereface.evaluation.formatting import (
+    format_decimal,
+    format_range,
+    percent,
+    smallest_fmr,
+)
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics, VerificationMetrics
 from keras_sphereface.metrics.bootstrap import Interval
 
@@ -25,7 +31,7 @@ def decision_statements(metrics: EvaluationMetrics) -> list[tuple[str, str]]:
     return [
         ("How good is it?", _how_good(numbers)),
         ("How sure is that?", _how_sure(numbers)),
-        ("Which threshold?", _which_threshold(numbers)),
+        ("Which threshold?", _which_threshold(metrics)),
         *_worst_groups(metrics),
         *_failures(metrics),
     ]
@@ -68,7 +74,10 @@ def _how_sure(numbers: VerificationMetrics) -> str:
     return text
 
 
-def _which_threshold(numbers: VerificationMetrics) -> str:
+def _which_threshold(metrics: EvaluationMetrics) -> str:
+    if metrics.calibration is not None and metrics.calibration.thresholds:
+        return _calibrated_threshold(metrics.calibration)
+    numbers = metrics.verification
     fmr = smallest_fmr(numbers)
     threshold = fmr and numbers.threshold_at_far[fmr]
     if fmr is None or threshold is None:
@@ -77,9 +86,27 @@ def _which_threshold(numbers: VerificationMetrics) -> str:
             "pairs, chooses thresholds on other identities than those it judges."
         )
     return (
-        f"On these pairs {threshold:.4f} ({numbers.score_unit}) gives FMR {fmr}. It was "
-        "chosen on the pairs that it judges: --calibrate chooses thresholds on other identities, "
-        "with an interval, and writes them for later use."
+        f"On these pairs {threshold:.4f} ({numbers.score_unit}) gives FMR {fmr}. It was chosen on "
+        "the pairs that it judges: --calibrate chooses thresholds on other identities, with an "
+        "interval, and writes them for later use."
+    )
+
+
+def _calibrated_threshold(calibration: CalibrationMetrics) -> str:
+    """Return what is known of the smallest false match rate that the pairs carry."""
+    one = calibration.thresholds[-1]
+    interval = one.threshold_interval
+    between = f" (95 %: {format_range(interval, format_decimal)})" if interval else ""
+    others = (
+        "On other identities"
+        if calibration.identities_are_apart
+        else "On other pairs, maybe of the same identities,"
+    )
+    return (
+        f"A cosine of {one.threshold:.4f}{between}, chosen for FMR {one.fmr:g}. {others} it gave "
+        f"FMR {percent(one.judged_fmr)} ({format_range(one.judged_fmr_interval)}) and FNMR "
+        f"{percent(one.judged_fnmr)} ({format_range(one.judged_fnmr_interval)}). "
+        "`recognition.json` keeps it."
     )
 
 

@@ -66,7 +66,7 @@ def recognition_of(
                 point.judged_fnmr,
                 _ends(point.judged_fnmr_interval),
             )
-            for point in calibration.operating_points
+            for point in calibration.thresholds
         ),
         data=metrics.set,
         date=datetime.date.today().isoformat(),

@@ -57,7 +57,7 @@ def test_chosen_folds_are_calibrated_on_and_the_others_judged():
 def test_thresholds_come_from_one_side_and_rates_from_the_other():
     pairs, scores = drawn_pairs(per_fold=500)
     result = calibrate_pairs(scores, pairs, True, calibration_folds=(1, 2)).metrics
-    (point,) = result.operating_points  # 500 mismatched pairs: 0.01 and no less
+    (point,) = result.thresholds  # 500 mismatched pairs: 0.01 and no less
     chosen = np.isin(pairs.folds, (1, 2))
     mismatched = np.sort(scores[chosen & ~pairs.is_same])
     # Five of 500 are accepted, and the sixth is not.
@@ -129,7 +129,7 @@ def test_intervals_are_drawn_by_identity():
         for seed in (0, 0, 1)
     )
     assert one == same != other
-    point = one.operating_points[0]
+    point = one.thresholds[0]
     assert point.threshold_interval.low < point.threshold < point.threshold_interval.high
     assert point.judged_fmr_interval.low < point.judged_fmr < point.judged_fmr_interval.high
     assert one.cllr_interval.low < one.cllr < one.cllr_interval.high

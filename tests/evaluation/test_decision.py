@@ -4,10 +4,12 @@ import dataclasses
 
 import pytest
 
+from keras_sphereface.evaluation.calibration_metrics import CalibratedThreshold, CalibrationMetrics
 from keras_sphereface.evaluation.decision import decision_statements
 from keras_sphereface.evaluation.model_card import model_card
 from keras_sphereface.evaluation.verification import verify_pairs
 from keras_sphereface.evaluation.verification_metrics import AcquisitionMetrics, EmbeddingRuntime
+from keras_sphereface.metrics.bootstrap import Interval
 from tests.helpers.drawn_pairs import draw_embeddings, evaluation_metrics, make_pairs
 
 
@@ -59,6 +61,31 @@ def test_what_is_unknown_is_said(metrics):
             )
         )["How sure is that?"]
     )
+
+
+def test_a_calibrated_threshold_is_answered_with_what_it_gave_on_other_identities(metrics):
+    one = CalibratedThreshold(
+        fmr=0.01,
+        threshold=0.332,
+        threshold_interval=Interval(0.3017, 0.3682),
+        llr=2.0,
+        judged_fmr=0.0133,
+        judged_fmr_interval=Interval(0.006, 0.028),
+        judged_fnmr=0.2417,
+        judged_fnmr_interval=Interval(0.2, 0.28),
+    )
+    calibration = CalibrationMetrics(
+        "by fold", True, 0, 100, 50, 100, 50, 16.0, -3.0, 0.31, None, 0.3, 0.29, (one,)
+    )
+    said = answers(dataclasses.replace(metrics, calibration=calibration))["Which threshold?"]
+    assert said == (
+        "A cosine of 0.3320 (95 %: 0.3017 to 0.3682), chosen for FMR 0.01. On other identities it "
+        "gave FMR 1.33 % (0.60 to 2.80 %) and FNMR 24.17 % (20.00 to 28.00 %). `recognition.json` "
+        "keeps it."
+    )
+    mixed = dataclasses.replace(calibration, identities_are_apart=False)
+    said = answers(dataclasses.replace(metrics, calibration=mixed))["Which threshold?"]
+    assert "maybe of the same identities" in said
 
 
 def test_failures_are_answered_where_there_are_any(metrics):
