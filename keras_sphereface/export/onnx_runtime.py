@@ -8,7 +8,7 @@ from keras_sphereface.export.network import Network, network_of
 from keras_sphereface.export.signature import INPUT, OUTPUT, TensorInfo
 
 
-def open_network(path: Path) -> Network:
+def open_onnx(path: Path) -> Network:
     """Open an .onnx file; see `export.runtime.open_network`."""
     try:
         with quiet():

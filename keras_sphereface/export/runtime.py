@@ -4,15 +4,11 @@ Each kind has a module of its own, imported when such a file is opened: an ONNX 
 TensorFlow, and a TensorFlow Lite file none where `ai-edge-litert` is installed.
 """
 
-import importlib
 import os
 from pathlib import Path
 
 from keras_sphereface.export.network import Network
 from keras_sphereface.export.network_files import check_network_path
-
-# By the end of the name; a folder has none.
-_MODULES = {".tflite": "tflite_runtime", ".onnx": "onnx_runtime"}
 
 
 def open_network(path: str | os.PathLike) -> Network:
@@ -34,5 +30,14 @@ def open_network(path: str | os.PathLike) -> Network:
     """
     path = Path(path)
     check_network_path(path)
-    module = _MODULES.get(path.suffix.lower(), "") if path.is_file() else "savedmodel_runtime"
-    return importlib.import_module(f"{__package__}.{module}").open_network(path)
+    if path.is_dir():
+        from keras_sphereface.export.savedmodel_runtime import open_savedmodel
+
+        return open_savedmodel(path)
+    if path.suffix.lower() == ".tflite":
+        from keras_sphereface.export.tflite_runtime import open_tflite
+
+        return open_tflite(path)
+    from keras_sphereface.export.onnx_runtime import open_onnx
+
+    return open_onnx(path)

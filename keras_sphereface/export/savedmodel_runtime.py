@@ -10,7 +10,7 @@ from keras_sphereface.export.saved_model import load_savedmodel, signature_tenso
 from keras_sphereface.export.signature import INPUT, OUTPUT, SIGNATURE
 
 
-def open_network(folder: Path) -> Network:
+def open_savedmodel(folder: Path) -> Network:
     """Open the folder of a SavedModel; see `export.runtime.open_network`."""
     model = load_savedmodel(folder)
 

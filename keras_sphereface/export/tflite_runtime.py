@@ -19,7 +19,7 @@ from keras_sphereface.export.signature import (
 )
 
 
-def open_network(path: Path) -> Network:
+def open_tflite(path: Path) -> Network:
     """Open a .tflite file; see `export.runtime.open_network`."""
     try:
         with quiet():
