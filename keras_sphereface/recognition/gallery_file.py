@@ -11,6 +11,8 @@ from keras_sphereface.utils.atomic import atomic_file
 
 APPLICATION_ID = 0x53464753  # in the header of the file, so that no other database is taken for one
 SCHEMA_VERSION = 1
+# Seven templates of 512 numbers fill a page; the 4,096 bytes by default would hold a single one.
+PAGE_BYTES = 16_384
 BUSY_SECONDS = 30.0  # a process waits for another one's transaction
 TABLES = """
 CREATE TABLE metadata (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
@@ -178,6 +180,7 @@ def create_file(path: Path, **metadata: Any) -> None:
         os.close(os.open(partial, os.O_CREAT | os.O_EXCL, 0o600))
         with contextlib.closing(_connect(partial)) as connection:
             _set_up(connection)
+            connection.execute(f"PRAGMA page_size = {PAGE_BYTES}")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
             connection.execute("PRAGMA journal_mode = WAL")  # the file remembers it

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from keras_sphereface.recognition import EnrolledIdentity, Gallery, Match
+from keras_sphereface.recognition import EnrolledIdentity, Gallery, Match, gallery_file
 from keras_sphereface.recognition import template_index as index_module
 from tests.conftest import ROOT
 
@@ -253,9 +253,13 @@ def bytes_of(gallery):
     return b"".join(file.read_bytes() for file in files if file.exists())
 
 
-@pytest.mark.parametrize(("count", "dim"), [(600, 4), (60, 512)])
-def test_nothing_of_a_removed_identity_is_left_in_the_files(gallery, count, dim):
-    # Of so many names in such an order SQLite moves some, and leaves copies of them.
+@pytest.mark.parametrize(("count", "dim", "page_bytes"), [(600, 4, 4096), (60, 512, 16384)])
+def test_nothing_of_a_removed_identity_is_left_in_the_files(
+    tmp_path, monkeypatch, count, dim, page_bytes
+):
+    # Of so many names in such an order SQLite moves some between small pages, and leaves copies.
+    monkeypatch.setattr(gallery_file, "PAGE_BYTES", page_bytes)
+    gallery = Gallery.create(tmp_path / "small.db", MODEL)
     rng = np.random.default_rng(0)
     names = [f"identity-{number:03d}-{'x' * int(rng.integers(40))}" for number in range(count)]
     templates = {}
@@ -267,7 +271,7 @@ def test_nothing_of_a_removed_identity_is_left_in_the_files(gallery, count, dim)
     assert all(templates[name][-1].tobytes() in bytes_of(gallery) for name in removed[:9])
     gallery.remove(*removed)
     content = bytes_of(gallery)
-    for name in names:
+    for name in [*removed, *names[1::30]]:
         is_left = name not in removed
         assert (name[:12].encode() in content) == is_left, name
         for row in templates[name]:
@@ -278,8 +282,6 @@ def test_nothing_of_a_removed_identity_is_left_in_the_files(gallery, count, dim)
 def test_a_removal_that_another_process_hinders_is_finished_when_the_gallery_is_opened(
     gallery, tmp_path, monkeypatch
 ):
-    from keras_sphereface.recognition import gallery_file
-
     monkeypatch.setattr(gallery_file, "BUSY_SECONDS", 0.05)
     row = directions(1, 64)
     gallery.enroll("ada lovelace", row)
@@ -304,8 +306,6 @@ def test_a_removal_is_none_within_a_transaction(gallery):
 
 
 def test_a_second_writer_waits_and_then_says_so(gallery, tmp_path, monkeypatch):
-    from keras_sphereface.recognition import gallery_file
-
     monkeypatch.setattr(gallery_file, "BUSY_SECONDS", 0.05)
     with Gallery.open(tmp_path / "people.db") as other, gallery.transaction():
         gallery.enroll("ada", [[1.0, 0.0]])
@@ -358,3 +358,26 @@ def test_neither_keras_nor_tensorflow_is_imported():
     )
     environment = {**os.environ, "KERAS_SPHEREFACE_DATA_ONLY": "1"}
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=True)
+
+
+def test_it_ranks_as_the_evaluation_of_identification_does(gallery):
+    from keras_sphereface.metrics.identification import search_gallery
+
+    rng = np.random.default_rng(3)
+    centers = rng.normal(size=(40, 16))
+    names = np.array([f"p{i}" for i in range(40)])
+    enrolled, probes = rng.integers(0, 30, 90), rng.integers(0, 40, 60)  # the last ten are unknown
+    rows = (centers[enrolled] + rng.normal(size=(90, 16))).astype(np.float32)
+    searched = (centers[probes] + rng.normal(size=(60, 16))).astype(np.float32)
+    with gallery.transaction():
+        for identity, row in zip(enrolled, rows, strict=True):
+            gallery.enroll(names[identity], [row])
+    expected = search_gallery(rows, names[enrolled], searched, names[probes])
+    matches = gallery.search(searched, top=40)
+    for i, probe in enumerate(names[probes]):
+        found = [match.name for match in matches[i]]
+        rank = found.index(probe) + 1 if probe in found else 0
+        assert rank == expected.ranks[i]
+        best_other = next(match for match in matches[i] if match.name != probe)
+        assert best_other.score == pytest.approx(expected.top_nonmate_scores[i], abs=1e-6)
+    assert 0 < np.count_nonzero(expected.ranks == 1) < np.count_nonzero(expected.ranks)
