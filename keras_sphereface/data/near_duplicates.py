@@ -88,7 +88,8 @@ def near_pairs(hashes: np.ndarray, max_distance: int = MAX_DISTANCE) -> np.ndarr
     """Return the pairs of hashes that differ in few bits, all but one in a hundred.
 
     Of hashes that are equal only the first is compared with others; each of them makes a pair with
-    it. A million hashes take a minute or two, and 200 MB.
+    it. The time grows with the square: 200,000 hashes as dense as those of faces take 20 s, a
+    million 8 minutes.
 
     Args:
         hashes: uint8 (N, 32).
