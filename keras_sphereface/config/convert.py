@@ -79,6 +79,11 @@ class ConvertConfig:
         "Columns of a list file, " + LIST_COLUMNS_HELP,
         group="source and output",
     )
+    follow_links: bool = setting(
+        False,
+        "Follow symbolic links in class folders that lead out of the source.",
+        group="source and output",
+    )
     landmarks: str = setting(
         "",
         "File of five points for each image, by which faces are aligned.",

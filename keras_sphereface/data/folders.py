@@ -100,7 +100,7 @@ def instead_of_class_folders(folder: str | os.PathLike) -> str:
     if is_records_folder(folder):
         return "It holds records already: sphereface train --data " + str(folder)
     if near := class_folders_near(folder):
-        return f"The class folders are in {near}"
+        return f"The class folders are in {near}" + _beside(folder, near)
     if _holds_image(folder):
         return _needs_class_folders(folder)
     return _other_contents(folder)
@@ -116,14 +116,35 @@ def class_folders_near(folder: Path) -> Path | None:
     if _has_class_folders(folder):
         return _larger_below(folder) or folder
     for depth in (1, 2):
-        if found := next(filter(_has_class_folders, _below(folder, depth)), None):
-            return found
+        if found := list(filter(_has_class_folders, _below(folder, depth))):
+            # Of the parts of a set, that to train on.
+            of_training = (below for below in found if below.name.lower().startswith("train"))
+            return next(of_training, found[0])
     if _holds_image(folder):
         siblings = list(_below(_above(folder), 1))
         # Not where it lies among other things, of which some hold pictures too.
         if len(siblings) > 1 and sum(map(_holds_image, siblings)) > len(siblings) / 2:
             return _larger_below(_above(folder)) or _above(folder)
     return None
+
+
+def _beside(folder: Path, near: Path) -> str:
+    """Name what else a folder holds beside its folder of class folders; "" if there is nothing."""
+    if near.parent != folder:
+        return ""
+    others = [below for below in _below(folder, 1) if below != near]
+    parts = [below for below in others if _has_class_folders(below)]
+    if parts:
+        return (
+            f"; {', '.join(map(str, parts[:3]))} {'has' if len(parts) == 1 else 'have'} class "
+            "folders too: convert the parts of a set one by one"
+        )
+    if identities := [below for below in others if _holds_image(below)]:
+        return (
+            f"; beside it {len(identities)} folders hold images, such as {identities[0]}: move "
+            "those of identities into it"
+        )
+    return ""
 
 
 def _larger_below(folder: Path) -> Path | None:

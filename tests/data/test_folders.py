@@ -101,3 +101,27 @@ def test_the_folder_below_which_files_lie_is_found(people):
     for root in ("photos", ".", "photos/ada"):
         assert str(folders.folder_with(root, keys)) == "photos"
     assert folders.folder_with(".", ["cleo/1.jpg"]) is None
+
+
+def add_images(root, *folders):
+    for folder in folders:
+        (root / folder).mkdir(parents=True, exist_ok=True)
+        (root / folder / "1.jpg").touch()
+
+
+def test_of_the_parts_of_a_set_that_to_train_on_is_named_and_the_others(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    add_images(
+        tmp_path, *(f"set/{part}/{name}" for part in ("test", "train", "val") for name in "ab")
+    )
+    message = "are in set/train; set/test, set/val have class folders too: convert the parts"
+    with pytest.raises(ValueError, match=message):
+        open_source("set")
+    assert open_source("set/train").kind == "class folders"
+
+
+def test_folders_of_images_beside_the_larger_set_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    add_images(tmp_path, "set/ada", *(f"set/more/{name}" for name in "abcd"))
+    with pytest.raises(ValueError, match=r"are in set/more; beside it 1 folders .* set/ada: move"):
+        open_source("set")

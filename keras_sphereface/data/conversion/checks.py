@@ -18,6 +18,11 @@ def check_convert_config(config: ConvertConfig) -> None:
     for name, minimum in dict(num_shards=0, workers=0, min_images=1, height=0, width=0).items():
         if getattr(config, name) < minimum:
             raise ValueError(f"`{name}` must be >= {minimum}. Received: {getattr(config, name)}")
+    if config.follow_links and config.runner:
+        raise ValueError(
+            "`follow_links` is of a conversion on this machine; leave --follow-links or --runner "
+            f"out. Received: runner={config.runner!r}"
+        )
     if config.exclude_folds and not config.exclude_pairs:
         raise ValueError(
             "`exclude_folds` are folds of `exclude_pairs`; set --exclude-pairs too. "

@@ -93,7 +93,7 @@ def make_records(config: ConvertConfig) -> records.DatasetInfo:
     lists = (config.landmarks, config.exclude, config.exclude_pairs)
     checks.check_places(out, source_path, lists, config.contact_sheet)
     with stage(f"opening {config.source}"):
-        source = open_source(source_path, config.root, config.list_columns)
+        source = open_source(source_path, config.root, config.list_columns, config.follow_links)
     exclusions = combined_exclusions(
         config.exclude,
         config.exclude_pairs,
@@ -293,7 +293,8 @@ def _fingerprint(
 ) -> str:
     """Return a checksum of all settings and files that the bytes of the records depend on."""
     names = ("detect", "align", "num_shards", "min_images", "height", "width", "seed")
-    later = ("landmark_columns", "root", "list_columns")  # unset, as if they did not exist
+    # Unset, as if they did not exist.
+    later = ("landmark_columns", "root", "list_columns", "follow_links")
     files = [*source.files, *([Path(config.landmarks)] if config.landmarks else [])]
     states = [(file, file.stat()) for file in files]
     values = {

@@ -15,15 +15,23 @@ from keras_sphereface.data.filenames import (
 from keras_sphereface.data.types import ByteRange, ImageRecord, SkippedImage
 
 NO_IMAGE = "the folder holds no image"
+DEEPER = "the folder holds folders of images, one level deeper than the others"
 
 
-def read_class_folders(root: str | os.PathLike) -> Iterator[ImageRecord | SkippedImage]:
+def read_class_folders(
+    root: str | os.PathLike, follow_links: bool = False
+) -> Iterator[ImageRecord | SkippedImage]:
     """Yield the images of ROOT/IDENTITY/IMAGE, in the order of the file system.
 
-    Files without an image suffix are skipped. A symbolic link may lead to any place below ROOT.
+    Files without an image suffix are skipped. A symbolic link may lead to any place below ROOT. As
+    nothing deeper is read, links cannot lead in circles.
+
+    Args:
+        root: Folder of the class folders.
+        follow_links: Bool. Follow symbolic links out of ROOT too.
 
     Raises:
-        ValueError: if a symbolic link leads out of ROOT.
+        ValueError: if a symbolic link leads out of ROOT and is not to be followed.
 
     Example:
 
@@ -32,7 +40,7 @@ def read_class_folders(root: str | os.PathLike) -> Iterator[ImageRecord | Skippe
     ('person_0001/person_0001_0001.jpg', 'person_0001')
     """
     root = Path(root)
-    resolved_root = root.resolve()
+    resolved_root = None if follow_links else root.resolve()
     for folder in scan_folder(root, resolved_root):
         if not is_utf8(folder.name):
             yield SkippedImage(with_question_marks(folder.name), NOT_UTF8)
@@ -43,9 +51,9 @@ def read_class_folders(root: str | os.PathLike) -> Iterator[ImageRecord | Skippe
 
 
 def _read_class_folder(
-    folder: os.DirEntry, resolved_root: Path
+    folder: os.DirEntry, resolved_root: Path | None
 ) -> Iterator[ImageRecord | SkippedImage]:
-    has_images = False
+    has_images, has_deeper = False, False
     for entry in scan_folder(folder.path, resolved_root):
         key = f"{folder.name}/{entry.name}"
         if not is_utf8(entry.name):
@@ -54,23 +62,39 @@ def _read_class_folder(
             has_images = True
             yield ImageRecord(key, folder.name, ByteRange(entry.path, 0, entry.stat().st_size))
         else:
+            has_deeper = has_deeper or (not has_images and _holds_image(entry))
             yield SkippedImage(key, NO_IMAGE_SUFFIX)
     if not has_images:
-        yield SkippedImage(f"{folder.name}/", NO_IMAGE)
+        yield SkippedImage(f"{folder.name}/", DEEPER if has_deeper else NO_IMAGE)
 
 
-def scan_folder(folder: str | Path, resolved_root: Path) -> Iterator[os.DirEntry]:
+def _holds_image(entry: os.DirEntry) -> bool:
+    if not entry.is_dir():
+        return False
+    with os.scandir(entry.path) as entries:
+        return any(is_image_name(each.name) for each in entries)
+
+
+def scan_folder(folder: str | Path, resolved_root: Path | None) -> Iterator[os.DirEntry]:
     """Yield the entries of a folder one by one: there may be millions.
+
+    Args:
+        folder: Path of the folder.
+        resolved_root: Folder that links must not lead out of; None: they may lead anywhere.
 
     Raises:
         ValueError: if an entry is a symbolic link that leads out of `resolved_root`.
     """
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_symlink() and not Path(entry.path).resolve().is_relative_to(resolved_root):
+            if (
+                resolved_root is not None
+                and entry.is_symlink()
+                and not Path(entry.path).resolve().is_relative_to(resolved_root)
+            ):
                 raise ValueError(
                     "A symbolic link in the source must not lead out of it. To use images "
-                    "elsewhere, name them in a list file. "
+                    "elsewhere, set --follow-links, or name them in a list file. "
                     f"Received: {entry.path} -> {os.readlink(entry.path)}"
                 )
             yield entry

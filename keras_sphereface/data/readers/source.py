@@ -49,7 +49,10 @@ class Source(NamedTuple):
 
 
 def open_source(
-    path: str | os.PathLike, root: str | os.PathLike = "", list_columns: str = ""
+    path: str | os.PathLike,
+    root: str | os.PathLike = "",
+    list_columns: str = "",
+    follow_links: bool = False,
 ) -> Source:
     """Recognize the kind of the source at a path.
 
@@ -61,6 +64,7 @@ def open_source(
         path: Path of the source.
         root: Folder that the paths of a list file are relative to; "": the folder of the list.
         list_columns: Str. Names of the columns of a list file; "": recognize them.
+        follow_links: Bool. Follow symbolic links that lead out of class folders.
 
     Raises:
         FileNotFoundError: if nothing is at the path.
@@ -82,10 +86,10 @@ def open_source(
             f"Received: {path}, which is none"
         )
     if path.is_dir():
-        if files := _files_in(path):
+        if files := _files_in(path, follow_links):
             return _source_of_files(files, path)
         folders.check_class_folders(path, "source")
-        return Source(CLASS_FOLDERS, lambda: read_class_folders(path))
+        return Source(CLASS_FOLDERS, lambda: read_class_folders(path, follow_links))
     if not path.is_file():
         raise FileNotFoundError(
             f"The source must be one of: {'; '.join(SOURCE_KINDS.values())}; or a folder of such "
@@ -158,9 +162,9 @@ def _check_index(path: Path) -> Iterator[str]:
             yield f"{index.name} does not fit {path.name} and is not used: {problem}"
 
 
-def _files_in(root: Path) -> list[Path]:
+def _files_in(root: Path, follow_links: bool) -> list[Path]:
     """Return the .rec, .parquet or archive files that a folder holds instead of class folders."""
-    resolved_root = root.resolve()
+    resolved_root = None if follow_links else root.resolve()
     folders = (entry for entry in scan_folder(root, resolved_root) if entry.is_dir())
     if any(_holds_image(folder) for folder in folders):
         return []

@@ -48,3 +48,27 @@ def test_a_link_out_of_the_source_is_refused_and_one_inside_is_followed(tmp_path
     (root / name).symlink_to(outside / "secret")
     with pytest.raises(ValueError, match=r"must not lead out of it.*Received: .*secret"):
         list(read_class_folders(root))
+
+
+def test_links_out_of_the_source_are_followed_on_request_and_never_in_circles(tmp_path):
+    outside, root = tmp_path / "outside", tmp_path / "root"
+    for folder in (outside / "bob", root / "ada"):
+        folder.mkdir(parents=True)
+        (folder / "1.jpg").write_bytes(b"image")
+    (root / "bob").symlink_to(outside / "bob")
+    (root / "ada" / "2.jpg").symlink_to(outside / "bob" / "1.jpg")
+    (root / "circle").symlink_to(root)
+    (root / "ada" / "circle").symlink_to(root)
+    (root / "broken").symlink_to(tmp_path / "absent")
+    entries = list(read_class_folders(root, follow_links=True))
+    keys = sorted(entry.key for entry in entries if isinstance(entry, ImageRecord))
+    assert keys == ["ada/1.jpg", "ada/2.jpg", "bob/1.jpg"]
+    assert all(content_of(e) == b"image" for e in entries if isinstance(e, ImageRecord))
+
+
+def test_an_identity_that_lies_deeper_is_skipped_with_that_reason(tmp_path):
+    for path in ("a/1.jpg", "b/profile/1.jpg", "b/front/1.jpg"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    skipped = {e.key: e.reason for e in read_class_folders(tmp_path) if isinstance(e, SkippedImage)}
+    assert "one level deeper" in skipped["b/"]
