@@ -84,7 +84,7 @@ class _FaceSettings:
     )
     seed: int = setting(
         0,
-        "Seed for the choice of the gallery and of the images that are checked.",
+        "Seed for the choice of the gallery and of the images that are checked, and for the draws.",
         group="sampling",
         minimum=0,
     )
@@ -118,6 +118,12 @@ class _GallerySettings(_FaceSettings):
         "File of lines `path template [medium]`; gallery and probes then name templates.",
         group="gallery and probes",
         path="input",
+    )
+    bootstrap: int = setting(
+        1000,
+        "Number of bootstrap draws of identities for the 95 per cent intervals; 0 computes none.",
+        group="sampling",
+        minimum=0,
     )
     gallery_images: int = setting(
         1,

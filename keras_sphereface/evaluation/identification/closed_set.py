@@ -3,6 +3,7 @@
 import dataclasses
 
 from keras_sphereface.evaluation.identification.gallery_search import GalleryMetrics, GallerySearch
+from keras_sphereface.evaluation.identification.intervals import probe_intervals
 from keras_sphereface.evaluation.identification.result import IdentificationResult
 from keras_sphereface.metrics.identification import cmc
 
@@ -39,16 +40,28 @@ class ClosedSetMetrics(GalleryMetrics):
         return {**rates, **counted}
 
 
-def measure_closed_set(searched: GallerySearch, max_rank: int) -> IdentificationResult:
+def measure_closed_set(
+    searched: GallerySearch, max_rank: int, replicates: int = 0, seed: int = 0
+) -> IdentificationResult:
     """Measure the ranks of the mates.
 
     Args:
         searched: A search all of whose probes are mated.
         max_rank: Int. Last rank of the CMC curve.
+        replicates: Int. Draws of identities for the intervals; 0 computes none.
+        seed: Int. Seed of the draws.
     """
     rates = cmc(searched.result.ranks, max(max_rank, 10))
+    intervals = probe_intervals(
+        searched.result,
+        searched.probes.identities,
+        {f"rank {k}": k for k in (1, 5, 10)},
+        {},
+        replicates,
+        seed,
+    )
     metrics = ClosedSetMetrics(
-        **vars(searched.metrics),
+        **{**vars(searched.metrics), "intervals": intervals},
         rank_1=float(rates[0]),
         rank_5=float(rates[4]),
         rank_10=float(rates[9]),

@@ -87,14 +87,15 @@ def _gallery(
 def _in_gallery(
     config: ClosedSetConfig | OpenSetConfig, images: LabeledImages, gallery: GallerySplit
 ) -> Measure:
+    draws = (config.bootstrap, config.seed)
     search = functools.partial(search_probes, images=images, gallery=gallery, seed=config.seed)
     if isinstance(config, ClosedSetConfig):
         galleries.check_closed_set(gallery, config.probes)
         max_rank = config.max_rank
-        return lambda embedder: closed_set.measure_closed_set(search(embedder), max_rank)
+        return lambda embedder: closed_set.measure_closed_set(search(embedder), max_rank, *draws)
     galleries.check_open_set(gallery)
     candidates = config.candidates
-    return lambda embedder: open_set.measure_open_set(search(embedder), candidates)
+    return lambda embedder: open_set.measure_open_set(search(embedder), candidates, *draws)
 
 
 def _among_distractors(

@@ -1,6 +1,7 @@
 """The search of probes in a gallery, which closed-set and open-set identification share."""
 
 import dataclasses
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pandas as pd
 from keras_sphereface.evaluation.embedders import Embedder
 from keras_sphereface.evaluation.identification.gallery import GallerySplit
 from keras_sphereface.evaluation.identification.identity_map import IdentityMap, exclude_identities
+from keras_sphereface.evaluation.identification.intervals import ProbeIntervals
 from keras_sphereface.evaluation.identification.labeled_images import (
     LabeledEmbeddings,
     LabeledImages,
@@ -40,6 +42,7 @@ class GalleryMetrics(IdentificationMetrics):
         fte: Failure-to-enroll rate, in [0, 1]: their share of the identities to enroll.
         num_mated_failures: Mated probes that cannot be found, since they or all gallery images of
             their identity have no embedding; `num_probes` does not count them.
+        intervals: {name of a rate as in `measures`: its 95 % intervals}; empty without draws.
     """
 
     num_gallery_identities: int
@@ -49,6 +52,7 @@ class GalleryMetrics(IdentificationMetrics):
     num_failures_to_enroll: int = dataclasses.field(default=0, kw_only=True)
     fte: float = dataclasses.field(default=0.0, kw_only=True)
     num_mated_failures: int = dataclasses.field(default=0, kw_only=True)
+    intervals: Mapping[str, ProbeIntervals] = dataclasses.field(default_factory=dict, kw_only=True)
 
     @property
     def sizes(self) -> str:

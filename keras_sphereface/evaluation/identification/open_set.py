@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from keras_sphereface.evaluation.identification.gallery_search import GalleryMetrics, GallerySearch
+from keras_sphereface.evaluation.identification.intervals import probe_intervals
 from keras_sphereface.evaluation.identification.result import IdentificationResult
 from keras_sphereface.evaluation.verification import values_by_far
 from keras_sphereface.metrics import roc
@@ -92,12 +93,16 @@ class OpenSetMetrics(GalleryMetrics):
         }
 
 
-def measure_open_set(searched: GallerySearch, candidates: int) -> IdentificationResult:
+def measure_open_set(
+    searched: GallerySearch, candidates: int, replicates: int = 0, seed: int = 0
+) -> IdentificationResult:
     """Measure how many mated probes are identified at which rates of false alarms.
 
     Args:
         searched: A search with mated and non-mated probes.
         candidates: Int. Length of the candidate list of TPIR.
+        replicates: Int. Draws of identities for the intervals; 0 computes none.
+        seed: Int. Seed of the draws.
     """
     result = searched.result
     mated = result.ranks[result.ranks > 0]
@@ -105,8 +110,23 @@ def measure_open_set(searched: GallerySearch, candidates: int) -> Identification
         verification = _verify_all(searched)
     dirs = _by_rate(lambda far: dir_at_far(result, far))
     found = functools.partial(searched.metrics.rate_with_failures, num_mated=len(mated))
+    measured = [far for far in FALSE_ALARM_RATES if dirs[f"{far:g}"] is not None]
+    intervals = probe_intervals(
+        result,
+        searched.probes.identities,
+        {"rank 1 of mated probes": 1},
+        {
+            **{f"DIR at FAR {far:g}": (far, 1) for far in measured},
+            **{
+                f"TPIR at FPIR {far:g}, {candidates} candidates": (far, candidates)
+                for far in measured
+            },
+        },
+        replicates,
+        seed,
+    )
     metrics = OpenSetMetrics(
-        **vars(searched.metrics),
+        **{**vars(searched.metrics), "intervals": intervals},
         num_mated=len(mated),
         num_nonmated=int(np.sum(result.ranks == 0)),
         rank_1=rank_k(mated, 1),

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from keras_sphereface import plots
-from keras_sphereface.evaluation.formatting import percent
+from keras_sphereface.evaluation.formatting import format_range, percent
 from keras_sphereface.evaluation.identification.distractors import DistractorsMetrics
 from keras_sphereface.evaluation.identification.gallery_search import GalleryMetrics
 from keras_sphereface.evaluation.identification.nearest_faces import CAPTION
@@ -19,8 +19,17 @@ from keras_sphereface.evaluation.identification.result import (
     IdentificationResult,
 )
 from keras_sphereface.evaluation.report import TOO_FEW
+from keras_sphereface.metrics.bootstrap import Interval
 from keras_sphereface.reporting import figures, html
-from keras_sphereface.reporting.blocks import Block, Heading, ImageBlock, Paragraph, Table, Warnings
+from keras_sphereface.reporting.blocks import (
+    Block,
+    Details,
+    Heading,
+    ImageBlock,
+    Paragraph,
+    Table,
+    Warnings,
+)
 from keras_sphereface.reporting.metrics_file import write_metrics
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.version import __version__
@@ -126,7 +135,15 @@ def summarize(metrics: IdentificationMetrics) -> str:
     lines = [f"{metrics.model}: {metrics.sizes}"]
     if isinstance(metrics, DistractorsMetrics):
         return "\n".join([*lines, *_aligned([_distractors_header(metrics), *_rows(metrics)])])
-    rows = [(name, _percent_or_too_few(rate)) for name, rate in metrics.measures().items()]
+    intervals = metrics.intervals if isinstance(metrics, GalleryMetrics) else {}
+    rows = [
+        (
+            name,
+            _percent_or_too_few(rate),
+            f"95 %: {_between(intervals[name].by_identity)} %" if name in intervals else "",
+        )
+        for name, rate in metrics.measures().items()
+    ]
     return "\n".join([*lines, *_aligned(rows)])
 
 
@@ -164,11 +181,41 @@ def identification_report(
         *map(Paragraph, paragraphs),
         _report_table(results, explanation),
         ImageBlock(curve.light, f"{title}: the curves of all systems", dark_png=curve.dark),
+        *_interval_tables(_gallery_metrics(results)),
         *_verification([m for m in results if isinstance(m, OpenSetMetrics)]),
         *_nearest(nearest_faces or {}),
         Paragraph(f"Made with keras_sphereface {__version__}."),
     ]
     return html.render_page(title, blocks)
+
+
+def _gallery_metrics(results: Sequence[IdentificationMetrics]) -> list[GalleryMetrics]:
+    return [one for one in results if isinstance(one, GalleryMetrics)]
+
+
+def _interval_tables(results: Sequence[GalleryMetrics]) -> list[Block]:
+    """Return a table of the intervals of each system that has some."""
+    note = (
+        "Identities are drawn anew, each with all of its probes; the last column takes probes of "
+        "one identity for independent. The gallery stays as it is."
+    )
+    header = ["measure", "value, %", "95 % by identity", "95 % by probe"]
+    blocks: list[Block] = []
+    for metrics in results:
+        values = metrics.measures()
+        rows = [
+            [name, f"{100 * value:.2f}", _between(both.by_identity), _between(both.by_probe)]
+            for name, both in metrics.intervals.items()
+            if (value := values[name]) is not None
+        ]
+        if rows:
+            title = "Intervals" if len(results) == 1 else f"Intervals: {metrics.model}"
+            blocks.append(Details(title, [Table(header, rows, note)]))
+    return blocks
+
+
+def _between(interval: Interval) -> str:
+    return format_range(interval, lambda rate: f"{100 * rate:.2f}")
 
 
 def _nearest(nearest_faces: Mapping[str, bytes]) -> list[Block]:

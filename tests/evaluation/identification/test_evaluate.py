@@ -12,10 +12,11 @@ import pytest
 
 from keras_sphereface.commands.identify import run_identify
 from keras_sphereface.config import ConvertConfig
-from keras_sphereface.config.identify import IDENTIFY_CONFIGS, ClosedSetConfig
+from keras_sphereface.config.identify import IDENTIFY_CONFIGS, ClosedSetConfig, OpenSetConfig
 from keras_sphereface.config.parsing import parse_command
 from keras_sphereface.data.conversion.convert import make_records
 from keras_sphereface.data.pairs.pair_list import identities_of_pairs
+from keras_sphereface.evaluation.identification.evaluate import evaluate_identification
 from keras_sphereface.evaluation.identification.identity_map import (
     identities_of_folders,
     select_identities,
@@ -235,7 +236,7 @@ def test_the_command_line_has_a_command_for_each_protocol(tmp_path, monkeypatch)
 def test_users_read_numbers_or_one_sentence_instead_of_a_traceback(quick, tmp_path, capsys):
     with pytest.raises(ValueError, match="Received: max_rank=0"):
         run_identify(ClosedSetConfig(**quick, max_rank=0))
-    run_identify(ClosedSetConfig(**quick))
+    run_identify(ClosedSetConfig(**quick, bootstrap=0))
     (metrics,) = json.loads((tmp_path / "out" / "metrics.json").read_text())["systems"]
     assert capsys.readouterr().out == (
         "by hand: 95 probes, a gallery of 19 identities with 19 images\n"
@@ -244,6 +245,26 @@ def test_users_read_numbers_or_one_sentence_instead_of_a_traceback(quick, tmp_pa
         f"  rank 10  {100 * metrics['rank_10']:.2f} %\n"
         f"written to {tmp_path}/out\n"
     )
+
+
+def test_intervals_by_identity_stand_beside_the_rates(quick, tmp_path, capsys):
+    run_identify(ClosedSetConfig(**quick, bootstrap=50))
+    (metrics,) = json.loads((tmp_path / "out" / "metrics.json").read_text())["systems"]
+    both = metrics["intervals"]["rank 1"]
+    by_identity = both["by_identity"]
+    assert by_identity["low"] < metrics["rank_1"] < by_identity["high"]
+    assert both["by_probe"] != by_identity
+    shown = f"95 %: {100 * by_identity['low']:.2f} to {100 * by_identity['high']:.2f} %"
+    assert shown in capsys.readouterr().out
+    assert "95 % by identity" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_open_set_rates_have_intervals_too(quick):
+    (metrics,) = evaluate_identification(OpenSetConfig(**quick, bootstrap=50))
+    assert "rank 1 of mated probes" in metrics.intervals
+    measures = metrics.measures()
+    for name, both in metrics.intervals.items():
+        assert both.by_identity.low <= measures[name] <= both.by_identity.high
 
 
 @pytest.mark.parametrize(
