@@ -246,7 +246,8 @@ class Gallery:
             with self._file.transaction():
                 yield
         except BaseException:
-            self._index, self._version = None, -1  # it may hold what is now rolled back
+            # They may hold what is now rolled back.
+            self._index, self._names, self._version = None, {}, -1
             raise
 
     def remove(self, *names: str) -> None:
@@ -339,11 +340,13 @@ class Gallery:
         with self._file.snapshot():
             version = self._file.get_meta("version")
             index = self._index or TemplateIndex(dim)
+            index.reserve(self._file.value("SELECT COUNT(*) FROM templates"))
             last = int(index.ids[-1]) if len(index) else 0
             query = "SELECT COUNT(*) FROM templates WHERE id <= ?"
             if self._file.value(query, last) != len(index):
                 left = self._file.run("SELECT id FROM templates WHERE id <= ?", last)
                 index.keep(np.array([row[0] for row in left], np.int64))
+                self._names = {}
             added = self._file.run(
                 "SELECT id, identity, embedding FROM templates WHERE id > ? ORDER BY id", last
             )
@@ -351,7 +354,9 @@ class Gallery:
                 ids, identities, contents = zip(*rows, strict=True)
                 embeddings = np.frombuffer(b"".join(contents), _STORED).reshape(len(rows), -1)
                 index.append(np.array(ids), np.array(identities), embeddings)
-            self._names = dict(self._file.run("SELECT id, name FROM identities"))
+            newest = max(self._names, default=0)
+            query = "SELECT id, name FROM identities WHERE id > ?"
+            self._names.update(self._file.run(query, newest))
         self._index, self._version = index, version
         return index
 

@@ -56,14 +56,17 @@ class TemplateIndex:
         """The templates, float32 (T, D) of unit length."""
         return self._memory[: len(self.ids)]
 
+    def reserve(self, count: int) -> None:
+        """Make room for `count` templates and some more, so that few changes copy all rows."""
+        if count > len(self._memory):
+            memory = np.empty((count + count // 8, self._memory.shape[1]), np.float32)
+            memory[: len(self)] = self.rows
+            self._memory = memory
+
     def append(self, ids: np.ndarray, identities: np.ndarray, embeddings: np.ndarray) -> None:
         """Add templates (N, D) whose ids are above all present ones."""
         start, stop = len(self), len(self) + len(ids)
-        if stop > len(self._memory):
-            capacity = max(stop, len(self._memory) * 3 // 2)
-            memory = np.empty((capacity, self._memory.shape[1]), np.float32)
-            memory[:start] = self.rows
-            self._memory = memory
+        self.reserve(stop)
         self._memory[start:stop] = unit_rows(embeddings, "templates")
         lengths = np.linalg.norm(embeddings.astype(np.float64), axis=1).astype(np.float32)
         self.ids = np.concatenate([self.ids, ids])
