@@ -108,10 +108,10 @@ def missing_face_warnings(
 
 
 def describe_reasons(missing: Mapping[str, str]) -> str:
-    """Return the count of each reason and an example; {key: reason}, not empty."""
+    """Return the count of each reason with an example; {key: reason}, not empty."""
     counts = sorted(collections.Counter(missing.values()).items())
-    reasons = "; ".join(f"{count} {reason}" for reason, count in counts)
-    return f"{reasons}; for example {next(iter(missing))}"
+    first = {reason: key for key, reason in reversed(list(missing.items()))}
+    return "; ".join(f"{count} {reason}, for example {first[reason]}" for reason, count in counts)
 
 
 def without_landmarks(missing: Mapping[str, str]) -> list[str]:

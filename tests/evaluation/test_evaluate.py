@@ -299,7 +299,8 @@ def test_missing_images_and_landmarks_are_reported_with_their_effect(
     assert cropped.pairs.startswith("with images without landmarks, cropped")
     assert cropped.num_pairs == 56 - with_image
     (warning,) = metrics.warnings
-    assert warning.startswith("Missing images: 1 no landmarks; 1 no such image; for")
+    assert warning.startswith("Missing images: 1 no landmarks, for example ")
+    assert "; 1 no such image, for example " in warning
     assert f"{affected} of 56 pairs are left out" in warning
     text = verification_summary(metrics)
     assert f"of {56 - with_image} pairs" in text

@@ -143,13 +143,13 @@ def test_another_file_is_refused_by_name(tmp_path, content, received):
 
 def test_missing_faces_are_counted_by_reason():
     missing = {"b.jpg": NO_LANDMARKS, "a.jpg": "not there", "c.jpg": NO_LANDMARKS}
-    counted = sorted([f"2 {NO_LANDMARKS}", "1 not there"], key=lambda text: text[2:])
-    images = f"Missing images: {'; '.join(counted)}; for example b.jpg."
+    counted = [f"2 {NO_LANDMARKS}, for example b.jpg", "1 not there, for example a.jpg"]
+    images = f"Missing images: {'; '.join(sorted(counted, key=lambda text: text[2:]))}."
     left_out = "5 of 40 pairs are left out. All numbers are of the other pairs."
     assert quality_checks.missing_face_warnings(missing, {}, 5, 40) == [f"{images} {left_out}"]
     # Templates that lack some of their images cost no pair.
     assert quality_checks.missing_face_warnings(missing, {}, 0, 40) == [images]
-    templates = "Missing templates: 1 none of its images; for example T."
+    templates = "Missing templates: 1 none of its images, for example T."
     assert quality_checks.missing_face_warnings(missing, {"T": "none of its images"}, 5, 40) == [
         f"{images} {templates} {left_out}"
     ]

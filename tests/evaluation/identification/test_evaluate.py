@@ -168,8 +168,8 @@ def test_missing_images_are_warned_of_with_their_reasons(settings, faces, views,
     assert metrics.fta == 2 / 38
     assert metrics.measures()["rank 1, failures counted"] == metrics.rank_1 * 36 / 38
     assert metrics.warnings == (
-        "Missing images, left out: 1 no landmarks; 1 no such image; for example "
-        f"{next(iter(metrics.missing))}.",
+        f"Missing images, left out: 1 no landmarks, for example {without_landmarks}; "
+        f"1 no such image, for example {deleted}.",
     )
     assert f"WARNING: {metrics.warnings[0]}\n" in capsys.readouterr().err
     present = {key: who for key, who in probes.items() if key not in metrics.missing}

@@ -19,7 +19,7 @@ def test_images_without_an_embedding_are_left_out():
     assert selected.identities.tolist() == ["A", "C"]
     assert selected.embeddings.tolist() == [[8, 9, 10, 11], [0, 1, 2, 3]]
     assert embedded.missing_warnings("images") == [
-        "Missing images, left out: 1 no such image; for example b."
+        "Missing images, left out: 1 no such image, for example b."
     ]
     with pytest.raises(ValueError, match=r"casia must have .* 1 missing, .* b \(no such image\)"):
         embedded.select({"b": "B"})
