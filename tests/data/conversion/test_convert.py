@@ -371,3 +371,8 @@ def test_bad_settings_and_empty_sources_are_refused(source, tmp_path):
         with pytest.raises(error, match="Received: "):
             convert(where, tmp_path / "out", **settings)
         assert not (tmp_path / "out").exists()
+
+
+def test_links_are_not_followed_on_beam(source, tmp_path):
+    with pytest.raises(ValueError, match="leave --follow-links or --runner out"):
+        convert(source, tmp_path / "out", follow_links=True, runner="DirectRunner")
