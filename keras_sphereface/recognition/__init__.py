@@ -4,6 +4,6 @@ Nothing here imports Keras or TensorFlow: a gallery is NumPy and SQLite.
 """
 
 from keras_sphereface.recognition.gallery import EnrolledIdentity, Gallery
-from keras_sphereface.recognition.template_index import Match
+from keras_sphereface.recognition.template_index import IdentityMatch
 
-__all__ = ["EnrolledIdentity", "Gallery", "Match"]
+__all__ = ["EnrolledIdentity", "Gallery", "IdentityMatch"]

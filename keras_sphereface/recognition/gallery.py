@@ -16,7 +16,7 @@ from keras_sphereface.data.keys import canonical_name
 from keras_sphereface.metrics.vectors import unit_rows
 from keras_sphereface.recognition.gallery_export import StoredTemplate, write_templates
 from keras_sphereface.recognition.gallery_file import GalleryFile, create_file
-from keras_sphereface.recognition.template_index import Match, TemplateIndex
+from keras_sphereface.recognition.template_index import IdentityMatch, TemplateIndex
 from keras_sphereface.utils.validation import check_integer
 
 _STORED = np.dtype("<f4")  # of a template in the file
@@ -62,7 +62,7 @@ class Gallery:
         >>> gallery.enroll("bob", [[0.0, 2.0]])
         1
         >>> gallery.search([[1.0, 0.0]], top=1)
-        [[Match(name='ada', score=1.0)]]
+        [[IdentityMatch(name='ada', score=1.0)]]
         >>> gallery.remove("ada")
         >>> [identity.name for identity in gallery.identities()]
         ['bob']
@@ -302,7 +302,7 @@ class Gallery:
         top: int = 5,
         *,
         fusion: str = "best",
-    ) -> list[list[Match]]:
+    ) -> list[list[IdentityMatch]]:
         """Return the most similar identities of each probe, the most similar first.
 
         Every template is compared: the result is exact. The templates are kept in memory, 4 D bytes
@@ -315,7 +315,7 @@ class Gallery:
                 similar one, or "mean", that of their mean, in which they count with their lengths.
 
         Returns:
-            N lists of `Match`. Of equal scores the identity enrolled first comes first.
+            N lists of `IdentityMatch`. Of equal scores the identity enrolled first comes first.
 
         Raises:
             ValueError: If an argument does not fit, or an embedding is zero or not finite.
@@ -327,7 +327,7 @@ class Gallery:
             return [[] for _ in rows]
         return [
             [
-                Match(self._names[int(identity)], float(score))
+                IdentityMatch(self._names[int(identity)], float(score))
                 for identity, score in zip(identities, scores, strict=True)
             ]
             for identities, scores in index.search(rows, top, fusion)

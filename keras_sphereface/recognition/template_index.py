@@ -16,7 +16,7 @@ _MEANS_AT_ONCE = 1024  # identities
 
 
 @dataclasses.dataclass(frozen=True)
-class Match:
+class IdentityMatch:
     """An identity that was found.
 
     Attributes:
@@ -24,7 +24,7 @@ class Match:
         score: Cosine in [-1, 1] of the probe and the identity; higher is more similar.
 
     Example:
-        >>> Match("ada", 0.71).name
+        >>> IdentityMatch("ada", 0.71).name
         'ada'
     """
 

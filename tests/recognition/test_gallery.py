@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from keras_sphereface.recognition import EnrolledIdentity, Gallery, Match, gallery_file
+from keras_sphereface.recognition import EnrolledIdentity, Gallery, IdentityMatch, gallery_file
 from keras_sphereface.recognition import template_index as index_module
 from tests.conftest import ROOT
 
@@ -76,7 +76,7 @@ def test_of_equal_scores_the_first_enrolled_comes_first(gallery):
 
 def test_opposite_templates_have_no_mean(gallery):
     gallery.enroll("ada", [[1.0, 0.0], [-1.0, 0.0]])
-    assert gallery.search([[1.0, 0.0]], fusion="mean") == [[Match("ada", 0.0)]]
+    assert gallery.search([[1.0, 0.0]], fusion="mean") == [[IdentityMatch("ada", 0.0)]]
 
 
 def test_an_empty_gallery_and_no_probe_find_nothing(gallery):
