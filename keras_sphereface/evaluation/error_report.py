@@ -100,9 +100,9 @@ def error_blocks(metrics: ErrorMetrics, images: Mapping[str, FigurePngs]) -> lis
 def zoo_sentences(metrics: ErrorMetrics) -> list[str]:
     """Return who fails, a sentence each; `metrics` with identities."""
     sentences = [
-        f"{_count(metrics.num_goats, 'identity is', 'identities are')} not recognized as "
-        f"themselves (goats), {_count(metrics.num_wolves, 'is', 'are')} mistaken for others "
-        "unusually often (wolves or lambs)."
+        f"{_count(metrics.num_goats, 'identity is', 'identities are')} unusually often not "
+        f"recognized (goats), {_count(metrics.num_wolves, 'is', 'are')} unusually often mistaken "
+        "for others (wolves or lambs)."
     ]
     for name, one in (
         ("false matches", metrics.false_matches),
