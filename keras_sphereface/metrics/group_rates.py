@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from keras_sphereface.metrics.bootstrap import CONFIDENCE, Interval
-from keras_sphereface.metrics.identity_bootstrap import pair_weights
+from keras_sphereface.metrics.identity_bootstrap import IdentityBootstrap, pair_weights
 
 
 def gini(rates: np.ndarray) -> np.ndarray:
@@ -229,6 +229,28 @@ def middle_interval(values: np.ndarray) -> Interval | None:
     low = rising[math.floor(last * (1 - CONFIDENCE) / 2)]
     high = rising[math.ceil(last * (1 + CONFIDENCE) / 2)]
     return Interval(float(low), float(high))
+
+
+def rate_interval(rates: np.ndarray) -> Interval | None:
+    """Return the 95 % interval of a rate, by the spread of the log-odds of its draws.
+
+    Where errors are few it reaches further up than down; the middle of the draws would be too low.
+
+    Args:
+        rates: (R + 1,), that measured first, then R draws; nan where a draw has no comparison.
+
+    Returns:
+        None without draws.
+
+    Example:
+        >>> interval = rate_interval(np.array([0.1, 0.08, 0.1, 0.12]))
+        >>> round(interval.low, 3), round(interval.high, 3)
+        (0.072, 0.137)
+    """
+    draws = rates[1:][~np.isnan(rates[1:])][:, None]
+    if len(draws) == 0:
+        return None
+    return IdentityBootstrap(rates[:1], draws, draws, len(draws)).rate_interval(0)
 
 
 def no_error_interval(num_independent: int) -> Interval:
