@@ -1,5 +1,7 @@
 """False match rates beyond the listed pairs, as a part of the report."""
 
+import math
+
 from keras_sphereface.evaluation.beyond_metrics import BeyondMetrics, BeyondPoint
 from keras_sphereface.evaluation.calibration_report import rate
 from keras_sphereface.evaluation.formatting import format_range
@@ -24,14 +26,29 @@ def beyond_blocks(beyond: BeyondMetrics | None) -> list[Block]:
         "Extrapolated: the threshold by the generalized Pareto distribution of the highest scores. "
         "It rests on the assumption that rarer scores continue the tail. The last columns check "
         "it: the rate that all pairs show at the threshold that the list alone would promise for "
-        "the rate on the left. Among all pairs an identity counts by its images, in a list as "
-        "often as it was drawn."
+        "the rate on the left."
     )
     return [
         Heading("Beyond the listed pairs"),
-        Paragraph(sentence),
+        Paragraph(" ".join([sentence, *_check_sentences(beyond)])),
         Table(header, [_row(point) for point in beyond.points], note=note),
     ]
+
+
+def _check_sentences(beyond: BeyondMetrics) -> list[str]:
+    """Return whether the extrapolation from the list holds, at the first rate it does not carry."""
+    for point in beyond.points:
+        is_beyond = point.fmr * beyond.num_listed_mismatched < 1
+        if is_beyond and point.listed_fmr is not None and point.listed_fmr_interval is not None:
+            interval = point.listed_fmr_interval
+            holds = interval.low <= point.fmr <= interval.high
+            return [
+                f"Extrapolated from the list alone, the threshold for a false match rate of "
+                f"{point.fmr:g} has one of {point.listed_fmr:.2g} "
+                f"({format_range(interval, '{:.2g}'.format)}) by all pairs: the extrapolation "
+                + ("holds." if holds else "does not hold.")
+            ]
+    return []
 
 
 def _row(point: BeyondPoint) -> list[str]:
@@ -50,9 +67,15 @@ def _row(point: BeyondPoint) -> list[str]:
 
 
 def _cosine(value: float | None) -> str:
+    if value is not None and value > 1:
+        return "> 1"  # no score reaches it
     return "" if value is None else f"{value:.3f}"
 
 
 def _between(interval: Interval | None) -> str:
     """Return the ends of an interval of thresholds; ? for one that the pairs do not tell."""
-    return format_range(interval, "{:.3f}".format).replace("nan", "?")
+    return format_range(interval, _end)
+
+
+def _end(value: float) -> str:
+    return "?" if math.isnan(value) else _cosine(value)

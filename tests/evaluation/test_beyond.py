@@ -1,5 +1,7 @@
 """False match rates beyond the listed pairs."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from keras_sphereface.evaluation import beyond
 from keras_sphereface.evaluation.beyond import measure_beyond
 from keras_sphereface.evaluation.beyond_report import beyond_blocks
 from keras_sphereface.evaluation.embeddings import Embeddings
+from keras_sphereface.metrics.bootstrap import Interval
 
 
 def drawn_embeddings(num_images=400, per_identity=4):
@@ -57,6 +60,20 @@ def test_the_report_marks_what_is_extrapolated(measured):
     assert row[0] == "1e-07"
     assert row[1] == "" != row[5]
     assert beyond_blocks(None) == []
+
+
+def test_the_report_says_whether_the_extrapolation_holds(measured):
+    text = beyond_blocks(measured)[1].text
+    point = next(point for point in measured.points if point.fmr == 1e-4)
+    interval = point.listed_fmr_interval
+    holds = interval.low <= 1e-4 <= interval.high
+    assert f"for a false match rate of 0.0001 has one of {point.listed_fmr:.2g}" in text
+    assert text.endswith("holds." if holds else "does not hold.")
+    far = dataclasses.replace(point, listed_fmr_interval=Interval(2e-4, 3e-4), threshold=1.2)
+    other = dataclasses.replace(measured, points=(far,))
+    _, paragraph, table = beyond_blocks(other)
+    assert paragraph.text.endswith("does not hold.")
+    assert table.rows[0][1] == "> 1"
 
 
 def test_missing_images_are_left_out_and_too_many_are_not_compared(monkeypatch):
