@@ -145,7 +145,9 @@ def split_pairs(
         judged = ~np.isin(pairs.folds, calibration_folds)
         splits = [_split_at(judged, identities)]
         folds = ", ".join(map(str, sorted(calibration_folds)))
-        return _described(splits, f"Calibrated on fold {folds}, judged on the others", identities)
+        word = "fold" if len(calibration_folds) == 1 else "folds"
+        description = f"Calibrated on {word} {folds}, judged on the others"
+        return _described(splits, description, identities)
     splits = [_split_at(pairs.folds == fold, identities) for fold in numbers]
     dropped = 1 - np.sum([s.calibration for s in splits]) / ((len(numbers) - 1) * len(pairs.folds))
     if identities is None or dropped <= MAX_DROPPED:
