@@ -5,8 +5,14 @@ The names below are what most users need. The modules below them are in folders:
 `plots` (figures), `evaluation`, `export`, `callbacks` and `training`.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from keras_sphereface.utils import startup
 from keras_sphereface.version import __version__
+
+if TYPE_CHECKING:
+    from keras_sphereface.recognition.face_recognizer import FaceRecognizer
 
 # Keras and TensorFlow take seconds and most of a gigabyte to import. The command `sphereface` and
 # processes that only prepare images do without, or import this package whole when they need it.
@@ -37,7 +43,13 @@ if not startup.is_lean():
 
         if BACKEND == "tensorflow":
             from keras_sphereface.layers.face_preprocessing import FacePreprocessing
-    __getattr__ = tensorflow_names(__name__, "FacePreprocessing")
+    _tensorflow_name = tensorflow_names(__name__, "FacePreprocessing")
+
+    def __getattr__(name: str) -> Any:
+        if name == "FaceRecognizer":  # no class of Keras; it needs OpenCV, which takes a moment
+            return importlib.import_module(f"{__name__}.recognition").FaceRecognizer
+        return _tensorflow_name(name)
+
 
 __all__ = [
     "ASoftmax",
@@ -47,6 +59,7 @@ __all__ = [
     "CosFace",
     "EmbeddingClassifier",
     "FacePreprocessing",
+    "FaceRecognizer",
     "HeadLoss",
     "NormFace",
     "PlainSoftmax",

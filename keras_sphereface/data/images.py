@@ -38,6 +38,20 @@ def decode(encoded: bytes) -> np.ndarray:
     return _decode(encoded, "RGB")
 
 
+def pixels_of(opened: Image.Image) -> np.ndarray:
+    """Return an image of Pillow as uint8 (H, W, 3) RGB, upright, as `decode` does.
+
+    Raises:
+        UnreadableImageError: As `decode`.
+
+    >>> pixels_of(Image.new("L", (4, 2), 7)).shape
+    (2, 4, 3)
+    """
+    _check_pixels(opened)
+    with _unreadable_errors():
+        return np.asarray(_upright_rgb(opened))
+
+
 def decode_rgbx(encoded: bytes) -> np.ndarray:
     """Decode an image as `decode` does to uint8 (H, W, 4): RGB, and a value that means nothing.
 
@@ -124,9 +138,13 @@ def _open(encoded: bytes) -> Image.Image:
         raise UnreadableImageError("the file is empty")
     # Only these: the loaders of other formats may start programs, as that of EPS does.
     opened = Image.open(io.BytesIO(encoded), formats=_FORMATS)
+    _check_pixels(opened)
+    return opened
+
+
+def _check_pixels(opened: Image.Image) -> None:
     if opened.width * opened.height > MAX_PIXELS:
         raise UnreadableImageError(f"the image has more than {MAX_PIXELS:,} pixels")
-    return opened
 
 
 def _is_plain(opened: Image.Image) -> bool:

@@ -11,12 +11,16 @@ from keras_sphereface.export.network import Network
 from keras_sphereface.export.network_files import check_network_path
 
 
-def open_network(path: str | os.PathLike) -> Network:
+def open_network(path: str | os.PathLike, takes_keras: bool = False) -> Network:
     """Open an exported network: a SavedModel folder, a *.tflite or a *.onnx file.
 
     Any file with the signature `images` uint8 (N, H, W, 3) -> `embeddings` float32 (N, D) is
     opened, whoever wrote it; N may be fixed. SavedModel and TensorFlow Lite must call this
     signature `serving_default`.
+
+    Args:
+        path: The folder or file.
+        takes_keras: Bool. True to open a *.keras file too, as `load_backbone` does.
 
     Raises:
         FileNotFoundError: If there is no file or folder, or no SavedModel in it.
@@ -29,7 +33,7 @@ def open_network(path: str | os.PathLike) -> Network:
         ((112, 96), 8)
     """
     path = Path(path)
-    check_network_path(path)
+    check_network_path(path, takes_keras)
     if path.is_dir():
         from keras_sphereface.export.savedmodel_runtime import open_savedmodel
 
@@ -38,6 +42,10 @@ def open_network(path: str | os.PathLike) -> Network:
         from keras_sphereface.export.tflite_runtime import open_tflite
 
         return open_tflite(path)
+    if path.suffix.lower() == ".keras":
+        from keras_sphereface.export.keras_runtime import open_keras
+
+        return open_keras(path)
     from keras_sphereface.export.onnx_runtime import open_onnx
 
     return open_onnx(path)
