@@ -33,6 +33,7 @@ def decision_statements(metrics: EvaluationMetrics) -> list[tuple[str, str]]:
         ("How sure is that?", _how_sure(numbers)),
         ("Which threshold?", _which_threshold(metrics)),
         *_worst_groups(metrics),
+        *_refusal(metrics),
         *_failures(metrics),
     ]
 
@@ -106,7 +107,7 @@ def _calibrated_threshold(calibration: CalibrationMetrics) -> str:
         f"A cosine of {one.threshold:.4f}{between}, chosen for FMR {one.fmr:g}. {others} it gave "
         f"FMR {percent(one.judged_fmr)} ({format_range(one.judged_fmr_interval)}) and FNMR "
         f"{percent(one.judged_fnmr)} ({format_range(one.judged_fnmr_interval)}). "
-        "`recognition.json` keeps it."
+        "recognition.json keeps it."
     )
 
 
@@ -127,6 +128,27 @@ def _worst_groups(metrics: EvaluationMetrics) -> Iterator[tuple[str, str]]:
             )
     if sentences:
         yield ("For whom does it fail?", " ".join(sentences))
+
+
+def _refusal(metrics: EvaluationMetrics) -> Iterator[tuple[str, str]]:
+    """Yield the images to refuse at enrollment, where the length of embeddings tells which."""
+    if metrics.quality is None:
+        return
+    one, point = metrics.quality.suggested, metrics.quality.point
+    if one is None or one.fnmr is None:
+        text = "No refusal by |x| surely lowers the FNMR: the length of an embedding does not tell."
+    else:
+        lost = (
+            f", which leaves {one.num_identities_lost:,} identities without any"
+            if one.num_identities_lost
+            else ""
+        )
+        text = (
+            f"Images with |x| below {one.limit:.4g}: {100 * one.share:g} % of them{lost}. It "
+            f"lowers the FNMR from {percent(point.fnmr, 1)} to {percent(one.fnmr, 1)} at the "
+            f"cosine {point.threshold:.4f}."
+        )
+    yield ("What to refuse at enrollment?", text)
 
 
 def _failures(metrics: EvaluationMetrics) -> Iterator[tuple[str, str]]:

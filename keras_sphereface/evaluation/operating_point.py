@@ -57,8 +57,8 @@ class OperatingPoint:
         return (
             f"Threshold {self.threshold:.4f} (cosine of the embeddings), at which "
             f"{100 * self.fmr:.3g} % of {self.num_mismatched:,} mismatched comparisons match (FMR) "
-            f"and {100 * self.fnmr:.3g} % of {self.num_matched:,} matched ones do not (FNMR); "
-            f"compared are {self.compared}."
+            f"and {100 * self.fnmr:.3g} % of {self.num_matched:,} matched ones do not (FNMR). "
+            f"The comparisons are of {self.compared}."
         )
 
 

@@ -80,7 +80,7 @@ def test_a_calibrated_threshold_is_answered_with_what_it_gave_on_other_identitie
     said = answers(dataclasses.replace(metrics, calibration=calibration))["Which threshold?"]
     assert said == (
         "A cosine of 0.3320 (95 %: 0.3017 to 0.3682), chosen for FMR 0.01. On other identities it "
-        "gave FMR 1.33 % (0.60 to 2.80 %) and FNMR 24.17 % (20.00 to 28.00 %). `recognition.json` "
+        "gave FMR 1.33 % (0.60 to 2.80 %) and FNMR 24.17 % (20.00 to 28.00 %). recognition.json "
         "keeps it."
     )
     mixed = dataclasses.replace(calibration, identities_are_apart=False)
