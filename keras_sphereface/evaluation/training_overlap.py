@@ -40,7 +40,7 @@ class TrainingSet(NamedTuple):
     first_images: dict[str, bytes]
 
 
-class Match(NamedTuple):
+class TrainingMatch(NamedTuple):
     """A test image and the training record that it looks like."""
 
     key: str
@@ -101,7 +101,9 @@ def duplicate_warnings(training: TrainingSet, faces: Faces, keys: Sequence[str])
 _NOT_INSTALLED = near_duplicates.NOT_INSTALLED + "."
 
 
-def find_duplicates(training: TrainingSet, faces: Faces, keys: Sequence[str]) -> list[Match]:
+def find_duplicates(
+    training: TrainingSet, faces: Faces, keys: Sequence[str]
+) -> list[TrainingMatch]:
     """Return the test images that look like a training record, each once, in order."""
     if training.hashes is None:
         return []
@@ -122,7 +124,9 @@ def find_duplicates(training: TrainingSet, faces: Faces, keys: Sequence[str]) ->
     across = pairs[(pairs[:, 0] < number) & (pairs[:, 1] >= number)]
     record_of = {int(test) - number: int(record) for record, test in across[::-1]}
     names = dict(_names_of(training.folder, set(record_of.values())))
-    return [Match(loaded[test], *names[record]) for test, record in sorted(record_of.items())]
+    return [
+        TrainingMatch(loaded[test], *names[record]) for test, record in sorted(record_of.items())
+    ]
 
 
 def identity_warnings(
