@@ -76,7 +76,7 @@ def measure_beyond(
             BeyondPoint(
                 fmr=fmr,
                 threshold=threshold,
-                threshold_interval=tail.threshold_interval(fmr),
+                threshold_interval=_open_ended(tail.threshold_interval(fmr)),
                 fnmr=None if rejected is None else float(rejected.mean()),
                 fnmr_interval=None if rejected is None else rate_interval(rejected, matched_pairs),
                 extrapolated_threshold=_threshold(all_fit, fmr),
@@ -99,9 +99,17 @@ def measure_beyond(
 def _fit(falling_scores: np.ndarray, count: int) -> ParetoTail | None:
     """Fit the `count` highest scores; None where they are too few."""
     count = min(count, len(falling_scores) - 1)
-    if count < MIN_EXCEEDANCES:
+    if count < MIN_EXCEEDANCES or falling_scores[0] == falling_scores[count]:
         return None
     return fit_pareto_tail(falling_scores[: count + 1], len(falling_scores))
+
+
+def _open_ended(interval: Interval | None) -> Interval | None:
+    """Return an interval whose unknown ends are infinite: nan would equal nothing, not itself."""
+    if interval is None:
+        return None
+    low = interval.low if np.isfinite(interval.low) else -np.inf
+    return Interval(low, interval.high if np.isfinite(interval.high) else np.inf)
 
 
 def _extrapolate(
@@ -109,7 +117,7 @@ def _extrapolate(
 ) -> tuple[ParetoTail | None, list[Interval | None]]:
     """Fit the tail of all pairs; return it, and the intervals of its thresholds by identity."""
     count = min(count, len(tail.scores) - 1)
-    if count < MIN_EXCEEDANCES:
+    if count < MIN_EXCEEDANCES or tail.scores[0] == tail.scores[count]:
         return None, []
     scores = tail.scores[: count + 1].astype(np.float64)
     fit = fit_pareto_tail(scores, tail.num_pairs)
@@ -127,7 +135,7 @@ def _extrapolate(
     rng = np.random.default_rng(seed)
     draws = bootstrap_by_identity(thresholds, pairs, min(replicates, MAX_REPLICATES), rng)
     intervals = [draws.interval(i) for i in range(len(FMRS))]
-    return fit, [None if np.isnan(one.low) else one for one in intervals]
+    return fit, [None if np.isnan(one.low) else _open_ended(one) for one in intervals]
 
 
 def _threshold(fit: ParetoTail | None, fmr: float) -> float | None:

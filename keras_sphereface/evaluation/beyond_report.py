@@ -78,4 +78,4 @@ def _between(interval: Interval | None) -> str:
 
 
 def _end(value: float) -> str:
-    return "?" if math.isnan(value) else _cosine(value)
+    return _cosine(value) if math.isfinite(value) else "?"
