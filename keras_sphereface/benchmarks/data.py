@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from keras_sphereface.benchmarks import baselines
 from keras_sphereface.benchmarks.interleaved import (
-    Comparison,
+    RateComparison,
     compare_rates,
     interleaved_seconds,
     rates_table,
@@ -48,11 +48,11 @@ SMALL_SIZE, SMALL_IMAGES_PER_IDENTITY = (56, 48), 100
 
 
 COMPARISONS = (
-    Comparison(PIPELINE, DECODE, 0.90),
-    Comparison(PIPELINE_FLOAT, DECODE, 0.80),
-    Comparison(WITH_ALIGNMENT, DECODE_ENCODE, 0.70),
-    Comparison(WITHOUT_ALIGNMENT, COPY, 0.50),
-    Comparison(WITHOUT_ALIGNMENT, COPY_ALL),
+    RateComparison(PIPELINE, DECODE, 0.90),
+    RateComparison(PIPELINE_FLOAT, DECODE, 0.80),
+    RateComparison(WITH_ALIGNMENT, DECODE_ENCODE, 0.70),
+    RateComparison(WITHOUT_ALIGNMENT, COPY, 0.50),
+    RateComparison(WITHOUT_ALIGNMENT, COPY_ALL),
 )
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 
 from keras_sphereface.benchmarks.baselines import brute_force_accuracy
 from keras_sphereface.benchmarks.interleaved import (
-    Comparison,
+    RateComparison,
     compare_rates,
     interleaved_seconds,
     quartiles,
@@ -124,7 +124,7 @@ def measure_embedding(config: EvaluateBenchmarkConfig, folder: Path) -> pd.DataF
         WHOLE: functools.partial(seconds_of, whole),
     }
     seconds = interleaved_seconds(cases, config.repeats, config.seed, description="embedding")
-    return compare_rates(seconds, [Comparison(WHOLE, BARE, GOAL_EMBEDDING)], len(keys))
+    return compare_rates(seconds, [RateComparison(WHOLE, BARE, GOAL_EMBEDDING)], len(keys))
 
 
 def describe_protocols(num_pairs: int, repeats: int, seed: int) -> str:

@@ -82,7 +82,7 @@ def quartiles(values: np.ndarray | pd.Series) -> tuple[float, float, float]:
 
 
 @dataclasses.dataclass(frozen=True)
-class Comparison:
+class RateComparison:
     """A case beside its baseline.
 
     Attributes:
@@ -91,7 +91,7 @@ class Comparison:
         goal: Ratio of the rates that the case should reach; None: no goal.
 
     Example:
-        >>> Comparison("pipeline", "decode", goal=0.9).baseline
+        >>> RateComparison("pipeline", "decode", goal=0.9).baseline
         'decode'
     """
 
@@ -101,7 +101,7 @@ class Comparison:
 
 
 def compare_rates(
-    seconds: pd.DataFrame, comparisons: Sequence[Comparison], num_images: int
+    seconds: pd.DataFrame, comparisons: Sequence[RateComparison], num_images: int
 ) -> pd.DataFrame:
     """Return the rates of cases beside those of their baselines.
 
@@ -116,7 +116,7 @@ def compare_rates(
 
     Example:
         >>> seconds = pd.DataFrame({"fast": [1.0], "slow": [2.0]})
-        >>> compare_rates(seconds, [Comparison("fast", "slow")], 100)["ratio"].tolist()
+        >>> compare_rates(seconds, [RateComparison("fast", "slow")], 100)["ratio"].tolist()
         [2.0]
     """
     rows = []

@@ -17,7 +17,7 @@ import pandas as pd
 import tensorflow as tf
 
 from keras_sphereface.benchmarks.interleaved import (
-    Comparison,
+    RateComparison,
     compare_rates,
     interleaved_seconds,
     rates_table,
@@ -50,14 +50,14 @@ EMBEDDING_SIZE = 512
 LEARNING_RATE = 0.001  # 0.1 is for batches of 256; a run that diverged has another speed
 
 
-def comparisons(num_devices: int) -> tuple[Comparison, ...]:
+def comparisons(num_devices: int) -> tuple[RateComparison, ...]:
     """Return the comparisons of one device with several."""
     return (
-        Comparison(WHOLE, UPDATED, 0.95),
-        Comparison(WHOLE, PLAIN, 0.95),
-        Comparison(DEVICES.format(num_devices), WHOLE, 0.90),
-        Comparison(WORKERS.format(num_devices), WHOLE, 0.90),
-        Comparison(SHARDED.format(num_devices), WHOLE),
+        RateComparison(WHOLE, UPDATED, 0.95),
+        RateComparison(WHOLE, PLAIN, 0.95),
+        RateComparison(DEVICES.format(num_devices), WHOLE, 0.90),
+        RateComparison(WORKERS.format(num_devices), WHOLE, 0.90),
+        RateComparison(SHARDED.format(num_devices), WHOLE),
     )
 
 

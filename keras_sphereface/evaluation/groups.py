@@ -190,7 +190,7 @@ def _error_rate(counts: _Counts, cell: tuple[int, int], num_independent: int) ->
     num_comparisons, num_errors = int(counts.comparisons[cell]), int(counts.errors[cell])
     if num_comparisons == 0:
         return ErrorRate(0, 0, None, None)
-    interval = group_rates.rate_interval(counts.rates[(slice(None), *cell)])
+    interval = group_rates.log_odds_interval(counts.rates[(slice(None), *cell)])
     if num_errors == 0:
         interval = group_rates.no_error_interval(num_independent)
     return ErrorRate(num_comparisons, num_errors, num_errors / num_comparisons, interval)

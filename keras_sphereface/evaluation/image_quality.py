@@ -105,7 +105,7 @@ def size_and_frontality(points: np.ndarray) -> tuple[float, float]:
     return distance, -abs(float(offset))
 
 
-def measure_quality(
+def measure_image_quality(
     compared: ComparedImages, table: pd.DataFrame, replicates: int, seed: int
 ) -> QualityMetrics:
     """Measure how well each column of a table of images foretells false non-matches.
@@ -122,7 +122,7 @@ def measure_quality(
         >>> pairs = Pairs(["a/1", "a/1"], ["a/2", "b/1"], np.array([True, False]), np.ones(2, int))
         >>> embeddings = Embeddings(["a/1", "a/2", "b/1"], np.diag([3.0, 4.0, 5.0])[:, None], {})
         >>> compared = compare_images(pairs, embeddings, True)
-        >>> metrics = measure_quality(compared, image_table(compared, embeddings), 0, 0)
+        >>> metrics = measure_image_quality(compared, image_table(compared, embeddings), 0, 0)
         >>> metrics.measures[0].name, metrics.lowest[0]
         ('norm', ImageQuality(image='a/1', quality=3.0))
     """

@@ -20,7 +20,7 @@ from keras_sphereface.evaluation.error_analysis import identity_table, measure_e
 from keras_sphereface.evaluation.face_pairs import PairDataset, Templates
 from keras_sphereface.evaluation.faces import Faces
 from keras_sphereface.evaluation.groups import measure_groups
-from keras_sphereface.evaluation.image_quality import image_table, measure_quality
+from keras_sphereface.evaluation.image_quality import image_table, measure_image_quality
 from keras_sphereface.evaluation.operating_point import compare_images
 from keras_sphereface.evaluation.training_overlap import (
     TrainingSet,
@@ -106,7 +106,7 @@ def evaluate_pairs(
     quality = None
     if not dataset.templates:
         images = image_table(compared, embeddings, dataset.faces, landmarks)
-        quality = measure_quality(compared, images, replicates, seed)
+        quality = measure_image_quality(compared, images, replicates, seed)
     metrics = EvaluationMetrics(
         model=embedder.name,
         set=set_name,

@@ -231,7 +231,7 @@ def middle_interval(values: np.ndarray) -> Interval | None:
     return Interval(float(low), float(high))
 
 
-def rate_interval(rates: np.ndarray) -> Interval | None:
+def log_odds_interval(rates: np.ndarray) -> Interval | None:
     """Return the 95 % interval of a rate, by the spread of the log-odds of its draws.
 
     Where errors are few it reaches further up than down; the middle of the draws would be too low.
@@ -243,7 +243,7 @@ def rate_interval(rates: np.ndarray) -> Interval | None:
         None without draws.
 
     Example:
-        >>> interval = rate_interval(np.array([0.1, 0.08, 0.1, 0.12]))
+        >>> interval = log_odds_interval(np.array([0.1, 0.08, 0.1, 0.12]))
         >>> round(interval.low, 3), round(interval.high, 3)
         (0.072, 0.137)
     """

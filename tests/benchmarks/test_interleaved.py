@@ -20,7 +20,7 @@ def test_the_examples_run(module):
 
 def test_comparisons_are_of_the_same_round():
     seconds = pd.DataFrame({"a": [1.0, 2.0, 4.0], "b": [2.0, 4.0, 8.0]})
-    rates = interleaved.compare_rates(seconds, [interleaved.Comparison("a", "b", 0.9)], 100)
+    rates = interleaved.compare_rates(seconds, [interleaved.RateComparison("a", "b", 0.9)], 100)
     assert rates[
         ["images_per_second", "baseline_images_per_second", "ratio"]
     ].to_numpy().tolist() == [[50.0, 25.0, 2.0]]

@@ -9,7 +9,7 @@ from keras_sphereface.evaluation.image_quality import (
     DESCRIPTIONS,
     REFUSED_SHARES,
     image_table,
-    measure_quality,
+    measure_image_quality,
     sharpness,
     size_and_frontality,
 )
@@ -43,7 +43,7 @@ def measure(foretells=True, replicates=100, **known):
     embeddings, _ = draw(foretells)
     compared = compare_images(make_pairs(COUNT), embeddings, True, 0.01)
     table = image_table(compared, embeddings, **known)
-    return compared, table, measure_quality(compared, table, replicates, 0)
+    return compared, table, measure_image_quality(compared, table, replicates, 0)
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_refusal_is_that_of_images_below_the_limit(measured):
 def test_listed_pairs_alone_where_identities_are_unknown():
     embeddings, _ = draw()
     compared = compare_images(make_pairs(COUNT), embeddings, False, 0.1)
-    metrics = measure_quality(compared, image_table(compared, embeddings), 20, 0)
+    metrics = measure_image_quality(compared, image_table(compared, embeddings), 20, 0)
     refusal = metrics.measures[0].refusals[-1]
     kept = (image_table(compared, embeddings)["norm"] >= refusal.limit).to_numpy()
     comparisons = compared.comparisons

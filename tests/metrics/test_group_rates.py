@@ -135,9 +135,9 @@ def test_draws_of_independent_comparisons_get_their_own_variance():
 def test_few_errors_reach_further_up_than_down():
     rng = np.random.default_rng(0)
     rates = np.append(0.01, rng.normal(0.01, 0.004, 4000))
-    interval = group_rates.rate_interval(np.append(rates, np.nan))
+    interval = group_rates.log_odds_interval(np.append(rates, np.nan))
     log_odds = np.log(0.01 / 0.99) + np.array([-1, 1]) * 1.96 * 0.004 / (0.01 * 0.99)
     expected = 1 / (1 + np.exp(-log_odds))
     np.testing.assert_allclose([interval.low, interval.high], expected, rtol=0.03)
     assert interval.high - 0.01 > 0.01 - interval.low
-    assert group_rates.rate_interval(rates[:1]) is None
+    assert group_rates.log_odds_interval(rates[:1]) is None

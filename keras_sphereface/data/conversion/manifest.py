@@ -16,7 +16,7 @@ import numpy as np
 from keras_sphereface.data import keys
 from keras_sphereface.data.conversion.database import Database
 from keras_sphereface.data.conversion.ordering import RANKS, label_order, rank_of
-from keras_sphereface.data.conversion.prepare import FaceQuality
+from keras_sphereface.data.conversion.prepare import FaceFindings
 from keras_sphereface.data.conversion.steps import (
     SAME_IDENTITY,
     SAME_KEY,
@@ -61,7 +61,7 @@ class Done(NamedTuple):
     position: int
     digest: bytes
     points: np.ndarray | None
-    quality: FaceQuality | None = None
+    quality: FaceFindings | None = None
 
 
 class Manifest(Database):

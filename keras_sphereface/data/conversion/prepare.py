@@ -16,23 +16,23 @@ from keras_sphereface.data.types import ByteRange, ImageRecord, SkippedImage
 NO_LANDMARKS, NO_FACE = "no landmarks", "no face detected"
 
 
-class Face(NamedTuple):
+class EncodedFace(NamedTuple):
     """The face of an image that can be used.
 
     Attributes:
         image: Bytes. Encoded image of the requested size.
         digest: 16 bytes, equal only for images whose sources have the same bytes.
         landmarks: Array (5, 2) or None. Points in the source, in pixels, if it was aligned.
-        quality: FaceQuality or None. What its measures show, if it was measured.
+        quality: FaceFindings or None. What its measures show, if it was measured.
     """
 
     image: bytes
     digest: bytes
     landmarks: np.ndarray | None
-    quality: "FaceQuality | None" = None
+    quality: "FaceFindings | None" = None
 
 
-class FaceQuality(NamedTuple):
+class FaceFindings(NamedTuple):
     """What the measures of a face show.
 
     Attributes:
@@ -47,7 +47,7 @@ class FaceQuality(NamedTuple):
 class _Prepared(NamedTuple):
     """A face before it is measured, which is done for a block of images at once."""
 
-    face: Face
+    face: EncodedFace
     thumbnail: np.ndarray | None
     num_faces: int = 1
 
@@ -74,7 +74,7 @@ class Preparation(NamedTuple):
         """Return whether an image without landmarks has to be skipped."""
         return self.align and not self.detect
 
-    def __call__(self, block: Sequence[ImageRecord]) -> list[Face | SkippedImage]:
+    def __call__(self, block: Sequence[ImageRecord]) -> list[EncodedFace | SkippedImage]:
         """Return the face of each image, or why there is none.
 
         An image that cannot be used does no harm to the others.
@@ -115,15 +115,15 @@ class Preparation(NamedTuple):
         except (ValueError, ArithmeticError, cv2.error):
             return SkippedImage(image.key, "its landmarks do not fit the image")
         thumbnail = face_measures.thumbnail(face)[..., :3] if self.measure else None
-        return _Prepared(Face(images.encode(face), digest, points), thumbnail, num_faces)
+        return _Prepared(EncodedFace(images.encode(face), digest, points), thumbnail, num_faces)
 
     def _fitted(self, content: bytes, digest: bytes) -> _Prepared:
         if not self.measure:
-            return _Prepared(Face(images.fit(content, self.size), digest, None), None)
+            return _Prepared(EncodedFace(images.fit(content, self.size), digest, None), None)
         reduced = face_measures.thumbnail_size(self.size)
         image, pixels = images.fit_reduced(content, self.size, reduced)
         thumbnail = face_measures.thumbnail(pixels, self.size)
-        return _Prepared(Face(image, digest, None), thumbnail)
+        return _Prepared(EncodedFace(image, digest, None), thumbnail)
 
     def _matrices(self, block: Sequence[ImageRecord]) -> list[np.ndarray | None]:
         """Return the transforms of all images that have usable landmarks, from one step."""
@@ -141,7 +141,7 @@ class Preparation(NamedTuple):
         return matrices
 
 
-def _measured(block: Sequence[_Prepared | SkippedImage]) -> list[Face | SkippedImage]:
+def _measured(block: Sequence[_Prepared | SkippedImage]) -> list[EncodedFace | SkippedImage]:
     """Return the faces of a block with what their measures show."""
     prepared = [each for each in block if isinstance(each, _Prepared)]
     if not prepared:
@@ -151,13 +151,13 @@ def _measured(block: Sequence[_Prepared | SkippedImage]) -> list[Face | SkippedI
     hashes: Iterator[bytes | None] = itertools.repeat(None)
     if near_duplicates.is_imagehash_installed():
         hashes = (each.tobytes() for each in near_duplicates.face_hashes(thumbnails))
-    faces: list[Face | SkippedImage] = []
+    faces: list[EncodedFace | SkippedImage] = []
     for each in block:
         if isinstance(each, SkippedImage):
             faces.append(each)
             continue
         several = each.num_faces > 1 and face_measures.bit_of(face_measures.SEVERAL_FACES)
-        quality = FaceQuality(next(findings) | several, next(hashes))
+        quality = FaceFindings(next(findings) | several, next(hashes))
         faces.append(each.face._replace(quality=quality))
     return faces
 

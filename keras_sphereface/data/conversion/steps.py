@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from keras_sphereface.data.conversion.exclusions import Exclusions
 from keras_sphereface.data.conversion.ordering import label_order
-from keras_sphereface.data.conversion.prepare import NO_LANDMARKS, Face, Preparation
+from keras_sphereface.data.conversion.prepare import NO_LANDMARKS, EncodedFace, Preparation
 from keras_sphereface.data.keys import folded_name
 from keras_sphereface.data.tfrecord import Record, serialize
 from keras_sphereface.data.types import ImageRecord, SkippedImage
@@ -30,7 +30,7 @@ class PreparedFace(NamedTuple):
     """An image of a source and the face for its record."""
 
     image: ImageRecord
-    face: Face
+    face: EncodedFace
 
 
 class Duplicate(NamedTuple):

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from keras_sphereface.data.conversion import steps
 from keras_sphereface.data.conversion.exclusions import Exclusions
 from keras_sphereface.data.conversion.ordering import RANKS, label_order, rank_of
-from keras_sphereface.data.conversion.prepare import Face
+from keras_sphereface.data.conversion.prepare import EncodedFace
 from keras_sphereface.data.types import ByteRange, ImageRecord, SkippedImage
 
 
@@ -48,7 +48,7 @@ def test_names_that_differ_in_case_or_unicode_form_are_twins():
 
 
 def test_images_and_faces_of_other_identities_are_skipped_with_the_reason():
-    face = steps.PreparedFace(image("b/1.jpg"), Face(b"", b"", None))
+    face = steps.PreparedFace(image("b/1.jpg"), EncodedFace(b"", b"", None))
     for entry in (image("b/1.jpg"), face):
         assert list(steps.keep_identities(entry, {"b": 1}, "few")) == [entry]
         assert list(steps.keep_identities(entry, {"a": 1}, "few")) == [
