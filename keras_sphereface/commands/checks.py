@@ -15,6 +15,7 @@ from typing import Any
 
 from keras_sphereface.config import rules
 from keras_sphereface.config.choices import HEADS, KERAS_PREFIX, NETWORKS
+from keras_sphereface.config.compare import CompareFacesConfig
 from keras_sphereface.config.demo import DemoConfig
 from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
@@ -289,6 +290,29 @@ def check_identify(config: IdentifyConfig) -> None:
         folder = Path(config.distractors)
         if folder.is_dir() and not folders.is_records_folder(folder):
             folders.check_class_folders(folder, "distractors")
+
+
+def check_compare_faces(config: CompareFacesConfig) -> None:
+    """Refuse a model that is none, and faces that nothing can find.
+
+    Raises:
+        FileNotFoundError, ValueError, ImportError: With what was received.
+    """
+    check_network_path(config.model, takes_keras=True)
+    if bool(config.detector) == config.aligned:
+        raise ValueError(
+            "The faces must be detected or aligned: --detector mtcnn, --detector FILE.onnx of "
+            "YuNet, or --aligned for images that are aligned faces. "
+            f"Received: {'both' if config.aligned else 'neither'}"
+        )
+    if config.detector == "mtcnn":
+        from keras_sphereface.data.detection import check_mtcnn_installed
+
+        check_mtcnn_installed()
+    elif config.detector:
+        from keras_sphereface.data.yunet import check_yunet_file
+
+        check_yunet_file(config.detector)
 
 
 def check_gallery(config: GalleryConfig) -> None:

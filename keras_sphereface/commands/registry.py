@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_sphereface.config.benchmarks import BENCHMARK_CONFIGS
+from keras_sphereface.config.compare import CompareFacesConfig
 from keras_sphereface.config.convert import ConvertConfig, FacesConfig
 from keras_sphereface.config.demo import DemoConfig
 from keras_sphereface.config.evaluate import EvaluateConfig
@@ -100,6 +101,14 @@ COMMANDS: Mapping[str, Command] = {
         "identify",
         "run_identify",
         "check_identify",
+    ),
+    "compare": Command(
+        "tell whether two images show one person",
+        CompareFacesConfig,
+        "compare",
+        "run_compare",
+        "check_compare_faces",
+        needs_tensorflow=False,  # a SavedModel and mtcnn do, and are told from others later
     ),
     "gallery": Command(
         "enroll, list and remove identities in one file",

@@ -1,0 +1,34 @@
+"""`sphereface compare`: whether two images show one person."""
+
+import json
+
+from keras_sphereface.config.compare import CompareFacesConfig
+from keras_sphereface.recognition import FaceRecognizer
+from keras_sphereface.reporting.metrics_file import as_json
+from keras_sphereface.utils import startup
+from keras_sphereface.utils.progress import log
+
+# What runs without TensorFlow, or imports it by itself where nothing else is installed.
+LEAN_SUFFIXES = (".onnx", ".tflite")
+
+
+def run_compare(config: CompareFacesConfig) -> None:
+    """Compare and print the answer; what is missing or doubtful goes to standard error."""
+    if config.detector == "mtcnn" or not config.model.lower().endswith(LEAN_SUFFIXES):
+        startup.check_backend()
+        startup.import_whole_package()
+    recognizer = FaceRecognizer.load(config.model, config.detector or None)
+    comparison = recognizer.compare(
+        config.first,
+        config.second,
+        fmr=config.fmr,
+        detect=not config.aligned,
+        policy=config.policy,
+        strict=config.strict,
+    )
+    if config.json:
+        print(json.dumps(as_json(comparison), indent=2, allow_nan=False))
+        return
+    for note in comparison.notes:
+        log(note)
+    print(comparison.describe())

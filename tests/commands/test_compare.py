@@ -1,0 +1,67 @@
+"""`sphereface compare`: one answer, in words or as JSON, and mistakes before anything heavy."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from keras_sphereface.commands.main import main
+from keras_sphereface.data import images
+from tests.conftest import ROOT
+from tests.export.test_runtime import foreign_onnx, needs_onnx
+
+
+@pytest.fixture
+def place(tmp_path, savedmodel, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "export").symlink_to(savedmodel)
+    for seed, name in enumerate(("a.png", "b.png")):
+        pixels = np.random.default_rng(seed).integers(0, 256, (112, 96, 3), dtype=np.uint8)
+        (tmp_path / name).write_bytes(images.encode_png(pixels))
+    return tmp_path
+
+
+def test_the_answer_and_what_is_missing(place, capsys):
+    assert main("compare a.png a.png --model export --aligned".split()) == 0
+    written = capsys.readouterr()
+    assert written.out == "The score is 1.000.\n"
+    assert "has no recognition.json" in written.err
+    assert main("compare a.png b.png --model export --aligned --json".split()) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert values["threshold"] is values["is_match"] is values["log_likelihood_ratio"] is None
+    assert values["score"] < 1
+    assert len(values["quality"]) == len(values["boxes"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("a.png b.png --model export", "Received: neither"),
+        ("a.png b.png --model export --aligned --detector mtcnn", "Received: both"),
+        ("a.png b.png --model export --detector none.onnx", "none.onnx, which does not exist"),
+        ("a.png b.png --model a.png --aligned", "A network must be"),
+    ],
+)
+def test_mistakes_are_answered(place, capsys, words, message):
+    with pytest.raises(SystemExit) as ended:
+        main(["compare", *words.split()])
+    assert ended.value.code == 1
+    assert message in capsys.readouterr().err
+
+
+@needs_onnx
+@pytest.mark.slow
+def test_an_onnx_network_is_compared_without_tensorflow(place):
+    foreign_onnx(place / "net.onnx")
+    code = (
+        "import sys; sys.argv[0] = 'sphereface'; from keras_sphereface.commands.main import main;"
+        "main(sys.argv[1:]); print({'keras', 'tensorflow'} & set(sys.modules))"
+    )
+    words = "compare a.png a.png --model net.onnx --aligned".split()
+    lean = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", code, *words]
+    result = subprocess.run(command, env=lean, capture_output=True, text=True)
+    assert result.stdout == "The score is 1.000.\nset()\n", result.stderr
