@@ -76,7 +76,7 @@ def measure_beyond(
             BeyondPoint(
                 fmr=fmr,
                 threshold=threshold,
-                threshold_interval=_open_ended(tail.threshold_interval(fmr)),
+                threshold_interval=tail.threshold_interval(fmr),
                 fnmr=None if rejected is None else float(rejected.mean()),
                 fnmr_interval=None if rejected is None else rate_interval(rejected, matched_pairs),
                 extrapolated_threshold=_threshold(all_fit, fmr),

@@ -13,8 +13,7 @@ class BeyondPoint:
         fmr: Float in (0, 1). False match rate.
         threshold: Float. Cosine at which all mismatched pairs have the rate; None where it allows
             less than one of them.
-        threshold_interval: 95 % interval by identity; an end that the pairs do not tell is infinite
-            (null in JSON).
+        threshold_interval: 95 % interval by identity; an end that the pairs do not tell is -1 or 1.
         fnmr: Float in [0, 1]. False non-match rate of all matched pairs at the threshold.
         fnmr_interval: 95 % interval by identity.
         extrapolated_threshold: Float. That of the extreme-value distribution of the highest scores

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_sphereface.data.pairs import lfw
+from keras_sphereface.evaluation.all_pairs_thresholds import ImageFeatures, all_pairs_thresholds
 from keras_sphereface.evaluation.calibration_metrics import CalibratedThreshold, CalibrationMetrics
 from keras_sphereface.evaluation.embeddings import Embeddings
 from keras_sphereface.evaluation.intervals import pair_identities
@@ -66,6 +67,7 @@ def calibrate_pairs(
     calibration_folds: Sequence[int] = (),
     replicates: int = 0,
     seed: int = 0,
+    images: ImageFeatures | None = None,
 ) -> Calibration:
     """Calibrate the scores of pairs on some identities, and judge the result on others.
 
@@ -78,6 +80,8 @@ def calibrate_pairs(
             the identities by one on the other half.
         replicates: Int. Draws of identities for the intervals; 0 computes none.
         seed: Int. Seed of the draws and of the halves.
+        images: The images of the pairs, by which thresholds are chosen and judged on all of their
+            pairs where the listed ones carry no false match rate so small; None: they are not.
 
     Raises:
         ValueError: If a side of a split has no matched or no mismatched pairs.
@@ -113,7 +117,14 @@ def calibrate_pairs(
             rng,
         )
         cllr_interval = drawn.interval(0)
-    points = _thresholds(scores, identities, split, kept, replicates, rng)
+    points = list(_thresholds(scores, identities, split, kept, replicates, rng))
+    if has_names and images is not None:
+        listed = {point.fmr for point in points}
+        names = [
+            (_names(pairs, one.calibration), _names(pairs, one.judged)) for one in split.splits
+        ]
+        rest = [fmr for fmr in FMRS if fmr not in listed]
+        points += all_pairs_thresholds(images, names, _names(pairs, final), kept, rest)
     metrics = CalibrationMetrics(
         split=split.description,
         identities_are_apart=split.are_apart,
@@ -248,6 +259,10 @@ def _thresholds_of(
         if over < len(falling):
             thresholds[i] = np.nextafter(falling[over], np.inf)
     return thresholds
+
+
+def _names(pairs: lfw.Pairs, mask: np.ndarray) -> set[str]:
+    return pairs.select(mask).identities()
 
 
 def _all_different(is_same: np.ndarray) -> IdentityPairs:

@@ -19,6 +19,8 @@ class CalibratedThreshold:
         judged_fmr_interval: 95 % interval by identity.
         judged_fnmr: Float in [0, 1]. False non-match rate on the judged identities.
         judged_fnmr_interval: 95 % interval by identity.
+        is_of_all_pairs: Bool. Whether the threshold and the rates come from all pairs of the
+            images, because the listed ones do not carry the rate.
 
     Example:
         >>> one = Interval(0.0, 0.1)
@@ -34,6 +36,7 @@ class CalibratedThreshold:
     judged_fmr_interval: Interval
     judged_fnmr: float
     judged_fnmr_interval: Interval
+    is_of_all_pairs: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

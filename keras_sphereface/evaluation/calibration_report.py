@@ -112,7 +112,7 @@ def _threshold_table(calibration: CalibrationMetrics) -> Table:
 
     rows = [
         [
-            f"{point.fmr:g}",
+            f"{point.fmr:g}" + ", all pairs" * point.is_of_all_pairs,
             cosine(point.threshold),
             format_range(point.threshold_interval, cosine),
             f"{point.llr / np.log(10):.2f}",
@@ -126,7 +126,8 @@ def _threshold_table(calibration: CalibrationMetrics) -> Table:
     header = ["wanted FMR", "threshold, cosine", "95 %", "log10 LR", "judged FMR", "95 %"]
     header += ["judged FNMR", "95 %"]
     note = (
-        "Thresholds come from other identities than the rates beside them. Smaller false match "
-        "rates than these the pairs to calibrate on do not carry."
+        "Thresholds come from other identities than the rates beside them. All pairs: of all "
+        "images of either side, because the list does not carry the rate. Smaller false match "
+        "rates than these no pairs here carry."
     )
     return Table(header, rows, note=note)

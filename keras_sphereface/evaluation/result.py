@@ -11,7 +11,8 @@ from keras_sphereface.data.groups import GroupTable
 from keras_sphereface.data.pairs import lfw
 from keras_sphereface.evaluation import quality_checks
 from keras_sphereface.evaluation.acquisition import measure_acquisition
-from keras_sphereface.evaluation.beyond import measure_beyond
+from keras_sphereface.evaluation.all_pairs_thresholds import ImageFeatures
+from keras_sphereface.evaluation.beyond import MAX_IMAGES, measure_beyond
 from keras_sphereface.evaluation.beyond_metrics import BeyondMetrics
 from keras_sphereface.evaluation.calibration import Calibration, calibrate_pairs, plain_cosines
 from keras_sphereface.evaluation.embedders import Embedder
@@ -197,6 +198,10 @@ def add_calibration(
     """
     embeddings = _of_pairs(image_embeddings, dataset)
     pairs = dataset.pairs.select(complete_pairs(dataset.pairs, embeddings.missing, dataset.file))
+    images = None
+    if dataset.has_names and not dataset.templates and len(embeddings.keys) <= MAX_IMAGES:
+        names = np.array([lfw.identity_of_key(key) for key in embeddings.keys])
+        images = ImageFeatures(embeddings.features, names)
     calibrated = calibrate_pairs(
         plain_cosines(pairs, embeddings),
         pairs,
@@ -204,6 +209,7 @@ def add_calibration(
         calibration_folds,
         replicates,
         seed,
+        images,
     )
     known = training_identities if dataset.has_names else set()
     warnings = quality_checks.trained_calibration_warnings(pairs.select(calibrated.final), known)

@@ -17,7 +17,7 @@ from keras_sphereface.metrics.roc import RATE_TOLERANCE
 from keras_sphereface.metrics.vectors import pair_products, unit_rows
 
 BLOCK = 1024  # images compared at once with all later ones
-TAIL_SHARE = 0.012  # of the mismatched pairs are kept: rates up to 1 % are measured
+TAIL_SHARE = 0.03  # of the mismatched pairs are kept: rates up to 1 % and their intervals
 MAX_TAIL = 5_000_000  # pairs
 SAMPLE = 200_000  # pairs that the lowest score to keep is guessed from
 
@@ -73,6 +73,10 @@ class ImpostorTail:
         num_dyads = len(self.num_images) * (len(self.num_images) - 1) / 2
         return wilson_interval(rate, rate * (1 - rate) / variance if variance > 0 else num_dyads)
 
+    def fmr_variance(self, threshold: float) -> float:
+        """Return the variance of the false match rate at a threshold, robust to dyadic clusters."""
+        return self._variance(self._num_accepted(threshold))
+
     def threshold(self, fmr: float) -> float | None:
         """Return the lowest threshold with at most this false match rate.
 
@@ -87,15 +91,15 @@ class ImpostorTail:
     def threshold_interval(self, fmr: float) -> Interval | None:
         """Return the 95 % interval of the threshold of a false match rate, by identity.
 
-        Its ends are the thresholds of the ends of the interval of the rate; nan for an end that the
-        kept scores do not tell. None where there is no threshold.
+        Its ends are the thresholds of the ends of the interval of the rate; where the kept scores
+        do not tell one, -1 or 1, beyond which there is no cosine. None where there is no threshold.
         """
         threshold = self.threshold(fmr)
         if threshold is None:
             return None
         of_rate = self.fmr_interval(threshold)
         low, high = self.threshold(of_rate.high), self.threshold(of_rate.low)
-        return Interval(*(float("nan") if end is None else end for end in (low, high)))
+        return Interval(-1.0 if low is None else low, 1.0 if high is None else high)
 
     def _num_accepted(self, threshold: float) -> int:
         if threshold < self.scores[-1] and len(self.scores) < self.num_pairs:

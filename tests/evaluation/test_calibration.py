@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_sphereface.data.pairs.lfw import Pairs
+from keras_sphereface.evaluation.all_pairs_thresholds import ImageFeatures
 from keras_sphereface.evaluation.calibration import calibrate_pairs, split_pairs
 from keras_sphereface.evaluation.calibration_report import (
     calibration_blocks,
@@ -155,3 +156,44 @@ def test_words_name_the_numbers():
     assert calibration_blocks(None, None) == []
     header = calibration_blocks(result, None)[2].header
     assert header[:2] == ["wanted FMR", "threshold, cosine"]
+
+
+def drawn_images(pairs, seed=0):
+    """Images of all identities of pairs, five each, and so the features of all of their pairs."""
+    rng = np.random.default_rng(seed)
+    names = np.repeat(sorted(pairs.identities()), 5)
+    centers = np.repeat(rng.normal(size=(len(names) // 5, 12)), 5, axis=0)
+    return ImageFeatures(centers + rng.normal(size=centers.shape), names)
+
+
+def test_all_pairs_carry_thresholds_that_the_list_does_not():
+    pairs, scores = drawn_pairs()  # 60 mismatched pairs to calibrate on: no rate at all
+    images = drawn_images(pairs)
+    result = calibrate_pairs(scores, pairs, True, (1, 2), images=images).metrics
+    points = {point.fmr: point for point in result.thresholds}
+    assert list(points) == [1e-2, 1e-3, 1e-4]
+    chosen = np.isin(pairs.folds, (1, 2))
+    sides = [images.of(identities_of(pairs, mask)) for mask in (chosen, ~chosen)]
+    units = [f / np.linalg.norm(f, axis=1, keepdims=True) for f, _ in sides]
+    cosines = [(u @ u.T)[np.triu_indices(len(u), 1)] for u in units]
+    is_same = [(n[:, None] == n)[np.triu_indices(len(n), 1)] for _, n in sides]
+    for fmr, point in points.items():
+        over = (cosines[0] >= point.threshold)[~is_same[0]]
+        # The cosines are compared in float32: one more or less may be on the threshold.
+        assert over.mean() == pytest.approx(fmr, abs=2 / len(over))
+        assert point.judged_fmr == pytest.approx(
+            (cosines[1] >= point.threshold)[~is_same[1]].mean()
+        )
+        assert point.judged_fnmr == pytest.approx((cosines[1] < point.threshold)[is_same[1]].mean())
+        assert point.judged_fmr_interval.low <= point.judged_fmr <= point.judged_fmr_interval.high
+        interval = point.judged_fnmr_interval
+        assert interval.low < point.judged_fnmr <= interval.high
+        assert point.is_of_all_pairs
+
+
+def test_all_pairs_are_judged_fold_by_fold_too():
+    pairs, scores = drawn_pairs()
+    result = calibrate_pairs(scores, pairs, True, images=drawn_images(pairs)).metrics
+    points = {point.fmr: point for point in result.thresholds}
+    assert 1e-3 in points
+    assert points[1e-2].judged_fmr == pytest.approx(1e-2, abs=0.006)

@@ -66,7 +66,9 @@ def test_thresholds_allow_as_many_as_their_rate():
     assert tail.threshold(0.9) is None
     interval = tail.threshold_interval(0.05)
     assert interval.low < tail.threshold(0.05) < interval.high
-    assert np.isnan(tail.threshold_interval(1.5 / tail.num_pairs).high)
+    assert tail.threshold_interval(1.5 / tail.num_pairs).high == 1.0
+    narrow = impostor_tail(embeddings, identities, share=0.01)
+    assert narrow.threshold_interval(len(narrow.scores) / narrow.num_pairs - 1e-3).low == -1.0
 
 
 def test_a_threshold_below_what_was_kept_is_refused():
