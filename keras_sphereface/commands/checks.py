@@ -15,7 +15,7 @@ from typing import Any
 
 from keras_sphereface.config import rules
 from keras_sphereface.config.choices import HEADS, KERAS_PREFIX, NETWORKS
-from keras_sphereface.config.compare import CompareFacesConfig
+from keras_sphereface.config.compare import CompareFacesConfig, EmbedConfig
 from keras_sphereface.config.demo import DemoConfig
 from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
@@ -292,7 +292,18 @@ def check_identify(config: IdentifyConfig) -> None:
             folders.check_class_folders(folder, "distractors")
 
 
-def check_compare_faces(config: CompareFacesConfig) -> None:
+def check_embed(config: EmbedConfig) -> None:
+    """Refuse a model that is none, faces that nothing can find, and a file of another kind.
+
+    Raises:
+        FileNotFoundError, ValueError, ImportError: With what was received.
+    """
+    if not config.out.endswith(".npz"):
+        raise ValueError(f"`out` must end in .npz. Received: out={config.out}")
+    check_compare_faces(config)
+
+
+def check_compare_faces(config: CompareFacesConfig | EmbedConfig) -> None:
     """Refuse a model that is none, and faces that nothing can find.
 
     Raises:

@@ -14,10 +14,7 @@ LEAN_SUFFIXES = (".onnx", ".tflite")
 
 def run_compare(config: CompareFacesConfig) -> None:
     """Compare and print the answer; what is missing or doubtful goes to standard error."""
-    if config.detector == "mtcnn" or not config.model.lower().endswith(LEAN_SUFFIXES):
-        startup.check_backend()
-        startup.import_whole_package()
-    recognizer = FaceRecognizer.load(config.model, config.detector or None)
+    recognizer = open_recognizer(config.model, config.detector)
     comparison = recognizer.compare(
         config.first,
         config.second,
@@ -32,3 +29,11 @@ def run_compare(config: CompareFacesConfig) -> None:
     for note in comparison.notes:
         log(note)
     print(comparison.describe())
+
+
+def open_recognizer(model: str, detector: str) -> FaceRecognizer:
+    """Open a network and a detector; import Keras and TensorFlow first if one of them needs it."""
+    if detector == "mtcnn" or not model.lower().endswith(LEAN_SUFFIXES):
+        startup.check_backend()
+        startup.import_whole_package()
+    return FaceRecognizer.load(model, detector or None)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_sphereface.config.benchmarks import BENCHMARK_CONFIGS
-from keras_sphereface.config.compare import CompareFacesConfig
+from keras_sphereface.config.compare import CompareFacesConfig, EmbedConfig
 from keras_sphereface.config.convert import ConvertConfig, FacesConfig
 from keras_sphereface.config.demo import DemoConfig
 from keras_sphereface.config.evaluate import EvaluateConfig
@@ -109,6 +109,14 @@ COMMANDS: Mapping[str, Command] = {
         "run_compare",
         "check_compare_faces",
         needs_tensorflow=False,  # a SavedModel and mtcnn do, and are told from others later
+    ),
+    "embed": Command(
+        "embed the images of a folder",
+        EmbedConfig,
+        "embed",
+        "run_embed",
+        "check_embed",
+        needs_tensorflow=False,  # as of compare
     ),
     "gallery": Command(
         "enroll, list and remove identities in one file",

@@ -1,4 +1,4 @@
-"""Settings of the comparison of two images."""
+"""Settings of the comparison of two images, and of the embeddings of a folder."""
 
 import dataclasses
 from typing import ClassVar
@@ -48,3 +48,35 @@ class CompareFacesConfig:
     )
     strict: bool = setting(False, "Refuse faces that are tiny or blurred.")
     json: bool = setting(False, "Print JSON for scripts.")
+
+
+@dataclasses.dataclass(frozen=True)
+class EmbedConfig:
+    """Embed every image below a folder, for `gallery enroll` and `evaluate --embeddings`.
+
+    Images that cannot be read or have no face are left out and listed.
+
+    Example:
+        >>> EmbedConfig(folder="people", model="model.onnx", out="people.npz").batch_size
+        64
+    """
+
+    example: ClassVar[str] = "people --model runs/first/export --detector mtcnn --out people.npz"
+    positional: ClassVar[tuple[str, ...]] = ("folder",)
+
+    folder: str = setting(help="Folder of images, at any depth.", path="folder")
+    model: str = setting(
+        help="Network: a SavedModel folder, or a .onnx, .tflite or .keras file.", path="input"
+    )
+    out: str = setting(
+        help="File to write, NAME.npz, with the paths below the folder as keys.", path="output-file"
+    )
+    detector: str = setting(
+        "",
+        "Detector of faces: mtcnn (needs keras-sphereface[detect] and TensorFlow), or an .onnx "
+        "file of YuNet (without TensorFlow).",
+    )
+    aligned: bool = setting(False, "Take the images as aligned faces, without detection.")
+    policy: str = setting("exactly-one", "Choice of the face of an image.", FACE_POLICIES)
+    strict: bool = setting(False, "Leave out faces that are tiny or blurred.")
+    batch_size: int = setting(64, "Faces embedded at once.", minimum=1)

@@ -65,3 +65,19 @@ def test_an_onnx_network_is_compared_without_tensorflow(place):
     command = [sys.executable, "-c", code, *words]
     result = subprocess.run(command, env=lean, capture_output=True, text=True)
     assert result.stdout == "The score is 1.000.\nset()\n", result.stderr
+
+
+def test_a_folder_is_embedded(place, capsys):
+    (place / "people").mkdir()
+    for name in ("a.png", "b.png"):
+        (place / name).rename(place / "people" / name)
+    (place / "people" / "c.jpg").write_bytes(b"")
+    words = "embed people --model export --aligned --out people.npz"
+    assert main(words.split()) == 0
+    written = capsys.readouterr()
+    assert written.out == "2 images embedded, 1 refused\nwritten to people.npz\n"
+    assert "c.jpg: cannot be read: the file is empty" in written.err
+    assert np.load("people.npz")["keys"].tolist() == ["a.png", "b.png"]
+    with pytest.raises(SystemExit):
+        main("embed people --model export --aligned --out people.csv".split())
+    assert "must end in .npz" in capsys.readouterr().err

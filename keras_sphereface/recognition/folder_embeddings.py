@@ -1,0 +1,97 @@
+"""All images of a folder embedded, as a file that galleries and evaluations read."""
+
+import dataclasses
+import os
+from pathlib import Path
+
+import numpy as np
+
+from keras_sphereface.data.filenames import is_hidden, is_image_name
+from keras_sphereface.recognition.face_recognizer import BATCH_SIZE, FaceRecognizer
+from keras_sphereface.recognition.faces import Face
+from keras_sphereface.recognition.input_images import DoubtfulImageError
+from keras_sphereface.utils.atomic import atomic_file
+from keras_sphereface.utils.progress import progress_bar
+
+
+@dataclasses.dataclass(frozen=True)
+class FolderEmbeddings:
+    """Embeddings of the images of a folder.
+
+    Attributes:
+        keys: N paths below the folder, with slashes.
+        views: float32 (N, V, D), of the image and, V = 2, of its mirror image.
+        refused: {key: reason} of images without an embedding.
+    """
+
+    keys: list[str]
+    views: np.ndarray
+    refused: dict[str, str]
+
+
+def embed_folder(
+    recognizer: FaceRecognizer,
+    folder: str | os.PathLike,
+    *,
+    detect: bool = True,
+    policy: str = "exactly-one",
+    strict: bool = False,
+    batch_size: int = BATCH_SIZE,
+) -> FolderEmbeddings:
+    """Embed every image below a folder; doubtful ones are left out with their reason.
+
+    Args:
+        recognizer: The recognizer.
+        folder: The folder.
+        detect: Bool. False if the images are aligned faces.
+        policy: "exactly-one", "largest" or "center".
+        strict: Bool. True to leave out faces that are tiny or blurred.
+        batch_size: Int >= 1. Faces embedded at once.
+
+    Raises:
+        ValueError: If there is no image, or none with a face.
+    """
+    root = Path(folder)
+    keys = sorted(
+        path.relative_to(root).as_posix()
+        for path in root.rglob("*")
+        if is_image_name(path.name) and not is_hidden(path.name) and path.is_file()
+    )
+    if not keys:
+        raise ValueError(f"The folder must hold images. Received: {folder}, without any")
+    refused: dict[str, str] = {}
+    embedded: list[str] = []
+    views: list[np.ndarray] = []
+    batch: list[Face] = []
+    with progress_bar(keys, desc="embedding", unit="image") as bar:
+        for key in bar:
+            try:
+                face = recognizer.one_face(
+                    root / key, detect=detect, policy=policy, strict=strict, name=key
+                )
+            except DoubtfulImageError as error:
+                refused[key] = error.reason
+                continue
+            embedded.append(key)
+            batch.append(face)
+            if len(batch) == batch_size:
+                views.append(recognizer.views_of(batch))
+                batch = []
+        if batch:
+            views.append(recognizer.views_of(batch))
+    if not embedded:
+        raise ValueError(
+            f"An image with a face is needed. Received: {folder} with {len(keys)} images that are "
+            f"all refused, the first, {keys[0]}: {refused[keys[0]]}"
+        )
+    return FolderEmbeddings(embedded, np.concatenate(views), refused)
+
+
+def write_npz(embeddings: FolderEmbeddings, path: str | os.PathLike, fingerprint: str) -> None:
+    """Write `keys`, `embeddings`, maybe `mirrored`, and the `fingerprint` of the model as .npz."""
+    arrays = dict(
+        zip(("embeddings", "mirrored"), np.moveaxis(embeddings.views, 1, 0), strict=False)
+    )
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(Path(path)) as partial, open(partial, "wb") as file:
+        np.savez(file, keys=np.array(embeddings.keys), fingerprint=np.array(fingerprint), **arrays)

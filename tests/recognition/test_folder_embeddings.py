@@ -1,0 +1,47 @@
+"""A folder to an .npz file that galleries and evaluations read."""
+
+import numpy as np
+import pytest
+
+from keras_sphereface.data import images
+from keras_sphereface.evaluation.embeddings import load_embeddings
+from keras_sphereface.recognition.enrollment import read_enrollment
+from keras_sphereface.recognition.folder_embeddings import embed_folder, write_npz
+from tests.recognition.test_face_recognizer import noise, recognizer
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for seed, key in enumerate(("ada/1.png", "ada/2.png", "bob/1.png")):
+        path = tmp_path / "faces" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(images.encode_png(noise(seed)[0]))
+    (tmp_path / "faces" / "bob" / "bad.jpg").write_bytes(b"\xff\xd8\xff")
+    (tmp_path / "faces" / "notes.txt").write_text("")
+    return tmp_path / "faces"
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 64])
+def test_galleries_and_evaluations_read_what_is_written(folder, tmp_path, batch_size):
+    result = embed_folder(recognizer(), folder, detect=False, batch_size=batch_size)
+    assert list(result.refused) == ["bob/bad.jpg"]
+    write_npz(result, tmp_path / "out" / "faces.npz", "5a")
+    loaded = load_embeddings(tmp_path / "out" / "faces.npz")
+    assert loaded.keys == ["ada/1.png", "ada/2.png", "bob/1.png"]
+    enrollment = read_enrollment(tmp_path / "out" / "faces.npz")
+    assert enrollment.identities == ["ada", "ada", "bob"]
+    assert enrollment.fingerprint == "5a"
+    rows = loaded.features / np.linalg.norm(loaded.features, axis=1, keepdims=True)
+    expected = recognizer().embed(noise(0, 1, 2), detect=False)
+    np.testing.assert_allclose(rows, expected, atol=1e-6)
+    np.testing.assert_array_equal(enrollment.embeddings, loaded.features)
+
+
+def test_folders_without_faces_are_refused(folder, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="without any"):
+        embed_folder(recognizer(), tmp_path / "empty", detect=False)
+    for path in folder.rglob("*.png"):
+        path.unlink()
+    with pytest.raises(ValueError, match=r"all refused, the first, bob/bad\.jpg"):
+        embed_folder(recognizer(), folder, detect=False)
