@@ -37,6 +37,7 @@ from keras_sphereface.utils.validation import check_choice, check_integer
 
 BATCH_SIZE = 64
 FIVE_POINTS = "five points"
+USELESS_CLLR = 1.0  # bits: the cost of saying of every pair that both are as likely
 
 
 class FaceRecognizer:
@@ -269,6 +270,14 @@ class FaceRecognizer:
             self.one_face(image, detect=detect, policy=policy, strict=strict, name=name)
             for image, name in zip(images, names, strict=True)
         ]
+        recognition, _ = self.calibration(detect)
+        if recognition is not None and recognition.cllr >= USELESS_CLLR:
+            notes = [
+                *notes,
+                f"The likelihood ratios cost {recognition.cllr:.2f} bits on identities other than "
+                "those of their calibration; 1 bit is what no ratio at all costs. Do not rely on "
+                "them.",
+            ]
         rows, faces = self.embed_faces(faces)
         score = float(np.clip(rows[0] @ rows[1], -1.0, 1.0))
         for face, name in zip(faces, names, strict=True):
