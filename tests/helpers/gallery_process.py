@@ -1,12 +1,9 @@
 """Enrolls identities 0, 1, ... into a gallery, and names each on standard output when it is in.
 
-Usage: python -m tests.helpers.gallery_process GALLERY FIRST
+Usage: KERAS_SPHEREFACE_DATA_ONLY=1 python -m tests.helpers.gallery_process GALLERY FIRST
 """
 
-import os
 import sys
-
-os.environ["KERAS_SPHEREFACE_DATA_ONLY"] = "1"  # neither Keras nor TensorFlow
 
 import numpy as np
 

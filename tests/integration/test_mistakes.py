@@ -83,7 +83,7 @@ CONVERT_FACES = "sphereface convert --source faces/images --out records"
         ("launch -- script.py", "a Python script that exists. Received: script.py"),
         # Networks, pairs and their images.
         ("evaluate --out e", "--model, for example runs/first/export"),
-        (EVALUATE, "--pairs FILE with --images FOLDER, or --bin FILE. Received: neither"),
+        (EVALUATE, "--images FOLDER, --bin FILE, or --sets FOLDER. Received: none of them"),
         (f"{EVALUATE} {PAIRS}", "--images FOLDER or --records FOLDER"),
         (f"evaluate --out e --model run {PAIRS} --images faces", "The network is in run/export"),
         (f"evaluate --out e --model net.keras {PAIRS}", "sphereface export --model net.keras"),

@@ -1,5 +1,6 @@
 """A process that enrolls is killed at any moment: all that it confirmed is in the gallery."""
 
+import os
 import subprocess
 import sys
 import time
@@ -8,14 +9,18 @@ import numpy as np
 import pytest
 
 from keras_sphereface.recognition import Gallery
+from keras_sphereface.utils import startup
 from tests.conftest import ROOT
 from tests.helpers.gallery_process import TEMPLATES, templates_of
+
+# Without it the process would import Keras and TensorFlow, which takes seconds.
+LEAN = {**os.environ, startup.DATA_ONLY: "1"}
 
 
 def enroll_until_killed(path, first, seconds):
     """Kill -9 a process that enrolls from `first` on; return the numbers that it confirmed."""
     command = [sys.executable, "-m", "tests.helpers.gallery_process", str(path), str(first)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=ROOT, env=LEAN, stdout=subprocess.PIPE, text=True)
     try:
         confirmed = [process.stdout.readline()]
         time.sleep(seconds)
@@ -62,7 +67,7 @@ def test_two_processes_enroll_at_once(tmp_path):
     Gallery.create(path, "sha256:5a").close()
     command = [sys.executable, "-m", "tests.helpers.gallery_process", str(path)]
     processes = [
-        subprocess.Popen([*command, first], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen([*command, first], cwd=ROOT, env=LEAN, stdout=subprocess.PIPE, text=True)
         for first in ("0", "100000")
     ]
     confirmed = [[int(p.stdout.readline()) for _ in range(20)] for p in processes]
