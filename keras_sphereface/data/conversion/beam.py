@@ -6,7 +6,7 @@ runners, and reads and writes through its file systems. Needs apache-beam, the e
 Records, labels, counts, skipped images and warnings are those of the local conversion. Shards are
 equal only on average, as the hash of a key decides on the shard of its record; any one of the
 images or landmarks with the same key may be kept. Every worker holds the names of the identities,
-and one the records of a shard or the list of skipped images.
+and one the records of a shard, the list of skipped images, or what was measured of all faces.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.pvalue import AsDict, AsIter, AsList, AsSingleton
 
 from keras_sphereface.config import ConvertConfig
-from keras_sphereface.data import landmarks, records
+from keras_sphereface.data import images, landmarks, records
 from keras_sphereface.data.conversion import (
     beam_files,
     beam_source,
@@ -31,6 +31,7 @@ from keras_sphereface.data.conversion import (
     steps,
 )
 from keras_sphereface.data.conversion.beam_landmarks import match_landmarks
+from keras_sphereface.data.conversion.collected_faces import CollectedFaces, collected_face
 from keras_sphereface.data.conversion.convert import EmptyDatasetError
 from keras_sphereface.data.conversion.dataset_info import write_dataset_info
 from keras_sphereface.data.conversion.exclusions import (
@@ -40,6 +41,8 @@ from keras_sphereface.data.conversion.exclusions import (
 )
 from keras_sphereface.data.conversion.ordering import RANKS, rank_of
 from keras_sphereface.data.conversion.prepare import Preparation
+from keras_sphereface.data.conversion.quality import Quality, assess_quality
+from keras_sphereface.data.conversion.quality_page import render_quality
 from keras_sphereface.data.landmarks import landmark_line
 from keras_sphereface.data.types import SkippedImage
 from keras_sphereface.utils.progress import log, stage, warn_once
@@ -73,7 +76,8 @@ def make_records_on_beam(config: ConvertConfig) -> records.DatasetInfo:
         folds, casia_lfw = config.exclude_folds, config.exclude_casia_lfw
         exclusions = combined_exclusions(lines, pairs, folds, casia_lfw, config.allow_missing)
     of_landmarks, first_landmark = _look_at_landmarks(config)
-    preparation = Preparation((config.height, config.width), config.aligns, config.detect)
+    size = (config.height, config.width)
+    preparation = Preparation(size, config.aligns, config.detect, config.quality)
     options = PipelineOptions([f"--runner={config.runner}", *config.beam_options])
     described = _Described(config, source, exclusions, of_landmarks, first_landmark)
     with (
@@ -223,6 +227,18 @@ class _Conversion:
         groups = (placed, numbers) | beam.Flatten() | "Shard" >> beam.GroupByKey()
         return groups | beam.Map(beam_files.write_remote_shard, num_shards, out)
 
+    def _quality(self, faces: Any) -> tuple[AsSingleton, AsIter]:
+        """Return the quality of all faces, and (key, encoded face) of those that it names."""
+        seed, detect = self.seed, self.preparation.detect
+        collected = faces | beam.Map(lambda face: collected_face(face, seed))
+        start = self.pipeline | "Quality" >> beam.Create([None])
+        assessed = start | beam.Map(
+            lambda _, all: assess_quality(CollectedFaces(all, detect)), AsIter(collected)
+        )
+        quality = AsSingleton(assessed)
+        named = faces | beam.FlatMap(_if_named, quality)
+        return quality, AsIter(named)
+
     def results(self, faces: Any, labels: AsSingleton, shards: Any) -> dict[str, Any]:
         """Return all that the last step describes, as side inputs."""
         left_out = tuple(self.left_out) | "Left out" >> beam.Flatten()
@@ -231,7 +247,10 @@ class _Conversion:
         groups = digests | "Same bytes" >> beam.GroupByKey()
         copies = groups | beam.Map(lambda group: sorted(group[1]))
         copies = copies | beam.Filter(lambda group: len(group) > 1)
+        quality, examples = self._quality(faces)
         return {
+            "quality": quality,
+            "examples": examples,
             "labels": labels,
             "shards": AsList(shards),
             "skipped": AsIter(skipped),
@@ -259,6 +278,12 @@ def _check_met(exclusions: Exclusions, excluded: Any, names: Iterable[str]) -> b
     return True
 
 
+def _if_named(face: Any, quality: Quality) -> Iterator[tuple[str, bytes]]:
+    """Yield the key of a face and its encoded image, if the table of quality names it."""
+    if any(face.image.key in row.examples for row in quality.rows):
+        yield face.image.key, face.face.image
+
+
 def _placed(face: Any, labels: Any, num_shards: int, seed: int) -> Any:
     """Return the shard of a face, and its record after the rank and the key that order it."""
     label, _ = labels[face.image.identity]
@@ -284,8 +309,31 @@ def _describe(described: _Described, **results: Any) -> None:
     if config.contact_sheet:
         with beam_files.atomic_remote_file(config.contact_sheet) as file:
             file.write(sample.draw_sample(faces))
+    warnings = [
+        *source.warnings,
+        *image_size.property_warnings(source.promised, num_identities, sizes),
+        *messages.name_warnings(steps.name_twins(results["enough"])),
+        *sample.check_sample(faces, preparation),
+        *messages.landmark_use_warnings(
+            have_points.get(True, 0),
+            sum(have_points.values()),
+            preparation.align,
+            config.landmarks,
+            of_landmarks,
+        ),
+    ]
+
+    def create(name: str) -> Any:
+        return beam_files.atomic_remote_text(beam_files.join(config.out, name))
+
+    quality = results["quality"] if preparation.measure else None
+    if quality:
+        num_images = sum(count for _, count in labels.values())
+        pixels = {key: images.decode(encoded) for key, encoded in results["examples"]}
+        with create(records.QUALITY_FILE) as file:
+            file.write(render_quality(quality.rows, num_images, warnings, pixels))
     write_dataset_info(
-        lambda name: beam_files.atomic_remote_text(beam_files.join(config.out, name)),
+        create,
         kind=source.kind,
         settings="",
         preparation=preparation,
@@ -295,17 +343,7 @@ def _describe(described: _Described, **results: Any) -> None:
         skipped=skipped,
         duplicates=steps.group_duplicates(results["copies"]),
         exclusions=exclusions.summary(results["excluded"]),
-        warnings=[
-            *source.warnings,
-            *image_size.property_warnings(source.promised, num_identities, sizes),
-            *messages.name_warnings(steps.name_twins(results["enough"])),
-            *sample.check_sample(faces, preparation),
-            *messages.landmark_use_warnings(
-                have_points.get(True, 0),
-                sum(have_points.values()),
-                preparation.align,
-                config.landmarks,
-                of_landmarks,
-            ),
-        ],
+        warnings=warnings,
+        quality=quality.rows if quality else (),
+        near_duplicates=quality and quality.near_duplicates,
     )

@@ -238,9 +238,10 @@ def _describe(
         measured = assess_quality(manifest)
         num_images = sum(shard.num_images for shard in manifest.shards())
         # Only now: it draws figures with Matplotlib, which other processes need not import.
-        from keras_sphereface.data.conversion.quality_page import render_quality
+        from keras_sphereface.data.conversion.quality_page import example_faces, render_quality
 
-        page = render_quality(measured.rows, num_images, warnings, manifest, preparation)
+        examples = example_faces(measured.rows, manifest, preparation)
+        page = render_quality(measured.rows, num_images, warnings, examples)
         with create(records.QUALITY_FILE) as file:
             file.write(page)
     return write_dataset_info(

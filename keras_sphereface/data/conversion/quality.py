@@ -3,10 +3,11 @@
 import collections
 import itertools
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
+
+import numpy as np
 
 from keras_sphereface.data import face_measures, near_duplicates
-from keras_sphereface.data.conversion.manifest import Manifest
 from keras_sphereface.data.conversion.steps import SAME_IDENTITY, SEVERAL_IDENTITIES, Duplicate
 from keras_sphereface.data.records import QualityRow
 from keras_sphereface.utils.progress import stage
@@ -27,25 +28,46 @@ class Quality(NamedTuple):
     near_duplicates: list[Duplicate] | None
 
 
-def assess_quality(manifest: Manifest) -> Quality:
-    """Count the findings of all faces, and look for duplicates among them.
+class MeasuredFaces(Protocol):
+    """All faces of a conversion that ended: its manifest, or `CollectedFaces`."""
 
-    Args:
-        manifest: Manifest whose shards are all finished.
-    """
-    detected = manifest.num_measured
+    @property
+    def num_measured(self) -> int: ...
+
+    @property
+    def num_hashed(self) -> int: ...
+
+    @property
+    def has_detected(self) -> bool: ...
+
+    def count_findings(self, bit: int) -> int: ...
+
+    def keys_with(self, bit: int, limit: int) -> list[str]: ...
+
+    def duplicates(self) -> Iterator[Duplicate]: ...
+
+    def single_images(self, limit: int) -> tuple[int, list[str]]: ...
+
+    def hashes(self) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def names_at(self, positions: Iterable[int]) -> dict[int, tuple[str, str]]: ...
+
+
+def assess_quality(faces: MeasuredFaces) -> Quality:
+    """Count the findings of all faces, and look for duplicates among them."""
+    detected = faces.num_measured
     rows = []
     for kind in face_measures.KINDS:
         bit = face_measures.bit_of(kind)
-        if kind == face_measures.SEVERAL_FACES and not manifest.has_detected:
+        if kind == face_measures.SEVERAL_FACES and not faces.has_detected:
             rows.append(QualityRow(kind, None, (), "Only --detect counts faces."))
         elif detected:
-            count, keys = manifest.count_findings(bit), manifest.keys_with(bit, MAX_EXAMPLES)
+            count, keys = faces.count_findings(bit), faces.keys_with(bit, MAX_EXAMPLES)
             rows.append(QualityRow(kind, count, tuple(keys)))
         else:
             rows.append(QualityRow(kind, None, (), "No face was measured."))
-    rows += _duplicate_rows("exact duplicates", manifest.duplicates())
-    near = _near_duplicates(manifest)
+    rows += _duplicate_rows("exact duplicates", faces.duplicates())
+    near = _near_duplicates(faces)
     if near is None:
         note = near_duplicates.NOT_INSTALLED + "."
         if detected and near_duplicates.is_imagehash_installed():
@@ -53,7 +75,7 @@ def assess_quality(manifest: Manifest) -> Quality:
         rows += [QualityRow(_name("near duplicates", kind), None, (), note) for kind in _KINDS]
     else:
         rows += _duplicate_rows("near duplicates", near)
-    count, keys = manifest.single_images(MAX_EXAMPLES)
+    count, keys = faces.single_images(MAX_EXAMPLES)
     rows.append(QualityRow(SINGLE, count, tuple(keys)))
     return Quality(rows, near)
 
@@ -80,18 +102,18 @@ def _duplicate_rows(check: str, duplicates: Iterable[Duplicate]) -> list[Quality
     return [QualityRow(_name(check, kind), counts[kind], tuple(examples[kind])) for kind in _KINDS]
 
 
-def _near_duplicates(manifest: Manifest) -> list[Duplicate] | None:
+def _near_duplicates(faces: MeasuredFaces) -> list[Duplicate] | None:
     """Return the faces that look alike, group by group; None if they were not all hashed."""
-    if not manifest.num_hashed or manifest.num_hashed < manifest.num_measured:
+    if not faces.num_hashed or faces.num_hashed < faces.num_measured:
         return None
     with stage("looking for near duplicates"):
-        positions, hashes = manifest.hashes()
+        positions, hashes = faces.hashes()
         groups = near_duplicates.connected_groups(near_duplicates.near_pairs(hashes))
-        return list(_described(manifest, [positions[group].tolist() for group in groups]))
+        return list(_described(faces, [positions[group].tolist() for group in groups]))
 
 
-def _described(manifest: Manifest, groups: list[list[int]]) -> Iterator[Duplicate]:
-    names = manifest.names_at(itertools.chain.from_iterable(groups))
+def _described(faces: MeasuredFaces, groups: list[list[int]]) -> Iterator[Duplicate]:
+    names = faces.names_at(itertools.chain.from_iterable(groups))
     # In the order of their keys, which does not depend on the shuffle.
     members = sorted(sorted((names[at] for at in group), key=lambda n: n[0]) for group in groups)
     for number, group in enumerate(members):

@@ -1,6 +1,8 @@
 """quality.html beside the records: the table of quality, and the faces that it names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from keras_sphereface.data import images
 from keras_sphereface.data.contact_sheet import draw_contact_sheet
@@ -53,8 +55,7 @@ def render_quality(
     rows: Sequence[QualityRow],
     num_images: int,
     warnings: Sequence[str],
-    manifest: Manifest,
-    preparation: Preparation,
+    faces: Mapping[str, np.ndarray],
 ) -> str:
     """Return the page as HTML.
 
@@ -62,10 +63,8 @@ def render_quality(
         rows: Sequence of the checks.
         num_images: Int. Number of records.
         warnings: Sequence of the warnings of the conversion.
-        manifest: Manifest that knows the images.
-        preparation: Preparation of the faces.
+        faces: {key: pixels} of the examples, as they are in the records.
     """
-    faces = _faces_of([key for row in rows for key in row.examples], manifest, preparation)
     blocks: list[Block] = [
         Warnings(warnings),
         Paragraph(
@@ -113,8 +112,11 @@ def _caption(key: str) -> str:
     return key.rpartition("/")[2]
 
 
-def _faces_of(keys: Sequence[str], manifest: Manifest, preparation: Preparation) -> dict:
-    """Return {key: pixels} of images, as they are in the records."""
+def example_faces(
+    rows: Sequence[QualityRow], manifest: Manifest, preparation: Preparation
+) -> dict[str, np.ndarray]:
+    """Return {key: pixels} of the examples, as they are in the records."""
+    keys = [key for row in rows for key in row.examples]
     # The landmarks are known by now.
     preparation = preparation._replace(measure=False, detect=False)
     faces = prepare_block(list(manifest.images_with(keys)), preparation)

@@ -73,9 +73,11 @@ def messy(faces, tmp_path_factory):
 def contents(folder):
     info = records.read_info(folder)
     tables = {}
-    for name in (records.LABELS_FILE, records.SKIPPED_FILE, records.DUPLICATES_FILE):
+    names = (records.LABELS_FILE, records.SKIPPED_FILE, records.DUPLICATES_FILE)
+    for name in (*names, records.NEAR_DUPLICATES_FILE):
         with open(folder / name, newline="") as file:
             tables[name] = list(csv.reader(file))
+    tables[records.QUALITY_FILE] = (folder / records.QUALITY_FILE).read_text()
     return info, sorted(records.read_folder(folder)), tables
 
 
@@ -94,7 +96,7 @@ def assert_the_same(tmp_path, options, **settings):
         *("source", "num_images", "num_identities", "image_size", "alignment", "seed"),
         *("excluded_identities", "excluded_images", "unknown_exclusions"),
         *("duplicates_same_identity", "duplicates_several_identities"),
-        *("skipped_by_reason", "skipped_examples", "skipped", "warnings"),
+        *("skipped_by_reason", "skipped_examples", "skipped", "warnings", "quality"),
     ):
         assert getattr(info, name) == getattr(local, name), name
     return info
