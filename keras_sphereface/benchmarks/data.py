@@ -37,6 +37,7 @@ from keras_sphereface.utils.startup import DATA_ONLY
 from keras_sphereface.utils.validation import check_integer
 
 DECODE_ENCODE, WITH_ALIGNMENT = "decode + encode", "conversion with alignment"
+MEASURED = "conversion with alignment, faces measured"
 COPY, COPY_ALL = "copying the files", "copying the files, all cores"
 WITHOUT_ALIGNMENT = "conversion without alignment"
 DECODE, PIPELINE = "tf.io.decode_jpeg, in batches", "pipeline, uint8"
@@ -50,7 +51,9 @@ SMALL_SIZE, SMALL_IMAGES_PER_IDENTITY = (56, 48), 100
 COMPARISONS = (
     RateComparison(PIPELINE, DECODE, 0.90),
     RateComparison(PIPELINE_FLOAT, DECODE, 0.80),
-    RateComparison(WITH_ALIGNMENT, DECODE_ENCODE, 0.70),
+    RateComparison(WITH_ALIGNMENT, DECODE_ENCODE, 0.90),
+    RateComparison(MEASURED, DECODE_ENCODE),
+    RateComparison(MEASURED, WITH_ALIGNMENT),
     RateComparison(WITHOUT_ALIGNMENT, COPY, 0.50),
     RateComparison(WITHOUT_ALIGNMENT, COPY_ALL),
 )
@@ -169,9 +172,14 @@ def make_cases(inputs: Inputs, work: Path, seed: int) -> dict[str, Callable[[], 
     cores = os.cpu_count() or 1
     batches = functools.partial(pipeline.training_batches, inputs.records, BATCH, seed)
 
-    def convert(folder: Path, landmarks: str = "") -> float:
+    def convert(folder: Path, landmarks: str = "", quality: bool = False) -> float:
         settings = ConvertConfig(
-            source=str(folder), out=str(work), landmarks=landmarks, seed=seed, workers=cores
+            source=str(folder),
+            out=str(work),
+            landmarks=landmarks,
+            seed=seed,
+            workers=cores,
+            quality=quality,
         )
         shutil.rmtree(work, ignore_errors=True)
         return seconds_of(make_records, settings)
@@ -192,6 +200,7 @@ def make_cases(inputs: Inputs, work: Path, seed: int) -> dict[str, Callable[[], 
             process_files, baselines.decode_and_encode, source, cores
         ),
         WITH_ALIGNMENT: lambda: convert(inputs.source, str(inputs.landmarks)),
+        MEASURED: lambda: convert(inputs.source, str(inputs.landmarks), quality=True),
         COPY: lambda: copy(1),
         COPY_ALL: lambda: copy(cores),
         WITHOUT_ALIGNMENT: lambda: convert(inputs.aligned),

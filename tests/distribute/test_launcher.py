@@ -127,6 +127,8 @@ def launch_into(pipe, program):
     """In a separate process: launch with a named pipe as output and for errors."""
     os.dup2(os.open(pipe, os.O_WRONLY), 1)
     os.dup2(1, 2)
+    # Tests that run in the background of a shell inherit that Ctrl-C is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     sys.exit(launcher.launch(program))
 
 
