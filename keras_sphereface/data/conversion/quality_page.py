@@ -42,8 +42,8 @@ MEANINGS = {
     "right. Each pair stands side by side; duplicates.csv lists all of them, for --exclude.",
     "exact duplicates, same identity": "One file several times; duplicates.csv lists all of them.",
     "near duplicates, several identities": "One photograph under several names, encoded anew, "
-    "resized or edited: of LFW this is the most common error of labels. Each pair stands side by "
-    "side; near_duplicates.csv lists all of them, for --exclude.",
+    "resized or edited: one name at most is right. Each pair stands side by side; "
+    "near_duplicates.csv lists all of them, for --exclude.",
     "near duplicates, same identity": "One photograph several times, or several of one moment; "
     "near_duplicates.csv lists all of them.",
     "identities with one image": "Nothing about how a face varies can be learned from one image; "
