@@ -227,7 +227,7 @@ class _Conversion:
         groups = (placed, numbers) | beam.Flatten() | "Shard" >> beam.GroupByKey()
         return groups | beam.Map(beam_files.write_remote_shard, num_shards, out)
 
-    def _quality(self, faces: Any) -> tuple[AsSingleton, AsIter]:
+    def _quality(self, faces: Any) -> dict[str, Any]:
         """Return the quality of all faces, and (key, encoded face) of those that it names."""
         seed, detect = self.seed, self.preparation.detect
         collected = faces | beam.Map(lambda face: collected_face(face, seed))
@@ -237,7 +237,7 @@ class _Conversion:
         )
         quality = AsSingleton(assessed)
         named = faces | beam.FlatMap(_if_named, quality)
-        return quality, AsIter(named)
+        return {"quality": quality, "examples": AsIter(named)}
 
     def results(self, faces: Any, labels: AsSingleton, shards: Any) -> dict[str, Any]:
         """Return all that the last step describes, as side inputs."""
@@ -247,10 +247,8 @@ class _Conversion:
         groups = digests | "Same bytes" >> beam.GroupByKey()
         copies = groups | beam.Map(lambda group: sorted(group[1]))
         copies = copies | beam.Filter(lambda group: len(group) > 1)
-        quality, examples = self._quality(faces)
+        measured = self._quality(faces) if self.preparation.measure else {}
         return {
-            "quality": quality,
-            "examples": examples,
             "labels": labels,
             "shards": AsList(shards),
             "skipped": AsIter(skipped),
@@ -261,6 +259,7 @@ class _Conversion:
             **self.arranged,
             "sizes": self.sizes,
             "preparation": self.sized,
+            **measured,
         }
 
 
@@ -326,7 +325,7 @@ def _describe(described: _Described, **results: Any) -> None:
     def create(name: str) -> Any:
         return beam_files.atomic_remote_text(beam_files.join(config.out, name))
 
-    quality = results["quality"] if preparation.measure else None
+    quality = results.get("quality")
     if quality:
         num_images = sum(count for _, count in labels.values())
         pixels = {key: images.decode(encoded) for key, encoded in results["examples"]}

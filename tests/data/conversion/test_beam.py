@@ -310,6 +310,13 @@ def test_the_options_in_the_documentation_are_beams():
         assert names <= set(PipelineOptions(given).get_all_options(drop_default=True))
 
 
+def test_without_quality_nothing_is_measured(messy, tmp_path):
+    settings = dict(source=str(messy / "source"), out=str(tmp_path / "out"), quality=False)
+    info = make_records_on_beam(ConvertConfig(runner="DirectRunner", **settings))
+    assert info.quality == ()
+    assert not (tmp_path / "out" / records.QUALITY_FILE).exists()
+
+
 def test_finished_records_are_not_replaced(messy, tmp_path):
     (tmp_path / records.INFO_FILE).touch()
     with pytest.raises(FileExistsError, match="set --out to a new folder"):
