@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 from keras_sphereface.evaluation.faces import Load, load_faces
 from keras_sphereface.metrics import protocols, templates
 from keras_sphereface.utils.atomic import atomic_file
+from keras_sphereface.utils.npz import read_npz
 from keras_sphereface.utils.progress import progress_bar
 
 NO_EMBEDDING = "no embedding"
@@ -172,7 +172,7 @@ def load_embeddings(path: str | os.PathLike) -> Embeddings:
         >>> load_embeddings("other.npz").views.shape
         (2, 1, 8)
     """
-    arrays = _read_arrays(path)
+    arrays = read_npz(path, _form_error)
     shapes = {name: f"{array.dtype} {array.shape}" for name, array in arrays.items()}
     if not {"keys", "embeddings"} <= set(arrays):
         raise _form_error(path, shapes)
@@ -189,19 +189,6 @@ def load_embeddings(path: str | os.PathLike) -> Embeddings:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     return embeddings
-
-
-def _read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    with open(path, "rb") as stream:
-        if not zipfile.is_zipfile(stream):
-            raise _form_error(path, "a file of another kind")
-        stream.seek(0)
-        try:
-            with np.load(stream, allow_pickle=False) as file:
-                return {name: np.asanyarray(file[name]) for name in file.files}
-        # A damaged archive raises almost anything; none of it helps a user more than this.
-        except Exception as error:
-            raise _form_error(path, error) from error
 
 
 def _form_error(path: str | os.PathLike, received: Any) -> ValueError:

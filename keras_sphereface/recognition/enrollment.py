@@ -2,13 +2,13 @@
 
 import dataclasses
 import os
-import zipfile
 from typing import Any
 
 import numpy as np
 
 from keras_sphereface.data.keys import matched_keys
 from keras_sphereface.data.readers import list_file
+from keras_sphereface.utils.npz import read_npz
 from keras_sphereface.utils.text import numbered_lines
 
 
@@ -50,7 +50,7 @@ def read_enrollment(path: str | os.PathLike, identity_list: str | os.PathLike = 
     Raises:
         ValueError: If the file has another form, or an image has no identity.
     """
-    arrays = _read_arrays(path)
+    arrays = read_npz(path, _form_error)
     keys, rows = arrays.get("keys"), arrays.get("embeddings")
     if keys is None or rows is None or keys.dtype.kind != "U" or keys.ndim != 1:
         raise _form_error(path, _shapes(arrays))
@@ -102,19 +102,6 @@ def _identities(
             f"Received: {path} with the key {without[0]}"
         )
     return [key.split("/")[-2] for key in keys]
-
-
-def _read_arrays(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    with open(path, "rb") as stream:
-        if not zipfile.is_zipfile(stream):
-            raise _form_error(path, "a file of another kind")
-        stream.seek(0)
-        try:
-            with np.load(stream, allow_pickle=False) as file:
-                return {name: np.asanyarray(file[name]) for name in file.files}
-        # A damaged archive raises almost anything; none of it helps a user more than this.
-        except Exception as error:
-            raise _form_error(path, error) from error
 
 
 def _shapes(arrays: dict[str, np.ndarray]) -> str:
