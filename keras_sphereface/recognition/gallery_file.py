@@ -3,11 +3,12 @@
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from keras_sphereface.utils.atomic import atomic_file
+from keras_sphereface.utils.sqlite import SqliteFile
 
 APPLICATION_ID = 0x53464753  # in the header of the file, so that no other database is taken for one
 SCHEMA_VERSION = 1
@@ -32,7 +33,7 @@ CREATE TABLE images (
 """
 
 
-class GalleryFile:
+class GalleryFile(SqliteFile):
     """An open file of a gallery, in WAL mode: readers and one writer do not wait for each other.
 
     Raises:
@@ -46,7 +47,7 @@ class GalleryFile:
                 "A gallery must be a file that exists; `sphereface gallery create` or "
                 f"`Gallery.create` makes one. Received: {self.path}"
             )
-        self._connection = _connect(self.path)
+        super().__init__(_connect(self.path))
         try:
             self._check()
             _set_up(self._connection)
@@ -85,15 +86,8 @@ class GalleryFile:
         if self.is_in_transaction:
             yield
             return
-        self._begin()
-        try:
+        with super().transaction():
             yield
-        except BaseException:
-            # After a full disk SQLite has rolled back by itself.
-            if self._connection.in_transaction:
-                self.run("ROLLBACK")
-            raise
-        self.run("COMMIT")
 
     @contextlib.contextmanager
     def snapshot(self) -> Iterator[None]:
@@ -121,19 +115,6 @@ class GalleryFile:
                     f"The gallery must be a file that may be written. Received: {self.path}"
                 ) from error
             raise
-
-    def run(self, statement: str, *values: Any) -> sqlite3.Cursor:
-        """Execute a statement with these values for its question marks."""
-        return self._connection.execute(statement, values)
-
-    def run_many(self, statement: str, rows: Iterable[tuple]) -> None:
-        """Execute a statement for each row of values."""
-        self._connection.executemany(statement, rows)
-
-    def value(self, query: str, *values: Any) -> Any:
-        """Return the first value of the first row; None if there is no row."""
-        row = self.run(query, *values).fetchone()
-        return None if row is None else row[0]
 
     def get_meta(self, key: str) -> Any:
         """Return a value of the metadata; None if it is not set."""

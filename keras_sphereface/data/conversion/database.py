@@ -1,17 +1,18 @@
 """An SQLite database that one process works on at a time."""
 
-import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from keras_sphereface.utils.sqlite import SqliteFile
 
 _CACHE_KILOBYTES = 65_536
 _SORT_FOLDER = "SQLITE_TMPDIR"
 
 
-class Database:
+class Database(SqliteFile):
     """The database FOLDER/`file`, locked until it is closed.
 
     Args:
@@ -29,7 +30,7 @@ class Database:
         # SQLite sorts what is larger than its memory in files, by default on another disk.
         self._sort_folder = os.environ.get(_SORT_FOLDER)
         os.environ[_SORT_FOLDER] = str(folder)
-        self._connection = sqlite3.connect(folder / file, isolation_level=None, timeout=0)
+        super().__init__(sqlite3.connect(folder / file, isolation_level=None, timeout=0))
         try:
             self.run("PRAGMA locking_mode = EXCLUSIVE")
             self.run(f"PRAGMA cache_size = -{_CACHE_KILOBYTES}")
@@ -60,32 +61,6 @@ class Database:
             for (table,) in tables:
                 self.run(f"DROP TABLE {table}")
             self._make_tables()
-
-    @contextlib.contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Commit what the block does, all or none."""
-        self.run("BEGIN EXCLUSIVE")
-        try:
-            yield
-        except BaseException:
-            # After a full disk SQLite has rolled back by itself.
-            if self._connection.in_transaction:
-                self.run("ROLLBACK")
-            raise
-        self.run("COMMIT")
-
-    def run(self, statement: str, *values: Any) -> sqlite3.Cursor:
-        """Execute a statement with these values for its question marks."""
-        return self._connection.execute(statement, values)
-
-    def run_many(self, statement: str, rows: Iterable[tuple]) -> None:
-        """Execute a statement for each row of values."""
-        self._connection.executemany(statement, rows)
-
-    def value(self, query: str, *values: Any) -> Any:
-        """Return the first value of the first row; None if there is no row."""
-        row = self.run(query, *values).fetchone()
-        return None if row is None else row[0]
 
     def create_function(
         self, name: str, function: Callable[..., Any], num_arguments: int = 1
