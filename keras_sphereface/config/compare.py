@@ -11,6 +11,14 @@ FACE_POLICIES: dict[str, str] = {
     "largest": "the face with the largest box",
     "center": "the face nearest to the center of the image",
 }
+# What both commands ask for.
+NETWORK_HELP = "Network: a SavedModel folder, or a .onnx, .tflite or .keras file."
+DETECTOR_HELP = (
+    "Detector of faces: mtcnn (needs keras-sphereface[detect] and TensorFlow), or an .onnx "
+    "file of YuNet (without TensorFlow)."
+)
+ALIGNED_HELP = "Take the images as aligned faces, without detection."
+POLICY_HELP = "Choice of the face of an image."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,16 +39,10 @@ class CompareFacesConfig:
 
     first: str = setting(help="Image of a face.", path="file")
     second: str = setting(help="Image of another face.", path="file")
-    model: str = setting(
-        help="Network: a SavedModel folder, or a .onnx, .tflite or .keras file.", path="input"
-    )
-    detector: str = setting(
-        "",
-        "Detector of faces: mtcnn (needs keras-sphereface[detect] and TensorFlow), or an .onnx "
-        "file of YuNet (without TensorFlow).",
-    )
-    aligned: bool = setting(False, "Take the images as aligned faces, without detection.")
-    policy: str = setting("exactly-one", "Choice of the face of an image.", FACE_POLICIES)
+    model: str = setting(help=NETWORK_HELP, path="input")
+    detector: str = setting("", DETECTOR_HELP)
+    aligned: bool = setting(False, ALIGNED_HELP)
+    policy: str = setting("exactly-one", POLICY_HELP, FACE_POLICIES)
     fmr: float | None = setting(
         None,
         "Wanted false match rate, one of those in recognition.json; by default 0.001 or the next "
@@ -65,18 +67,12 @@ class EmbedConfig:
     positional: ClassVar[tuple[str, ...]] = ("folder",)
 
     folder: str = setting(help="Folder of images, at any depth.", path="folder")
-    model: str = setting(
-        help="Network: a SavedModel folder, or a .onnx, .tflite or .keras file.", path="input"
-    )
+    model: str = setting(help=NETWORK_HELP, path="input")
     out: str = setting(
         help="File to write, NAME.npz, with the paths below the folder as keys.", path="output-file"
     )
-    detector: str = setting(
-        "",
-        "Detector of faces: mtcnn (needs keras-sphereface[detect] and TensorFlow), or an .onnx "
-        "file of YuNet (without TensorFlow).",
-    )
-    aligned: bool = setting(False, "Take the images as aligned faces, without detection.")
-    policy: str = setting("exactly-one", "Choice of the face of an image.", FACE_POLICIES)
+    detector: str = setting("", DETECTOR_HELP)
+    aligned: bool = setting(False, ALIGNED_HELP)
+    policy: str = setting("exactly-one", POLICY_HELP, FACE_POLICIES)
     strict: bool = setting(False, "Leave out faces that are tiny or blurred.")
     batch_size: int = setting(64, "Faces embedded at once.", minimum=1)

@@ -65,7 +65,8 @@ def measure_beyond(
     matched, matched_pairs = genuine_scores(features, identities)
     count = int(max(ALL_LEAST, ALL_SHARE * tail.num_pairs))
     all_fit, all_intervals = _extrapolate(tail, count, replicates, seed)
-    listed_fit = _fit(np.sort(listed_scores)[::-1], int(LISTED_SHARE * len(listed_scores)))
+    num_highest = int(LISTED_SHARE * len(listed_scores))
+    listed_fit = _fit(np.sort(listed_scores)[::-1][: num_highest + 1], len(listed_scores))
     points = []
     for i, fmr in enumerate(FMRS):
         threshold = tail.threshold(fmr)
@@ -96,32 +97,20 @@ def measure_beyond(
     )
 
 
-def _fit(falling_scores: np.ndarray, count: int) -> ParetoTail | None:
-    """Fit the `count` highest scores; None where they are too few."""
-    count = min(count, len(falling_scores) - 1)
-    if count < MIN_EXCEEDANCES or falling_scores[0] == falling_scores[count]:
+def _fit(falling_scores: np.ndarray, num_pairs: int) -> ParetoTail | None:
+    """Fit the highest scores, those above the last; None where they are too few, or all one."""
+    if len(falling_scores) <= MIN_EXCEEDANCES or falling_scores[0] == falling_scores[-1]:
         return None
-    return fit_pareto_tail(falling_scores[: count + 1], len(falling_scores))
-
-
-def _open_ended(interval: Interval | None) -> Interval | None:
-    """Return an interval whose unknown ends are infinite: nan would equal nothing, not itself."""
-    if interval is None:
-        return None
-    low = interval.low if np.isfinite(interval.low) else -np.inf
-    return Interval(low, interval.high if np.isfinite(interval.high) else np.inf)
+    return fit_pareto_tail(falling_scores, num_pairs)
 
 
 def _extrapolate(
     tail: ImpostorTail, count: int, replicates: int, seed: int
 ) -> tuple[ParetoTail | None, list[Interval | None]]:
     """Fit the tail of all pairs; return it, and the intervals of its thresholds by identity."""
-    count = min(count, len(tail.scores) - 1)
-    if count < MIN_EXCEEDANCES or tail.scores[0] == tail.scores[count]:
-        return None, []
     scores = tail.scores[: count + 1].astype(np.float64)
-    fit = fit_pareto_tail(scores, tail.num_pairs)
-    if not replicates:
+    fit = _fit(scores, tail.num_pairs)
+    if fit is None or not replicates:
         return fit, []
     pairs = IdentityPairs(tail.first[: count + 1], tail.second[: count + 1], len(tail.num_images))
 
@@ -135,7 +124,7 @@ def _extrapolate(
     rng = np.random.default_rng(seed)
     draws = bootstrap_by_identity(thresholds, pairs, min(replicates, MAX_REPLICATES), rng)
     intervals = [draws.interval(i) for i in range(len(FMRS))]
-    return fit, [None if np.isnan(one.low) else _open_ended(one) for one in intervals]
+    return fit, [None if np.isnan(one.low) else one for one in intervals]
 
 
 def _threshold(fit: ParetoTail | None, fmr: float) -> float | None:

@@ -1,7 +1,5 @@
 """False match rates beyond the listed pairs, as a part of the report."""
 
-import math
-
 from keras_sphereface.evaluation.beyond_metrics import BeyondMetrics, BeyondPoint
 from keras_sphereface.evaluation.calibration_report import rate
 from keras_sphereface.evaluation.formatting import format_range
@@ -73,9 +71,5 @@ def _cosine(value: float | None) -> str:
 
 
 def _between(interval: Interval | None) -> str:
-    """Return the ends of an interval of thresholds; ? for one that the pairs do not tell."""
-    return format_range(interval, _end)
-
-
-def _end(value: float) -> str:
-    return _cosine(value) if math.isfinite(value) else "?"
+    """Return the ends of an interval of thresholds."""
+    return format_range(interval, _cosine)

@@ -78,19 +78,19 @@ def compare_set(
         compare_models(name, by_name, dataset.has_names, replicates, seed) if replicates else []
     )
     sheets: dict[str, bytes] = {}
-    for (first, one), (second, other) in _shown(by_name):
-        sheets |= _sheets((first, second), disagreements(one, other), dataset)
-    draw = functools.partial(_draw_curves, verifications=dict(by_name))
+    verifications = dict(by_name)
+    for both in _shown(list(verifications)):
+        first, second = (verifications[model] for model in both)
+        sheets |= _sheets(both, disagreements(first, second), dataset)
+    draw = functools.partial(_draw_curves, verifications=verifications)
     return SetComparison(name, tuple(differences), draw_figure(draw, (12.8, 4.8)), sheets)
 
 
-def _shown(
-    by_name: Sequence[tuple[str, Verification]],
-) -> list[tuple[tuple[str, Verification], tuple[str, Verification]]]:
-    """Return the two models of each comparison that the page shows."""
-    if len(by_name) <= MAX_SHOWN:
-        return list(itertools.combinations(by_name, 2))
-    return [(by_name[0], other) for other in by_name[1:]]
+def _shown(models: Sequence[str]) -> list[tuple[str, str]]:
+    """Return the two models of each comparison that the page shows at once."""
+    if len(models) <= MAX_SHOWN:
+        return list(itertools.combinations(models, 2))
+    return [(models[0], other) for other in models[1:]]
 
 
 def _sheets(
@@ -169,7 +169,7 @@ def _set_blocks(comparison: SetComparison) -> list[Block]:
 def _which_is_better(differences: Sequence[ModelDifference]) -> list[tuple[str, str]]:
     """Return for each two models that are shown whether these pairs tell them apart."""
     statements = []
-    for first, second in _shown_models(differences):
+    for first, second in _shown(_models_of(differences)):
         rows = {
             row.measure: row for row in differences if (row.first, row.second) == (first, second)
         }
@@ -186,16 +186,14 @@ def _which_is_better(differences: Sequence[ModelDifference]) -> list[tuple[str, 
     return statements
 
 
-def _shown_models(differences: Sequence[ModelDifference]) -> list[tuple[str, str]]:
-    """Return the two models of each comparison that the page shows at once."""
-    two = list(dict.fromkeys((row.first, row.second) for row in differences))
-    models = set(itertools.chain.from_iterable(two))
-    return two if len(models) <= MAX_SHOWN else [both for both in two if both[0] == two[0][0]]
+def _models_of(differences: Sequence[ModelDifference]) -> list[str]:
+    """Return the names of the models that were compared, in their order."""
+    return list(dict.fromkeys(model for row in differences for model in (row.first, row.second)))
 
 
 def _difference_tables(differences: Sequence[ModelDifference]) -> list[Block]:
     two = list(dict.fromkeys((row.first, row.second) for row in differences))
-    shown = _shown_models(differences)
+    shown = _shown(_models_of(differences))
     tables = {
         both: _difference_table([row for row in differences if (row.first, row.second) == both])
         for both in two

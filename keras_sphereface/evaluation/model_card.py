@@ -6,7 +6,6 @@ Reference: Mitchell et al., "Model Cards for Model Reporting", FAT* 2019.
 from keras_sphereface.evaluation.decision import decision_statements
 from keras_sphereface.evaluation.formatting import format_decimal, format_range, percent
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics, VerificationMetrics
-from keras_sphereface.metrics.bootstrap import Interval
 from keras_sphereface.reporting.markdown import markdown_table
 from keras_sphereface.version import __version__
 
@@ -60,7 +59,7 @@ def _measures(numbers: VerificationMetrics) -> str:
     for far, tar in numbers.tar_at_far.items():
         if tar is not None:
             interval = intervals.tar_at_far.get(far)
-            missed = interval and Interval(1 - interval.high, 1 - interval.low)
+            missed = interval and interval.complement
             rows.append([f"FNMR at FMR {far}", percent(1 - tar), format_range(missed)])
     unit = "identities" if intervals.resampled == "identities" else "pairs"
     return markdown_table(["measure", "value", f"95 % interval, by {unit}"], rows).rstrip()

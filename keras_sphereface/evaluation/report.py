@@ -167,13 +167,9 @@ def _fnmr_at_smallest_fmr(numbers: VerificationMetrics) -> tuple[str, str, str]:
     if fmr is None:
         return ("FNMR at FMR", "none", TOO_FEW)
     tar = numbers.tar_at_far[fmr]
-    detail = _between(_complement(numbers.intervals.tar_at_far.get(fmr)), percent)
+    of_tar = numbers.intervals.tar_at_far.get(fmr)
+    detail = _between(of_tar and of_tar.complement, percent)
     return (f"FNMR at FMR {fmr}", "" if tar is None else percent(1 - tar), detail)
-
-
-def _complement(interval: Interval | None) -> Interval | None:
-    """Return the interval of 1 - x, given that of x."""
-    return interval and Interval(1 - interval.high, 1 - interval.low)
 
 
 def _protocol_table(numbers: VerificationMetrics) -> Table:
@@ -221,7 +217,8 @@ def _error_table(metrics: EvaluationMetrics) -> Table | Paragraph:
         if tar is None:
             unsupported.append(fmr)
             continue
-        between = format_range(_complement(numbers.intervals.tar_at_far.get(fmr)), format_rate)
+        of_tar = numbers.intervals.tar_at_far.get(fmr)
+        between = format_range(of_tar and of_tar.complement, format_rate)
         threshold = numbers.threshold_at_far[fmr]
         row = [fmr, f"{float(fmr) * numbers.num_mismatched:.3g}", format_rate(1 - tar), between]
         if acquired is not None and counts_failures:

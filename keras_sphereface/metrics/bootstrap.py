@@ -34,6 +34,11 @@ class Interval:
     low: float
     high: float
 
+    @property
+    def complement(self) -> "Interval":
+        """The interval of 1 - x, given that of x: of FNMR, given that of TAR."""
+        return Interval(1 - self.high, 1 - self.low)
+
 
 def bootstrap_intervals(
     scores: np.ndarray,
