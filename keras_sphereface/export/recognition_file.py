@@ -107,6 +107,10 @@ class Recognition:
     num_judged_identities: int | None
     num_judged_pairs: int
 
+    def log_likelihood_ratio(self, score: float) -> float:
+        """Return the nats that a score is worth."""
+        return self.slope * score + self.offset
+
     def threshold_at(self, fmr: float) -> RecognitionThreshold:
         """Return the threshold for a false match rate.
 

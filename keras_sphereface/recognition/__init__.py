@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from keras_sphereface.recognition.face_recognizer import FaceRecognizer
     from keras_sphereface.recognition.faces import Face
     from keras_sphereface.recognition.gallery import EnrolledIdentity, Gallery
+    from keras_sphereface.recognition.identification import Candidate, Identification
     from keras_sphereface.recognition.input_images import DoubtfulImageError
     from keras_sphereface.recognition.template_index import IdentityMatch
 
 __all__ = [
+    "Candidate",
     "Comparison",
     "DoubtfulImageError",
     "EnrolledIdentity",
@@ -24,6 +26,7 @@ __all__ = [
     "FaceQuality",
     "FaceRecognizer",
     "Gallery",
+    "Identification",
     "IdentityMatch",
 ]
 
@@ -33,6 +36,7 @@ _MODULES = {
     "face_recognizer": ("FaceRecognizer",),
     "faces": ("Face",),
     "gallery": ("EnrolledIdentity", "Gallery"),
+    "identification": ("Candidate", "Identification"),
     "input_images": ("DoubtfulImageError",),
     "template_index": ("IdentityMatch",),
 }

@@ -25,6 +25,14 @@ from keras_sphereface.recognition.faces import (
     detect_faces,
     whole_image_as_face,
 )
+from keras_sphereface.recognition.gallery import Gallery, other_model_error
+from keras_sphereface.recognition.identification import (
+    EMPTY_GALLERY,
+    GallerySize,
+    Identification,
+    identification_of,
+    open_set_threshold,
+)
 from keras_sphereface.recognition.input_images import (
     DoubtfulImageError,
     InputImage,
@@ -63,6 +71,12 @@ class FaceRecognizer:
         >>> comparison = recognizer.compare(*crops, detect=False)
         >>> comparison.threshold, comparison.notes[0]
         (None, 'The network has no recognition.json, ...')
+        >>> gallery = Gallery.create("people.db", recognizer.fingerprint)
+        >>> for name, row in zip(["ada", "bob"], recognizer.embed(crops, detect=False)):
+        ...     added = gallery.enroll(name, [row])
+        >>> answer = recognizer.identify(crops[1], gallery, top=1, detect=False)
+        >>> answer.candidates[0].name, answer.is_known
+        ('bob', None)
     """
 
     def __init__(
@@ -270,14 +284,7 @@ class FaceRecognizer:
             self.one_face(image, detect=detect, policy=policy, strict=strict, name=name)
             for image, name in zip(images, names, strict=True)
         ]
-        recognition, _ = self.calibration(detect)
-        if recognition is not None and recognition.cllr >= USELESS_CLLR:
-            notes = [
-                *notes,
-                f"The likelihood ratios cost {recognition.cllr:.2f} bits on identities other than "
-                "those of their calibration; 1 bit is what no ratio at all costs. Do not rely on "
-                "them.",
-            ]
+        notes = [*notes, *self._ratio_notes(detect)]
         rows, faces = self.embed_faces(faces)
         score = float(np.clip(rows[0] @ rows[1], -1.0, 1.0))
         for face, name in zip(faces, names, strict=True):
@@ -292,6 +299,81 @@ class FaceRecognizer:
             boxes=(faces[0].box, faces[1].box),
             notes=tuple(notes),
         )
+
+    def identify(
+        self,
+        image: InputImage,
+        gallery: Gallery,
+        *,
+        top: int = 5,
+        fpir: float | None = None,
+        fusion: str = "best",
+        detect: bool = True,
+        policy: str = "exactly-one",
+        strict: bool = False,
+    ) -> Identification:
+        """Look for the face of an image in a gallery.
+
+        A face whose most similar identity stays below the threshold is unknown. The threshold is
+        that of recognition.json for the size of the gallery; without the file there are names and
+        scores only.
+
+        Args:
+            image: An image as in `find_faces`.
+            gallery: A gallery of this network's embeddings.
+            top: Int >= 1. Number of candidates.
+            fpir: Float in (0, 1). Wanted false positive identification rate: the share of unknown
+                faces that are taken for someone of the gallery; None: 0.01, or the lowest that
+                recognition.json allows for the size of the gallery.
+            fusion: "best" or "mean", of the templates of an identity, as in `Gallery.search`.
+            detect: Bool. False if the image is an aligned face.
+            policy: "exactly-one", "largest" or "center".
+            strict: Bool. True to refuse a face that is tiny or blurred.
+
+        Raises:
+            DoubtfulImageError: As `embed`.
+            ValueError: As `embed`, if the gallery is of another network, or if recognition.json
+                has no threshold for `fpir` and this gallery.
+        """
+        face = self.one_face(image, detect=detect, policy=policy, strict=strict)
+        (answer,) = self.identify_faces(
+            [face], gallery, top=top, fpir=fpir, fusion=fusion, detect=detect
+        )
+        return answer
+
+    def identify_faces(
+        self,
+        faces: Sequence[Face],
+        gallery: Gallery,
+        *,
+        top: int = 5,
+        fpir: float | None = None,
+        fusion: str = "best",
+        detect: bool = True,
+    ) -> list[Identification]:
+        """Look for N faces of `find_faces` in a gallery at once; arguments as in `identify`.
+
+        Raises:
+            ValueError: As `identify`.
+        """
+        if self.fingerprint not in ("", gallery.fingerprint):
+            raise other_model_error("the gallery", self.fingerprint, gallery.fingerprint)
+        if not faces:
+            return []
+        rows, faces = self.embed_faces(faces)
+        matches = gallery.search(rows, top, fusion=fusion)
+        size = GallerySize(len(gallery), gallery.num_templates, fusion)
+        recognition, notes = self.calibration(detect)
+        threshold = None
+        if not size.num_comparisons:
+            notes = [EMPTY_GALLERY]
+        elif recognition is not None:
+            threshold, missing = open_set_threshold(recognition, size.num_comparisons, fpir)
+            notes = [*missing, *size.notes, *self._ratio_notes(detect)]
+        return [
+            identification_of(face, of_face, recognition, threshold, size, notes)
+            for face, of_face in zip(faces, matches, strict=True)
+        ]
 
     def calibration(self, detect: bool = True) -> tuple[Recognition | None, list[str]]:
         """Return what holds for scores of such images, and sentences on what is missing.
@@ -329,7 +411,16 @@ class FaceRecognizer:
     def log_likelihood_ratio(self, score: float, detect: bool = True) -> float | None:
         """Return the nats that a score is worth, or None without a calibration."""
         recognition, _ = self.calibration(detect)
-        return None if recognition is None else recognition.slope * score + recognition.offset
+        return None if recognition is None else recognition.log_likelihood_ratio(score)
+
+    def _ratio_notes(self, detect: bool) -> list[str]:
+        recognition, _ = self.calibration(detect)
+        if recognition is None or recognition.cllr < USELESS_CLLR:
+            return []
+        return [
+            f"The likelihood ratios cost {recognition.cllr:.2f} bits on identities other than "
+            "those of their calibration; 1 bit is what no ratio at all costs. Do not rely on them."
+        ]
 
     def _checked_detector(self, detect: bool) -> Detector | None:
         if not detect:

@@ -128,11 +128,7 @@ class Gallery:
         stored = file.get_meta("fingerprint")
         if fingerprint is not None and fingerprint != stored:
             file.close()
-            raise ValueError(
-                f"The templates of {path} come from another model: embeddings of two models cannot "
-                "be compared. Use the model of the gallery, or enroll the images anew into a new "
-                f"gallery. Received: {fingerprint}; the gallery has {stored}"
-            )
+            raise other_model_error(path, fingerprint, stored)
         return cls(file)
 
     @property
@@ -144,6 +140,11 @@ class Gallery:
     def dim(self) -> int | None:
         """D, the size of the embeddings; None before the first is enrolled, unless it was given."""
         return self._file.get_meta("dim")
+
+    @property
+    def num_templates(self) -> int:
+        """The number of templates of all identities."""
+        return self._file.value("SELECT COUNT(*) FROM templates")
 
     def __len__(self) -> int:
         """Return the number of identities."""
@@ -439,6 +440,15 @@ class Gallery:
                 "embedding joined with that of the mirror image has twice as many. "
                 f"Received: {rows.shape}"
             )
+
+
+def other_model_error(gallery: str | os.PathLike, fingerprint: str, stored: str) -> ValueError:
+    """Return the error that a gallery's templates are of another model than that in use."""
+    return ValueError(
+        f"The templates of {gallery} come from another model: embeddings of two models cannot "
+        "be compared. Use the model of the gallery, or enroll the images anew into a new "
+        f"gallery. Received: {fingerprint}; the gallery has {stored}"
+    )
 
 
 def _checked_name(name: str) -> str:
