@@ -277,15 +277,38 @@ class FaceRecognizer:
             DoubtfulImageError: As `embed`.
             ValueError: As `embed`, or if there is no threshold for `fmr`.
         """
-        threshold, notes = self.threshold(fmr, detect)
+        self.threshold(fmr, detect)  # what is wrong with `fmr`, before any work
         images = (first, second)
         names = names_of(images)
         faces = [
             self.one_face(image, detect=detect, policy=policy, strict=strict, name=name)
             for image, name in zip(images, names, strict=True)
         ]
+        return self.compare_rows(*self.embed_faces(faces), fmr=fmr, detect=detect, names=names)
+
+    def compare_rows(
+        self,
+        rows: np.ndarray,
+        faces: Sequence[Face],
+        *,
+        fmr: float | None = None,
+        detect: bool = True,
+        names: Sequence[str] = ("image 1", "image 2"),
+    ) -> Comparison:
+        """Compare two faces that `embed_faces` has embedded.
+
+        Args:
+            rows: float32 (2, D) of unit length.
+            faces: The two faces.
+            fmr: As in `compare`.
+            detect: As in `compare`.
+            names: Names of the two images in notes.
+
+        Raises:
+            ValueError: If there is no threshold for `fmr`.
+        """
+        threshold, notes = self.threshold(fmr, detect)
         notes = [*notes, *self._ratio_notes(detect)]
-        rows, faces = self.embed_faces(faces)
         score = float(np.clip(rows[0] @ rows[1], -1.0, 1.0))
         for face, name in zip(faces, names, strict=True):
             notes += [f"{name}: {warning}" for warning in face.quality.warnings]
@@ -356,11 +379,39 @@ class FaceRecognizer:
         Raises:
             ValueError: As `identify`.
         """
-        if self.fingerprint not in ("", gallery.fingerprint):
-            raise other_model_error("the gallery", self.fingerprint, gallery.fingerprint)
+        self._check_gallery(gallery)  # before any work
         if not faces:
             return []
-        rows, faces = self.embed_faces(faces)
+        return self.identify_rows(
+            *self.embed_faces(faces), gallery, top=top, fpir=fpir, fusion=fusion, detect=detect
+        )
+
+    def identify_rows(
+        self,
+        rows: np.ndarray,
+        faces: Sequence[Face],
+        gallery: Gallery,
+        *,
+        top: int = 5,
+        fpir: float | None = None,
+        fusion: str = "best",
+        detect: bool = True,
+    ) -> list[Identification]:
+        """Look for N faces that `embed_faces` has embedded; other arguments as in `identify`.
+
+        Args:
+            rows: float32 (N, D) of unit length.
+            faces: The faces.
+            gallery: As in `identify`.
+            top: As in `identify`.
+            fpir: As in `identify`.
+            fusion: As in `identify`.
+            detect: As in `identify`.
+
+        Raises:
+            ValueError: As `identify`.
+        """
+        self._check_gallery(gallery)
         matches = gallery.search(rows, top, fusion=fusion)
         size = GallerySize(len(gallery), gallery.num_templates, fusion)
         recognition, notes = self.calibration(detect)
@@ -412,6 +463,10 @@ class FaceRecognizer:
         """Return the nats that a score is worth, or None without a calibration."""
         recognition, _ = self.calibration(detect)
         return None if recognition is None else recognition.log_likelihood_ratio(score)
+
+    def _check_gallery(self, gallery: Gallery) -> None:
+        if self.fingerprint not in ("", gallery.fingerprint):
+            raise other_model_error("the gallery", self.fingerprint, gallery.fingerprint)
 
     def _ratio_notes(self, detect: bool) -> list[str]:
         recognition, _ = self.calibration(detect)

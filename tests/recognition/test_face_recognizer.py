@@ -280,3 +280,15 @@ def test_mtcnn_finds_real_faces_and_a_face_matches_itself(real_faces, savedmodel
     row = np.concatenate([left, right], axis=1)
     faces = with_mtcnn.find_faces(row)
     assert [face.box[0] > 176 for face in faces] == [False, True]
+
+
+def test_rows_that_were_embedded_together_are_compared_as_two_images_are():
+    network = recognizer(slope=20.0, alignment="as stored")
+    pixels = noise(1, 2, 3)
+    faces = [network.one_face(image, detect=False) for image in pixels]
+    rows, faces = network.embed_faces(faces)
+    together = network.compare_rows(rows[1:], faces[1:], detect=False)
+    alone = network.compare(*pixels[1:], detect=False)
+    assert together.score == pytest.approx(alone.score, abs=1e-6)
+    assert together.notes == alone.notes
+    assert together.threshold == alone.threshold == 0.5
