@@ -109,3 +109,12 @@ def real_faces() -> Path:
     if not folder.is_dir():
         pytest.skip("no real faces beside this checkout")
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """A PostgreSQL server with pgvector; what needs it is skipped where there can be none."""
+    from tests.helpers.postgres import running_server
+
+    with running_server() as server:
+        yield server

@@ -21,20 +21,20 @@ def run_gallery(config: GalleryConfig) -> None:
     match config:
         case GalleryCreateConfig():
             model = model_fingerprint(config.model)
-            Gallery.create(config.gallery, model, config.embedding_size).close()
-            print(f"written to {config.gallery}")
+            with Gallery.create(config.gallery, model, config.embedding_size) as gallery:
+                print(f"written to {gallery.place}")
         case GalleryEnrollConfig():
             fingerprint = model_fingerprint(config.model) if config.model else None
             with Gallery.open(config.gallery, fingerprint) as gallery:
                 print(enroll_files(gallery, config.embeddings, config.identities).describe())
-            print(f"written to {config.gallery}")
+                print(f"written to {gallery.place}")
         case GalleryListConfig():
             with Gallery.open(config.gallery) as gallery:
                 print(_as_json(gallery) if config.json else _as_table(gallery))
         case GalleryRemoveConfig():
             with Gallery.open(config.gallery) as gallery:
                 gallery.remove(*config.name)
-            print(f"removed from {config.gallery}: {', '.join(config.name)}")
+                print(f"removed from {gallery.place}: {', '.join(config.name)}")
         case GalleryExportConfig():
             with Gallery.open(config.gallery) as gallery:
                 print(f"{gallery.export(config.out)} templates of {len(gallery)} identities")

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from keras_sphereface.config.fields import setting
 
-_FILE_HELP = "File of the gallery."
+_FILE_HELP = "File of the gallery, or the URL of its database, postgresql://..."
 _MODEL_HELP = (
     "Model whose embeddings the gallery holds: a SavedModel folder, or a .tflite, .onnx or .keras "
     "file; "
@@ -14,7 +14,7 @@ _MODEL_HELP = (
 
 @dataclasses.dataclass(frozen=True)
 class GalleryCreateConfig:
-    """Write a gallery without identities: one file, for the embeddings of one model.
+    """Write a gallery without identities, for the embeddings of one model.
 
     Example:
         >>> GalleryCreateConfig(gallery="people.db", model="runs/first/export").embedding_size
@@ -23,7 +23,11 @@ class GalleryCreateConfig:
     example: ClassVar[str] = "--gallery people.db --model runs/first/export"
     action: ClassVar[str] = "create"
 
-    gallery: str = setting(help="File to write, which must be new.", path="output-file")
+    gallery: str = setting(
+        help="File to write, which must be new, or the URL of a database with pgvector, "
+        "postgresql://USER@HOST/DATABASE, and ?schema=NAME for one of several galleries.",
+        path="output-file",
+    )
     model: str = setting(
         help=_MODEL_HELP + "embeddings of another model are refused by its fingerprint.",
         path="input",

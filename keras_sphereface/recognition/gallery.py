@@ -1,4 +1,4 @@
-"""`Gallery`: enrolled identities in one file, searched exactly."""
+"""`Gallery`: enrolled identities with their templates, in one file or in PostgreSQL."""
 
 import contextlib
 import dataclasses
@@ -14,13 +14,14 @@ import numpy as np
 from keras_sphereface.config.suggestions import did_you_mean, with_hint
 from keras_sphereface.data.keys import canonical_name
 from keras_sphereface.metrics.vectors import unit_rows
-from keras_sphereface.recognition.gallery_export import StoredTemplate, write_templates
+from keras_sphereface.recognition import gallery_database
+from keras_sphereface.recognition.database_search import DatabaseSearch
+from keras_sphereface.recognition.gallery_export import write_templates
 from keras_sphereface.recognition.gallery_file import GalleryFile, create_file
-from keras_sphereface.recognition.template_index import IdentityMatch, TemplateIndex
+from keras_sphereface.recognition.gallery_store import GalleryStore
+from keras_sphereface.recognition.memory_search import MemorySearch
+from keras_sphereface.recognition.template_index import IdentityMatch
 from keras_sphereface.utils.validation import check_integer
-
-_STORED = np.dtype("<f4")  # of a template in the file
-_READ_AT_ONCE = 4096  # templates
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,15 +44,18 @@ class EnrolledIdentity:
 
 
 class Gallery:
-    """Enrolled identities with their templates in one SQLite file, searched exactly in memory.
+    """Enrolled identities with their templates, in one SQLite file or in PostgreSQL.
+
+    A file is searched exactly in memory. In PostgreSQL, where several machines may share a gallery,
+    the server searches.
 
     Several processes may read and write at once; every search sees what others have confirmed. What
     `enroll` and `remove` have returned from is on the disk, whatever becomes of the process. An
     object serves one thread.
 
-    The file holds names, templates (embeddings as they were given, float32), a digest of the source
-    of each, its quality, and the fingerprint of the model. Images are kept only if they are given
-    to `enroll`.
+    A gallery holds names, templates (embeddings as they were given, float32), a digest of the
+    source of each, its quality, and the fingerprint of the model. Images are kept only if they are
+    given to `enroll`.
 
     Make one by `Gallery.create` or `Gallery.open`.
 
@@ -68,12 +72,10 @@ class Gallery:
         ['bob']
     """
 
-    def __init__(self, file: GalleryFile) -> None:
-        self._file = file
-        self._index: TemplateIndex | None = None
-        self._names: dict[int, str] = {}
-        self._version = -1
-        if file.get_meta("to_erase"):  # a removal was cut short before its end
+    def __init__(self, store: GalleryStore) -> None:
+        self._store = store
+        self._search = (MemorySearch if isinstance(store, GalleryFile) else DatabaseSearch)(store)
+        if store.get_meta("to_erase"):  # a removal was cut short before its end
             self._erase()
 
     @classmethod
@@ -81,7 +83,8 @@ class Gallery:
         """Write a gallery without identities, readable by the user alone, and open it.
 
         Args:
-            path: Path of a file that does not exist.
+            path: Path of a file that does not exist; or the URL of a database, as `open` takes it,
+                in whose schema there is no gallery.
             fingerprint: Str that tells the model of the embeddings from others, for example by
                 `export.model_fingerprint`.
             dim: Int >= 1. D, the size of the embeddings; None: that of the first ones enrolled.
@@ -89,6 +92,7 @@ class Gallery:
         Raises:
             FileExistsError: If there is something under this name.
             ValueError: If the fingerprint is empty, or `dim` below 1.
+            PermissionError: If the user of the URL may not make a schema, or has no pgvector.
 
         Example:
             >>> len(Gallery.create("new.db", "sha256:5a", dim=512))
@@ -101,7 +105,11 @@ class Gallery:
                 f"Received: fingerprint={fingerprint!r}"
             )
         dim = None if dim is None else check_integer(dim, "dim", 1)
-        create_file(Path(path), fingerprint=fingerprint, dim=dim, version=0, to_erase=0)
+        metadata = dict(fingerprint=fingerprint, dim=dim, version=0, to_erase=0)
+        if gallery_database.is_database_url(path):
+            gallery_database.create_database(str(path), **metadata)
+        else:
+            create_file(Path(path), **metadata)
         return cls.open(path, fingerprint)
 
     @classmethod
@@ -109,13 +117,17 @@ class Gallery:
         """Open a gallery.
 
         Args:
-            path: Path of its file.
+            path: Path of its file; or `postgresql://USER@HOST:PORT/DATABASE`, which needs the extra
+                `postgres`, and pgvector in the database. `?schema=NAME` tells several galleries of
+                a database apart; without it the schema is "sphereface".
             fingerprint: Fingerprint of the model whose embeddings are enrolled or searched; None:
                 not compared.
 
         Raises:
-            FileNotFoundError: If there is no file.
+            FileNotFoundError: If there is no gallery.
             ValueError: If it is no gallery, or one of another model.
+            ConnectionError: If the server of the URL cannot be reached.
+            ImportError: For a URL, without psycopg.
 
         Example:
             >>> Gallery.create("ours.db", "sha256:5a", dim=2).close()
@@ -124,43 +136,44 @@ class Gallery:
             ValueError: The templates of ours.db come from another model: embeddings of two models
             cannot be compared... Received: sha256:77; the gallery has sha256:5a
         """
-        file = GalleryFile(path)
-        stored = file.get_meta("fingerprint")
+        is_url = gallery_database.is_database_url(path)
+        store = gallery_database.GalleryDatabase(str(path)) if is_url else GalleryFile(path)
+        stored = store.get_meta("fingerprint")
         if fingerprint is not None and fingerprint != stored:
-            file.close()
-            raise other_model_error(path, fingerprint, stored)
-        return cls(file)
+            store.close()
+            raise other_model_error(store.place, fingerprint, stored)
+        return cls(store)
+
+    @property
+    def place(self) -> str:
+        """The path of the file, or the URL without its password."""
+        return self._store.place
 
     @property
     def fingerprint(self) -> str:
         """The fingerprint of the model of the templates."""
-        return self._file.get_meta("fingerprint")
+        return self._store.get_meta("fingerprint")
 
     @property
     def dim(self) -> int | None:
         """D, the size of the embeddings; None before the first is enrolled, unless it was given."""
-        return self._file.get_meta("dim")
+        return self._store.get_meta("dim")
 
     @property
     def num_templates(self) -> int:
         """The number of templates of all identities."""
-        return self._file.value("SELECT COUNT(*) FROM templates")
+        return self._store.num_templates()
 
     def __len__(self) -> int:
         """Return the number of identities."""
-        return self._file.value("SELECT COUNT(*) FROM identities")
+        return self._store.num_identities()
 
     def __contains__(self, name: object) -> bool:
-        query = "SELECT COUNT(*) FROM identities WHERE name = ?"
-        return isinstance(name, str) and bool(self._file.value(query, canonical_name(name)))
+        return isinstance(name, str) and self._store.has_identity(canonical_name(name))
 
     def identities(self) -> list[EnrolledIdentity]:
         """Return all identities in the order of their names."""
-        rows = self._file.run(
-            "SELECT name, COUNT(*), AVG(quality) FROM templates JOIN identities "
-            "ON identities.id = templates.identity GROUP BY identities.id ORDER BY name"
-        )
-        return [EnrolledIdentity(*row) for row in rows]
+        return [EnrolledIdentity(*row) for row in self._store.summaries()]
 
     def enroll(
         self,
@@ -197,37 +210,15 @@ class Gallery:
             sources = [f"sha256:{hashlib.sha256(content).hexdigest()}" for content in contents]
         with self._change():
             if self.dim is None:
-                self._file.set_meta(dim=rows.shape[1])
+                self._store.set_meta(dim=rows.shape[1])
             self._check_dim(rows, "templates")  # another process may have been the first
-            self._file.run("INSERT OR IGNORE INTO identities (name) VALUES (?)", name)
-            query = "SELECT id FROM identities WHERE name = ?"
-            identity = self._file.value(query, name)
+            identity = self._store.add_identity(name)
             added = 0
             for i, (row, source) in enumerate(zip(rows, sources, strict=True)):
                 of_row = None if quality is None else float(quality[i])
-                content = None if images is None else images[i]
-                added += self._add(identity, source, of_row, row, content)
+                image = None if images is None else bytes(images[i])
+                added += self._store.add_template(identity, source, of_row, row, image)
             return added
-
-    def _add(
-        self,
-        identity: int,
-        source: str,
-        quality: float | None,
-        row: np.ndarray,
-        content: bytes | None,
-    ) -> bool:
-        cursor = self._file.run(
-            "INSERT OR IGNORE INTO templates (identity, source, quality, embedding) "
-            "VALUES (?, ?, ?, ?)",
-            identity,
-            source,
-            quality,
-            row.tobytes(),
-        )
-        if cursor.rowcount and content is not None:
-            self._file.run("INSERT INTO images VALUES (?, ?)", cursor.lastrowid, bytes(content))
-        return bool(cursor.rowcount)
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
@@ -244,18 +235,19 @@ class Gallery:
             2
         """
         try:
-            with self._file.transaction():
+            with self._store.transaction():
                 yield
         except BaseException:
-            # They may hold what is now rolled back.
-            self._index, self._names, self._version = None, {}, -1
+            self._search.forget()  # it may hold what is now rolled back
             raise
 
     def remove(self, *names: str) -> None:
         """Remove identities with their templates and images, so that nothing of them remains.
 
         The file is written anew without them, and its log is emptied. That takes time by the size
-        of the file: remove many in one call.
+        of the file: remove many in one call. In PostgreSQL the tables are written anew; the
+        server's log of changes (WAL), its replicas and backups hold what they held until they are
+        recycled.
 
         Args:
             *names: Names of identities.
@@ -264,37 +256,34 @@ class Gallery:
             ValueError: If a name is not enrolled; then none is removed.
             RuntimeError: Within `transaction`.
             BlockingIOError: If another process has been writing for half a minute, or reads on: the
-                identities are removed then, but their bytes are still in the file until the
-                gallery is next opened, or something is removed.
+                identities are removed then, but their bytes are still there until the gallery is
+                next opened, or something is removed.
         """
-        if self._file.is_in_transaction:
+        if self._store.is_in_transaction:
             raise RuntimeError(
-                "`remove` must be called outside of `transaction`: it writes the file anew."
+                "`remove` must be called outside of `transaction`: it writes the gallery anew."
             )
         with self._change():
             for name in names:
-                query = "DELETE FROM identities WHERE name = ?"
-                if not self._file.run(query, canonical_name(name)).rowcount:
+                if not self._store.delete_identity(canonical_name(name)):
                     raise self._not_enrolled(name)
-            self._file.set_meta(to_erase=1)
+            self._store.set_meta(to_erase=1)
         if not self._erase():
             raise BlockingIOError(
-                f"{', '.join(names)} can be found no more, but the bytes are still in the file: "
-                "another process is using it. They go when the gallery is next opened alone, for "
-                f"example by `sphereface gallery list`. Received: {self._file.path}"
+                f"{', '.join(names)} can be found no more, but {self._store.removal_remains}, for "
+                f"example by `sphereface gallery list`. Received: {self._store.place}"
             )
 
     def _not_enrolled(self, name: str) -> ValueError:
-        enrolled = [row[0] for row in self._file.run("SELECT name FROM identities")]
         message = f"`name` must be an identity of the gallery. Received: {name!r}"
-        return ValueError(with_hint(message, did_you_mean(name, enrolled)))
+        return ValueError(with_hint(message, did_you_mean(name, self._store.names())))
 
     def _erase(self) -> bool:
         """Let nothing of what was removed remain; return whether it could be done now."""
-        if not self._file.erase_removed():
+        if not self._store.erase_removed():
             return False
-        with self._file.transaction():
-            self._file.set_meta(to_erase=0)
+        with self._store.transaction():
+            self._store.set_meta(to_erase=0)
         return True
 
     def search(
@@ -306,8 +295,8 @@ class Gallery:
     ) -> list[list[IdentityMatch]]:
         """Return the most similar identities of each probe, the most similar first.
 
-        Every template is compared: the result is exact. The templates are kept in memory, 4 D bytes
-        each; what other processes changed is read first.
+        Every template is compared: the result is exact. Those of a file are kept in memory, 4 D
+        bytes each; what other processes changed is read first.
 
         Args:
             embeddings: (N, D) embeddings of probes, of any length but zero.
@@ -323,43 +312,17 @@ class Gallery:
         """
         top = check_integer(top, "top", 1)
         rows = self._checked(embeddings, "embeddings", min_rows=0)
-        index = self._refreshed(rows.shape[1])
-        if index is None or not len(index):
-            return [[] for _ in rows]
+        with self._store.snapshot():
+            found = list(self._search.search(rows, top, fusion))
+            numbers = {int(number) for identities, _ in found for number in identities}
+            names = self._store.names_of(sorted(numbers))
         return [
             [
-                IdentityMatch(self._names[int(identity)], float(score))
-                for identity, score in zip(identities, scores, strict=True)
+                IdentityMatch(names[int(number)], float(score))
+                for number, score in zip(identities, scores, strict=True)
             ]
-            for identities, scores in index.search(rows, top, fusion)
+            for identities, scores in found
         ]
-
-    def _refreshed(self, dim: int) -> TemplateIndex | None:
-        """The index with what is in the file now; only what has changed is read."""
-        if self._file.get_meta("version") == self._version:
-            return self._index
-        with self._file.snapshot():
-            version = self._file.get_meta("version")
-            index = self._index or TemplateIndex(dim)
-            index.reserve(self._file.value("SELECT COUNT(*) FROM templates"))
-            last = int(index.ids[-1]) if len(index) else 0
-            query = "SELECT COUNT(*) FROM templates WHERE id <= ?"
-            if self._file.value(query, last) != len(index):
-                left = self._file.run("SELECT id FROM templates WHERE id <= ?", last)
-                index.keep(np.array([row[0] for row in left], np.int64))
-                self._names = {}
-            added = self._file.run(
-                "SELECT id, identity, embedding FROM templates WHERE id > ? ORDER BY id", last
-            )
-            while rows := added.fetchmany(_READ_AT_ONCE):
-                ids, identities, contents = zip(*rows, strict=True)
-                embeddings = np.frombuffer(b"".join(contents), _STORED).reshape(len(rows), -1)
-                index.append(np.array(ids), np.array(identities), embeddings)
-            newest = max(self._names, default=0)
-            query = "SELECT id, name FROM identities WHERE id > ?"
-            self._names.update(self._file.run(query, newest))
-        self._index, self._version = index, version
-        return index
 
     def export(self, path: str | os.PathLike) -> int:
         """Write all templates as one file, and return their number.
@@ -381,23 +344,18 @@ class Gallery:
             >>> np.load("small.npz")["keys"].tolist()
             ['ada/1', 'ada/2']
         """
-        with self._file.snapshot():
-            rows = self._file.run(
-                "SELECT name, source, quality, embedding FROM templates JOIN identities "
-                "ON identities.id = templates.identity ORDER BY name, templates.id"
-            ).fetchall()
-        templates = [
-            StoredTemplate(name, source, quality, np.frombuffer(content, _STORED))
-            for name, source, quality, content in rows
-        ]
+        with self._store.snapshot():
+            templates = list(self._store.templates())
         if not templates:
-            raise ValueError(f"The gallery must have templates. Received: {self._file.path}, empty")
+            raise ValueError(
+                f"The gallery must have templates. Received: {self._store.place}, empty"
+            )
         write_templates(templates, self.fingerprint, Path(path))
         return len(templates)
 
     def close(self) -> None:
-        """Close the file; nothing is lost without it."""
-        self._file.close()
+        """Close the file or the connection; nothing is lost without it."""
+        self._store.close()
 
     def __enter__(self) -> "Gallery":
         return self
@@ -413,9 +371,9 @@ class Gallery:
     @contextlib.contextmanager
     def _change(self) -> Iterator[None]:
         """A transaction after which every process reads the changes."""
-        with self._file.transaction():
+        with self._store.transaction():
             yield
-            self._file.set_meta(version=self._file.get_meta("version") + 1)
+            self._store.set_meta(version=self._store.get_meta("version") + 1)
 
     def _checked(self, embeddings: Any, name: str, min_rows: int = 1) -> np.ndarray:
         """The embeddings as they are stored, (N, D); refuse what has no direction."""
@@ -429,7 +387,7 @@ class Gallery:
         unit_rows(rows, name)
         if self.dim is not None:
             self._check_dim(rows, name)
-        stored = rows.astype(_STORED)
+        stored = rows.astype(np.float32)
         unit_rows(stored, name)  # float64 may be beyond float32
         return stored
 

@@ -3,22 +3,13 @@
 import collections
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
+from keras_sphereface.recognition.gallery_store import StoredTemplate
 from keras_sphereface.utils.atomic import atomic_file
 
 SUFFIXES = (".npz", ".parquet")
-
-
-class StoredTemplate(NamedTuple):
-    """A template as the file of a gallery holds it."""
-
-    identity: str
-    source: str
-    quality: float | None
-    embedding: np.ndarray
 
 
 def check_export_path(path: Path) -> None:

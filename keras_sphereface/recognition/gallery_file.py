@@ -3,10 +3,13 @@
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from keras_sphereface.recognition.gallery_store import SET_META, GalleryStore
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.sqlite import SqliteFile
 
@@ -15,6 +18,8 @@ SCHEMA_VERSION = 1
 # Seven templates of 512 numbers fill a page; the 4,096 bytes by default would hold a single one.
 PAGE_BYTES = 16_384
 BUSY_SECONDS = 30.0  # a process waits for another one's transaction
+READ_AT_ONCE = 4096  # rows
+_STORED = np.dtype("<f4")  # of a template in the file
 TABLES = """
 CREATE TABLE metadata (key TEXT PRIMARY KEY, value) WITHOUT ROWID;
 CREATE TABLE identities (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE);
@@ -33,15 +38,24 @@ CREATE TABLE images (
 """
 
 
-class GalleryFile(SqliteFile):
+class GalleryFile(SqliteFile, GalleryStore):
     """An open file of a gallery, in WAL mode: readers and one writer do not wait for each other.
+
+    Attributes:
+        path: Path of the file.
 
     Raises:
         FileNotFoundError, ValueError: If there is no file, or no gallery.
     """
 
+    removal_remains = (
+        "the bytes are still in the file: another process is using it. They go when the gallery "
+        "is next opened alone"
+    )
+
     def __init__(self, path: str | os.PathLike) -> None:
         self.path = Path(path)
+        self.place = str(path)
         if not self.path.is_file():
             raise FileNotFoundError(
                 "A gallery must be a file that exists; `sphereface gallery create` or "
@@ -116,13 +130,18 @@ class GalleryFile(SqliteFile):
                 ) from error
             raise
 
-    def get_meta(self, key: str) -> Any:
-        """Return a value of the metadata; None if it is not set."""
-        return self.value("SELECT value FROM metadata WHERE key = ?", key)
+    def blocks(self, query: str, *values: Any) -> Iterator[list[tuple]]:
+        """Yield the rows of a query some thousands at a time."""
+        cursor = self.run(query, *values)
+        while rows := cursor.fetchmany(READ_AT_ONCE):
+            yield rows
 
-    def set_meta(self, **values: Any) -> None:
-        """Set values of the metadata."""
-        self.run_many("INSERT OR REPLACE INTO metadata VALUES (?, ?)", values.items())
+    def embeddings_of(self, values: Sequence[bytes]) -> np.ndarray:
+        """Return values of the column `embedding` as float32 (N, D)."""
+        return np.frombuffer(b"".join(values), _STORED).reshape(len(values), -1)
+
+    def _embedding_value(self, row: np.ndarray) -> bytes:
+        return row.astype(_STORED).tobytes()
 
     def erase_removed(self) -> bool:
         """Write the file anew without what was removed, and empty its log; return whether it is.
@@ -167,7 +186,7 @@ def create_file(path: Path, **metadata: Any) -> None:
             connection.execute("PRAGMA journal_mode = WAL")  # the file remembers it
             for statement in TABLES.split(";"):
                 connection.execute(statement)
-            connection.executemany("INSERT INTO metadata VALUES (?, ?)", metadata.items())
+            connection.executemany(SET_META, metadata.items())
 
 
 def _connect(path: Path) -> sqlite3.Connection:

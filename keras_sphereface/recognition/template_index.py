@@ -97,6 +97,9 @@ class TemplateIndex:
         """
         check_choice(fusion, "fusion", FUSIONS)
         probes = unit_rows(embeddings, "embeddings")
+        if not len(self):
+            yield from [(np.empty(0, np.int64), np.empty(0, np.float32))] * len(probes)
+            return
         if self._groups is None:
             self._groups = _Groups(self.identities)
         groups = self._groups

@@ -147,3 +147,23 @@ def test_no_command_imports_tensorflow(place):
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+
+
+@pytest.mark.slow
+def test_the_way_of_a_gallery_in_a_database(place, postgres_server, capsys):
+    with postgres_server.new_schema() as url:
+        url = url.replace("postgres:@", "postgres:secret@")
+        run(f"create --gallery {url} --model model.tflite", capsys)
+        printed = run(f"enroll --gallery {url} --embeddings faces.npz", capsys)
+        assert printed[0] == "3 templates of 2 identities enrolled"
+        assert printed[1].startswith("written to postgresql://postgres@/postgres?schema=test")
+        assert run(f"remove --gallery {url} --name bob", capsys)[0].endswith(": bob")
+        assert run(f"list --gallery {url}", capsys)[-1] == "1 identities, 2 templates of 4 numbers"
+        run(f"export --gallery {url} --out out.npz", capsys)
+        with np.load("out.npz") as arrays:
+            np.testing.assert_array_equal(arrays["embeddings"], ROWS[:2])
+        error = error_of(
+            f"enroll --gallery {url} --embeddings faces.npz --model other.tflite", capsys
+        )
+        assert "come from another model" in error
+        assert "secret" not in error

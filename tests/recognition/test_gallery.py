@@ -8,7 +8,13 @@ import sys
 import numpy as np
 import pytest
 
-from keras_sphereface.recognition import EnrolledIdentity, Gallery, IdentityMatch, gallery_file
+from keras_sphereface.recognition import (
+    EnrolledIdentity,
+    Gallery,
+    IdentityMatch,
+    gallery_database,
+    gallery_file,
+)
 from keras_sphereface.recognition import template_index as index_module
 from tests.conftest import ROOT
 
@@ -16,9 +22,36 @@ MODEL = "sha256:5a"
 
 
 @pytest.fixture
-def gallery(tmp_path):
-    with Gallery.create(tmp_path / "people.db", MODEL) as gallery:
+def file_place(tmp_path):
+    return tmp_path / "people.db"
+
+
+@pytest.fixture
+def database_place(postgres_server):
+    with postgres_server.new_schema() as url:
+        yield url
+
+
+@pytest.fixture(params=["file", pytest.param("database", marks=pytest.mark.slow)])
+def place(request):
+    """Where a gallery may be: what holds of one store holds of the other."""
+    return request.getfixturevalue(f"{request.param}_place")
+
+
+@pytest.fixture
+def gallery(place):
+    with Gallery.create(place, MODEL) as gallery:
         yield gallery
+
+
+@pytest.fixture
+def stored_bytes(request, place):
+    """A function that returns all bytes of the store."""
+    if isinstance(place, str):
+        return request.getfixturevalue("postgres_server").stored_bytes
+    names = [place.name + suffix for suffix in ("", "-wal", "-shm")]
+    files = [place.with_name(name) for name in names]
+    return lambda: b"".join(file.read_bytes() for file in files if file.exists())
 
 
 def directions(count, dim, seed=0):
@@ -115,12 +148,12 @@ def test_a_repeated_enrollment_adds_nothing(gallery):
     assert gallery.enroll("eve", np.eye(2)) == 2, "of another identity it is no repetition"
 
 
-def test_images_are_kept_only_if_they_are_given(tmp_path, gallery):
+def test_images_are_kept_only_if_they_are_given(gallery, stored_bytes):
     contents = b"\xff\xd8 first image", b"\xff\xd8 second image"
     gallery.enroll("ada", np.eye(2), images=contents)
-    assert all(content in bytes_of(gallery) for content in contents)
+    assert all(content in stored_bytes() for content in contents)
     gallery.remove("ada")
-    assert not any(content in bytes_of(gallery) for content in contents)
+    assert not any(content in stored_bytes() for content in contents)
 
 
 @pytest.mark.parametrize(
@@ -169,11 +202,11 @@ def test_an_unknown_name_is_answered_with_the_nearest_and_none_is_removed(galler
     assert len(gallery) == 2
 
 
-def test_a_gallery_of_another_model_is_refused(tmp_path):
-    Gallery.create(tmp_path / "people.db", MODEL).close()
-    Gallery.open(tmp_path / "people.db").close()
+def test_a_gallery_of_another_model_is_refused(place):
+    Gallery.create(place, MODEL).close()
+    Gallery.open(place).close()
     with pytest.raises(ValueError, match=r"another model.*sha256:77; the gallery has sha256:5a"):
-        Gallery.open(tmp_path / "people.db", "sha256:77")
+        Gallery.open(place, "sha256:77")
 
 
 def test_what_is_no_gallery_is_refused_and_left_as_it_was(tmp_path):
@@ -196,8 +229,8 @@ def test_what_is_no_gallery_is_refused_and_left_as_it_was(tmp_path):
         Gallery.create(tmp_path / "new.db", "")
 
 
-def test_only_the_user_may_read_it(gallery, tmp_path):
-    gallery.enroll("ada", [[1.0, 0.0]])
+def test_only_the_user_may_read_the_file(file_place, tmp_path):
+    Gallery.create(file_place, MODEL).enroll("ada", [[1.0, 0.0]])
     for path in tmp_path.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
 
@@ -217,10 +250,10 @@ def test_a_failed_transaction_leaves_nothing(gallery):
     assert {match.name for match in gallery.search([[0.0, 1.0]])[0]} == {"ada", "eve"}
 
 
-def test_another_process_sees_what_was_confirmed(gallery, tmp_path):
+def test_another_process_sees_what_was_confirmed(gallery, place):
     filled(gallery)
     probes = directions(5, 8, seed=2)
-    with Gallery.open(tmp_path / "people.db") as other:
+    with Gallery.open(place) as other:
         before = other.search(probes)
         other.remove("p3", "p4")
         other.enroll("p5", directions(2, 8, seed=3))
@@ -229,7 +262,8 @@ def test_another_process_sees_what_was_confirmed(gallery, tmp_path):
         assert gallery.identities() == other.identities()
 
 
-def test_a_change_reads_only_what_has_changed(gallery, tmp_path, monkeypatch):
+def test_a_change_reads_only_what_has_changed(file_place, monkeypatch):
+    gallery = Gallery.create(file_place, MODEL)
     filled(gallery)
     gallery.search(directions(1, 8))
     appended = []
@@ -239,7 +273,7 @@ def test_a_change_reads_only_what_has_changed(gallery, tmp_path, monkeypatch):
         "append",
         lambda self, ids, *rest: (appended.extend(ids), append(self, ids, *rest)),
     )
-    with Gallery.open(tmp_path / "people.db") as other:
+    with Gallery.open(file_place) as other:
         other.remove("p0")
         other.enroll("new", directions(2, 8, seed=4))
     gallery.search(directions(1, 8))
@@ -247,54 +281,54 @@ def test_a_change_reads_only_what_has_changed(gallery, tmp_path, monkeypatch):
     assert len(appended) == 2
 
 
-def bytes_of(gallery):
-    path = gallery._file.path
-    files = [path.with_name(path.name + suffix) for suffix in ("", "-wal", "-shm")]
-    return b"".join(file.read_bytes() for file in files if file.exists())
-
-
 @pytest.mark.parametrize(("count", "dim", "page_bytes"), [(600, 4, 4096), (60, 512, 16384)])
 def test_nothing_of_a_removed_identity_is_left_in_the_files(
-    tmp_path, monkeypatch, count, dim, page_bytes
+    place, stored_bytes, monkeypatch, count, dim, page_bytes
 ):
     # Of so many names in such an order SQLite moves some between small pages, and leaves copies.
     monkeypatch.setattr(gallery_file, "PAGE_BYTES", page_bytes)
-    gallery = Gallery.create(tmp_path / "small.db", MODEL)
-    rng = np.random.default_rng(0)
-    names = [f"identity-{number:03d}-{'x' * int(rng.integers(40))}" for number in range(count)]
-    templates = {}
-    with gallery.transaction():
-        for name in rng.permutation(names):
-            templates[name] = rng.normal(size=(int(rng.integers(1, 3)), dim)).astype(np.float32)
-            gallery.enroll(name, templates[name])
-    removed = names[::3]
-    assert all(templates[name][-1].tobytes() in bytes_of(gallery) for name in removed[:9])
-    gallery.remove(*removed)
-    content = bytes_of(gallery)
-    for name in [*removed, *names[1::30]]:
-        is_left = name not in removed
-        assert (name[:12].encode() in content) == is_left, name
-        for row in templates[name]:
-            assert (row[:4].tobytes() in content) == is_left
-            assert (row[-4:].tobytes() in content) == is_left
+    with Gallery.create(place, MODEL) as gallery:
+        rng = np.random.default_rng(0)
+        names = [f"identity-{number:03d}-{'x' * int(rng.integers(40))}" for number in range(count)]
+        templates = {}
+        with gallery.transaction():
+            for name in rng.permutation(names):
+                templates[name] = rng.normal(size=(int(rng.integers(1, 3)), dim)).astype(np.float32)
+                gallery.enroll(name, templates[name])
+        removed = names[::3]
+        assert all(templates[name][-1].tobytes() in stored_bytes() for name in removed[:9])
+        gallery.remove(*removed)
+        content = stored_bytes()
+        for name in [*removed, *names[1::30]]:
+            is_left = name not in removed
+            assert (name[:12].encode() in content) == is_left, name
+            for row in templates[name]:
+                assert (row[:4].tobytes() in content) == is_left
+                assert (row[-4:].tobytes() in content) == is_left
+
+
+def hurry(monkeypatch):
+    """Let a process wait briefly for another one."""
+    for module in (gallery_file, gallery_database):
+        monkeypatch.setattr(module, "BUSY_SECONDS", 0.05)
 
 
 def test_a_removal_that_another_process_hinders_is_finished_when_the_gallery_is_opened(
-    gallery, tmp_path, monkeypatch
+    gallery, place, stored_bytes, monkeypatch
 ):
-    monkeypatch.setattr(gallery_file, "BUSY_SECONDS", 0.05)
+    hurry(monkeypatch)
     row = directions(1, 64)
     gallery.enroll("ada lovelace", row)
     gallery.enroll("bob", directions(1, 64, 1))
-    with Gallery.open(tmp_path / "people.db") as hindered, gallery._file.snapshot():
-        gallery._file.value("SELECT COUNT(*) FROM templates")
+    with Gallery.open(place) as hindered, gallery._store.snapshot():
+        gallery._store.value("SELECT COUNT(*) FROM templates")
         with pytest.raises(BlockingIOError, match=r"can be found no more, but .*still"):
             hindered.remove("ada lovelace")
         assert "ada lovelace" not in hindered
-    assert row.tobytes() in bytes_of(gallery)
-    Gallery.open(tmp_path / "people.db").close()
-    assert row.tobytes() not in bytes_of(gallery)
-    assert b"ada lovelace" not in bytes_of(gallery)
+    assert row.tobytes() in stored_bytes()
+    Gallery.open(place).close()
+    assert row.tobytes() not in stored_bytes()
+    assert b"ada lovelace" not in stored_bytes()
     assert len(gallery) == 1
 
 
@@ -305,9 +339,9 @@ def test_a_removal_is_none_within_a_transaction(gallery):
     assert len(gallery) == 1
 
 
-def test_a_second_writer_waits_and_then_says_so(gallery, tmp_path, monkeypatch):
-    monkeypatch.setattr(gallery_file, "BUSY_SECONDS", 0.05)
-    with Gallery.open(tmp_path / "people.db") as other, gallery.transaction():
+def test_a_second_writer_waits_and_then_says_so(gallery, place, monkeypatch):
+    hurry(monkeypatch)
+    with Gallery.open(place) as other, gallery.transaction():
         gallery.enroll("ada", [[1.0, 0.0]])
         assert len(other) == 0, "a reader does not wait"
         with pytest.raises(BlockingIOError, match=r"process has been writing .* for 0.05 s"):

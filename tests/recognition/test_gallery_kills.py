@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,7 +34,8 @@ def enroll_until_killed(path, first, seconds):
 
 def check(path, confirmed):
     with Gallery.open(path) as gallery:
-        assert gallery._file.value("PRAGMA integrity_check") == "ok"
+        if isinstance(path, Path):
+            assert gallery._store.value("PRAGMA integrity_check") == "ok"
         counts = {entry.name: entry.num_templates for entry in gallery.identities()}
         assert set(counts.values()) == {TEMPLATES}, "all templates of an identity, or none"
         assert len(confirmed) <= len(counts)
@@ -45,11 +47,19 @@ def check(path, confirmed):
         return len(counts)
 
 
+@pytest.fixture(params=["file", "database"])
+def path(request, tmp_path):
+    if request.param == "file":
+        yield tmp_path / "people.db"
+        return
+    with request.getfixturevalue("postgres_server").new_schema() as url:
+        yield url
+
+
 @pytest.mark.parametrize(
     "kills", [pytest.param(3, marks=pytest.mark.slow), pytest.param(50, marks=pytest.mark.full)]
 )
-def test_nothing_that_was_confirmed_is_lost(tmp_path, kills):
-    path = tmp_path / "people.db"
+def test_nothing_that_was_confirmed_is_lost(path, kills):
     Gallery.create(path, "sha256:5a").close()
     seconds = np.random.default_rng(kills).uniform(0, 0.1, kills)
     confirmed = []
@@ -62,8 +72,7 @@ def test_nothing_that_was_confirmed_is_lost(tmp_path, kills):
 
 
 @pytest.mark.slow
-def test_two_processes_enroll_at_once(tmp_path):
-    path = tmp_path / "people.db"
+def test_two_processes_enroll_at_once(path):
     Gallery.create(path, "sha256:5a").close()
     command = [sys.executable, "-m", "tests.helpers.gallery_process", str(path)]
     processes = [

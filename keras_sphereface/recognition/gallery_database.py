@@ -1,0 +1,394 @@
+"""The PostgreSQL store of a gallery: its schema, its connection, its transactions.
+
+Needs the extension pgvector in the database and the package psycopg, which is imported when a URL
+is opened.
+"""
+
+import contextlib
+import re
+import struct
+import urllib.parse
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_sphereface.recognition.gallery_store import GalleryStore
+
+URL_SCHEMES = ("postgresql://", "postgres://")
+DEFAULT_SCHEMA = "sphereface"
+SCHEMA_VERSION = 1
+BUSY_SECONDS = 30.0  # a process waits for another one's transaction
+CONNECT_SECONDS = 10  # at most, unless the URL says otherwise
+READ_AT_ONCE = 1000  # rows
+OLDEST_PGVECTOR = (0, 8)  # the first whose scans of an index go on until there are enough rows
+# `vector` without a size: that of the first template decides, as in a file. The statistics of the
+# planner would hold copies of values, which outlast a removal. Vectors stay in their rows as long
+# as these fit into a page: a scan that fetched each one from elsewhere would take several times as
+# long.
+TABLES = """
+CREATE TABLE metadata (key text PRIMARY KEY, value jsonb);
+CREATE TABLE identities (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    name text COLLATE "C" NOT NULL UNIQUE
+);
+CREATE TABLE templates (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    identity bigint NOT NULL REFERENCES identities (id) ON DELETE CASCADE,
+    source text NOT NULL,
+    quality double precision,
+    embedding vector NOT NULL,
+    UNIQUE (identity, source)
+);
+CREATE TABLE images (
+    template bigint PRIMARY KEY REFERENCES templates (id) ON DELETE CASCADE,
+    content bytea NOT NULL
+);
+ALTER TABLE identities ALTER COLUMN name SET STATISTICS 0;
+ALTER TABLE templates ALTER COLUMN source SET STATISTICS 0;
+ALTER TABLE templates ALTER COLUMN embedding SET STATISTICS 0;
+ALTER TABLE templates ALTER COLUMN embedding SET STORAGE MAIN;
+ALTER TABLE images ALTER COLUMN content SET STATISTICS 0
+"""
+_REWRITTEN = ("images", "templates", "identities")  # by a removal
+
+
+def is_database_url(place: Any) -> bool:
+    """Return whether a place of a gallery is the URL of a database, not the path of a file.
+
+    Example:
+        >>> is_database_url("postgresql://server/faces"), is_database_url("people.db")
+        (True, False)
+    """
+    return isinstance(place, str) and place.startswith(URL_SCHEMES)
+
+
+class GalleryDatabase(GalleryStore):
+    """An open gallery in a schema of a PostgreSQL database.
+
+    A connection that was lost is made anew by the next call; what had not been confirmed is gone.
+
+    Args:
+        url: `postgresql://USER@HOST:PORT/DATABASE`, and maybe `?schema=NAME` among the parameters
+            that libpq knows; by default the schema is "sphereface".
+
+    Raises:
+        ImportError: Without psycopg.
+        ConnectionError: If the server cannot be reached.
+        FileNotFoundError: If there is no gallery.
+        ValueError: If it has another schema version, or pgvector is too old.
+    """
+
+    removal_remains = (
+        "the bytes are still in the tables: another session is using them, or the user of the URL "
+        "does not own them. They go when their owner next opens the gallery alone"
+    )
+
+    def __init__(self, url: str) -> None:
+        self._location = _Location(url)
+        self.place = self._location.shown
+        self._connection = self._location.connect()
+        try:
+            self._check()
+        except BaseException:
+            self.close()
+            raise
+
+    def _check(self) -> None:
+        if self.value("SELECT to_regclass(?)", f"{self._location.quoted_schema}.metadata") is None:
+            raise FileNotFoundError(
+                "A gallery must be in the database; `sphereface gallery create` or "
+                f"`Gallery.create` makes one. Received: {self.place}"
+            )
+        version = self.get_meta("schema_version")
+        if version != SCHEMA_VERSION:
+            raise ValueError(
+                f"The gallery must have schema version {SCHEMA_VERSION}; another version of this "
+                f"package wrote it. Received: {self.place} with version {version}"
+            )
+
+    def close(self) -> None:
+        """Close the connection; what was confirmed is in the database."""
+        self._connection.close()
+
+    def run(self, statement: str, *values: Any) -> Any:
+        """Execute a statement with these values for its question marks."""
+        with self._errors():
+            return self._connection.execute(_marked(statement), values, binary=True)
+
+    def run_many(self, statement: str, rows: Iterable[tuple]) -> None:
+        """Execute a statement for each row of values."""
+        for row in rows:
+            self.run(statement, *row)
+
+    def value(self, query: str, *values: Any) -> Any:
+        """Return the first value of the first row; None if there is no row."""
+        row = self.run(query, *values).fetchone()
+        return None if row is None else row[0]
+
+    def blocks(self, query: str, *values: Any) -> Iterator[list[tuple]]:
+        """Yield the rows of a query some at a time: the server keeps the others."""
+        with self._errors(), self._connection.cursor(name="blocks") as cursor:
+            cursor.execute(_marked(query), values, binary=True)
+            while rows := cursor.fetchmany(READ_AT_ONCE):
+                yield rows
+
+    @property
+    def is_in_transaction(self) -> bool:
+        """True within `transaction` or `snapshot`."""
+        return self._connection.info.transaction_status != 0  # libpq's IDLE
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[None]:
+        """Commit what the block writes, all or none; within another transaction, with that."""
+        if self.is_in_transaction:
+            yield
+            return
+        with self._between("BEGIN"):
+            self.run(f"SET LOCAL lock_timeout = {1000 * BUSY_SECONDS:.0f}")
+            # Writers take turns, as with a file: numbers of templates are confirmed as they rise.
+            self.run("SELECT 1 FROM metadata WHERE key = 'version' FOR UPDATE")
+            yield
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Let all that the block reads be of one moment."""
+        if self.is_in_transaction:
+            yield
+            return
+        with self._between("BEGIN ISOLATION LEVEL REPEATABLE READ"):
+            yield
+
+    @contextlib.contextmanager
+    def _between(self, begin: str) -> Iterator[None]:
+        self.run(begin)
+        try:
+            yield
+        except BaseException:
+            if not self._connection.closed:
+                self.run("ROLLBACK")
+            raise
+        self.run("COMMIT")
+
+    def set_meta(self, **values: Any) -> None:
+        """Set values of the metadata."""
+        from psycopg.types.json import Jsonb
+
+        super().set_meta(**{key: Jsonb(value) for key, value in values.items()})
+
+    def embeddings_of(self, values: Sequence[np.ndarray]) -> np.ndarray:
+        """Return values of the column `embedding` as float32 (N, D)."""
+        return np.stack(values)
+
+    def _embedding_value(self, row: np.ndarray) -> np.ndarray:
+        return row
+
+    def erase_removed(self) -> bool:
+        """Write the tables anew without what was removed; return whether it could be done now.
+
+        A plain VACUUM would leave the bytes in the free space of their pages. While any session of
+        the database has a snapshot from before the removal, PostgreSQL keeps removed rows for it,
+        and says how many.
+        """
+        from psycopg import errors
+
+        kept_rows: list[int] = []
+
+        def count_kept(notice: Any) -> None:
+            # "12 dead row versions cannot be removed yet": the first number, in any language.
+            if number := re.search(r"\d+", notice.message_detail or ""):
+                kept_rows.append(int(number.group()))
+
+        self._reconnect()
+        self._connection.add_notice_handler(count_kept)
+        try:
+            self.run(f"SET lock_timeout = {1000 * BUSY_SECONDS:.0f}")
+            self.run(f"VACUUM (FULL, VERBOSE) {', '.join(_REWRITTEN)}")
+        except (BlockingIOError, errors.DeadlockDetected):
+            return False
+        finally:
+            self._connection.remove_notice_handler(count_kept)
+        # Tables of another owner are left out, with a notice that has no number.
+        return len(kept_rows) == len(_REWRITTEN) and not any(kept_rows)
+
+    def _reconnect(self) -> None:
+        if self._connection.closed:
+            self._connection = self._location.connect()
+
+    @contextlib.contextmanager
+    def _errors(self) -> Iterator[None]:
+        """The errors of the server that a user can do something about, in words."""
+        import psycopg
+
+        self._reconnect()
+        try:
+            yield
+        except psycopg.errors.LockNotAvailable as error:
+            raise BlockingIOError(
+                f"Another process has been writing to the gallery for {BUSY_SECONDS:g} s; try "
+                f"again when it has ended. Received: {self.place}"
+            ) from error
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise PermissionError(
+                "The user of the URL must be allowed to read and write the schema of the gallery. "
+                f"Received: {self.place}: {_first_line(error)}"
+            ) from error
+        except psycopg.OperationalError as error:
+            if not self._connection.closed:
+                raise RuntimeError(
+                    f"The server of the gallery could not do it. Received: {self.place}: "
+                    f"{_first_line(error)}"
+                ) from error
+            raise ConnectionError(
+                "The connection to the gallery was lost; what was not confirmed is not in it. Try "
+                f"again. Received: {self.place}: {_first_line(error)}"
+            ) from error
+
+
+def create_database(url: str, **metadata: Any) -> None:
+    """Write a gallery without identities; it appears whole or not at all.
+
+    Only the user of the URL may read it, unless the database gives more: templates are biometric
+    data.
+
+    Raises:
+        FileExistsError: If there is a gallery in the schema.
+        PermissionError: If the user may not make it, or pgvector is not there.
+    """
+    location = _Location(url)
+    with contextlib.closing(location.connect(adapt=False)) as connection:
+        import psycopg
+        from psycopg.types.json import Jsonb
+
+        try:
+            with connection.transaction():
+                connection.execute("CREATE EXTENSION IF NOT EXISTS vector")
+                connection.execute(f"CREATE SCHEMA IF NOT EXISTS {location.quoted_schema}")
+                for statement in TABLES.split(";"):
+                    connection.execute(statement)
+                for key, value in {"schema_version": SCHEMA_VERSION, **metadata}.items():
+                    values = (key, Jsonb(value))
+                    connection.execute("INSERT INTO metadata VALUES (%s, %s)", values)
+        # Two that create it at once: the second one meets a name that has just come to be there.
+        except (psycopg.errors.DuplicateTable, psycopg.errors.UniqueViolation) as error:
+            raise FileExistsError(
+                "A gallery must be new: the schema holds tables of these names already. Name "
+                f"another one, ?schema=NAME, or enroll into it. Received: {location.shown}"
+            ) from error
+        except (
+            psycopg.errors.InsufficientPrivilege,
+            psycopg.errors.UndefinedFile,
+            psycopg.errors.FeatureNotSupported,
+        ) as error:
+            raise PermissionError(
+                "The user of the URL must be allowed to make a schema, and the database must have "
+                "pgvector, or the user be allowed to make it: CREATE EXTENSION vector. "
+                f"Received: {location.shown}: {_first_line(error)}"
+            ) from error
+
+
+class _Location:
+    """A URL taken apart: what libpq gets, the schema, and the words without a password."""
+
+    def __init__(self, url: str) -> None:
+        parts = urllib.parse.urlsplit(url)
+        query = urllib.parse.parse_qsl(parts.query, keep_blank_values=True)
+        self.schema = dict(query).get("schema", DEFAULT_SCHEMA)
+        if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", self.schema):
+            raise ValueError(
+                "`schema` of the URL must be lower case letters, digits and _, at most 63. "
+                f"Received: schema={self.schema!r}"
+            )
+        self.quoted_schema = f'"{self.schema}"'
+        kept = urllib.parse.urlencode([pair for pair in query if pair[0] != "schema"])
+        self.conninfo = urllib.parse.urlunsplit(parts._replace(query=kept))
+        host = parts.netloc.rpartition("@")[2]
+        user = f"{parts.username}@" if parts.username else ""
+        schema = "" if self.schema == DEFAULT_SCHEMA else f"?schema={self.schema}"
+        self.shown = f"postgresql://{user}{host}{parts.path}{schema}"
+
+    def connect(self, adapt: bool = True) -> Any:
+        """Return a connection in autocommit that finds the tables of the schema first."""
+        try:
+            import psycopg
+        except ImportError as error:
+            raise ImportError(
+                "A gallery in PostgreSQL needs psycopg: pip install keras-sphereface[postgres]. "
+                f"Received: {self.shown}"
+            ) from error
+        try:
+            settings: dict[str, Any] = psycopg.conninfo.conninfo_to_dict(self.conninfo)
+            settings.setdefault("connect_timeout", CONNECT_SECONDS)
+            connection = psycopg.connect(**settings, autocommit=True)
+        except psycopg.OperationalError as error:
+            raise ConnectionError(
+                "The gallery must be in a PostgreSQL server that can be reached. "
+                f"Received: {self.shown}: {_first_line(error)}"
+            ) from error
+        except psycopg.ProgrammingError as error:
+            raise ValueError(
+                "The URL must be postgresql://USER@HOST:PORT/DATABASE with parameters that libpq "
+                f"knows. Received: {self.shown}: {_first_line(error)}"
+            ) from error
+        try:
+            connection.execute(
+                "SELECT set_config('search_path', %s || ', ' || current_setting('search_path'), "
+                "false)",
+                (self.quoted_schema,),
+            )
+            if adapt:
+                _adapt_vectors(connection, self.shown)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+def _adapt_vectors(connection: Any, shown: str) -> None:
+    """Let the connection send and receive NumPy rows as pgvector's binary `vector`.
+
+    That is two 16 bit numbers, the size and a zero, and float32 numbers, all with the highest byte
+    first.
+    """
+    from psycopg.adapt import Dumper, Loader
+    from psycopg.pq import Format
+    from psycopg.types import TypeInfo
+
+    extension = "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
+    row = connection.execute(extension).fetchone()
+    info = TypeInfo.fetch(connection, "vector")
+    if row is None or info is None:
+        raise FileNotFoundError(
+            "A gallery needs pgvector in the database, in a schema on its search path; `sphereface "
+            f"gallery create` makes both. Received: {shown}"
+        )
+    if tuple(map(int, row[0].split(".")[:2])) < OLDEST_PGVECTOR:
+        raise ValueError(
+            "The database must have pgvector 0.8 or later; ALTER EXTENSION vector UPDATE, when it "
+            f"is installed. Received: {shown} with {row[0]}"
+        )
+
+    class VectorDumper(Dumper):
+        format = Format.BINARY
+        oid = info.oid
+
+        def dump(self, obj: np.ndarray) -> bytes:
+            return struct.pack(">HH", len(obj), 0) + obj.astype(">f4").tobytes()
+
+    class VectorLoader(Loader):
+        format = Format.BINARY
+
+        def load(self, data: Any) -> np.ndarray:
+            return np.frombuffer(bytes(data), ">f4", offset=4).astype(np.float32)
+
+    connection.adapters.register_dumper(np.ndarray, VectorDumper)
+    connection.adapters.register_loader(info.oid, VectorLoader)
+
+
+def _marked(statement: str) -> Any:
+    """The statement as psycopg takes it."""
+    return statement.replace("?", "%s")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,218 @@
+"""What the stores of a gallery do alike: the statements about identities and their templates.
+
+`gallery_file` is the store in an SQLite file, `gallery_database` the one in PostgreSQL. Both
+understand the statements below; what each does in its own way is abstract here.
+"""
+
+import abc
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from typing import Any, NamedTuple
+
+import numpy as np
+
+NAMES_AT_ONCE = 500  # parameters of a statement
+SET_META = (
+    "INSERT INTO metadata (key, value) VALUES (?, ?) "
+    "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
+)
+
+
+class StoredTemplate(NamedTuple):
+    """A template as a store holds it."""
+
+    identity: str
+    source: str
+    quality: float | None
+    embedding: np.ndarray
+
+
+class GalleryStore(abc.ABC):
+    """The open tables of a gallery, without what a user of it must not do wrong.
+
+    Identities and templates have rising numbers that are never given twice. Writers take turns, so
+    that who has read all templates up to a number misses none.
+
+    Attributes:
+        place: Where the gallery is, for messages.
+        removal_remains: What is true of removed bytes while they could not be erased.
+    """
+
+    place: str
+    removal_remains: str
+
+    @abc.abstractmethod
+    def run(self, statement: str, *values: Any) -> Any:
+        """Execute a statement with these values for its question marks; return its cursor."""
+
+    @abc.abstractmethod
+    def run_many(self, statement: str, rows: Any) -> None:
+        """Execute a statement for each row of values."""
+
+    @abc.abstractmethod
+    def value(self, query: str, *values: Any) -> Any:
+        """Return the first value of the first row; None if there is no row."""
+
+    @abc.abstractmethod
+    def blocks(self, query: str, *values: Any) -> Iterator[list[tuple]]:
+        """Yield the rows of a query some thousands at a time; within `snapshot` or `transaction`.
+
+        The column `embedding` is as the store holds it; `embeddings_of` makes arrays of it.
+        """
+
+    @abc.abstractmethod
+    def transaction(self) -> AbstractContextManager[None]:
+        """Commit what the block writes, all or none; within another transaction, with that."""
+
+    @abc.abstractmethod
+    def snapshot(self) -> AbstractContextManager[None]:
+        """Let all that the block reads be of one moment."""
+
+    @property
+    @abc.abstractmethod
+    def is_in_transaction(self) -> bool:
+        """True within `transaction` or `snapshot`."""
+
+    @abc.abstractmethod
+    def erase_removed(self) -> bool:
+        """Write the tables anew without what was removed; return whether it could be done now."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Close the connection; what was confirmed is kept."""
+
+    @abc.abstractmethod
+    def embeddings_of(self, values: Sequence[Any]) -> np.ndarray:
+        """Return values of the column `embedding` as float32 (N, D)."""
+
+    @abc.abstractmethod
+    def _embedding_value(self, row: np.ndarray) -> Any:
+        """The value of the column `embedding` for a template, float32 (D,)."""
+
+    def get_meta(self, key: str) -> Any:
+        """Return a value of the metadata; None if it is not set."""
+        return self.value("SELECT value FROM metadata WHERE key = ?", key)
+
+    def set_meta(self, **values: Any) -> None:
+        """Set values of the metadata."""
+        self.run_many(SET_META, values.items())
+
+    def num_identities(self) -> int:
+        """Return the number of identities."""
+        return self.value("SELECT COUNT(*) FROM identities")
+
+    def num_templates(self, up_to: int | None = None) -> int:
+        """Return the number of templates, or of those with numbers up to `up_to`."""
+        if up_to is None:
+            return self.value("SELECT COUNT(*) FROM templates")
+        return self.value("SELECT COUNT(*) FROM templates WHERE id <= ?", up_to)
+
+    def has_identity(self, name: str) -> bool:
+        """Return whether a name is enrolled."""
+        return bool(self.value("SELECT COUNT(*) FROM identities WHERE name = ?", name))
+
+    def names(self) -> list[str]:
+        """Return all names."""
+        return [row[0] for row in self.run("SELECT name FROM identities")]
+
+    def names_of(self, identities: Sequence[int]) -> dict[int, str]:
+        """Return {number of an identity: its name} for these numbers."""
+        names: dict[int, str] = {}
+        for start in range(0, len(identities), NAMES_AT_ONCE):
+            some = identities[start : start + NAMES_AT_ONCE]
+            marks = ", ".join("?" * len(some))
+            names.update(self.run(f"SELECT id, name FROM identities WHERE id IN ({marks})", *some))
+        return names
+
+    def summaries(self) -> list[tuple[str, int, float | None]]:
+        """Return name, number of templates and mean quality of each identity, by name."""
+        return self.run(
+            "SELECT name, COUNT(*), AVG(quality) FROM templates JOIN identities "
+            "ON identities.id = templates.identity GROUP BY identities.id ORDER BY name"
+        ).fetchall()
+
+    def add_identity(self, name: str) -> int:
+        """Return the number of an identity, which is new or there already."""
+        self.run("INSERT INTO identities (name) VALUES (?) ON CONFLICT DO NOTHING", name)
+        return self.value("SELECT id FROM identities WHERE name = ?", name)
+
+    def add_template(
+        self,
+        identity: int,
+        source: str,
+        quality: float | None,
+        row: np.ndarray,
+        image: bytes | None,
+    ) -> bool:
+        """Add a template unless the identity has one of this source; return whether it is new."""
+        cursor = self.run(
+            "INSERT INTO templates (identity, source, quality, embedding) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT DO NOTHING",
+            identity,
+            source,
+            None if quality is None or math.isnan(quality) else quality,
+            self._embedding_value(row),
+        )
+        if cursor.rowcount and image is not None:
+            self.run(
+                "INSERT INTO images (template, content) "
+                "SELECT id, ? FROM templates WHERE identity = ? AND source = ?",
+                image,
+                identity,
+                source,
+            )
+        return bool(cursor.rowcount)
+
+    def delete_identity(self, name: str) -> bool:
+        """Delete an identity with its templates and images; return whether it was there."""
+        return bool(self.run("DELETE FROM identities WHERE name = ?", name).rowcount)
+
+    def templates(self) -> Iterator[StoredTemplate]:
+        """Yield all templates, by name and number; within `snapshot`."""
+        query = (
+            "SELECT name, source, quality, embedding FROM templates JOIN identities "
+            "ON identities.id = templates.identity ORDER BY name, templates.id"
+        )
+        for rows in self.blocks(query):
+            embeddings = self.embeddings_of([row[3] for row in rows])
+            for (name, source, quality, _), embedding in zip(rows, embeddings, strict=True):
+                yield StoredTemplate(name, source, quality, embedding)
+
+    def templates_after(self, number: int) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield numbers (N,), identities (N,) and embeddings (N, D) of those above `number`.
+
+        In the order of the numbers, some at a time; within `snapshot`.
+        """
+        yield from self._numbered(
+            "SELECT id, identity, embedding FROM templates WHERE id > ? ORDER BY id", number
+        )
+
+    def templates_of(
+        self, identities: Sequence[int]
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        """Yield the same of all templates of these identities."""
+        for start in range(0, len(identities), NAMES_AT_ONCE):
+            some = identities[start : start + NAMES_AT_ONCE]
+            marks = ", ".join("?" * len(some))
+            yield from self._numbered(
+                "SELECT id, identity, embedding FROM templates "
+                f"WHERE identity IN ({marks}) ORDER BY id",
+                *some,
+            )
+
+    def template_numbers(self, up_to: int) -> np.ndarray:
+        """Return the numbers of the templates up to `up_to`."""
+        rows = self.run("SELECT id FROM templates WHERE id <= ?", up_to)
+        return np.array([row[0] for row in rows], np.int64)
+
+    def _numbered(
+        self, query: str, *values: Any
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
+        for rows in self.blocks(query, *values):
+            numbers, identities, embeddings = zip(*rows, strict=True)
+            yield (
+                np.array(numbers, np.int64),
+                np.array(identities, np.int64),
+                self.embeddings_of(embeddings),
+            )
