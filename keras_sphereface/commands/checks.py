@@ -15,7 +15,7 @@ from typing import Any
 
 from keras_sphereface.config import rules
 from keras_sphereface.config.choices import HEADS, KERAS_PREFIX, NETWORKS
-from keras_sphereface.config.compare import CompareFacesConfig, EmbedConfig
+from keras_sphereface.config.compare import CompareFacesConfig, EmbedConfig, IdentifyFacesConfig
 from keras_sphereface.config.demo import DemoConfig
 from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
@@ -303,27 +303,51 @@ def check_embed(config: EmbedConfig) -> None:
     check_compare_faces(config)
 
 
-def check_compare_faces(config: CompareFacesConfig | EmbedConfig) -> None:
+def check_compare_faces(config: CompareFacesConfig | EmbedConfig | IdentifyFacesConfig) -> None:
     """Refuse a model that is none, and faces that nothing can find.
 
     Raises:
         FileNotFoundError, ValueError, ImportError: With what was received.
     """
     check_network_path(config.model, takes_keras=True)
-    if bool(config.detector) == config.aligned:
+    check_face_choice(config.detector, config.aligned, config.landmarks, config.landmark_columns)
+
+
+def check_face_choice(detector: str, aligned: bool, landmarks: str, columns: str) -> None:
+    """Refuse faces that nothing can find, and that two things would find.
+
+    Raises:
+        FileNotFoundError, ValueError, ImportError: With what was received.
+    """
+    given = {"--detector": bool(detector), "--aligned": aligned, "--landmarks": bool(landmarks)}
+    chosen = [flag for flag, is_given in given.items() if is_given]
+    if len(chosen) != 1:
         raise ValueError(
             "The faces must be detected or aligned: --detector mtcnn, --detector FILE.onnx of "
-            "YuNet, or --aligned for images that are aligned faces. "
-            f"Received: {'both' if config.aligned else 'neither'}"
+            "YuNet, --landmarks FILE with the points of every face, or --aligned for images that "
+            f"are aligned faces. Received: {' and '.join(chosen) or 'none of them'}"
         )
-    if config.detector == "mtcnn":
+    if landmarks:
+        check_landmarks(landmarks, columns)
+    if detector == "mtcnn":
         from keras_sphereface.data.detection import check_mtcnn_installed
 
         check_mtcnn_installed()
-    elif config.detector:
+    elif detector:
         from keras_sphereface.data.yunet import check_yunet_file
 
-        check_yunet_file(config.detector)
+        check_yunet_file(detector)
+
+
+def check_identify_faces(config: IdentifyFacesConfig) -> None:
+    """Refuse a model that is none, faces that nothing can find, and a rate that is none.
+
+    Raises:
+        FileNotFoundError, ValueError, ImportError: With what was received.
+    """
+    if config.fpir is not None and not 0 < config.fpir < 1:
+        raise ValueError(f"`fpir` must be in (0, 1). Received: fpir={config.fpir}")
+    check_compare_faces(config)
 
 
 def check_gallery(config: GalleryConfig) -> None:

@@ -1,9 +1,11 @@
 """`sphereface compare`: whether two images show one person."""
 
 import json
+from collections.abc import Sequence
 
-from keras_sphereface.config.compare import CompareFacesConfig
+from keras_sphereface.config.compare import CompareFacesConfig, EmbedConfig, IdentifyFacesConfig
 from keras_sphereface.recognition import FaceRecognizer
+from keras_sphereface.recognition.face_finder import FaceFinder, landmarks_of_images
 from keras_sphereface.reporting.metrics_file import as_json
 from keras_sphereface.utils import startup
 from keras_sphereface.utils.progress import log
@@ -14,14 +16,12 @@ LEAN_SUFFIXES = (".onnx", ".tflite")
 
 def run_compare(config: CompareFacesConfig) -> None:
     """Compare and print the answer; what is missing or doubtful goes to standard error."""
-    recognizer = open_recognizer(config.model, config.detector)
-    comparison = recognizer.compare(
-        config.first,
-        config.second,
-        fmr=config.fmr,
-        detect=not config.aligned,
-        policy=config.policy,
-        strict=config.strict,
+    paths = (config.first, config.second)
+    finder = open_finder(config, paths)
+    faces = [finder.face(path, path) for path in paths]
+    recognizer = finder.recognizer
+    comparison = recognizer.compare_rows(
+        *recognizer.embed_faces(faces), fmr=config.fmr, detect=finder.detect, names=paths
     )
     if config.json:
         print(json.dumps(as_json(comparison), indent=2, allow_nan=False))
@@ -37,3 +37,19 @@ def open_recognizer(model: str, detector: str) -> FaceRecognizer:
         startup.check_backend()
         startup.import_whole_package()
     return FaceRecognizer.load(model, detector or None)
+
+
+def open_finder(
+    config: CompareFacesConfig | EmbedConfig | IdentifyFacesConfig, names: Sequence[str]
+) -> FaceFinder:
+    """Open a network with what finds the faces of images with these names."""
+    landmarks = None
+    if config.landmarks:
+        landmarks = landmarks_of_images(config.landmarks, names, config.landmark_columns)
+    return FaceFinder(
+        open_recognizer(config.model, config.detector),
+        detect=not config.aligned,
+        policy=config.policy,
+        strict=config.strict,
+        landmarks=landmarks,
+    )

@@ -1,24 +1,19 @@
 """`sphereface embed`: the images of a folder as a file of embeddings."""
 
-from keras_sphereface.commands.compare import open_recognizer
+from keras_sphereface.commands.compare import open_finder
 from keras_sphereface.config.compare import EmbedConfig
+from keras_sphereface.recognition.face_finder import images_below
 from keras_sphereface.recognition.folder_embeddings import embed_folder, write_npz
 from keras_sphereface.utils.progress import log
 
 
 def run_embed(config: EmbedConfig) -> None:
     """Embed, write the file, and print how many; the refused images go to standard error."""
-    recognizer = open_recognizer(config.model, config.detector)
-    embeddings = embed_folder(
-        recognizer,
-        config.folder,
-        detect=not config.aligned,
-        policy=config.policy,
-        strict=config.strict,
-        batch_size=config.batch_size,
-    )
+    keys = images_below(config.folder)
+    finder = open_finder(config, keys)
+    embeddings = embed_folder(finder, config.folder, keys, batch_size=config.batch_size)
     for key, reason in embeddings.refused.items():
         log(f"{key}: {reason}")
-    write_npz(embeddings, config.out, recognizer.fingerprint)
+    write_npz(embeddings, config.out, finder.recognizer.fingerprint)
     print(f"{len(embeddings.keys)} images embedded, {len(embeddings.refused)} refused")
     print(f"written to {config.out}")

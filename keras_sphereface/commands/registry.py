@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_sphereface.config.benchmarks import BENCHMARK_CONFIGS
-from keras_sphereface.config.compare import CompareFacesConfig, EmbedConfig
+from keras_sphereface.config.compare import CompareFacesConfig, EmbedConfig, IdentifyFacesConfig
 from keras_sphereface.config.convert import ConvertConfig, FacesConfig
 from keras_sphereface.config.demo import DemoConfig
 from keras_sphereface.config.evaluate import EvaluateConfig
@@ -125,6 +125,14 @@ COMMANDS: Mapping[str, Command] = {
         "run_gallery",
         "check_gallery",
         needs_tensorflow=False,
+    ),
+    "identify": Command(
+        "tell who a face is in a gallery, or that it is unknown",
+        IdentifyFacesConfig,
+        "identify_faces",
+        "run_identify_faces",
+        "check_identify_faces",
+        needs_tensorflow=False,  # as of compare
     ),
     "export": Command(
         "write a network as TFLite and ONNX, and compare",

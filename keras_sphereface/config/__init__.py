@@ -10,6 +10,7 @@ from keras_sphereface.config.benchmarks import (
     TrainBenchmarkConfig,
 )
 from keras_sphereface.config.choices import FORMATS, HEADS, NETWORKS, PROTOCOLS
+from keras_sphereface.config.compare import CompareFacesConfig, EmbedConfig, IdentifyFacesConfig
 from keras_sphereface.config.convert import ConvertConfig, FacesConfig
 from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.experiments import (
@@ -42,11 +43,13 @@ __all__ = [
     "PROTOCOLS",
     "ClosedSetConfig",
     "CompareConfig",
+    "CompareFacesConfig",
     "ConvergenceBenchmarkConfig",
     "ConvertConfig",
     "DataBenchmarkConfig",
     "DefaultsBenchmarkConfig",
     "DistractorsConfig",
+    "EmbedConfig",
     "EvaluateBenchmarkConfig",
     "EvaluateConfig",
     "ExportConfig",
@@ -57,6 +60,7 @@ __all__ = [
     "GalleryListConfig",
     "GalleryRemoveConfig",
     "HeadBenchmarkConfig",
+    "IdentifyFacesConfig",
     "ImportWeightsConfig",
     "IntervalsBenchmarkConfig",
     "LaunchConfig",

@@ -3,6 +3,7 @@
 import dataclasses
 from typing import ClassVar
 
+from keras_sphereface.config.choices import LANDMARK_COLUMNS_HELP
 from keras_sphereface.config.fields import setting
 
 # How to choose one face of an image; `recognition.faces.POLICIES` has "all" too.
@@ -11,13 +12,25 @@ FACE_POLICIES: dict[str, str] = {
     "largest": "the face with the largest box",
     "center": "the face nearest to the center of the image",
 }
-# What both commands ask for.
+IDENTIFY_POLICIES: dict[str, str] = {
+    **FACE_POLICIES,
+    "all": "every face, from left to right",
+}
+GALLERY_FUSIONS: dict[str, str] = {
+    "best": "that of its most similar image",
+    "mean": "that of the mean of its embeddings",
+}
+# What all commands on images of users ask for.
 NETWORK_HELP = "Network: a SavedModel folder, or a .onnx, .tflite or .keras file."
 DETECTOR_HELP = (
     "Detector of faces: mtcnn (needs keras-sphereface[detect] and TensorFlow), or an .onnx "
     "file of YuNet (without TensorFlow)."
 )
 ALIGNED_HELP = "Take the images as aligned faces, without detection."
+LANDMARKS_HELP = (
+    "File of five points for each image, by which faces are aligned, in place of --detector."
+)
+POINT_COLUMNS_HELP = "Columns of --landmarks, " + LANDMARK_COLUMNS_HELP
 POLICY_HELP = "Choice of the face of an image."
 
 
@@ -42,12 +55,52 @@ class CompareFacesConfig:
     model: str = setting(help=NETWORK_HELP, path="input")
     detector: str = setting("", DETECTOR_HELP)
     aligned: bool = setting(False, ALIGNED_HELP)
+    landmarks: str = setting("", LANDMARKS_HELP, path="file")
+    landmark_columns: str = setting("", POINT_COLUMNS_HELP)
     policy: str = setting("exactly-one", POLICY_HELP, FACE_POLICIES)
     fmr: float | None = setting(
         None,
         "Wanted false match rate, one of those in recognition.json; by default 0.001 or the next "
         "lower one.",
     )
+    strict: bool = setting(False, "Refuse faces that are tiny or blurred.")
+    json: bool = setting(False, "Print JSON for scripts.")
+
+
+@dataclasses.dataclass(frozen=True)
+class IdentifyFacesConfig:
+    """Tell who the faces of images are among the identities of a gallery, or that they are unknown.
+
+    The threshold comes from the network's recognition.json, by the size of the gallery; without it
+    there are names and scores. `sphereface gallery` makes galleries. Not to be confused with
+    `sphereface evaluate-identification`, which measures how often such answers are right.
+
+    Example:
+        >>> IdentifyFacesConfig(images=("a.jpg",), gallery="people.db", model="model.onnx").top
+        5
+    """
+
+    example: ClassVar[str] = (
+        "who.jpg --gallery people.db --model runs/first/export --detector mtcnn"
+    )
+    positional: ClassVar[tuple[str, ...]] = ("images",)
+
+    images: tuple[str, ...] = setting(help="Images of faces, or folders of them.", path="input")
+    gallery: str = setting(help="File of the gallery.", path="file")
+    model: str = setting(help=NETWORK_HELP, path="input")
+    detector: str = setting("", DETECTOR_HELP)
+    aligned: bool = setting(False, ALIGNED_HELP)
+    landmarks: str = setting("", LANDMARKS_HELP, path="file")
+    landmark_columns: str = setting("", POINT_COLUMNS_HELP)
+    policy: str = setting("exactly-one", POLICY_HELP, IDENTIFY_POLICIES)
+    top: int = setting(5, "Number of candidates that are listed.", minimum=1)
+    fpir: float | None = setting(
+        None,
+        "Wanted false positive identification rate, in (0, 1): the share of unknown faces that are "
+        "taken for someone of the gallery; by default 0.01, or the lowest that recognition.json "
+        "allows.",
+    )
+    fusion: str = setting("best", "Score of an identity with several images.", GALLERY_FUSIONS)
     strict: bool = setting(False, "Refuse faces that are tiny or blurred.")
     json: bool = setting(False, "Print JSON for scripts.")
 
@@ -73,6 +126,8 @@ class EmbedConfig:
     )
     detector: str = setting("", DETECTOR_HELP)
     aligned: bool = setting(False, ALIGNED_HELP)
+    landmarks: str = setting("", LANDMARKS_HELP, path="file")
+    landmark_columns: str = setting("", POINT_COLUMNS_HELP)
     policy: str = setting("exactly-one", POLICY_HELP, FACE_POLICIES)
     strict: bool = setting(False, "Leave out faces that are tiny or blurred.")
     batch_size: int = setting(64, "Faces embedded at once.", minimum=1)

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from keras_sphereface.config.fields import has_no_default, usage_of
+from keras_sphereface.config.fields import has_no_default, type_of, usage_of
 from keras_sphereface.config.general_flags import GENERAL_FLAGS
 
 LARGEST_WIDTH = 100  # characters; longer lines are hard to read
@@ -43,7 +43,7 @@ def help_text(
         groups = {"common flags": [field for field in fields if _is_common(field)]}
     else:
         groups = _groups(fields)
-    words = [name.upper() for name in getattr(config_class, "positional", ())]
+    words = _positional_words(config_class, fields)
     parts = [" ".join(["usage:", prog, *words, "[FLAGS]"]), _description(config_class)]
     if example:
         lines = textwrap.wrap(f"{prog} {example}", _width() - 4, break_on_hyphens=False)
@@ -77,6 +77,15 @@ def commands_text(commands: Mapping[str, type], prog: str) -> str:
         f"usage: {prog} COMMAND [FLAGS]\n\n{_listed('commands', entries)}\n\n"
         f"`{prog} COMMAND --help` shows the flags of a command.\n"
     )
+
+
+def _positional_words(config_class: type, fields: Iterable[dataclasses.Field]) -> list[str]:
+    """The settings that may stand without their flags; "IMAGE ..." for `images`."""
+    several = {field.name: type_of(field)[1] for field in fields}
+    return [
+        f"{name.upper().removesuffix('S')} ..." if several[name] else name.upper()
+        for name in getattr(config_class, "positional", ())
+    ]
 
 
 def _is_common(field: dataclasses.Field) -> bool:

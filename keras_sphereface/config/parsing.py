@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from keras_sphereface.config.fields import flag_of, has_no_default, names_of_settings
+from keras_sphereface.config.fields import flag_of, has_no_default, names_of_settings, type_of
 from keras_sphereface.config.general_flags import GENERAL_FLAGS
 from keras_sphereface.config.minimums import check_minimums
 from keras_sphereface.config.paths import KINDS, check_paths
@@ -134,15 +134,22 @@ def parse_config(
 
 
 def _with_flags(config_class: type, words: list[str], prog: str) -> list[str]:
-    """The words with a flag before each of those at the beginning that may stand without."""
+    """The words with a flag before each of those at the beginning that may stand without.
+
+    If the last of them takes several values, all that are left are its.
+    """
     names: Sequence[str] = getattr(config_class, "positional", ())
     bare = list(itertools.takewhile(lambda word: not word.startswith("-"), words))
     if not names:
         return words
-    if len(bare) > len(names):
+    fields = {field.name: field for field in dataclasses.fields(config_class)}
+    several = type_of(fields[names[-1]])[1]
+    if len(bare) > len(names) and not several:
         usage_error(f"`{prog}` takes {len(names)} words without a flag. Received: {' '.join(bare)}")
-    flagged = [(flag_of(name), word) for name, word in zip(names, bare, strict=False)]
-    return [*itertools.chain.from_iterable(flagged), *words[len(bare) :]]
+    single = len(names) - several
+    flagged = [(flag_of(name), word) for name, word in zip(names[:single], bare, strict=False)]
+    left = [flag_of(names[-1]), *bare[single:]] if len(bare) > single else []
+    return [*itertools.chain.from_iterable(flagged), *left, *words[len(bare) :]]
 
 
 def _print_and_end(text: str) -> NoReturn:

@@ -134,3 +134,32 @@ def align(
     if matrix is None:
         matrix = similarity_transform(points, landmark_template(size))
     return warp(image, matrix, size)
+
+
+def align_known(
+    image: np.ndarray,
+    points: np.ndarray,
+    size: tuple[int, int] = TEMPLATE_SIZE,
+    matrix: np.ndarray | None = None,
+) -> np.ndarray:
+    """Align a face by points from a file, whose middle must lie in the image; see `align`.
+
+    Raises:
+        ValueError: if it does not, or as `align`.
+
+    Example:
+
+    >>> align_known(np.zeros((160, 160, 3), np.uint8), landmark_template() + 130)
+    Traceback (most recent call last):
+        ...
+    ValueError: the face must lie in the image of 160 x 160 pixels. Received: points around (1...
+    """
+    height, width = image.shape[:2]
+    middle = np.mean(points, axis=0)
+    # Single points may lie outside: the border cuts some faces.
+    if not (0 <= middle[0] <= width and 0 <= middle[1] <= height):
+        raise ValueError(
+            f"the face must lie in the image of {width} x {height} pixels. "
+            f"Received: points around ({middle[0]:.0f}, {middle[1]:.0f})"
+        )
+    return align(image, points, size, matrix)

@@ -126,7 +126,7 @@ def open_faces(sources: FaceSources, keys: Sequence[str], image_size: tuple[int,
             raise MissingFaceError(NO_LANDMARKS if folder.path_of(key) else NO_IMAGE)
         image = _decoded(read, key)
         try:
-            return _aligned(image, landmarks[key], image_size)
+            return alignment.align_known(image, landmarks[key], image_size)
         except ValueError as error:
             line = last_line_of(file, key, columns)
             raise ValueError(f"{file}, line {line}, {key}: {error}") from None
@@ -165,18 +165,6 @@ def encoded_faces(read: Callable[[str], bytes], image_size: tuple[int, int]) -> 
         return image if image.shape[:2] == image_size else images.crop_to(image, image_size)
 
     return Faces(load)
-
-
-def _aligned(image: np.ndarray, points: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    height, width = image.shape[:2]
-    middle = points.mean(axis=0)
-    # Single points may lie outside: the border cuts some faces.
-    if not (0 <= middle[0] <= width and 0 <= middle[1] <= height):
-        raise ValueError(
-            f"the face must lie in the image of {width} x {height} pixels. "
-            f"Received: points around ({middle[0]:.0f}, {middle[1]:.0f})"
-        )
-    return alignment.align(image, points, size)
 
 
 def _decoded(read: Callable[[str], bytes], key: str) -> np.ndarray:

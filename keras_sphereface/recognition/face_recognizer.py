@@ -23,6 +23,7 @@ from keras_sphereface.recognition.faces import (
     POLICIES,
     Face,
     detect_faces,
+    known_face,
     whole_image_as_face,
 )
 from keras_sphereface.recognition.gallery import Gallery, other_model_error
@@ -129,7 +130,13 @@ class FaceRecognizer:
         return "concatenate" if self.recognition is None else self.recognition.fusion
 
     def find_faces(
-        self, image: InputImage, *, detect: bool = True, policy: str = "all", name: str = ""
+        self,
+        image: InputImage,
+        *,
+        detect: bool = True,
+        policy: str = "all",
+        name: str = "",
+        points: np.ndarray | None = None,
     ) -> list[Face]:
         """Return the faces of an image, aligned, from left to right.
 
@@ -139,16 +146,20 @@ class FaceRecognizer:
             detect: Bool. False if the image is an aligned face.
             policy: "exactly-one" (several are refused), "largest", "center" or "all".
             name: Name of the image for messages; "": its path.
+            points: (5, 2) eyes, nose and mouth corners in pixels of the image, if they are known:
+                the one face is aligned by them, without detection.
 
         Raises:
             DoubtfulImageError: If it cannot be read or has no face, or by "exactly-one" several.
             ValueError: If there is no detector, or an argument does not fit.
         """
         check_choice(policy, "policy", POLICIES)
-        detector = self._checked_detector(detect)
+        detector = self._checked_detector(detect and points is None)
         name = name or names_of([image])[0]
         pixels = read_image(image, name)
         size = self.network.image_size
+        if points is not None:
+            return [known_face(pixels, name, points, size, self._template)]
         if detector is None:
             return [whole_image_as_face(pixels, size)]
         return detect_faces(pixels, name, detector, policy, size, self._template)
@@ -205,8 +216,11 @@ class FaceRecognizer:
         policy: str = "exactly-one",
         strict: bool = False,
         name: str = "",
+        points: np.ndarray | None = None,
     ) -> Face:
-        """Return the face of an image that the policy chooses; arguments as in `embed`.
+        """Return the face of an image that the policy chooses.
+
+        Arguments as in `embed` and `find_faces`.
 
         Raises:
             DoubtfulImageError: If there is none, or, with `strict`, its quality is poor.
@@ -218,7 +232,7 @@ class FaceRecognizer:
                 "`find_faces` returns all of them. Received: policy='all'"
             )
         name = name or names_of([image])[0]
-        (face,) = self.find_faces(image, detect=detect, policy=policy, name=name)
+        (face,) = self.find_faces(image, detect=detect, policy=policy, name=name, points=points)
         if strict and face.quality.warnings:
             raise DoubtfulImageError(name, "; ".join(face.quality.warnings))
         return face

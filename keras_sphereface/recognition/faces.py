@@ -1,6 +1,7 @@
 """The faces of an image: detected, chosen by a policy, aligned, and judged."""
 
 import dataclasses
+from collections.abc import Callable
 
 import numpy as np
 
@@ -82,16 +83,48 @@ def detect_faces(
         "largest": [int(np.argmax(widths * heights))],
         "center": [detected.nearest(image.shape[:2])],
     }.get(policy, [int(row) for row in np.argsort(detected.boxes[:, 0], kind="stable")])
-    faces = []
-    for row in chosen:
-        points = detected.points[row]
-        try:
-            matrix = alignment.similarity_transform(points, template)
-            crop = alignment.align(image, points, size, matrix)
-        except ValueError as error:
-            raise DoubtfulImageError(name, f"the face cannot be aligned: {error}") from error
-        left, top, right, bottom = (float(side) for side in detected.boxes[row])
-        eye_distance = float(np.linalg.norm(points[1] - points[0]))
-        quality = measure_quality(crop, eye_distance, float(detected.confidences[row]))
-        faces.append(Face(crop, (left, top, right, bottom), quality))
-    return faces
+    return [
+        _aligned_face(
+            image,
+            name,
+            detected.points[row],
+            alignment.align,
+            size,
+            template,
+            (detected.boxes[row], float(detected.confidences[row])),
+        )
+        for row in chosen
+    ]
+
+
+def known_face(
+    image: np.ndarray, name: str, points: np.ndarray, size: tuple[int, int], template: np.ndarray
+) -> Face:
+    """Align the face whose five points in pixels of the image (5, 2) are known; see `detect_faces`.
+
+    Raises:
+        DoubtfulImageError: If the points cannot be those of a face in this image.
+    """
+    return _aligned_face(image, name, points, alignment.align_known, size, template)
+
+
+def _aligned_face(
+    image: np.ndarray,
+    name: str,
+    points: np.ndarray,
+    align: Callable[..., np.ndarray],
+    size: tuple[int, int],
+    template: np.ndarray,
+    detected: tuple[np.ndarray, float] | None = None,
+) -> Face:
+    """A face by its points; `detected` are the box and the confidence of a detector."""
+    try:
+        matrix = alignment.similarity_transform(points, template)
+        crop = align(image, points, size, matrix)
+    except ValueError as error:
+        raise DoubtfulImageError(name, f"the face cannot be aligned: {error}") from error
+    eye_distance = float(np.linalg.norm(points[1] - points[0]))
+    if detected is None:
+        return Face(crop, None, measure_quality(crop, eye_distance))
+    left, top, right, bottom = (float(side) for side in detected[0])
+    return Face(crop, (left, top, right, bottom), measure_quality(crop, eye_distance, detected[1]))

@@ -2,12 +2,13 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from keras_sphereface.data.filenames import is_hidden, is_image_name
-from keras_sphereface.recognition.face_recognizer import BATCH_SIZE, FaceRecognizer
+from keras_sphereface.recognition.face_finder import FaceFinder
+from keras_sphereface.recognition.face_recognizer import BATCH_SIZE
 from keras_sphereface.recognition.faces import Face
 from keras_sphereface.recognition.input_images import DoubtfulImageError
 from keras_sphereface.utils.atomic import atomic_file
@@ -30,35 +31,23 @@ class FolderEmbeddings:
 
 
 def embed_folder(
-    recognizer: FaceRecognizer,
+    finder: FaceFinder,
     folder: str | os.PathLike,
-    *,
-    detect: bool = True,
-    policy: str = "exactly-one",
-    strict: bool = False,
+    keys: Sequence[str],
     batch_size: int = BATCH_SIZE,
 ) -> FolderEmbeddings:
-    """Embed every image below a folder; doubtful ones are left out with their reason.
+    """Embed images of a folder; doubtful ones are left out with their reason.
 
     Args:
-        recognizer: The recognizer.
+        finder: The recognizer with the choice of the face, whose names are the keys.
         folder: The folder.
-        detect: Bool. False if the images are aligned faces.
-        policy: "exactly-one", "largest" or "center".
-        strict: Bool. True to leave out faces that are tiny or blurred.
+        keys: Paths of the images below it.
         batch_size: Int >= 1. Faces embedded at once.
 
     Raises:
-        ValueError: If there is no image, or none with a face.
+        ValueError: If no image has a face.
     """
     root = Path(folder)
-    keys = sorted(
-        path.relative_to(root).as_posix()
-        for path in root.rglob("*")
-        if is_image_name(path.name) and not is_hidden(path.name) and path.is_file()
-    )
-    if not keys:
-        raise ValueError(f"The folder must hold images. Received: {folder}, without any")
     refused: dict[str, str] = {}
     embedded: list[str] = []
     views: list[np.ndarray] = []
@@ -66,19 +55,17 @@ def embed_folder(
     with progress_bar(keys, desc="embedding", unit="image") as bar:
         for key in bar:
             try:
-                face = recognizer.one_face(
-                    root / key, detect=detect, policy=policy, strict=strict, name=key
-                )
+                face = finder.face(root / key, key)
             except DoubtfulImageError as error:
                 refused[key] = error.reason
                 continue
             embedded.append(key)
             batch.append(face)
             if len(batch) == batch_size:
-                views.append(recognizer.views_of(batch))
+                views.append(finder.recognizer.views_of(batch))
                 batch = []
         if batch:
-            views.append(recognizer.views_of(batch))
+            views.append(finder.recognizer.views_of(batch))
     if not embedded:
         raise ValueError(
             f"An image with a face is needed. Received: {folder} with {len(keys)} images that are "

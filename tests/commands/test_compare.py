@@ -39,8 +39,11 @@ def test_the_answer_and_what_is_missing(place, capsys):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        ("a.png b.png --model export", "Received: neither"),
-        ("a.png b.png --model export --aligned --detector mtcnn", "Received: both"),
+        ("a.png b.png --model export", "Received: none of them"),
+        (
+            "a.png b.png --model export --aligned --detector mtcnn",
+            "Received: --detector and --aligned",
+        ),
         ("a.png b.png --model export --detector none.onnx", "none.onnx, which does not exist"),
         ("a.png b.png --model a.png --aligned", "A network must be"),
     ],
@@ -81,3 +84,21 @@ def test_a_folder_is_embedded(place, capsys):
     with pytest.raises(SystemExit):
         main("embed people --model export --aligned --out people.csv".split())
     assert "must end in .npz" in capsys.readouterr().err
+
+
+def test_known_landmarks_align_both_faces(place, capsys):
+    from keras_sphereface.data.alignment import landmark_template
+    from keras_sphereface.data.landmarks import landmark_line
+
+    face = images.decode((place / "a.png").read_bytes())
+    photo = np.zeros((200, 200, 3), np.uint8)
+    photo[30 : 30 + 112, 20 : 20 + 96] = face
+    (place / "photo.png").write_bytes(images.encode_png(photo))
+    template = landmark_template()
+    lines = [landmark_line("a.png", template), landmark_line("photo.png", template + (20, 30))]
+    (place / "points.txt").write_text("".join(lines))
+    assert main("compare a.png photo.png --model export --landmarks points.txt".split()) == 0
+    assert capsys.readouterr().out == "The score is 1.000.\n"
+    with pytest.raises(SystemExit):
+        main("compare a.png b.png --model export --landmarks points.txt".split())
+    assert "b.png: no landmarks" in capsys.readouterr().err

@@ -1,4 +1,5 @@
 import dataclasses
+import functools
 import os
 import subprocess
 import sys
@@ -270,3 +271,15 @@ def test_words_before_the_flags_are_those_of_the_first_settings(
     (tmp_path / "net.pth").touch()
     parsed = parse_config(config.ImportWeightsConfig, words.split())
     assert (parsed.weights, parsed.out, parsed.color_order) == expected
+
+
+def test_words_before_the_flags_may_be_several_of_the_last_setting(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.jpg", "b.jpg", "people.db", "net.onnx"):
+        (tmp_path / name).touch()
+    flags = "--gallery people.db --model net.onnx --aligned".split()
+    parse = functools.partial(parse_config, config.IdentifyFacesConfig)
+    assert parse(["a.jpg", "b.jpg", *flags]).images == ("a.jpg", "b.jpg")
+    assert parse([*flags, "--images", "b.jpg", "a.jpg"]).images == ("b.jpg", "a.jpg")
+    with pytest.raises(SystemExit):
+        parse(flags)

@@ -6,6 +6,7 @@ import pytest
 from keras_sphereface.data import images
 from keras_sphereface.evaluation.embeddings import load_embeddings
 from keras_sphereface.recognition.enrollment import read_enrollment
+from keras_sphereface.recognition.face_finder import FaceFinder, images_below
 from keras_sphereface.recognition.folder_embeddings import embed_folder, write_npz
 from tests.recognition.test_face_recognizer import noise, recognizer
 
@@ -23,7 +24,8 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize("batch_size", [1, 2, 64])
 def test_galleries_and_evaluations_read_what_is_written(folder, tmp_path, batch_size):
-    result = embed_folder(recognizer(), folder, detect=False, batch_size=batch_size)
+    finder = FaceFinder(recognizer(), detect=False)
+    result = embed_folder(finder, folder, images_below(folder), batch_size=batch_size)
     assert list(result.refused) == ["bob/bad.jpg"]
     write_npz(result, tmp_path / "out" / "faces.npz", "5a")
     loaded = load_embeddings(tmp_path / "out" / "faces.npz")
@@ -40,8 +42,8 @@ def test_galleries_and_evaluations_read_what_is_written(folder, tmp_path, batch_
 def test_folders_without_faces_are_refused(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="without any"):
-        embed_folder(recognizer(), tmp_path / "empty", detect=False)
+        images_below(tmp_path / "empty")
     for path in folder.rglob("*.png"):
         path.unlink()
     with pytest.raises(ValueError, match=r"all refused, the first, bob/bad\.jpg"):
-        embed_folder(recognizer(), folder, detect=False)
+        embed_folder(FaceFinder(recognizer(), detect=False), folder, images_below(folder))
