@@ -9,6 +9,7 @@ from keras_sphereface.benchmarks.defaults import benchmark_defaults
 from keras_sphereface.benchmarks.evaluation import benchmark_evaluation
 from keras_sphereface.benchmarks.heads import benchmark_heads
 from keras_sphereface.benchmarks.intervals import benchmark_intervals
+from keras_sphereface.benchmarks.serving import benchmark_serving
 from keras_sphereface.benchmarks.training import benchmark_training
 from keras_sphereface.config import benchmarks
 
@@ -20,6 +21,7 @@ BENCHMARKS: dict[type, Callable[[Any], str]] = {
     benchmarks.TrainBenchmarkConfig: benchmark_training,
     benchmarks.EvaluateBenchmarkConfig: benchmark_evaluation,
     benchmarks.IntervalsBenchmarkConfig: benchmark_intervals,
+    benchmarks.ServingBenchmarkConfig: benchmark_serving,
 }
 
 

@@ -22,6 +22,7 @@ from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConf
 from keras_sphereface.config.export import ExportConfig, ImportWeightsConfig
 from keras_sphereface.config.gallery import GalleryConfig, GalleryExportConfig
 from keras_sphereface.config.identify import DistractorsConfig, IdentifyConfig
+from keras_sphereface.config.serve import ServeConfig
 from keras_sphereface.config.settings_files import read_config
 from keras_sphereface.config.train import (
     MAY_CHANGE,
@@ -36,8 +37,11 @@ from keras_sphereface.export.network_files import (
     check_onnx_installed,
     check_savedmodel_folder,
 )
-from keras_sphereface.utils.validation import check_integer
+from keras_sphereface.utils.validation import check_integer, check_real
 
+SERVE_PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
+MAX_PORT = 65_535
+MIN_ANSWER_SECONDS = 0.1
 DEMO_MARK = "demo.txt"  # beside a demo's files, so that only a demo's folder is ever replaced
 
 
@@ -350,6 +354,35 @@ def check_identify_faces(config: IdentifyFacesConfig) -> None:
     check_compare_faces(config)
 
 
+def check_serve(config: ServeConfig) -> None:
+    """Refuse a model that is none, an address without a key, and missing packages.
+
+    Raises:
+        FileNotFoundError, ValueError, ImportError: With what was received.
+    """
+    check_network_path(config.model, takes_keras=True)
+    if bool(config.detector) == config.aligned:
+        raise ValueError(
+            "The faces of uploads must be detected or aligned: --detector mtcnn, --detector "
+            "FILE.onnx of YuNet, or --aligned for images that are aligned faces. "
+            f"Received: {'both' if config.aligned else 'neither'}"
+        )
+    check_face_choice(config.detector, config.aligned, "", "")
+    if config.port > MAX_PORT:
+        raise ValueError(f"`port` must be at most {MAX_PORT}. Received: port={config.port}")
+    check_real(config.answer_seconds, "answer_seconds", MIN_ANSWER_SECONDS)
+    missing = [name for name in SERVE_PACKAGES if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            "The service needs more packages: pip install keras-sphereface[serve]. "
+            f"Received: an environment without {', '.join(missing)}"
+        )
+    # Only now: it imports one of them.
+    from keras_sphereface.serving.access import check_binding, read_api_key
+
+    check_binding(config.host, read_api_key(config.api_key_file))
+
+
 def check_gallery(config: GalleryConfig) -> None:
     """Refuse a model that is none, and a file to write of a kind that there is not.
 
@@ -479,3 +512,5 @@ def check_benchmark(config: Any) -> None:
             folders.check_class_folders(folder, name)
     if backbone := getattr(config, "backbone", ""):
         check_backbone_name(backbone)
+    if model := getattr(config, "model", ""):
+        check_network_path(model, takes_keras=True)

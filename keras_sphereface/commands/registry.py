@@ -17,6 +17,7 @@ from keras_sphereface.config.export import ExportConfig, ImportWeightsConfig
 from keras_sphereface.config.gallery import GALLERY_CONFIGS
 from keras_sphereface.config.identify import IDENTIFY_CONFIGS
 from keras_sphereface.config.parsing import parse_command, parse_config
+from keras_sphereface.config.serve import ServeConfig
 from keras_sphereface.config.train import LaunchConfig, TrainConfig
 from keras_sphereface.utils.atomic import explain_full_disk
 
@@ -132,6 +133,14 @@ COMMANDS: Mapping[str, Command] = {
         "identify_faces",
         "run_identify_faces",
         "check_identify_faces",
+        needs_tensorflow=False,  # as of compare
+    ),
+    "serve": Command(
+        "compare, enroll and identify over HTTP, with a page",
+        ServeConfig,
+        "serve",
+        "run_serve",
+        "check_serve",
         needs_tensorflow=False,  # as of compare
     ),
     "export": Command(

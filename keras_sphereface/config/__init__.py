@@ -7,6 +7,7 @@ from keras_sphereface.config.benchmarks import (
     EvaluateBenchmarkConfig,
     HeadBenchmarkConfig,
     IntervalsBenchmarkConfig,
+    ServingBenchmarkConfig,
     TrainBenchmarkConfig,
 )
 from keras_sphereface.config.choices import FORMATS, HEADS, NETWORKS, PROTOCOLS
@@ -32,6 +33,7 @@ from keras_sphereface.config.parsing import (
     parse_command,
     parse_config,
 )
+from keras_sphereface.config.serve import ServeConfig
 from keras_sphereface.config.settings_files import chosen_settings, read_config, save_config
 from keras_sphereface.config.train import LaunchConfig, TrainConfig
 
@@ -66,6 +68,8 @@ __all__ = [
     "LaunchConfig",
     "MarginFiguresConfig",
     "OpenSetConfig",
+    "ServeConfig",
+    "ServingBenchmarkConfig",
     "SpheresConfig",
     "TrainBenchmarkConfig",
     "TrainConfig",

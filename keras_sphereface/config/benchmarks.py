@@ -233,6 +233,36 @@ class IntervalsBenchmarkConfig:
     seed: int = setting(0, "Seed for the simulated scores and the draws.", minimum=0)
 
 
+@dataclasses.dataclass(frozen=True)
+class ServingBenchmarkConfig:
+    """Ask a service of this machine from many connections; count what is lost, time the rest.
+
+    Example:
+        >>> ServingBenchmarkConfig(out="runs/serving").concurrency
+        16
+    """
+
+    example: ClassVar[str] = "--out runs/serving --model model.onnx --images faces/images"
+
+    out: str = setting(help="Output folder for serving.csv and serving.md.", path="output")
+    model: str = setting(
+        "",
+        "Network: a SavedModel folder, or a .onnx, .tflite or .keras file; by default "
+        "sphereface4 with start weights.",
+        path="input",
+    )
+    detector: str = setting(
+        "", "Detector of faces, as of `sphereface serve`; by default images are aligned faces."
+    )
+    images: str = setting(
+        "", "Folder of class folders with images; by default faces are generated.", path="folder"
+    )
+    num_requests: int = setting(10_000, "Number of requests, at least 1.", minimum=1)
+    concurrency: int = setting(16, "Number of connections at the same time.", minimum=1)
+    num_identities: int = setting(200, "Number of enrolled identities, at least 2.", minimum=2)
+    seed: int = setting(0, "Seed for the generated faces and the order of requests.", minimum=0)
+
+
 BENCHMARK_CONFIGS = {
     "head": HeadBenchmarkConfig,
     "convergence": ConvergenceBenchmarkConfig,
@@ -241,4 +271,5 @@ BENCHMARK_CONFIGS = {
     "train": TrainBenchmarkConfig,
     "evaluate": EvaluateBenchmarkConfig,
     "intervals": IntervalsBenchmarkConfig,
+    "serving": ServingBenchmarkConfig,
 }

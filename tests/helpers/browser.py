@@ -19,12 +19,12 @@ import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SECONDS = 60
-# It has its own profile, and no name of another machine leads anywhere.
+# It has its own profile, and no name or address of another machine leads anywhere.
 OPTIONS = (
     "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run "
     "--disable-background-networking --disable-component-update --disable-sync "
     "--disable-extensions --hide-scrollbars"
-).split() + ["--host-resolver-rules=MAP * ~NOTFOUND"]
+).split() + ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"]
 # Figures in three dimensions need WebGL, here without a graphics card.
 WEBGL = ["--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--ignore-gpu-blocklist"]
 SMALLEST_WINDOW = 500  # a window is never narrower, whatever one asks for
@@ -91,8 +91,8 @@ class Page:
         self._commands, self._answers = commands, answers
         self._number, self._session, self._read, self._events = 0, None, b"", []
 
-    def load(self, path: Path, width: int, height: int) -> None:
-        """Show a file in a view of this size, in CSS pixels, and wait until it has loaded."""
+    def load(self, path: Path | str, width: int, height: int) -> None:
+        """Show a file or an address in a view of this size, in CSS pixels; wait for its load."""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         opened = self.call("Target.attachToTarget", targetId=target, flatten=True)
         self._session = opened["sessionId"]
@@ -100,7 +100,8 @@ class Page:
             self.call(f"{domain}.enable")
         view = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **view)
-        self.call("Page.navigate", url=Path(path).resolve().as_uri())
+        is_address = isinstance(path, str) and "://" in path
+        self.call("Page.navigate", url=path if is_address else Path(path).resolve().as_uri())
         while "Page.loadEventFired" not in self._events:
             self._receive()
 
@@ -173,7 +174,7 @@ class Page:
 
 
 @contextlib.contextmanager
-def opened(path: Path, width: int, height: int = 800) -> Iterator[Page]:
+def opened(path: Path | str, width: int, height: int = 800) -> Iterator[Page]:
     """A page in a browser that can draw in three dimensions, for as long as the block runs."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         options = [option for option in OPTIONS if option != "--disable-gpu"] + WEBGL
