@@ -1,5 +1,7 @@
 """`sphereface serve` as a process: its start, its mistakes, and its end."""
 
+import contextlib
+import importlib.metadata
 import os
 import signal
 import socket
@@ -8,6 +10,8 @@ import sys
 import time
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 pytest.importorskip("fastapi")
 
@@ -18,11 +22,18 @@ from keras_sphereface.serving.server import open_socket
 from tests.conftest import ROOT
 from tests.export.test_runtime import foreign_onnx, needs_onnx
 from tests.helpers.service import Client, form, image
+from tests.integration.test_packaging import required
 
 CODE = (
     "import sys; sys.argv[0] = 'sphereface'; from keras_sphereface.commands.main import main;"
-    "status = main(sys.argv[1:]); print(status, {'keras', 'tensorflow'} & set(sys.modules))"
+    "status = main(sys.argv[1:]); print(status, *{name.partition('.')[0] for name in sys.modules})"
 )
+# What the image of docker/Dockerfile installs.
+IMAGE_REQUIREMENTS = [
+    Requirement(line)
+    for line in (ROOT / "docker" / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    if not line.startswith("#")
+]
 
 
 @pytest.fixture
@@ -106,6 +117,32 @@ def test_a_gallery_of_another_network_is_refused(model, tmp_path, capsys):
     assert "serving at" not in written.out
 
 
+def test_the_image_has_what_pyproject_asks_for():
+    asked = {}
+    for extra in ("", "onnx", "serve"):
+        asked.update(required(extra))
+    for requirement in IMAGE_REQUIREMENTS:
+        assert asked[requirement.name] == requirement.specifier, requirement
+
+
+def installed_with(requirements):
+    """The names of distributions that come with requirements."""
+    names, rest = set(), [canonicalize_name(one.name) for one in requirements]
+    while rest:
+        name = rest.pop()
+        if name in names:
+            continue
+        names.add(name)
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            further = map(Requirement, importlib.metadata.requires(name) or [])
+            rest += [
+                canonicalize_name(one.name)
+                for one in further
+                if one.marker is None or one.marker.evaluate({"extra": ""})
+            ]
+    return names
+
+
 @needs_onnx
 @pytest.mark.slow
 def test_what_is_in_service_is_answered_before_the_end(model, tmp_path):
@@ -140,7 +177,16 @@ def test_what_is_in_service_is_answered_before_the_end(model, tmp_path):
         written, errors = process.communicate(timeout=20)
     finally:
         process.kill()
-    assert written == "0 set()\n", errors
+    status, *modules = written.split()
+    assert status == "0", errors
+    assert "fastapi" in modules
+    by_module = importlib.metadata.packages_distributions()
+    imported = {
+        canonicalize_name(name) for module in modules for name in by_module.get(module, [])[:1]
+    }
+    # Python's start brings setuptools where it is, and Pillow takes defusedxml where it is.
+    elsewhere = {"keras-sphereface", "setuptools", "defusedxml"}
+    assert imported - installed_with(IMAGE_REQUIREMENTS) <= elsewhere
     assert process.returncode == 0
     assert "stopped: what was in service is answered." in errors
     assert "POST /v1/compare 200" in errors

@@ -1,7 +1,9 @@
 "use strict";
 // The page of the service. Every text is put in as text, never as HTML: names are anyone's words.
 
-const POLICIES = { "exactly-one": "the only one", largest: "the largest", center: "the central one" };
+const POLICIES = {
+  "exactly-one": "the only one", largest: "the largest", center: "the central one",
+};
 const IMAGE_TYPES = "image/jpeg,image/png,image/webp";
 const NEAREST = 5;
 const PAGE = 50;
@@ -137,7 +139,8 @@ class Picker {
     const [left, top, right, bottom] = face.box;
     const [height, width] = face.image_size;
     view.append(drawn(
-      "svg", { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
+      "svg",
+      { viewBox: `0 0 ${width} ${height}`, preserveAspectRatio: "none", "aria-hidden": "true" },
       drawn("rect", { x: left, y: top, width: right - left, height: bottom - top, rx: width / 60 }),
     ));
   }
@@ -262,19 +265,18 @@ function curve(score, threshold) {
     );
   }
   for (let tick = Math.ceil(low * 5) / 5; tick <= high + 1e-9; tick += 0.2) {
-    figure.append(
-      text(tick.toFixed(1).replace("-0.0", "0.0"), { x: x(tick), y: height - bottom + 22, "text-anchor": "middle" }),
-    );
+    const name = tick.toFixed(1).replace("-0.0", "0.0");
+    figure.append(text(name, { x: x(tick), y: height - bottom + 22, "text-anchor": "middle" }));
   }
   figure.append(text("score", {
     x: (left + width - right) / 2, y: height - 6, "text-anchor": "middle",
   }));
   if (threshold !== null) {
-    const beyond = x(threshold) > width / 2;
+    const fits = x(threshold) < width - 150;
     figure.append(
       drawn("line", { class: "threshold", x1: x(threshold), x2: x(threshold), y1: y(0), y2: y(1) }),
       text("threshold", {
-        x: x(threshold) + (beyond ? 6 : -6), y: y(0) - 8, "text-anchor": beyond ? "start" : "end",
+        x: x(threshold) + (fits ? 6 : -6), y: y(0) - 8, "text-anchor": fits ? "start" : "end",
       }),
     );
   }
@@ -283,20 +285,20 @@ function curve(score, threshold) {
     const value = low + (high - low) * step / 120;
     points.push(`${x(value).toFixed(1)},${y(share(value)).toFixed(1)}`);
   }
-  const labelWidth = 180;  // of the largest letters that the style gives
-  const labelX = Math.min(Math.max(x(score), left + labelWidth / 2), width - labelWidth / 2);
+  const [anchor, labelX] = x(score) > width - 110 ? ["end", width - right]
+    : x(score) < left + 110 ? ["start", left] : ["middle", x(score)];
   figure.append(
     drawn("polyline", { class: "line", points: points.join(" ") }),
     drawn("circle", { class: "here", cx: x(score), cy: y(share(score)), r: 7 }),
     text(percent, {
       class: "strong", x: labelX, y: y(share(score)) + (share(score) > 0.5 ? 32 : -16),
-      "text-anchor": "middle",
+      "text-anchor": anchor,
     }),
   );
   return element(
     "figure", {}, figure,
-    element("figcaption", {}, `Share of pairs with this score that are of one person, if both are as `
-      + `likely beforehand; calibrated on ${data}.`),
+    element("figcaption", {}, "Share of pairs with this score that are of one person, if both are "
+      + `as likely beforehand; calibrated on ${data}.`),
   );
 }
 
@@ -333,7 +335,7 @@ async function runIdentify(panel) {
   panel.pickers.image.mark(0, answer.face);
   const [kind, title] = answer.is_known === null ? ["", "The most similar identities"]
     : answer.is_known ? ["yes", answer.name] : ["no", "Unknown"];
-  const list = element("ol", { class: "candidates" }, ...answer.candidates.map((candidate) => element(
+  const items = answer.candidates.map((candidate) => element(
     "li", {},
     element(
       "div", { class: "who" }, element("b", {}, candidate.name),
@@ -344,7 +346,8 @@ async function runIdentify(panel) {
       "aria-label": `Score of ${candidate.name}`,
     }),
     element("p", { class: "detail" }, candidate.answer ?? ""),
-  )));
+  ));
+  const list = element("ol", { class: "candidates" }, ...items);
   return [
     verdict(kind, title, answer.answer), crops([answer.face], ["Face"]), list,
     ...noteList(answer.notes),
@@ -375,10 +378,9 @@ async function listIdentities(more = false) {
   const items = answer.identities.map((identity) => {
     const images = identity.num_templates === 1 ? "1 image" : `${identity.num_templates} images`;
     const button = element("button", { "aria-label": `Remove ${identity.name}` }, "Remove");
+    const count = element("span", { class: "detail" }, images);
     button.addEventListener("click", () => removeIdentity(identity.name));
-    return element(
-      "li", {}, element("span", {}, identity.name, element("span", { class: "detail" }, images)), button,
-    );
+    return element("li", {}, element("span", {}, identity.name, count), button);
   });
   if (more) byId("identities").append(...items);
   else byId("identities").replaceChildren(...items);
@@ -430,8 +432,10 @@ const panels = {};
 
 async function begin() {
   model = await ask("v1/model");
-  const kind = model.detects_faces ? "photographs" : `aligned faces of ${model.image_size.join(" x ")}`;
-  const calibrated = model.calibration ? `calibrated on ${model.calibration.data}` : "without calibration";
+  const size = model.image_size.join(" x ");
+  const kind = model.detects_faces ? "photographs" : `aligned faces of ${size}`;
+  const calibrated = model.calibration ? `calibrated on ${model.calibration.data}`
+    : "without calibration";
   byId("model").textContent = `${model.name}: takes ${kind}, ${calibrated}`;
   byId("key-form").hidden = true;
   byId("tool").hidden = false;
@@ -445,7 +449,8 @@ function start() {
   const has = (panel, name) => panel.pickers[name].files.length > 0;
   panels.compare = new Panel("compare", (p) => has(p, "first") && has(p, "second"), runCompare);
   panels.identify = new Panel("identify", (p) => has(p, "image"), runIdentify);
-  panels.enroll = new Panel("enroll", (p) => has(p, "images") && byId("name").value.trim(), runEnroll);
+  const isNamed = () => byId("name").value.trim() !== "";
+  panels.enroll = new Panel("enroll", (p) => has(p, "images") && isNamed(), runEnroll);
   byId("name").addEventListener("input", () => panels.enroll.update());
   byId("more").addEventListener("click", () => listIdentities(true));
   byId("key-form").addEventListener("submit", (event) => {
