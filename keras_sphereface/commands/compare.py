@@ -32,8 +32,8 @@ def run_compare(config: CompareFacesConfig) -> None:
 
 
 def open_recognizer(model: str, detector: str) -> FaceRecognizer:
-    """Open a network and a detector; import Keras and TensorFlow first if one of them needs it."""
-    if detector == "mtcnn" or not model.lower().endswith(LEAN_SUFFIXES):
+    """Open a network and a detector; import Keras and TensorFlow first if the network needs it."""
+    if not model.lower().endswith(LEAN_SUFFIXES):
         startup.check_backend()
         startup.import_whole_package()
     return FaceRecognizer.load(model, detector or None)

@@ -109,7 +109,7 @@ COMMANDS: Mapping[str, Command] = {
         "compare",
         "run_compare",
         "check_compare_faces",
-        needs_tensorflow=False,  # a SavedModel and mtcnn do, and are told from others later
+        needs_tensorflow=False,  # a SavedModel does, and is told from others later
     ),
     "embed": Command(
         "embed the images of a folder",

@@ -23,8 +23,8 @@ GALLERY_FUSIONS: dict[str, str] = {
 # What all commands on images of users ask for.
 NETWORK_HELP = "Network: a SavedModel folder, or a .onnx, .tflite or .keras file."
 DETECTOR_HELP = (
-    "Detector of faces: mtcnn (needs keras-sphereface[detect] and TensorFlow), or an .onnx "
-    "file of YuNet (without TensorFlow)."
+    "Detector of faces: mtcnn (pip install keras-sphereface[detect]), or an .onnx file of YuNet. "
+    "Neither needs TensorFlow."
 )
 ALIGNED_HELP = "Take the images as aligned faces, without detection."
 LANDMARKS_HELP = (
@@ -39,8 +39,8 @@ class CompareFacesConfig:
     """Compare the faces of two images: one person or two, and how sure that is.
 
     Threshold and likelihood ratio come from the network's recognition.json, which `sphereface
-    evaluate --calibrate` writes; without it there is a score. An .onnx network with YuNet or with
-    aligned faces runs without TensorFlow.
+    evaluate --calibrate` writes; without it there is a score. An .onnx network runs without
+    TensorFlow, detection included.
 
     Example:
         >>> CompareFacesConfig(first="a.jpg", second="b.jpg", model="model.onnx").policy

@@ -1,4 +1,4 @@
-"""Detection of faces with five-point landmarks: what a detector is, and the optional `mtcnn`."""
+"""Detection of faces with five-point landmarks: what a detector is, and what it returns."""
 
 import importlib.util
 from collections.abc import Callable
@@ -6,10 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-
-MIN_SIDE = 20  # pixels; MTCNN detects no smaller faces
-LONGEST_SIDE = 1000  # an image of twice that or more is reduced first: 8 s become 0.4 s
-
 
 # Of the faces of an image those count that are at least so high, compared with the chosen one: in
 # a crowd in the background nobody is meant.
@@ -64,11 +60,13 @@ class Detection(NamedTuple):
 
 
 def check_mtcnn_installed() -> None:
-    """Raise an ImportError if `mtcnn` is not installed, without loading it."""
-    if importlib.util.find_spec("mtcnn") is None:
-        raise ImportError(
-            "Detecting landmarks needs the package `mtcnn`: pip install keras-sphereface[detect]"
-        )
+    """Raise an ImportError if what MTCNN needs is not installed, without loading it."""
+    for package in ("mtcnn", "joblib", "threadpoolctl"):
+        if importlib.util.find_spec(package) is None:
+            raise ImportError(
+                f"Detecting faces by MTCNN needs the package `{package}`: "
+                "pip install keras-sphereface[detect]"
+            )
 
 
 def no_faces() -> DetectedFaces:
@@ -93,49 +91,21 @@ def reduced(image: np.ndarray, longest_side: int) -> tuple[np.ndarray, int]:
     return np.asarray(Image.fromarray(image).reduce(factor)), factor
 
 
-def mtcnn_detector() -> Detector:
-    """Load MTCNN's three networks, which takes seconds, and TensorFlow with them.
+def nearest_face_detector(detect_all: Detector) -> Callable[[np.ndarray], Detection | None]:
+    """Make of a detector one for images of one person each.
 
-    Returns:
-        The detector. Images of less than 20 pixels a side have no faces.
-
-    Raises:
-        ImportError: if `mtcnn` is not installed.
-
-    Reference: Zhang et al., "Joint face detection and alignment using multitask cascaded
-    convolutional networks", 2016.
-    """
-    check_mtcnn_installed()
-    from mtcnn import MTCNN
-
-    network = MTCNN()
-
-    def detect(image: np.ndarray) -> DetectedFaces:
-        small, factor = reduced(image, LONGEST_SIDE)
-        if min(small.shape[:2]) < MIN_SIDE:
-            return no_faces()
-        # (N, 16): image, box x1 y1 x2 y2, confidence, five x, five y.
-        rows = network.detect_faces(small, box_format="xyxy", output_type="numpy")
-        if len(rows) == 0:
-            return no_faces()
-        rows = np.asarray(rows, np.float64)
-        points = rows[:, 6:16].reshape(-1, 2, 5).transpose(0, 2, 1)
-        return DetectedFaces(rows[:, 1:5], points, rows[:, 5]).in_whole_image(factor)
-
-    return detect
-
-
-def make_detector() -> Callable[[np.ndarray], Detection | None]:
-    """Load MTCNN, as `mtcnn_detector` does, for images of one person each.
+    Args:
+        detect_all: The detector.
 
     Returns:
         A function that takes an image, uint8 (H, W, 3) RGB, and returns the `Detection` of
         the face nearest to its center, or None if it detects no face.
 
-    Raises:
-        ImportError: if `mtcnn` is not installed.
+    Example:
+        >>> detect = nearest_face_detector(lambda image: no_faces())
+        >>> detect(np.zeros((64, 64, 3), np.uint8)) is None
+        True
     """
-    detect_all = mtcnn_detector()
 
     def detect(image: np.ndarray) -> Detection | None:
         faces = detect_all(image)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_sphereface.data.alignment import landmark_template
-from keras_sphereface.data.detection import Detector, mtcnn_detector
+from keras_sphereface.data.detection import Detector
 from keras_sphereface.export.network import Network
 from keras_sphereface.export.recognition_file import (
     Recognition,
@@ -107,9 +107,9 @@ class FaceRecognizer:
         Args:
             path: An export of this package or another SavedModel folder, a .keras, .onnx or
                 .tflite file.
-            detector: "mtcnn" (`pip install keras-sphereface[detect]`; needs TensorFlow), an .onnx
-                file of YuNet (OpenCV runs it without TensorFlow), or any function as in the class;
-                None: only aligned faces can be given, with `detect=False`.
+            detector: "mtcnn" (`pip install keras-sphereface[detect]`) or an .onnx file of YuNet,
+                both without TensorFlow, or any function as in the class; None: only aligned faces
+                can be given, with `detect=False`.
 
         Raises:
             FileNotFoundError, ValueError: If there is no such network, or its recognition.json is
@@ -512,10 +512,12 @@ def open_detector(detector: str | os.PathLike | Detector | None) -> Detector | N
     Raises:
         FileNotFoundError, ValueError, ImportError: As `mtcnn_detector` and `yunet_detector`.
     """
+    # Only now: aligned faces need no detector.
     if detector == "mtcnn":
+        from keras_sphereface.data.mtcnn import mtcnn_detector
+
         return mtcnn_detector()
     if isinstance(detector, str | os.PathLike):
-        # Only now: aligned faces need no detector.
         from keras_sphereface.data.yunet import yunet_detector
 
         return yunet_detector(detector)

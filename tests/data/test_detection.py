@@ -5,20 +5,23 @@ import pytest
 from PIL import Image
 
 from keras_sphereface.data import face_drawing
-from keras_sphereface.data.detection import make_detector
+from keras_sphereface.data.detection import nearest_face_detector
+from keras_sphereface.data.mtcnn import mtcnn_detector
 from tests.conftest import read_lfw
 
 
-def test_missing_package_is_named(monkeypatch):
-    monkeypatch.setitem(sys.modules, "mtcnn", None)
-    with pytest.raises(ImportError, match=r"pip install keras-sphereface\[detect\]"):
-        make_detector()
+@pytest.mark.parametrize("package", ["mtcnn", "threadpoolctl"])
+def test_missing_package_is_named(monkeypatch, package):
+    pytest.importorskip("mtcnn")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(ImportError, match=rf"`{package}`: pip install keras-sphereface\[detect\]"):
+        mtcnn_detector()
 
 
 @pytest.fixture(scope="module")
 def detect():
     pytest.importorskip("mtcnn")
-    return make_detector()
+    return nearest_face_detector(mtcnn_detector())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,14 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from keras_sphereface.data import alignment, detection, face_measures, images, near_duplicates
+from keras_sphereface.data import (
+    alignment,
+    detection,
+    face_measures,
+    images,
+    mtcnn,
+    near_duplicates,
+)
 from keras_sphereface.data.types import ByteRange, ImageRecord, SkippedImage
 
 NO_LANDMARKS, NO_FACE = "no landmarks", "no face detected"
@@ -187,5 +194,5 @@ def content_of(image: ImageRecord) -> bytes:
 
 @functools.cache
 def _detector() -> Callable[[np.ndarray], detection.Detection | None]:
-    """Return the detector of this process; it takes seconds to make."""
-    return detection.make_detector()
+    """Return the detector of this process."""
+    return detection.nearest_face_detector(mtcnn.mtcnn_detector())
