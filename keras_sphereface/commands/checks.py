@@ -22,6 +22,7 @@ from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConf
 from keras_sphereface.config.export import ExportConfig, ImportWeightsConfig
 from keras_sphereface.config.gallery import GalleryConfig, GalleryExportConfig
 from keras_sphereface.config.identify import DistractorsConfig, IdentifyConfig
+from keras_sphereface.config.projection import FitProjectionConfig
 from keras_sphereface.config.serve import ServeConfig
 from keras_sphereface.config.settings_files import read_config
 from keras_sphereface.config.train import (
@@ -416,6 +417,33 @@ def check_export(config: ExportConfig) -> None:
         )
     if config.pairs and config.images:
         check_pairs(config.pairs, config.images, columns=config.pair_columns)
+
+
+def check_fit_projection(config: FitProjectionConfig) -> None:
+    """Refuse a network, records or pairs that cannot be used.
+
+    Raises:
+        FileNotFoundError, FileExistsError, ValueError: With what was received.
+    """
+    check_network_path(config.model, takes_keras=True)
+    if Path(config.model).suffix in (".onnx", ".tflite"):
+        raise ValueError(
+            "`model` must be a SavedModel folder or a .keras file, to which a layer can be added. "
+            f"Received: model={config.model}"
+        )
+    check_savedmodel_folder(Path(config.out) / "export")
+    if any(not 0 <= g <= 1 for g in config.shrinkage):
+        raise ValueError(f"`shrinkage` must be in [0, 1]. Received: shrinkage={config.shrinkage}")
+    records.check_identities(records.read_info(config.data), config.data)
+    if bool(config.pairs) != bool(config.images):
+        raise ValueError(
+            "`pairs` and `images` go together: --pairs FILE --images FOLDER. "
+            f"Received: pairs={config.pairs!r}, images={config.images!r}"
+        )
+    if config.pairs:
+        check_pairs(config.pairs, config.images, config.folds, config.pair_columns)
+    if config.landmarks:
+        check_landmarks(config.landmarks, config.landmark_columns)
 
 
 def check_import_weights(config: ImportWeightsConfig) -> None:

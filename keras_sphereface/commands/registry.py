@@ -17,6 +17,7 @@ from keras_sphereface.config.export import ExportConfig, ImportWeightsConfig
 from keras_sphereface.config.gallery import GALLERY_CONFIGS
 from keras_sphereface.config.identify import IDENTIFY_CONFIGS
 from keras_sphereface.config.parsing import parse_command, parse_config
+from keras_sphereface.config.projection import FitProjectionConfig
 from keras_sphereface.config.serve import ServeConfig
 from keras_sphereface.config.train import LaunchConfig, TrainConfig
 from keras_sphereface.utils.atomic import explain_full_disk
@@ -149,6 +150,13 @@ COMMANDS: Mapping[str, Command] = {
         "export",
         "run_export",
         "check_export",
+    ),
+    "fit-projection": Command(
+        "fit LDA, WCCN, PCA or PLDA behind a network",
+        FitProjectionConfig,
+        "fit_projection",
+        "run_fit_projection",
+        "check_fit_projection",
     ),
     "import-weights": Command(
         "turn weights of Caffe or PyTorch into a .keras file",

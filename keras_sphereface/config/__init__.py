@@ -33,6 +33,7 @@ from keras_sphereface.config.parsing import (
     parse_command,
     parse_config,
 )
+from keras_sphereface.config.projection import FitProjectionConfig
 from keras_sphereface.config.serve import ServeConfig
 from keras_sphereface.config.settings_files import chosen_settings, read_config, save_config
 from keras_sphereface.config.train import LaunchConfig, TrainConfig
@@ -56,6 +57,7 @@ __all__ = [
     "EvaluateConfig",
     "ExportConfig",
     "FacesConfig",
+    "FitProjectionConfig",
     "GalleryCreateConfig",
     "GalleryEnrollConfig",
     "GalleryExportConfig",

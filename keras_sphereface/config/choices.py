@@ -230,6 +230,14 @@ class ProtocolChoice:
     description: str
 
 
+# Linear maps of embeddings, fitted by `metrics.projection`.
+PROJECTIONS: dict[str, str] = {
+    "lda": "linear discriminant analysis",
+    "wccn": "within-class covariance normalization",
+    "pca": "whitening of the total covariance",
+    "plda": "the linear map of probabilistic LDA with two covariances",
+}
+
 PROTOCOLS: dict[str, ProtocolChoice] = {
     "sphereface": ProtocolChoice(
         "cosine",

@@ -24,6 +24,10 @@ from keras_sphereface.evaluation.face_pairs import (  # noqa: E402
     read_pair_dataset,
 )
 from keras_sphereface.evaluation.faces import Faces, FaceSources, MissingFaceError, open_faces  # noqa: E402
+from keras_sphereface.evaluation.projection import (  # noqa: E402
+    ProjectionResult,
+    fit_and_export_projection,
+)
 from keras_sphereface.evaluation.verification import Verification, verify_pairs  # noqa: E402
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics, VerificationMetrics  # noqa: E402
 
@@ -37,11 +41,13 @@ __all__ = [
     "MissingFaceError",
     "PairDataset",
     "PairSources",
+    "ProjectionResult",
     "Verification",
     "VerificationMetrics",
     "embed_faces",
     "evaluate",
     "export_and_compare",
+    "fit_and_export_projection",
     "load_embeddings",
     "load_pair_dataset",
     "open_embedders",

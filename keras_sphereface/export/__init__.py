@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from keras_sphereface.export.backbone import load_backbone, without_head
     from keras_sphereface.export.converters import to_onnx, to_tflite, write_format
     from keras_sphereface.export.network import Network
+    from keras_sphereface.export.projection import export_projected
     from keras_sphereface.export.recognition_file import (
         Recognition,
         RecognitionThreshold,
@@ -25,6 +26,7 @@ __all__ = [
     "Network",
     "Recognition",
     "RecognitionThreshold",
+    "export_projected",
     "export_savedmodel",
     "load_backbone",
     "model_fingerprint",
@@ -42,6 +44,7 @@ _MODULES = {
     "backbone": ("load_backbone", "without_head"),
     "converters": ("to_onnx", "to_tflite", "write_format"),
     "network": ("Network",),
+    "projection": ("export_projected",),
     "recognition_file": (
         "Recognition",
         "RecognitionThreshold",

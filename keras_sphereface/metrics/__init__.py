@@ -28,6 +28,12 @@ from keras_sphereface.metrics.identity_bootstrap import (
     draw_identity_counts,
     pair_weights,
 )
+from keras_sphereface.metrics.projection import (
+    Projection,
+    ProjectionScore,
+    cross_validate_projections,
+    fit_projection,
+)
 from keras_sphereface.metrics.protocols import KFoldResult, k_fold, standard_error
 from keras_sphereface.metrics.roc import (
     Roc,
@@ -63,6 +69,8 @@ __all__ = [
     "LinearCalibration",
     "PairAngles",
     "ParetoTail",
+    "Projection",
+    "ProjectionScore",
     "Roc",
     "angular_fisher_score",
     "angular_gaps",
@@ -72,12 +80,14 @@ __all__ = [
     "bootstrap_mean_interval",
     "class_angles",
     "cllr",
+    "cross_validate_projections",
     "draw_identity_counts",
     "dyadic_variance",
     "equal_error_rate",
     "fit_isotonic_calibration",
     "fit_linear_calibration",
     "fit_pareto_tail",
+    "fit_projection",
     "genuine_scores",
     "impostor_tail",
     "isotonic_llrs",

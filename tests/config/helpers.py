@@ -10,6 +10,7 @@ CONFIG_CLASSES = (
     config.LaunchConfig,
     config.EvaluateConfig,
     config.ExportConfig,
+    config.FitProjectionConfig,
     config.ImportWeightsConfig,
     config.ClosedSetConfig,
     config.OpenSetConfig,

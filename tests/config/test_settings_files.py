@@ -138,7 +138,9 @@ VALUES = {
     bool: st.booleans(),
 }
 VALUES.update({kind | None: st.none() | values for kind, values in VALUES.items()})
-VALUES.update({tuple[k, ...]: st.lists(VALUES[k], max_size=3).map(tuple) for k in (int, str)})
+VALUES.update(
+    {tuple[k, ...]: st.lists(VALUES[k], max_size=3).map(tuple) for k in (int, float, str)}
+)
 
 
 def values_of(field):
