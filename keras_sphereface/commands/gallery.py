@@ -1,4 +1,4 @@
-"""`sphereface gallery`: create a gallery, enroll, list, remove and export identities."""
+"""`sphereface gallery`: create a gallery, enroll, list, remove, export and index identities."""
 
 import dataclasses
 import json
@@ -8,6 +8,7 @@ from keras_sphereface.config.gallery import (
     GalleryCreateConfig,
     GalleryEnrollConfig,
     GalleryExportConfig,
+    GalleryIndexConfig,
     GalleryListConfig,
     GalleryRemoveConfig,
 )
@@ -39,6 +40,10 @@ def run_gallery(config: GalleryConfig) -> None:
             with Gallery.open(config.gallery) as gallery:
                 print(f"{gallery.export(config.out)} templates of {len(gallery)} identities")
             print(f"written to {config.out}")
+        case GalleryIndexConfig():
+            with Gallery.open(config.gallery) as gallery:
+                print(gallery.build_index(config.num_probes).describe())
+                print(f"written to {gallery.place}")
 
 
 def _as_json(gallery: Gallery) -> str:

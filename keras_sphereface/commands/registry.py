@@ -121,7 +121,7 @@ COMMANDS: Mapping[str, Command] = {
         needs_tensorflow=False,  # as of compare
     ),
     "gallery": Command(
-        "enroll, list and remove identities in one file",
+        "enroll, list, remove, export and index identities",
         GALLERY_CONFIGS,
         "gallery",
         "run_gallery",

@@ -122,12 +122,34 @@ class GalleryExportConfig:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class GalleryIndexConfig:
+    """Build an index of a large gallery, and print the share of searches that it answers rightly.
+
+    Searches use it from then on. Of a file: FAISS, for more than 100,000 templates. In PostgreSQL:
+    the HNSW index of pgvector, for more than 10,000.
+
+    Example:
+        >>> GalleryIndexConfig(gallery="people.db").num_probes
+        200
+    """
+
+    example: ClassVar[str] = "--gallery people.db"
+    action: ClassVar[str] = "index"
+
+    gallery: str = setting(help=_FILE_HELP, path="file")
+    num_probes: int = setting(
+        200, "Number of templates that are searched to measure the recall, at least 1.", minimum=1
+    )
+
+
 GalleryConfig = (
     GalleryCreateConfig
     | GalleryEnrollConfig
     | GalleryListConfig
     | GalleryRemoveConfig
     | GalleryExportConfig
+    | GalleryIndexConfig
 )
 GALLERY_CONFIGS: dict[str, type[GalleryConfig]] = {
     config.action: config
@@ -137,5 +159,6 @@ GALLERY_CONFIGS: dict[str, type[GalleryConfig]] = {
         GalleryListConfig,
         GalleryRemoveConfig,
         GalleryExportConfig,
+        GalleryIndexConfig,
     )
 }

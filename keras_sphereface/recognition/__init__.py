@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from keras_sphereface.recognition.gallery import EnrolledIdentity, Gallery
     from keras_sphereface.recognition.identification import Candidate, Identification
     from keras_sphereface.recognition.input_images import DoubtfulImageError
+    from keras_sphereface.recognition.nearest_index import IndexReport
     from keras_sphereface.recognition.template_index import IdentityMatch
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Gallery",
     "Identification",
     "IdentityMatch",
+    "IndexReport",
 ]
 
 _MODULES = {
@@ -38,6 +40,7 @@ _MODULES = {
     "gallery": ("EnrolledIdentity", "Gallery"),
     "identification": ("Candidate", "Identification"),
     "input_images": ("DoubtfulImageError",),
+    "nearest_index": ("IndexReport",),
     "template_index": ("IdentityMatch",),
 }
 

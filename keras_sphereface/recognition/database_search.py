@@ -6,7 +6,8 @@ import numpy as np
 
 from keras_sphereface.metrics.vectors import unit_rows
 from keras_sphereface.recognition.gallery_store import GalleryStore
-from keras_sphereface.recognition.template_index import FUSIONS, TemplateIndex
+from keras_sphereface.recognition.index_search import score_identities
+from keras_sphereface.recognition.template_index import FUSIONS
 from keras_sphereface.utils.validation import check_choice
 
 # The distance of an identity from the probe: of its nearest template, or of their mean. Opposite
@@ -27,6 +28,11 @@ class DatabaseSearch:
     def __init__(self, store: GalleryStore) -> None:
         self._store = store
 
+    @property
+    def num_compared(self) -> int:
+        """The number of templates that are compared here: none but those of found identities."""
+        return 0
+
     def forget(self) -> None:
         """Nothing is kept from one search to the next."""
 
@@ -46,16 +52,3 @@ class DatabaseSearch:
                 top,
             )
             yield score_identities(self._store, [row[0] for row in nearest], probe, top, fusion)
-
-
-def score_identities(
-    store: GalleryStore, identities: list[int], probe: np.ndarray, top: int, fusion: str
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the best (K,) of some identities for a probe (D,), and their scores (K,).
-
-    All templates of each are read and compared, as an exact search in memory does it.
-    """
-    index = TemplateIndex(len(probe))
-    for block in store.templates_of(identities):
-        index.append(*block)
-    return next(index.search(probe[None], top, fusion))

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import hashlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -19,8 +20,11 @@ from keras_sphereface.recognition.database_search import DatabaseSearch
 from keras_sphereface.recognition.gallery_export import write_templates
 from keras_sphereface.recognition.gallery_file import GalleryFile, create_file
 from keras_sphereface.recognition.gallery_store import GalleryStore
+from keras_sphereface.recognition.index_search import IndexSearch, measure_recall
 from keras_sphereface.recognition.memory_search import MemorySearch
+from keras_sphereface.recognition.nearest_index import IndexReport
 from keras_sphereface.recognition.template_index import IdentityMatch
+from keras_sphereface.utils.progress import log
 from keras_sphereface.utils.validation import check_integer
 
 
@@ -74,7 +78,11 @@ class Gallery:
 
     def __init__(self, store: GalleryStore) -> None:
         self._store = store
-        self._search = (MemorySearch if isinstance(store, GalleryFile) else DatabaseSearch)(store)
+        is_file = isinstance(store, GalleryFile)
+        self._exact_search = MemorySearch(store) if is_file else DatabaseSearch(store)
+        self._index_search: IndexSearch | None = None
+        self._index_name: str | None = None
+        self._is_advised = False
         if store.get_meta("to_erase"):  # a removal was cut short before its end
             self._erase()
 
@@ -238,7 +246,9 @@ class Gallery:
             with self._store.transaction():
                 yield
         except BaseException:
-            self._search.forget()  # it may hold what is now rolled back
+            # They may hold what is now rolled back.
+            self._exact_search.forget()
+            self._index_name = self._index_search = None
             raise
 
     def remove(self, *names: str) -> None:
@@ -292,17 +302,21 @@ class Gallery:
         top: int = 5,
         *,
         fusion: str = "best",
+        exact: bool = False,
     ) -> list[list[IdentityMatch]]:
         """Return the most similar identities of each probe, the most similar first.
 
-        Every template is compared: the result is exact. Those of a file are kept in memory, 4 D
-        bytes each; what other processes changed is read first.
+        Every template is compared, unless `build_index` has built an index: that proposes
+        identities, which are then compared exactly, and may miss one. Without an index the
+        templates of a file are kept in memory, 4 D bytes each; what other processes changed is read
+        first.
 
         Args:
             embeddings: (N, D) embeddings of probes, of any length but zero.
             top: Int >= 1. Number of identities for each probe, or all if there are fewer.
             fusion: The score of an identity with several templates: "best", that of the most
                 similar one, or "mean", that of their mean, in which they count with their lengths.
+            exact: True: compare every template although there is an index.
 
         Returns:
             N lists of `IdentityMatch`. Of equal scores the identity enrolled first comes first.
@@ -313,9 +327,12 @@ class Gallery:
         top = check_integer(top, "top", 1)
         rows = self._checked(embeddings, "embeddings", min_rows=0)
         with self._store.snapshot():
-            found = list(self._search.search(rows, top, fusion))
+            search = self._exact_search if exact else self._fastest_search()
+            found = list(search.search(rows, top, fusion))
             numbers = {int(number) for identities, _ in found for number in identities}
             names = self._store.names_of(sorted(numbers))
+        if not exact:
+            self._advise_index(search.num_compared)
         return [
             [
                 IdentityMatch(names[int(number)], float(score))
@@ -323,6 +340,57 @@ class Gallery:
             ]
             for identities, scores in found
         ]
+
+    def _advise_index(self, num_compared: int) -> None:
+        """Log once that an index, or a new one, would make searches faster."""
+        if num_compared > self._store.index_above and not self._is_advised:
+            self._is_advised = True
+            log(
+                f"{num_compared:,} templates are compared with each probe; an index is faster: "
+                f"sphereface gallery index --gallery {self.place}"
+            )
+
+    def _fastest_search(self) -> Any:
+        """The search by the index that is now in the gallery, or else the exact one."""
+        name = self._store.get_meta("index")
+        if name != self._index_name:
+            index = self._store.open_index() if name else None
+            self._index_search = None if index is None else IndexSearch(self._store, index)
+            self._index_name = name
+        return self._exact_search if self._index_search is None else self._index_search
+
+    def build_index(self, num_probes: int = 200) -> IndexReport:
+        """Build an index of all templates, by which searches are faster, and measure its recall.
+
+        Of a file: an HNSW graph by FAISS, in a file beside the gallery; it needs the extra `faiss`.
+        Templates that are enrolled later are compared one by one, until it is built anew. In
+        PostgreSQL: the HNSW index of pgvector, which follows every change.
+
+        Args:
+            num_probes: Int >= 1. Number of templates for the recall.
+
+        Returns:
+            What was built, its time and its recall.
+
+        Raises:
+            ValueError: If the gallery has so few templates that an exact search is about as fast:
+                up to 100,000 in a file, 10,000 in PostgreSQL.
+            ImportError: For a file, without FAISS.
+        """
+        num_probes = check_integer(num_probes, "num_probes", 1)
+        num_templates, least = self.num_templates, self._store.index_above
+        if num_templates <= least:
+            raise ValueError(
+                f"An index must have more than {least:,} templates: comparing all of fewer is "
+                f"about as fast, and finds all. Received: {self.place} with {num_templates:,}"
+            )
+        start = time.perf_counter()
+        index = self._store.build_index()
+        seconds = time.perf_counter() - start
+        with self._store.snapshot():
+            recall, num_probes = measure_recall(self._store, index, num_probes)
+        kind = self._store.index_kind
+        return IndexReport(kind, num_templates, seconds, recall, num_probes)
 
     def export(self, path: str | os.PathLike) -> int:
         """Write all templates as one file, and return their number.

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from keras_sphereface.recognition.gallery_store import GalleryStore
+from keras_sphereface.recognition.nearest_index import NearestIndex
+from keras_sphereface.utils.progress import stage
 
 URL_SCHEMES = ("postgresql://", "postgres://")
 DEFAULT_SCHEMA = "sphereface"
@@ -50,6 +52,11 @@ ALTER TABLE templates ALTER COLUMN embedding SET STATISTICS 0;
 ALTER TABLE templates ALTER COLUMN embedding SET STORAGE MAIN;
 ALTER TABLE images ALTER COLUMN content SET STATISTICS 0
 """
+INDEX = "templates_embedding"
+NEIGHBORS, BUILD_BREADTH, SEARCH_BREADTH = 16, 64, 256  # of a node; candidates held at once
+MOST_BREADTH = 1000  # that pgvector allows
+# pgvector indexes vectors up to the first size, and in half precision up to the second.
+MOST_VECTOR, MOST_HALFVEC = 2000, 4000
 _REWRITTEN = ("images", "templates", "identities")  # by a removal
 
 
@@ -79,6 +86,8 @@ class GalleryDatabase(GalleryStore):
         ValueError: If it has another schema version, or pgvector is too old.
     """
 
+    index_kind = "pgvector HNSW"
+    index_above = 10_000
     removal_remains = (
         "the bytes are still in the tables: another session is using them, or the user of the URL "
         "does not own them. They go when their owner next opens the gallery alone"
@@ -211,6 +220,27 @@ class GalleryDatabase(GalleryStore):
         # Tables of another owner are left out, with a notice that has no number.
         return len(kept_rows) == len(_REWRITTEN) and not any(kept_rows)
 
+    def build_index(self) -> "DatabaseIndex":
+        """Let the server build an index in place of an earlier one; writers wait meanwhile.
+
+        Raises:
+            ValueError: If pgvector has no index for embeddings of this size.
+        """
+        index = DatabaseIndex(self)
+        with self.transaction(), stage("building the index"):
+            self.run(f"DROP INDEX IF EXISTS {INDEX}")
+            self.run(
+                f"CREATE INDEX {INDEX} ON templates USING hnsw "
+                f"(({index.column}) {index.type}_cosine_ops) "
+                f"WITH (m = {NEIGHBORS}, ef_construction = {BUILD_BREADTH})"
+            )
+            self.set_meta(index="hnsw")
+        return index
+
+    def open_index(self) -> "DatabaseIndex":
+        """Return the index of the server."""
+        return DatabaseIndex(self)
+
     def _reconnect(self) -> None:
         if self._connection.closed:
             self._connection = self._location.connect()
@@ -243,6 +273,42 @@ class GalleryDatabase(GalleryStore):
                 "The connection to the gallery was lost; what was not confirmed is not in it. Try "
                 f"again. Received: {self.place}: {_first_line(error)}"
             ) from error
+
+
+class DatabaseIndex(NearestIndex):
+    """The HNSW index of a gallery in PostgreSQL, which follows every change of its table.
+
+    Args:
+        store: The open store, whose templates have a size.
+    """
+
+    def __init__(self, store: GalleryDatabase) -> None:
+        dim = store.get_meta("dim")
+        if not 0 < dim <= MOST_HALFVEC:
+            raise ValueError(
+                f"pgvector indexes embeddings of up to {MOST_HALFVEC} numbers; larger ones are "
+                f"compared one by one. Received: {dim} in {store.place}"
+            )
+        self._store = store
+        self.type = "vector" if dim <= MOST_VECTOR else "halfvec"
+        self.column = f"embedding::{self.type}({dim})"
+
+    def nearest(self, probe: np.ndarray, count: int) -> list[int]:
+        """Return numbers of about the `count` templates most similar to a unit row (D,)."""
+        breadth = min(MOST_BREADTH, max(SEARCH_BREADTH, count))
+        self._store.run(
+            "SELECT set_config('hnsw.ef_search', ?, true), "
+            "set_config('hnsw.iterative_scan', 'strict_order', true), "
+            "set_config('hnsw.max_scan_tuples', ?, true), "
+            "set_config('enable_seqscan', 'off', true)",
+            str(breadth),
+            str(max(20_000, 4 * count)),
+        )
+        rows = self._store.run(
+            f"SELECT id FROM templates ORDER BY ({self.column}) <=> ?::{self.type} LIMIT {count}",
+            probe,
+        )
+        return [row[0] for row in rows]
 
 
 def create_database(url: str, **metadata: Any) -> None:

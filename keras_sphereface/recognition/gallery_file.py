@@ -1,7 +1,9 @@
 """The SQLite file of a gallery: its tables, its transactions, what is wrong with it."""
 
 import contextlib
+import glob
 import os
+import secrets
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,8 +11,10 @@ from typing import Any
 
 import numpy as np
 
+from keras_sphereface.recognition.faiss_index import KIND, FaissIndex, import_faiss
 from keras_sphereface.recognition.gallery_store import SET_META, GalleryStore
 from keras_sphereface.utils.atomic import atomic_file
+from keras_sphereface.utils.progress import warn
 from keras_sphereface.utils.sqlite import SqliteFile
 
 APPLICATION_ID = 0x53464753  # in the header of the file, so that no other database is taken for one
@@ -48,6 +52,8 @@ class GalleryFile(SqliteFile, GalleryStore):
         FileNotFoundError, ValueError: If there is no file, or no gallery.
     """
 
+    index_kind = KIND
+    index_above = 100_000
     removal_remains = (
         "the bytes are still in the file: another process is using it. They go when the gallery "
         "is next opened alone"
@@ -143,6 +149,60 @@ class GalleryFile(SqliteFile, GalleryStore):
     def _embedding_value(self, row: np.ndarray) -> bytes:
         return row.astype(_STORED).tobytes()
 
+    def build_index(self) -> FaissIndex:
+        """Build an index in a file beside the gallery, in place of an earlier one.
+
+        Raises:
+            ImportError: Without FAISS.
+        """
+        import_faiss()
+        with self.snapshot():
+            index = FaissIndex.build(self)
+        with self.transaction():
+            self._put_index(index)
+        self._remove_indexes()
+        return index
+
+    def open_index(self) -> FaissIndex | None:
+        """Return the index of the metadata; None without FAISS, or if its file is gone."""
+        path = self._index_path()
+        try:
+            import_faiss()
+            return FaissIndex.read(path) if path.is_file() else None
+        except ImportError as error:
+            warn(str(error))
+            return None
+
+    def _put_index(self, index: FaissIndex) -> None:
+        """Write the file of an index without what has been removed, and name it; in a transaction.
+
+        Each has a name of its own, so that no process takes one for another.
+        """
+        index.erase(self.template_numbers(up_to=index.last))
+        token = secrets.token_hex(4)
+        index.write(self._index_path(token))
+        self.set_meta(index=token)
+
+    def _index_path(self, token: str = "") -> Path:
+        token = token or str(self.get_meta("index"))
+        return self.path.with_name(f"{self.path.name}-{token}.faiss")
+
+    def _remove_indexes(self) -> None:
+        """Remove the files of all indexes but that of the metadata."""
+        kept = self._index_path()
+        for path in self.path.parent.glob(f"{glob.escape(self.path.name)}-*.faiss"):
+            if path != kept:
+                path.unlink(missing_ok=True)
+
+    def _erase_from_index(self) -> None:
+        with self.transaction():
+            index = self.open_index() if self.get_meta("index") else None
+            if index is not None:
+                self._put_index(index)
+            else:
+                self.set_meta(index=None)
+        self._remove_indexes()
+
     def erase_removed(self) -> bool:
         """Write the file anew without what was removed, and empty its log; return whether it is.
 
@@ -150,6 +210,7 @@ class GalleryFile(SqliteFile, GalleryStore):
         from page to page remain, and older pages are in the log. Nothing of either outlasts this.
         It is not done while another process reads or writes.
         """
+        self._erase_from_index()
         try:
             self.run("VACUUM")
             is_busy, _, _ = self.run("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()

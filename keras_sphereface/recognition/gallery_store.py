@@ -12,7 +12,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-NAMES_AT_ONCE = 500  # parameters of a statement
+from keras_sphereface.recognition.nearest_index import NearestIndex
+
+NEWEST = (1 << 63) - 1  # no template has a higher number
+AT_ONCE = 500  # parameters of a statement
 SET_META = (
     "INSERT INTO metadata (key, value) VALUES (?, ?) "
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
@@ -37,10 +40,14 @@ class GalleryStore(abc.ABC):
     Attributes:
         place: Where the gallery is, for messages.
         removal_remains: What is true of removed bytes while they could not be erased.
+        index_kind: What its index is.
+        index_above: Number of templates up to which an exact search is about as fast.
     """
 
     place: str
     removal_remains: str
+    index_kind: str
+    index_above: int
 
     @abc.abstractmethod
     def run(self, statement: str, *values: Any) -> Any:
@@ -79,6 +86,14 @@ class GalleryStore(abc.ABC):
         """Write the tables anew without what was removed; return whether it could be done now."""
 
     @abc.abstractmethod
+    def build_index(self) -> NearestIndex:
+        """Build an index of all templates in place of an earlier one, and return it."""
+
+    @abc.abstractmethod
+    def open_index(self) -> NearestIndex | None:
+        """Return the index that the metadata name; None if it cannot be used here."""
+
+    @abc.abstractmethod
     def close(self) -> None:
         """Close the connection; what was confirmed is kept."""
 
@@ -102,11 +117,15 @@ class GalleryStore(abc.ABC):
         """Return the number of identities."""
         return self.value("SELECT COUNT(*) FROM identities")
 
-    def num_templates(self, up_to: int | None = None) -> int:
-        """Return the number of templates, or of those with numbers up to `up_to`."""
-        if up_to is None:
-            return self.value("SELECT COUNT(*) FROM templates")
-        return self.value("SELECT COUNT(*) FROM templates WHERE id <= ?", up_to)
+    def num_templates(self, after: int = 0, up_to: int = NEWEST) -> int:
+        """Return the number of templates with numbers above `after`, and up to `up_to`."""
+        query = "SELECT COUNT(*) FROM templates WHERE id > ? AND id <= ?"
+        return self.value(query, after, up_to)
+
+    def template_numbers(self, after: int = 0, up_to: int = NEWEST) -> np.ndarray:
+        """Return the rising numbers of these templates, (N,)."""
+        query = "SELECT id FROM templates WHERE id > ? AND id <= ? ORDER BY id"
+        return np.array([row[0] for row in self.run(query, after, up_to)], np.int64)
 
     def has_identity(self, name: str) -> bool:
         """Return whether a name is enrolled."""
@@ -119,10 +138,9 @@ class GalleryStore(abc.ABC):
     def names_of(self, identities: Sequence[int]) -> dict[int, str]:
         """Return {number of an identity: its name} for these numbers."""
         names: dict[int, str] = {}
-        for start in range(0, len(identities), NAMES_AT_ONCE):
-            some = identities[start : start + NAMES_AT_ONCE]
-            marks = ", ".join("?" * len(some))
-            names.update(self.run(f"SELECT id, name FROM identities WHERE id IN ({marks})", *some))
+        for some in _some_at_a_time(identities):
+            query = f"SELECT id, name FROM identities WHERE id IN ({_marks(some)})"
+            names.update(self.run(query, *some))
         return names
 
     def summaries(self) -> list[tuple[str, int, float | None]]:
@@ -192,19 +210,34 @@ class GalleryStore(abc.ABC):
         self, identities: Sequence[int]
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield the same of all templates of these identities."""
-        for start in range(0, len(identities), NAMES_AT_ONCE):
-            some = identities[start : start + NAMES_AT_ONCE]
-            marks = ", ".join("?" * len(some))
+        for some in _some_at_a_time(identities):
             yield from self._numbered(
                 "SELECT id, identity, embedding FROM templates "
-                f"WHERE identity IN ({marks}) ORDER BY id",
+                f"WHERE identity IN ({_marks(some)}) ORDER BY id",
                 *some,
             )
 
-    def template_numbers(self, up_to: int) -> np.ndarray:
-        """Return the numbers of the templates up to `up_to`."""
-        rows = self.run("SELECT id FROM templates WHERE id <= ?", up_to)
-        return np.array([row[0] for row in rows], np.int64)
+    def templates_by_number(
+        self, numbers: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the same of the templates with these numbers, in the order of the numbers."""
+        blocks: list[tuple[np.ndarray, ...]] = []
+        for some in _some_at_a_time(sorted(numbers)):
+            blocks += self._numbered(
+                "SELECT id, identity, embedding FROM templates "
+                f"WHERE id IN ({_marks(some)}) ORDER BY id",
+                *some,
+            )
+        numbers_, identities, embeddings = zip(*blocks, strict=True)
+        return np.concatenate(numbers_), np.concatenate(identities), np.concatenate(embeddings)
+
+    def identities_of(self, numbers: Sequence[int]) -> dict[int, int]:
+        """Return {number of a template: that of its identity}, without templates that are gone."""
+        identities: dict[int, int] = {}
+        for some in _some_at_a_time(numbers):
+            query = f"SELECT id, identity FROM templates WHERE id IN ({_marks(some)})"
+            identities.update(self.run(query, *some))
+        return identities
 
     def _numbered(
         self, query: str, *values: Any
@@ -216,3 +249,11 @@ class GalleryStore(abc.ABC):
                 np.array(identities, np.int64),
                 self.embeddings_of(embeddings),
             )
+
+
+def _some_at_a_time(values: Sequence[int]) -> Iterator[Sequence[int]]:
+    return (values[start : start + AT_ONCE] for start in range(0, len(values), AT_ONCE))
+
+
+def _marks(values: Sequence[int]) -> str:
+    return ", ".join("?" * len(values))

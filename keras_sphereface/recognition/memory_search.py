@@ -13,11 +13,17 @@ class MemorySearch:
 
     Args:
         store: The open store.
+        after: Number above which those of all templates are that are searched.
     """
 
-    def __init__(self, store: GalleryStore) -> None:
-        self._store = store
+    def __init__(self, store: GalleryStore, after: int = 0) -> None:
+        self._store, self._after = store, after
         self.forget()
+
+    @property
+    def num_compared(self) -> int:
+        """The number of templates that the last search compared."""
+        return 0 if self._index is None else len(self._index)
 
     def forget(self) -> None:
         """Read everything anew before the next search."""
@@ -38,10 +44,10 @@ class MemorySearch:
         version = self._store.get_meta("version")
         index = self._index or TemplateIndex(dim)
         if version != self._version:
-            index.reserve(self._store.num_templates())
-            last = int(index.ids[-1]) if len(index) else 0
-            if self._store.num_templates(up_to=last) != len(index):
-                index.keep(self._store.template_numbers(up_to=last))
+            index.reserve(self._store.num_templates(self._after))
+            last = int(index.ids[-1]) if len(index) else self._after
+            if self._store.num_templates(self._after, last) != len(index):
+                index.keep(self._store.template_numbers(self._after, last))
             for block in self._store.templates_after(last):
                 index.append(*block)
         self._index, self._version = index, version

@@ -10,6 +10,7 @@ import pytest
 
 from keras_sphereface.commands.main import main
 from keras_sphereface.recognition import Gallery
+from keras_sphereface.recognition.gallery_file import GalleryFile
 from tests.conftest import ROOT
 
 KEYS = ["ada/1.jpg", "ada/2.jpg", "bob/1.jpg"]
@@ -167,3 +168,16 @@ def test_the_way_of_a_gallery_in_a_database(place, postgres_server, capsys):
         )
         assert "come from another model" in error
         assert "secret" not in error
+
+
+def test_an_index_is_built_and_its_recall_printed(place, monkeypatch, capsys):
+    pytest.importorskip("faiss", reason="faiss-cpu is not installed beside this Python")
+    run(CREATE, capsys)
+    run(ENROLL, capsys)
+    message = error_of("index --gallery people.db", capsys)
+    assert message.startswith("An index must have more than 100,000 templates")
+    monkeypatch.setattr(GalleryFile, "index_above", 2)
+    lines = run("index --gallery people.db --num-probes 2", capsys)
+    assert lines[0].startswith("FAISS HNSW index of 3 templates, built in ")
+    assert lines[0].endswith("recall at 1: 1.000 of 2 sampled templates")
+    assert lines[1] == "written to people.db"
