@@ -20,7 +20,8 @@ from keras_sphereface.config.demo import DemoConfig
 from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
 from keras_sphereface.config.export import ExportConfig, ImportWeightsConfig
-from keras_sphereface.config.gallery import GalleryConfig, GalleryExportConfig
+from keras_sphereface.config.fields import flag_of
+from keras_sphereface.config.gallery import GalleryConfig, GalleryEnrollConfig, GalleryExportConfig
 from keras_sphereface.config.identify import DistractorsConfig, IdentifyConfig
 from keras_sphereface.config.projection import FitProjectionConfig
 from keras_sphereface.config.serve import ServeConfig
@@ -392,11 +393,43 @@ def check_gallery(config: GalleryConfig) -> None:
     """
     if model := getattr(config, "model", ""):
         check_network_path(model, takes_keras=True)
+    if isinstance(config, GalleryEnrollConfig):
+        _check_enroll(config)
     if isinstance(config, GalleryExportConfig):
         # Only now: it imports NumPy.
         from keras_sphereface.recognition.gallery_export import check_export_path
 
         check_export_path(Path(config.out))
+
+
+def _check_enroll(config: GalleryEnrollConfig) -> None:
+    if bool(config.images) == bool(config.embeddings):
+        raise ValueError(
+            "What is enrolled must be images, as in `sphereface gallery enroll people --gallery "
+            "people.db --model MODEL --aligned`, or --embeddings FILE. "
+            f"Received: {'both' if config.images else 'neither'}"
+        )
+    if config.embeddings:
+        flags = ("name", "detector", "aligned", "landmarks", "strict", "keep_images")
+        given = [flag_of(name) for name in flags if getattr(config, name)]
+        if given:
+            raise ValueError(
+                f"Embeddings have no faces to look for, and their identities are those of "
+                f"--identities or of their keys. Received: --embeddings with {' and '.join(given)}"
+            )
+        return
+    if not config.model:
+        raise ValueError(
+            "Images need the network that embeds them: --model. Received: images without it"
+        )
+    if config.name and config.identities:
+        raise ValueError(
+            "The identities must be one --name or those of --identities. Received: both"
+        )
+    check_face_choice(config.detector, config.aligned, config.landmarks, config.landmark_columns)
+    if not (config.name or config.identities):
+        for folder in filter(os.path.isdir, config.images):
+            folders.check_class_folders(folder, "images")
 
 
 def check_export(config: ExportConfig) -> None:

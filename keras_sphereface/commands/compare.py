@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 
 from keras_sphereface.config.compare import CompareFacesConfig, EmbedConfig, IdentifyFacesConfig
+from keras_sphereface.config.gallery import GalleryEnrollConfig
 from keras_sphereface.recognition import FaceRecognizer
 from keras_sphereface.recognition.face_finder import FaceFinder, landmarks_of_images
 from keras_sphereface.reporting.metrics_file import as_json
@@ -40,7 +41,8 @@ def open_recognizer(model: str, detector: str) -> FaceRecognizer:
 
 
 def open_finder(
-    config: CompareFacesConfig | EmbedConfig | IdentifyFacesConfig, names: Sequence[str]
+    config: CompareFacesConfig | EmbedConfig | IdentifyFacesConfig | GalleryEnrollConfig,
+    names: Sequence[str],
 ) -> FaceFinder:
     """Open a network with what finds the faces of images with these names."""
     landmarks = None

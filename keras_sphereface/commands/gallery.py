@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+from keras_sphereface.commands.compare import open_finder
 from keras_sphereface.config.gallery import (
     GalleryConfig,
     GalleryCreateConfig,
@@ -15,6 +16,12 @@ from keras_sphereface.config.gallery import (
 from keras_sphereface.export.recognition_file import model_fingerprint
 from keras_sphereface.recognition import Gallery
 from keras_sphereface.recognition.enroll_files import enroll_files
+from keras_sphereface.recognition.enroll_images import (
+    EnrolledImages,
+    enroll_images,
+    images_to_enroll,
+)
+from keras_sphereface.utils.progress import log
 
 
 def run_gallery(config: GalleryConfig) -> None:
@@ -25,10 +32,7 @@ def run_gallery(config: GalleryConfig) -> None:
             with Gallery.create(config.gallery, model, config.embedding_size) as gallery:
                 print(f"written to {gallery.place}")
         case GalleryEnrollConfig():
-            fingerprint = model_fingerprint(config.model) if config.model else None
-            with Gallery.open(config.gallery, fingerprint) as gallery:
-                print(enroll_files(gallery, config.embeddings, config.identities).describe())
-                print(f"written to {gallery.place}")
+            _enroll_images(config) if config.images else _enroll_files(config)
         case GalleryListConfig():
             with Gallery.open(config.gallery) as gallery:
                 print(_as_json(gallery) if config.json else _as_table(gallery))
@@ -44,6 +48,39 @@ def run_gallery(config: GalleryConfig) -> None:
             with Gallery.open(config.gallery) as gallery:
                 print(gallery.build_index(config.num_probes).describe())
                 print(f"written to {gallery.place}")
+
+
+def _enroll_files(config: GalleryEnrollConfig) -> None:
+    fingerprint = model_fingerprint(config.model) if config.model else None
+    with Gallery.open(config.gallery, fingerprint) as gallery:
+        counts = enroll_files(gallery, config.embeddings, config.identities)
+        _print_enrolled(gallery, EnrolledImages(counts, {}, {}), counts.describe(), config.json)
+
+
+def _enroll_images(config: GalleryEnrollConfig) -> None:
+    images = images_to_enroll(config.images, config.name, config.identities)
+    with Gallery.open(config.gallery, model_fingerprint(config.model)) as gallery:
+        finder = open_finder(config, [image.name for image in images])
+        enrolled = enroll_images(gallery, finder, images, config.batch_size, config.keep_images)
+        for name, reason in enrolled.refused.items():
+            log(f"{name}: {reason}")
+        for name, warning in enrolled.warnings.items():
+            log(f"{name} is enrolled, but {warning}")
+        _print_enrolled(gallery, enrolled, enrolled.describe(), config.json)
+
+
+def _print_enrolled(gallery: Gallery, enrolled: EnrolledImages, text: str, as_json: bool) -> None:
+    if as_json:
+        values = {
+            **dataclasses.asdict(enrolled.counts),
+            "refused": enrolled.refused,
+            "warnings": enrolled.warnings,
+            "gallery": gallery.place,
+        }
+        print(json.dumps(values, indent=2, ensure_ascii=False))
+        return
+    print(text)
+    print(f"written to {gallery.place}")
 
 
 def _as_json(gallery: Gallery) -> str:

@@ -3,6 +3,14 @@
 import dataclasses
 from typing import ClassVar
 
+from keras_sphereface.config.compare import (
+    ALIGNED_HELP,
+    DETECTOR_HELP,
+    FACE_POLICIES,
+    LANDMARKS_HELP,
+    POINT_COLUMNS_HELP,
+    POLICY_HELP,
+)
 from keras_sphereface.config.fields import setting
 
 _FILE_HELP = "File of the gallery, or the URL of its database, postgresql://..."
@@ -41,33 +49,55 @@ class GalleryCreateConfig:
 
 @dataclasses.dataclass(frozen=True)
 class GalleryEnrollConfig:
-    """Add embeddings to a gallery: those of all files, or none of them.
+    """Add the faces of images, or saved embeddings, to a gallery.
 
-    What is enrolled already is left out, so the same command may be repeated.
+    Images that cannot be read or have no face are left out and listed. What is enrolled already is
+    left out, so the same command may be repeated, and goes on where it was interrupted.
 
     Example:
         >>> GalleryEnrollConfig(gallery="people.db", embeddings=("embeddings.npz",)).identities
         ''
     """
 
-    example: ClassVar[str] = "--gallery people.db --embeddings runs/first/lfw/embeddings.npz"
+    example: ClassVar[str] = "people --gallery people.db --model runs/first/export --detector mtcnn"
     action: ClassVar[str] = "enroll"
+    positional: ClassVar[tuple[str, ...]] = ("images",)
 
     gallery: str = setting(help=_FILE_HELP, path="file")
-    embeddings: tuple[str, ...] = setting(
-        help="Saved embeddings by key (.npz), as `sphereface evaluate --save-embeddings` writes "
-        "them.",
-        path="file",
+    images: tuple[str, ...] = setting(
+        (),
+        "Folder with a folder for each identity; or, with --name, images or folders of them.",
+        path="input",
     )
+    model: str = setting(
+        "",
+        _MODEL_HELP + "it embeds the images, and another one than that of the gallery is refused.",
+        path="input",
+    )
+    name: str = setting("", "Identity of all images; by default the name of the folder of each.")
     identities: str = setting(
         "",
         "List of the images to enroll, with lines `path<TAB or space>identity`; by default all, "
         "each under the name of its folder.",
         path="file",
     )
-    model: str = setting(
-        "", _MODEL_HELP + "another one than that of the gallery is refused.", path="input"
+    embeddings: tuple[str, ...] = setting(
+        (),
+        "Saved embeddings by key (.npz), as `sphereface embed` and `sphereface evaluate "
+        "--save-embeddings` write them, in place of images; all files are enrolled, or none.",
+        path="file",
     )
+    detector: str = setting("", DETECTOR_HELP)
+    aligned: bool = setting(False, ALIGNED_HELP)
+    landmarks: str = setting("", LANDMARKS_HELP, path="file")
+    landmark_columns: str = setting("", POINT_COLUMNS_HELP)
+    policy: str = setting("exactly-one", POLICY_HELP, FACE_POLICIES)
+    strict: bool = setting(False, "Leave out faces of poor quality.")
+    keep_images: bool = setting(False, "Keep the image files in the gallery.")
+    batch_size: int = setting(
+        64, "Faces embedded and confirmed at once.", minimum=1, aliases=("batch",)
+    )
+    json: bool = setting(False, "Print JSON for scripts.")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -82,24 +83,49 @@ def _identities(
 ) -> list[str | None]:
     """The identity of each key; None: to be left out."""
     if identity_list:
-        layout = list_file.find_list_layout(identity_list, numbered_lines(identity_list), None)
-        lines = list_file.list_entries(identity_list, layout, numbered_lines(identity_list))
-        listed = {key: identity for _, key, identity in lines}
-        name_of = matched_keys(listed, keys)  # {key of the list: key of the file}
-        if missing := [key for key in listed if key not in name_of]:
-            raise ValueError(
-                f"Every image of the list must be in {path}. Received: {len(missing)} of "
-                f"{len(listed)} that are not, the first is {missing[0]}"
-            )
-        identity_of = {name_of[key]: identity for key, identity in listed.items()}
-        return [identity_of.get(key) for key in keys]
+        return listed_identities(keys, identity_list, path)
     if of_file is not None:
         return [str(name) for name in of_file]
+    return list(identities_of_folders(keys, path))
+
+
+def listed_identities(
+    keys: Sequence[str], identity_list: str | os.PathLike, place: str | os.PathLike
+) -> list[str | None]:
+    """Return the identity of each key by a list with lines `key identity`; None: not on the list.
+
+    Args:
+        keys: Keys of images.
+        identity_list: The list.
+        place: Where the keys come from, for messages.
+
+    Raises:
+        ValueError: If an image of the list is not among the keys.
+    """
+    layout = list_file.find_list_layout(identity_list, numbered_lines(identity_list), None)
+    lines = list_file.list_entries(identity_list, layout, numbered_lines(identity_list))
+    listed = {key: identity for _, key, identity in lines}
+    name_of = matched_keys(listed, keys)  # {key of the list: key of the file}
+    if missing := [key for key in listed if key not in name_of]:
+        raise ValueError(
+            f"Every image of the list must be in {place}. Received: {len(missing)} of "
+            f"{len(listed)} that are not, the first is {missing[0]}"
+        )
+    identity_of = {name_of[key]: identity for key, identity in listed.items()}
+    return [identity_of.get(key) for key in keys]
+
+
+def identities_of_folders(keys: Sequence[str], place: str | os.PathLike) -> list[str]:
+    """Return the identity of each key IDENTITY/IMAGE.
+
+    Raises:
+        ValueError: If a key has no folder.
+    """
     without = [key for key in keys if "/" not in key.strip("/")]
     if without:
         raise ValueError(
             "Keys must be IDENTITY/IMAGE, or a list must give the identities: --identities FILE. "
-            f"Received: {path} with the key {without[0]}"
+            f"Received: {place} with the key {without[0]}"
         )
     return [key.split("/")[-2] for key in keys]
 

@@ -257,12 +257,15 @@ class FaceRecognizer:
         """
         views = self.views_of(faces)
         rows = unit_rows(views.reshape(len(faces), -1), "embeddings")
+        return rows, self.judged_faces(faces, views)
+
+    def judged_faces(self, faces: Sequence[Face], views: np.ndarray) -> list[Face]:
+        """Return the faces with the length |x| of their embeddings of `views_of` in the quality."""
         norms = np.linalg.norm(views[:, 0].astype(np.float64), axis=1)
-        judged = [
+        return [
             dataclasses.replace(face, quality=dataclasses.replace(face.quality, norm=float(norm)))
             for face, norm in zip(faces, norms, strict=True)
         ]
-        return rows, judged
 
     def compare(
         self,

@@ -183,6 +183,10 @@ class Gallery:
         """Return all identities in the order of their names."""
         return [EnrolledIdentity(*row) for row in self._store.summaries()]
 
+    def sources(self, name: str) -> set[str]:
+        """Return the sources of the templates of an identity; empty if it is not enrolled."""
+        return set(self._store.sources_of(canonical_name(name)))
+
     def enroll(
         self,
         name: str,

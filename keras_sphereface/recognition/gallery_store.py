@@ -182,6 +182,15 @@ class GalleryStore(abc.ABC):
             )
         return bool(cursor.rowcount)
 
+    def sources_of(self, name: str) -> list[str]:
+        """Return the sources of the templates of an identity."""
+        rows = self.run(
+            "SELECT source FROM templates JOIN identities ON identities.id = templates.identity "
+            "WHERE name = ?",
+            name,
+        )
+        return [row[0] for row in rows]
+
     def delete_identity(self, name: str) -> bool:
         """Delete an identity with its templates and images; return whether it was there."""
         return bool(self.run("DELETE FROM identities WHERE name = ?", name).rowcount)

@@ -67,9 +67,9 @@ def read_image(image: InputImage, name: str) -> np.ndarray:
         >>> read_image(np.zeros((4, 6, 3), np.uint8), "black").shape
         (4, 6, 3)
     """
+    if isinstance(image, str | os.PathLike):
+        image = read_content(Path(image), name)
     try:
-        if isinstance(image, str | os.PathLike):
-            return images.decode(_content(Path(image)))
         if isinstance(image, bytes | bytearray | memoryview):
             return images.decode(bytes(image))
         if isinstance(image, Image.Image):
@@ -84,13 +84,19 @@ def read_image(image: InputImage, name: str) -> np.ndarray:
     return _checked_pixels(image, name)
 
 
-def _content(path: Path) -> bytes:
+def read_content(path: Path, name: str) -> bytes:
+    """Return the bytes of an image file.
+
+    Raises:
+        FileNotFoundError, ValueError: If there is no such file.
+        DoubtfulImageError: If it is too large for an image.
+    """
     if not path.is_file():
         what = "a folder" if path.is_dir() else "which does not exist"
         error = ValueError if path.is_dir() else FileNotFoundError
         raise error(f"An image must be a file. Received: {path}, {what}")
     if path.stat().st_size > MAX_IMAGE_BYTES:
-        raise images.UnreadableImageError(TOO_LARGE)
+        raise DoubtfulImageError(name, f"cannot be read: {TOO_LARGE}")
     return path.read_bytes()
 
 

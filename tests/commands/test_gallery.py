@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from keras_sphereface.commands.main import main
+from keras_sphereface.data import images
 from keras_sphereface.recognition import Gallery
 from keras_sphereface.recognition.gallery_file import GalleryFile
 from tests.conftest import ROOT
+from tests.recognition.test_face_recognizer import noise
 
 KEYS = ["ada/1.jpg", "ada/2.jpg", "bob/1.jpg"]
 ROWS = np.random.default_rng(0).normal(size=(3, 4)).astype(np.float32)
@@ -181,3 +183,53 @@ def test_an_index_is_built_and_its_recall_printed(place, monkeypatch, capsys):
     assert lines[0].startswith("FAISS HNSW index of 3 templates, built in ")
     assert lines[0].endswith("recall at 1: 1.000 of 2 sampled templates")
     assert lines[1] == "written to people.db"
+
+
+@pytest.fixture
+def people(place, savedmodel):
+    (place / "net").symlink_to(savedmodel)
+    for seed, key in enumerate(("ada/1.png", "ada/2.png", "bob/1.png")):
+        path = place / "people" / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(images.encode_png(noise(seed)[0]))
+    (place / "people" / "bob" / "bad.png").write_bytes(b"")
+    return place
+
+
+def test_images_are_enrolled_and_refused_ones_listed(people, capsys):
+    run("create --gallery people.db --model net", capsys)
+    words = "enroll people --gallery people.db --model net --aligned"
+    main(["gallery", *words.split()])
+    written = capsys.readouterr()
+    assert written.out.splitlines()[-2:] == [
+        "3 templates of 2 identities enrolled; 1 images refused",
+        "written to people.db",
+    ]
+    assert "bob/bad.png: cannot be read: the file is empty" in written.err
+    values = json.loads("\n".join(run(f"{words} --json", capsys)))
+    assert (values["num_added"], values["num_present"]) == (0, 3)
+    assert list(values["refused"]) == ["bob/bad.png"]
+    named = "enroll people/bob/1.png --name Robert --gallery people.db --model net --aligned"
+    assert run(named, capsys)[0].startswith("1 templates of 1 identities enrolled")
+    assert run("list --gallery people.db", capsys)[1].split()[:2] == ["Robert", "1"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("--gallery people.db", "Received: neither"),
+        ("people --embeddings faces.npz --gallery people.db", "Received: both"),
+        ("people --gallery people.db --aligned", "Images need the network"),
+        ("people --gallery people.db --model net", "Received: none of them"),
+        (
+            "people --gallery people.db --model net --aligned --name a --identities faces.npz",
+            "both",
+        ),
+        ("--embeddings faces.npz --gallery people.db --aligned", "--embeddings with --aligned"),
+        ("people/ada --gallery people.db --model net --aligned", "people/ada"),
+        ("people --gallery people.db --model model.tflite --aligned", "come from another model"),
+    ],
+)
+def test_mistakes_in_enrolling_images_are_answered(people, words, message, capsys):
+    run("create --gallery people.db --model net", capsys)
+    assert message in error_of(f"enroll {words}", capsys)
