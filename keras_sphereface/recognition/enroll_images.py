@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_sphereface.recognition.enroll_files import EnrollmentCounts
-from keras_sphereface.recognition.enrollment import identities_of_folders, listed_identities
+from keras_sphereface.recognition.enrollment import folder_identities, listed_identities
 from keras_sphereface.recognition.face_finder import FaceFinder, images_below
 from keras_sphereface.recognition.face_recognizer import BATCH_SIZE
 from keras_sphereface.recognition.faces import Face
@@ -92,7 +92,7 @@ def images_to_enroll(
         elif identity_list:
             identities = listed_identities(keys, identity_list, path)
         else:
-            identities = identities_of_folders(keys, path)
+            identities = folder_identities(keys, path)
         images += [
             ImageToEnroll(name, key, path / key)
             for key, name in zip(keys, identities, strict=True)

@@ -86,7 +86,7 @@ def _identities(
         return listed_identities(keys, identity_list, path)
     if of_file is not None:
         return [str(name) for name in of_file]
-    return list(identities_of_folders(keys, path))
+    return list(folder_identities(keys, path))
 
 
 def listed_identities(
@@ -115,7 +115,7 @@ def listed_identities(
     return [identity_of.get(key) for key in keys]
 
 
-def identities_of_folders(keys: Sequence[str], place: str | os.PathLike) -> list[str]:
+def folder_identities(keys: Sequence[str], place: str | os.PathLike) -> list[str]:
     """Return the identity of each key IDENTITY/IMAGE.
 
     Raises:
