@@ -85,9 +85,7 @@ def benchmark_gallery(config: GalleryBenchmarkConfig) -> str:
     return text
 
 
-def _measure_size(
-    config: GalleryBenchmarkConfig, out: Path, size: int
-) -> list[dict[str, Any]]:
+def _measure_size(config: GalleryBenchmarkConfig, out: Path, size: int) -> list[dict[str, Any]]:
     templates, probes = out / "templates.npy", out / "probes.npy"
     places = {True: str(out / f"gallery-{size}.db")}
     if config.postgres:

@@ -137,7 +137,9 @@ def test_code_of_the_readme_stays_as_it_is_in_the_description():
 
 @pytest.mark.parametrize("python", PYTHONS)
 def test_all_is_every_feature_and_nothing_for_developers(python):
-    features = "parquet detect duplicates beam onnx postgres faiss serve interactive notebook".split()
+    features = (
+        "parquet detect duplicates beam onnx postgres faiss serve interactive notebook".split()
+    )
     everything = {name for feature in features for name in required(feature, python)}
     assert set(required("all", python)) == everything
     assert not everything & {*required("test", python), "tensorflow-addons", "jax", "ruff"}
