@@ -181,6 +181,16 @@ class PairVerification(keras.callbacks.Callback):
                 stacklevel=2,
             )
 
+    def embeddings(self) -> Embeddings:
+        """Embed the loaded faces by the network as it is; all workers take part.
+
+        Raises:
+            ValueError: If an embedding is zero or not finite.
+        """
+        views = self._embeddings().reshape(len(self.pixels), 2, -1)
+        protocols.check_embeddings(views, list(self.pixels))
+        return Embeddings(list(self.pixels), views, dict(self.missing))
+
     def _verify(self, step: int) -> None:
         began = time.monotonic()
         self.verified_step = step

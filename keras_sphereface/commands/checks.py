@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_sphereface.config import rules
-from keras_sphereface.config.choices import HEADS, KERAS_PREFIX, NETWORKS
+from keras_sphereface.config.choices import HEADS, KERAS_PREFIX, NETWORKS, START_PREFIX
 from keras_sphereface.config.compare import CompareFacesConfig, EmbedConfig, IdentifyFacesConfig
 from keras_sphereface.config.demo import DemoConfig
 from keras_sphereface.config.evaluate import EvaluateConfig
@@ -39,6 +39,7 @@ from keras_sphereface.export.network_files import (
     check_onnx_installed,
     check_savedmodel_folder,
 )
+from keras_sphereface.export.run_files import check_start_path
 from keras_sphereface.utils.validation import check_integer, check_real
 
 SERVE_PACKAGES = ("fastapi", "uvicorn", "python_multipart", "prometheus_client")
@@ -76,7 +77,8 @@ def check_train(config: TrainConfig) -> None:
         FileNotFoundError, FileExistsError, ValueError: With what was received.
     """
     rules.check_train_settings(config)
-    check_backbone_name(config.backbone)
+    if not config.backbone.startswith(START_PREFIX):
+        check_backbone_name(config.backbone)
     check_savedmodel_folder(Path(config.workdir) / "export")
     if config.data:
         info = records.read_info(config.data)
@@ -92,6 +94,14 @@ def check_train(config: TrainConfig) -> None:
         check_pairs(config.verify_pairs, images, config.verify_folds, columns)
     if config.verify_landmarks:
         check_landmarks(config.verify_landmarks, config.landmark_columns)
+    if config.start_from:
+        check_start_path(config.start_from)
+    if config.old_bin:
+        check_bin(config.old_bin)
+    if config.old_pairs and config.old_images:
+        check_pairs(config.old_pairs, config.old_images, config.old_folds)
+    if config.old_landmarks:
+        check_landmarks(config.old_landmarks)
 
 
 def check_backbone_name(name: str) -> None:
@@ -140,7 +150,11 @@ def _check_continuation(config: TrainConfig, data_checksum: str) -> None:
     differences = [
         f"{name}: {old!r} before, {now!r} now"
         for name, old, now in _both(before, config)
-        if name not in MAY_CHANGE and None not in (old, now) and old != now
+        if name not in MAY_CHANGE
+        and None not in (old, now)
+        and old != now
+        # The network is that of the start.
+        and not (config.start_from and name in ("backbone", "width", "embedding_size"))
     ]
     if run.get("data_checksum") != data_checksum:
         differences.append("other records in --data")

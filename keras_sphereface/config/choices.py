@@ -165,6 +165,8 @@ KERAS_NETWORKS: tuple[str, ...] = (
     *("VGG16", "VGG19", "Xception"),
 )
 KERAS_PREFIX = "keras:"
+# Of networks that a run took from the file that it started from; see training.starting_point.
+START_PREFIX = "start:"
 
 # How the biases of a network are trained.
 BIAS_RULES: dict[str, str] = {

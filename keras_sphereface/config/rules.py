@@ -7,7 +7,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
-from keras_sphereface.config.choices import KERAS_NETWORKS
+from keras_sphereface.config.choices import KERAS_NETWORKS, KERAS_PREFIX, START_PREFIX
 from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
 from keras_sphereface.config.identify import DistractorsConfig, IdentifyConfig
 from keras_sphereface.config.minimums import check_minimums
@@ -62,10 +62,43 @@ def check_train_settings(config: TrainConfig) -> None:
             f"verify_bin={config.verify_bin!r}, verify_images={config.verify_images!r}, "
             f"verify_pairs={config.verify_pairs!r}"
         )
+    _check_start_settings(config)
     if config.jit and config.shard_classes:
         raise ValueError(
             "`jit` cannot compile the collectives of `shard_classes` inside of a step; leave one "
             "of them out. Received: jit=True, shard_classes=True"
+        )
+
+
+def _check_start_settings(config: TrainConfig) -> None:
+    """Refuse settings of a training that goes on from somewhere, in one that does not.
+
+    Raises:
+        ValueError: With the names of the settings.
+    """
+    decay = config.layer_decay
+    require(0 < decay <= 1, "`layer_decay` must be above 0 and up to 1.", layer_decay=decay)
+    has_own_network = ":" in config.backbone and not config.backbone.startswith(KERAS_PREFIX)
+    for name, unset in (("freeze_stages", 0), ("hold_batch_norm", False)):
+        value = getattr(config, name)
+        if value != unset and not (config.start_from or has_own_network):
+            raise ValueError(
+                f"`{name}` needs a trained network: `start_from`, or a `backbone` of your own that "
+                f"returns one. Received: {name}={value}"
+            )
+    if not config.start_from and config.backbone.startswith(START_PREFIX):
+        raise ValueError(
+            f"`backbone` {START_PREFIX}NAME needs `start_from`, the file that the network is taken "
+            f"from. Received: backbone={config.backbone!r}, start_from=''"
+        )
+    has_pairs = bool(config.old_bin or (config.old_images and config.old_pairs))
+    given = [n for n in ("images", "pairs", "landmarks", "folds") if getattr(config, f"old_{n}")]
+    if (given or has_pairs) and not (has_pairs and config.start_from):
+        raise ValueError(
+            "The old test set is either `old_bin` or both `old_images` and `old_pairs`, and needs "
+            f"`start_from`. Received: start_from={config.start_from!r}, "
+            f"old_bin={config.old_bin!r}, old_images={config.old_images!r}, "
+            f"old_pairs={config.old_pairs!r}"
         )
 
 

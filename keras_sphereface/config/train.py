@@ -22,6 +22,8 @@ SETTINGS_FILE, RUN_FILE = "config.yaml", "run.json"  # of a run, in its folder
 # Settings that may change between a run and its continuation.
 MAY_CHANGE = (
     *("data", "workdir", "log_steps", "checkpoint_steps", "accumulate_steps", "jit"),
+    *("total_steps", "epochs"),  # more of them only
+    *("old_images", "old_pairs", "old_landmarks", "old_bin", "old_folds"),
     *("verify_steps", "verify_images", "verify_pairs", "verify_landmarks"),
     *("verify_bin", "verify_folds", "landmark_columns", "pair_columns"),
 )
@@ -88,6 +90,62 @@ class TrainConfig:
     )
     embedding_size: int = setting(
         512, "Number of values of an embedding (FC1), at least 1.", group="network", minimum=1
+    )
+    start_from: str = setting(
+        "",
+        "Trained network to start from, for other identities: the folder of a run, its export, a "
+        ".keras file, or weights of Caffe or PyTorch. The network is that of the start; class "
+        "weights of identities that the records share with the start are kept, by name.",
+        group="start",
+        common=True,
+        path="input",
+    )
+    freeze_stages: int = setting(
+        0,
+        "Number of first stages of the network that are not trained, at least 0; a stage is what "
+        "works on feature maps of one size, 5 in a SphereFace network with FC1.",
+        group="start",
+        minimum=0,
+    )
+    layer_decay: float = setting(
+        1.0,
+        "Factor, above 0 and up to 1, by which the learning rate falls from each stage of the "
+        "network to the one below it; the last stage and the head have the whole rate.",
+        group="start",
+    )
+    hold_batch_norm: bool = setting(
+        False,
+        "Keep averages, scale and offset of batch normalization as they are at the start.",
+        group="start",
+    )
+    old_images: str = setting(
+        "",
+        "Folder of the images of the old test set, on which the network is evaluated before the "
+        "first and after the last step. By default the pairs that the run to start from verified.",
+        group="start",
+        path="folder",
+    )
+    old_pairs: str = setting(
+        "",
+        "List of the pairs of the old test set, as --pairs of `sphereface evaluate`.",
+        group="start",
+        path="input",
+    )
+    old_landmarks: str = setting(
+        "", "File of five points for each image of --old-images.", group="start", path="file"
+    )
+    old_bin: str = setting(
+        "",
+        "InsightFace's verification set (.bin) as the old test set, in place of --old-images, "
+        "--old-pairs and --old-landmarks.",
+        group="start",
+        path="file",
+    )
+    old_folds: tuple[int, ...] = setting(
+        (),
+        "Folds of the pairs of the old test set, counted from 1; by default all.",
+        group="start",
+        minimum=1,
     )
     head: str = setting(
         "asoftmax",
@@ -199,7 +257,7 @@ class TrainConfig:
     )
     total_steps: int = setting(
         28_000,
-        "Number of optimizer steps, at least 1.",
+        "Number of optimizer steps, at least 1; more of them continue a finished run.",
         group="optimizer",
         common=True,
         aliases=("steps",),

@@ -204,21 +204,41 @@ class ShardedHead:
             ValueError: If there are not all classes or not the same variables.
             zipfile.BadZipFile, EOFError, OSError, RuntimeError: If a file is damaged.
         """
-        matches = [(FILE.fullmatch(path.name), path) for path in sorted(folder.iterdir())]
-        files = [(int(match[1]), int(match[2]), path) for match, path in matches if match]
         for start, stop, components in self.local_blocks():
-            pieces = [
-                _read_classes(path, components, max(start - first, 0), min(stop, end) - first)
-                for first, end, path in files
-                if max(start, first) < min(stop, end)
-            ]
+            arrays = read_class_columns(folder, start, stop, components)
             for name, component in components.items():
-                values = np.concatenate([piece[name] for piece in pieces] or [np.empty(0)], axis=-1)
-                if values.shape[-1] != stop - start:
-                    raise ValueError(f"{folder} lacks some of the classes {start} to {stop - 1}")
-                unused = component.shape[-1] - values.shape[-1]
-                padding = [(0, 0)] * (values.ndim - 1) + [(0, unused)]
-                component.assign(np.pad(values, padding))
+                unused = component.shape[-1] - arrays[name].shape[-1]
+                padding = [(0, 0)] * (arrays[name].ndim - 1) + [(0, unused)]
+                component.assign(np.pad(arrays[name], padding))
+
+
+def read_class_columns(
+    folder: Path, start: int, stop: int, names: Iterable[str]
+) -> dict[str, np.ndarray]:
+    """Read classes that `ShardedHead.save` wrote, whatever the number of replicas that did.
+
+    Args:
+        folder: Of the files.
+        start, stop: The classes, [start, stop).
+        names: All arrays that the files must hold.
+
+    Returns:
+        {name: array}, the classes along the last axis.
+
+    Raises:
+        ValueError: If there are not all classes or not the same arrays.
+        zipfile.BadZipFile, EOFError, OSError, RuntimeError: If a file is damaged.
+    """
+    matches = [(FILE.fullmatch(path.name), path) for path in sorted(folder.iterdir())]
+    files = [(int(match[1]), int(match[2]), path) for match, path in matches if match]
+    pieces = [
+        _read_classes(path, names, max(start - first, 0), min(stop, end) - first)
+        for first, end, path in files
+        if max(start, first) < min(stop, end)
+    ]
+    if sum(piece["kernel"].shape[-1] for piece in pieces) != stop - start:
+        raise ValueError(f"{folder} lacks some of the classes {start} to {stop - 1}")
+    return {name: np.concatenate([piece[name] for piece in pieces], axis=-1) for name in names}
 
 
 def _read_classes(path: Path, names: Iterable[str], low: int, high: int) -> dict[str, np.ndarray]:

@@ -12,13 +12,23 @@ from keras_sphereface.models.sphereface import (
     sphereface64,
     sphereface_of_blocks,
 )
+from keras_sphereface.models.stages import (
+    freeze_stages,
+    hold_batch_norm,
+    network_stages,
+    rates_by_stage,
+)
 
 __all__ = [
     "EmbeddingNetwork",
     "InputContract",
     "embedding_network",
+    "freeze_stages",
+    "hold_batch_norm",
     "input_contract",
     "keras_network",
+    "network_stages",
+    "rates_by_stage",
     "sphereface",
     "sphereface4",
     "sphereface10",

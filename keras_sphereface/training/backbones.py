@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from keras_sphereface.config.choices import KERAS_PREFIX, NETWORKS
+from keras_sphereface.config.choices import KERAS_PREFIX, NETWORKS, START_PREFIX
 from keras_sphereface.models.embedding_network import embedding_network
 from keras_sphereface.models.keras_network import keras_network
 from keras_sphereface.models.sphereface import sphereface
@@ -95,7 +95,7 @@ def make_network(
     try:
         network = make(input_shape=input_shape, **arguments)
     except Exception as error:
-        if ":" not in name:
+        if ":" not in name or name.startswith(START_PREFIX):
             raise
         rule = (
             "The images must be large enough for a network of keras.applications."

@@ -1,24 +1,28 @@
 """The parts of a run from its settings: trainer, step, batches, intervals and pairs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, TypeVar
 
 import keras
 import tensorflow as tf
 
 from keras_sphereface.config import TrainConfig
+from keras_sphereface.config.choices import START_PREFIX
 from keras_sphereface.data import pipeline
 from keras_sphereface.data.augmentation import RANGES, Augmentation
 from keras_sphereface.data.records import DatasetInfo
 from keras_sphereface.distribute.strategy import num_workers, worker_index
 from keras_sphereface.evaluation.face_pairs import PairSources
 from keras_sphereface.heads.base import Head
+from keras_sphereface.models.stages import freeze_stages, hold_batch_norm
 from keras_sphereface.training.backbones import Backbone, backbone_by_name, make_network
 from keras_sphereface.training.build_head import check_batches, head_of, images_per_identity
 from keras_sphereface.training.intervals import Intervals
 from keras_sphereface.training.run_config import complete_settings, planned_steps
 from keras_sphereface.training.schedules import LearningRate
 from keras_sphereface.training.solver import Solver
+from keras_sphereface.training.starting_point import StartingPoint, network_of_start
 from keras_sphereface.training.step import make_training_step
 from keras_sphereface.training.trainer import Trainer, make_trainer
 
@@ -30,6 +34,7 @@ def build_trainer(
     info: DatasetInfo,
     strategy: tf.distribute.Strategy,
     backbone: Backbone | None = None,
+    start: StartingPoint | None = None,
 ) -> Trainer:
     """Make network, head and optimizer on the devices of a strategy.
 
@@ -38,6 +43,8 @@ def build_trainer(
         info: Size of the images, number of images and of identities.
         strategy: The devices.
         backbone: Makes the network in place of `config.backbone`.
+        start: Network whose weights the run begins with; None: start weights, or those of a
+            checkpoint that is restored later.
 
     Raises:
         ValueError: If the settings cannot be used, or not on these devices.
@@ -51,14 +58,20 @@ def build_trainer(
         )
 
     def build_backbone() -> keras.Model:
-        return make_network(
-            backbone or backbone_by_name(config.backbone, config.width),
+        network = make_network(
+            backbone or _backbone_of(config, info),
             config.backbone,
             (*info.image_size, 3),
             config.input_range,
             embedding_size=config.embedding_size,
             seed=config.seed,
         )
+        if start is not None:
+            start.give_weights(network)
+        freeze_stages(network, config.freeze_stages)
+        if config.hold_batch_norm:
+            hold_batch_norm(network)
+        return network
 
     def build_head() -> Head:
         head = head_of(config, info.num_identities)
@@ -80,7 +93,19 @@ def build_trainer(
         config.ema,
         _filled_in(config.bias_rule),
     )
-    return make_trainer(strategy, build_backbone, build_head, solver, config.shard_classes)
+    return make_trainer(
+        strategy, build_backbone, build_head, solver, config.shard_classes, config.layer_decay
+    )
+
+
+def _backbone_of(config: TrainConfig, info: DatasetInfo) -> Backbone:
+    """Return the function that makes the network of the settings."""
+    if not config.backbone.startswith(START_PREFIX):
+        return backbone_by_name(config.backbone, config.width)
+    height, width = info.image_size
+    return lambda **arguments: network_of_start(
+        Path(config.workdir), (height, width), config.precision
+    )
 
 
 def _filled_in(value: Value | None) -> Value:
@@ -110,6 +135,27 @@ def build_intervals(config: TrainConfig, num_images: int) -> Intervals:
         checkpoint_steps=config.checkpoint_steps,
         verify_steps=config.verify_steps,
     )
+
+
+def build_old_pair_sources(
+    config: TrainConfig, settings: Mapping[str, Any]
+) -> tuple[PairSources, tuple[int, ...]]:
+    """Return the files of the old test set, and its folds; without any, no set.
+
+    Args:
+        config: Settings of the run.
+        settings: Of the run that it starts from, whose verified pairs are the old test set if
+            `config` names none; {}: it is no run.
+    """
+    if config.old_bin or config.old_pairs:
+        old = PairSources(
+            config.old_pairs, config.old_images, config.old_landmarks, bin=config.old_bin
+        )
+        return old, config.old_folds
+    names = ("pairs", "images", "landmarks", "bin")
+    paths = {name: settings.get(f"verify_{name}", "") for name in names}
+    paths |= {name: settings.get(name, "") for name in ("landmark_columns", "pair_columns")}
+    return PairSources(**paths), tuple(settings.get("verify_folds", ()))
 
 
 def build_pair_sources(config: TrainConfig) -> PairSources:

@@ -6,6 +6,7 @@ import dataclasses
 import datetime
 import re
 import time
+from collections.abc import Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -45,6 +46,7 @@ class RunOverview:
         chosen: Names of the settings that the size of the run or its network has decided.
         takes: The images that the network takes, in words; "": they are not described.
         embedding_size: Number of values of an embedding; 0: it is not described.
+        start: {name: text} of further lines, about what the run starts from.
     """
 
     devices: tuple[str, ...]
@@ -67,6 +69,7 @@ class RunOverview:
     chosen: tuple[str, ...] = ()
     takes: str = ""
     embedding_size: int = 0
+    start: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     @property
     def memory(self) -> tuple[int, int, int]:
@@ -93,6 +96,7 @@ def describe(run: RunOverview) -> str:
         "steps": _steps(run),
         "network": f"{run.network}, {run.network_parameters:,} weights",
         **_images(run),
+        **run.start,
         "head": f"{run.head}, {run.head_parameters:,} weights{share}",
         **_optimizer(run),
         **_annealing(run),

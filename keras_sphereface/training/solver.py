@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_sphereface.config.choices import OPTIMIZER_SLOTS
 from keras_sphereface.training.schedules import LearningRate
-from keras_sphereface.utils.compat import plain_update
+from keras_sphereface.utils.compat import plain_update, slot_index
 
 BIAS_RATE = 2.0  # times the rate of the kernels, as in the network files of Liu et al.
 
@@ -47,11 +47,22 @@ class Solver:
         """The number of variables that the optimizer keeps for each weight."""
         return OPTIMIZER_SLOTS[self.optimizer]
 
-    def make_optimizer(self) -> keras.optimizers.Optimizer:
-        """Return the Keras optimizer, not built."""
-        if self.optimizer == "sgd":
-            return keras.optimizers.SGD(self.rate, momentum=self.momentum, **plain_update())
-        return keras.optimizers.Adam(self.rate, **plain_update())
+    def make_optimizer(self, rate_factors: Sequence[float] = ()) -> keras.optimizers.Optimizer:
+        """Return the Keras optimizer, not built.
+
+        Args:
+            rate_factors: Factor on the learning rate of each weight that the optimizer will be
+                built with, in their order; empty: all have the whole rate.
+        """
+        sgd = self.optimizer == "sgd"
+        optimizer_class = keras.optimizers.SGD if sgd else keras.optimizers.Adam
+        if any(factor != 1 for factor in rate_factors):
+            # In the class: Keras would keep an attribute of the object in checkpoints.
+            attributes = {"rate_factors": tuple(rate_factors)}
+            bases = (_ShorterSteps, optimizer_class)
+            optimizer_class = type(optimizer_class.__name__, bases, attributes)
+        arguments = {"momentum": self.momentum} if sgd else {}
+        return optimizer_class(self.rate, **arguments, **plain_update())
 
     def update_rule(self, steps_taken: tf.Tensor) -> Callable[..., None]:
         """Return what that optimizer does to one weight: (weight, slots, gradient) -> None."""
@@ -59,6 +70,22 @@ class Solver:
         if self.optimizer == "sgd":
             return functools.partial(sgd_update, rate=rate, momentum=self.momentum)
         return functools.partial(adam_update, rate=rate, step=steps_taken + 1)
+
+
+class _ShorterSteps:
+    """Of an optimizer: the step of each weight is a share of what it would be, `rate_factors`.
+
+    This is a smaller learning rate, with Adam too, which a smaller gradient is not.
+    """
+
+    rate_factors: tuple[float, ...]
+
+    def update_step(self, gradient: tf.Tensor, variable: Any, *learning_rate: Any) -> None:
+        factor = self.rate_factors[slot_index(self, variable)]
+        before = tf.identity(variable)
+        super().update_step(gradient, variable, *learning_rate)  # type: ignore[misc]
+        if factor != 1:
+            variable.assign(before + factor * (tf.convert_to_tensor(variable) - before))
 
 
 def solver_gradients(

@@ -39,6 +39,7 @@ def write_summary(
     repeat_command: Sequence[str],
     seed: int,
     data_checksum: str,
+    forgetting: str = "",
 ) -> Path:
     """Write WORKDIR/curves.png and WORKDIR/summary.md, each whole or not at all.
 
@@ -53,6 +54,7 @@ def write_summary(
         repeat_command: Words of the command that continues or repeats the run.
         seed: Int. Seed of the run.
         data_checksum: Checksum of the records.
+        forgetting: Text of `forgetting.Forgetting.describe`; "": there is no old test set.
 
     Returns:
         The path of summary.md.
@@ -69,6 +71,7 @@ def write_summary(
         f"# Training run\n\n```text\n{overview}\n```",
         _last_row(log),
         _verified(verification),
+        f"## What was forgotten\n\n{forgetting}" if forgetting else "",
         f"## Curves\n\n![loss, accuracies and other curves of the run]({CURVES_FILE})",
         f"## The model\n\nThe SavedModel is in `{export}`. This evaluates it:\n\n"
         + _command(evaluate_command),

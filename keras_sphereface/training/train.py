@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import logging
+import math
 import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -13,6 +14,7 @@ import tensorflow as tf
 
 from keras_sphereface.callbacks.pair_verification import PairVerification
 from keras_sphereface.config import TrainConfig
+from keras_sphereface.config.choices import START_PREFIX
 from keras_sphereface.config.rules import check_train_settings
 from keras_sphereface.config.train import SETTINGS_FILE
 from keras_sphereface.data import records, synthetic
@@ -29,16 +31,26 @@ from keras_sphereface.distribute.strategy import (
 from keras_sphereface.evaluation.face_pairs import PairSources, load_pair_dataset
 from keras_sphereface.export import saved_model
 from keras_sphereface.models.embedding_network import contract_of
+from keras_sphereface.models.stages import rates_by_stage
+from keras_sphereface.reporting.metrics_file import write_metrics
 from keras_sphereface.training import summary
 from keras_sphereface.training.backbones import Backbone, name_of_backbone
 from keras_sphereface.training.build import (
     build_intervals,
+    build_old_pair_sources,
     build_pair_sources,
     build_step,
     build_trainer,
     distributed_batches,
 )
 from keras_sphereface.training.checkpoints import Checkpoints
+from keras_sphereface.training.class_weights import (
+    ClassesKept,
+    keep_class_weights,
+    read_labels,
+    save_class_weights,
+)
+from keras_sphereface.training.forgetting import OldTestSet, write_forgetting
 from keras_sphereface.training.intervals import Intervals
 from keras_sphereface.training.logging import LogAccumulator, TrainingLog, TrainingMonitor
 from keras_sphereface.training.loop import TrainingLoop
@@ -47,7 +59,18 @@ from keras_sphereface.training.run_config import (
     check_same_run,
     complete_settings,
     fingerprint,
+    has_begun,
     save_settings,
+    saved_settings,
+    take_network_settings,
+)
+from keras_sphereface.training.starting_point import (
+    BEGINNING_FILE,
+    StartingPoint,
+    read_beginning,
+    read_starting_point,
+    save_network,
+    save_start,
 )
 from keras_sphereface.training.trainer import Trainer
 from keras_sphereface.utils.atomic import check_free_space
@@ -70,7 +93,13 @@ def train(
     `TF_CONFIG` names. A run that was stopped continues from its newest checkpoint when it is
     started again with the same settings, on the same or another number of devices: weights,
     optimizer, lambda, place in the data and log are kept. (A network that draws random numbers
-    itself, for dropout for example, draws others after that.)
+    itself, for dropout for example, draws others after that.) With more `total_steps` a run goes
+    on after its end: from there on the learning rate follows the schedule of a run of the new
+    length; warm-up, clipping and annealing stay as they were.
+
+    Beside the export a run leaves `network.keras`, the network as Keras saves it, and
+    `head.weights.h5` with labels.csv, the class weights and their names. `config.start_from` goes
+    on from these with other identities.
 
     Args:
         config: Settings of the run. `config.data` is a folder of records, or empty for generated
@@ -89,6 +118,7 @@ def train(
 
     Raises:
         FileNotFoundError, ValueError: If the data or the settings cannot be used.
+            Also if the network of `config.start_from` cannot be trained on these records.
         OSError: If `workdir` cannot be written to.
         FloatingPointError: If the loss is no longer finite.
         WorkerLostError: If the connection to another worker is lost.
@@ -117,9 +147,9 @@ def _train(
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> Path:
     workdir, chief = Path(config.workdir), is_chief(strategy)
-    given, (config, info) = config, _prepare(config, strategy)
+    given, (config, info, start) = config, _prepare(config, strategy)
     with precision(config.precision), stage("building the network", disable=not chief):
-        trainer = build_trainer(config, info, strategy, backbone)
+        trainer = build_trainer(config, info, strategy, backbone, start)
     config = dataclasses.replace(config, input_range=contract_of(trainer.backbone).input_range)
     chosen = [name for name in vars(config) if getattr(given, name) != getattr(config, name)]
     intervals, accumulator = build_intervals(config, info.num_images), LogAccumulator()
@@ -130,6 +160,9 @@ def _train(
         checkpoints.restore()
         if chief:
             log(f"continuing from step {trainer.step}")
+    old_test_set = _old_test_set(config, info, trainer, start)
+    if start is not None:
+        _begin(config, trainer, start)
     run = _overview(trainer, intervals, info.num_identities, config, chosen)
     overview = describe(run)
     if chief:
@@ -143,6 +176,8 @@ def _train(
         # Kept while the results are written: TensorFlow may take most of a minute to let it go.
         batches = iter(distributed_batches(config, strategy, trainer.step))
         if not trainer.step:
+            if old_test_set:
+                old_test_set.embed_before(chief)
             checkpoints.save(0)
         training_log = TrainingLog(workdir, trainer.step) if chief else None
         monitor = TrainingMonitor(
@@ -151,13 +186,18 @@ def _train(
         verification = _verification(config, info, trainer, monitor)
         loop = TrainingLoop(trainer, intervals, monitor, checkpoints, callbacks, verification)
         loop.run(build_step(config, trainer), batches)
-    return _write_results(config, info, trainer, overview)
+    # A callback may have ended the run before its last step.
+    last = checkpoints.path(checkpoints.newest_step())
+    return _write_results(config, info, trainer, overview, last, old_test_set)
 
 
 def _prepare(
     config: TrainConfig, strategy: tf.distribute.Strategy
-) -> tuple[TrainConfig, records.DatasetInfo]:
-    """Check folders and workers, and complete the settings by the data."""
+) -> tuple[TrainConfig, records.DatasetInfo, StartingPoint | None]:
+    """Check folders and workers, and complete the settings by the data and by what it starts from.
+
+    A run that has begun needs the network that it started from no more.
+    """
     workdir = Path(config.workdir)
     if is_chief(strategy) or config.shard_classes:  # each worker writes its own classes
         check_writable(workdir)
@@ -166,23 +206,76 @@ def _prepare(
         config = dataclasses.replace(config, data=_generated_faces(workdir, config.seed, strategy))
     info = records.read_info(config.data)
     records.check_identities(info, config.data)
+    start = None
+    if config.start_from and has_begun(config):
+        config = take_network_settings(config, saved_settings(workdir))
+    elif config.start_from:
+        with stage(f"reading {config.start_from}", disable=not is_chief(strategy)):
+            start = read_starting_point(config.start_from)
+        config = take_network_settings(config, start.settings)
+        if is_chief(strategy) and config.backbone.startswith(START_PREFIX):
+            save_start(workdir, start)
+        wait_for_all(strategy)
     config = complete_settings(config, info)
     assert_equal_across_workers(
         strategy, fingerprint(config, info), "The checksum of settings and records"
     )
     keras.utils.set_random_seed(config.seed)
-    return config, info
+    return config, info, start
+
+
+def _begin(config: TrainConfig, trainer: Trainer, start: StartingPoint) -> None:
+    """Give the head the class weights that it shares with the start, and note what began so."""
+    kept = keep_class_weights(trainer, start.head_file, start.labels, read_labels(config.data))
+    if is_chief(trainer.strategy):
+        write_metrics(Path(config.workdir) / BEGINNING_FILE, start.beginning(kept))
+
+
+def _old_test_set(
+    config: TrainConfig,
+    info: records.DatasetInfo,
+    trainer: Trainer,
+    start: StartingPoint | None,
+) -> OldTestSet | None:
+    """The pairs by which forgetting is measured; None: there are none, or nothing to forget."""
+    if not config.start_from:
+        return None
+    workdir = Path(config.workdir)
+    settings = start.settings if start else read_beginning(workdir).get("settings", {})
+    sources, folds = build_old_pair_sources(config, settings)
+    if not (sources.bin or sources.pairs):
+        return None
+    named = bool(config.old_bin or config.old_pairs)
+    if not named and not all(Path(p).exists() for p in (sources.file, sources.images) if p):
+        log(f"The old test set is left out: {sources.file} of the first run is not there.")
+        return None
+    batch_size = VERIFICATION_BATCH * trainer.strategy.num_replicas_in_sync
+    height, width = info.image_size
+    return OldTestSet(sources, folds, (height, width), trainer.backbone, batch_size, workdir)
 
 
 def _write_results(
-    config: TrainConfig, info: records.DatasetInfo, trainer: Trainer, overview: str
+    config: TrainConfig,
+    info: records.DatasetInfo,
+    trainer: Trainer,
+    overview: str,
+    last_checkpoint: Path,
+    old_test_set: OldTestSet | None,
 ) -> Path:
-    """Write SavedModel and summary; return the folder of the SavedModel."""
+    """Write SavedModel, network, class weights and summary; return the folder of the SavedModel."""
     workdir = Path(config.workdir)
-    chief = is_chief(trainer.strategy)
-    with trainer.averaged() as network, stage("exporting the network", disable=not chief):
-        folder = _export(network, workdir / "export", trainer.strategy)
+    chief, result = is_chief(trainer.strategy), None
+    with trainer.averaged() as network:
+        with stage("exporting the network", disable=not chief):
+            folder = _export(network, workdir / "export", trainer.strategy)
+        if chief:
+            save_network(workdir, network)
+        if old_test_set:
+            result = old_test_set.compare(config.start_from)
     if chief:
+        save_class_weights(workdir, trainer, last_checkpoint, config.data)
+        if result:
+            write_forgetting(workdir, result)
         evaluate = summary.evaluate_command(folder, _pair_sources(config), config.verify_folds)
         path = summary.write_summary(
             workdir,
@@ -192,6 +285,7 @@ def _write_results(
             repeat_command=summary.repeat_command(workdir / SETTINGS_FILE),
             seed=config.seed,
             data_checksum=records.data_checksum(info),
+            forgetting=result.describe() if result else "",
         )
         log(f"summary in {path}")
         log(f"evaluate it with: {shlex.join(evaluate)}")
@@ -320,7 +414,24 @@ def _overview(
         chosen=tuple(chosen),
         takes=contract_of(trainer.backbone).describe(),
         embedding_size=trainer.backbone.output_shape[-1],
+        start=_start_lines(config, trainer),
     )
+
+
+def _start_lines(config: TrainConfig, trainer: Trainer) -> dict[str, str]:
+    """The lines of the overview about what the run starts from, and what of it is trained."""
+    beginning = read_beginning(Path(config.workdir)) if config.start_from else {}
+    lines = {}
+    if beginning:
+        lines["start"] = config.start_from
+        lines["  classes"] = ClassesKept(**beginning["classes"]).describe()
+    trained = sum(math.prod(weight.shape) for weight in trainer.backbone.trainable_weights)
+    if config.freeze_stages or config.hold_batch_norm:
+        lines["  trained"] = f"{trained:,} weights of the network"
+    if config.layer_decay != 1:
+        rates = rates_by_stage(trainer.backbone, config.layer_decay).values()
+        lines["  rates"] = " ".join(f"{rate:.3g}" for rate in dict.fromkeys(rates))
+    return lines
 
 
 def _export(network: keras.Model, folder: Path, strategy: tf.distribute.Strategy) -> Path:

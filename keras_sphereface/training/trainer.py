@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from keras_sphereface.heads.base import Head
 from keras_sphereface.heads.sharded import ShardedHead
+from keras_sphereface.models.stages import rates_by_stage
 from keras_sphereface.training.solver import Solver, is_named_bias
 from keras_sphereface.utils.compat import tf_variable
 
@@ -120,6 +121,7 @@ def make_trainer(
     make_head: Callable[[], Head],
     solver: Solver,
     shard_classes: bool = False,
+    layer_decay: float = 1.0,
 ) -> Trainer:
     """Make network, head and optimizer on the devices of a strategy.
 
@@ -130,9 +132,12 @@ def make_trainer(
         make_head: Called after it, in the same scope; returns a head that is not built.
         solver: Settings of the optimizer.
         shard_classes: Bool. Whether each device holds the weights of its share of the classes.
+        layer_decay: Float in (0, 1]. Factor on the learning rate from each stage of the network
+            to the one below it; see `models.rates_by_stage`.
 
     Raises:
-        ValueError: If the head cannot be sharded over these devices.
+        ValueError: If the head cannot be sharded over these devices, or `layer_decay` is below 1
+            and the network shows no stages.
     """
     with strategy.scope():
         backbone, head, sharded_head = make_backbone(), make_head(), None
@@ -140,8 +145,10 @@ def make_trainer(
             sharded_head = ShardedHead(head, backbone.output_shape[-1], solver.num_slots)
         else:
             head.build(backbone.output_shape)
-        optimizer = solver.make_optimizer()
-        optimizer.build(backbone.trainable_variables + head.trainable_variables)
+        variables = backbone.trainable_variables + head.trainable_variables
+        rates = rates_by_stage(backbone, layer_decay)
+        optimizer = solver.make_optimizer([rates.get(id(weight), 1.0) for weight in variables])
+        optimizer.build(variables)
         averages = [
             tf.Variable(tf.convert_to_tensor(weight), trainable=False)
             for weight in backbone.trainable_variables

@@ -42,6 +42,13 @@ def plain_update() -> dict[str, bool]:
     return {} if KERAS_3 else {"jit_compile": False}
 
 
+def slot_index(optimizer: Any, variable: Any) -> int:
+    """Return the place of a weight among those that an optimizer was built with."""
+    if KERAS_3:
+        return optimizer._get_variable_index(variable)
+    return optimizer._index_dict[optimizer._var_key(variable)]
+
+
 def add_replicated_weight(
     layer: keras.layers.Layer, name: str, shape: tuple[int | None, ...] = (), dtype: str = INTEGER
 ) -> Any:

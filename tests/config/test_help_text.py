@@ -59,7 +59,7 @@ def test_plain_help_is_short_and_says_where_the_rest_is(config_class):
 def test_the_common_flags_of_training():
     text = help_text(config.TrainConfig, "sphereface train", config.TrainConfig.example)
     assert "  sphereface train --data records --workdir runs/first\n" in text
-    expected = "data workdir backbone width head m batch-size total-steps epochs learning-rate"
+    expected = "data workdir backbone width start-from head m batch-size total-steps epochs"
     assert flags_shown(text)[:10] == ["--" + name for name in expected.split()]
     assert "  --learning-rate, --lr X\n" in text
     assert "--gamma" not in text

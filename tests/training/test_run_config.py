@@ -172,6 +172,7 @@ def test_a_run_keeps_its_settings_and_how_it_was_made(finished, records_folder):
     assert run["starts"] == [
         {
             "step": 0,
+            "total_steps": 2,
             "devices": 1,
             "workers": 1,
             "versions": {

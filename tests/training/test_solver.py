@@ -1,5 +1,6 @@
 """Caffe's solver: decay spares biases, which learn at twice the rate."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,6 +11,7 @@ from keras_sphereface.distribute.strategy import make_strategy
 from keras_sphereface.training.build import build_trainer
 from keras_sphereface.training.schedules import LearningRate
 from keras_sphereface.training.solver import Solver, solver_gradients
+from keras_sphereface.utils import compat
 from tests.helpers.small_training import one_layer, small_config, trained_in_memory
 
 
@@ -76,3 +78,26 @@ def test_a_step_decays_a_bias_by_its_rule(records_folder, bias_rule, factor):
         for decay in (0.0, 10.0)
     ]
     np.testing.assert_allclose(biases[1] - biases[0], factor - 1.0, atol=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_a_rate_factor_is_a_smaller_learning_rate(optimizer):
+    """Steps of two weights, one with the factor 0.25: as of an optimizer with that rate."""
+    values, rng = np.arange(1.0, 7.0).reshape(2, 3), np.random.default_rng(0)
+    gradients = [tf.constant(rng.normal(size=(2, 3))) for _ in range(5)]
+
+    def trained(rate, factors):
+        solver = Solver(optimizer, LearningRate(rate, 100, "constant"))
+        weights = [keras.Variable(values) if compat.KERAS_3 else tf.Variable(values) for _ in "ab"]
+        one = solver.make_optimizer(factors)
+        one.build(weights)
+        step = tf.function(lambda g: one.apply_gradients([(g, weights[0]), (g, weights[1])]))
+        for gradient in gradients:
+            step(gradient)
+        return [np.asarray(weight) for weight in weights]
+
+    whole, share = trained(0.1, (1.0, 0.25))
+    np.testing.assert_array_equal(whole, trained(0.1, ())[0])
+    tolerance = 1e-6 if optimizer == "sgd" else 1e-5
+    np.testing.assert_allclose(share, trained(0.025, ())[0], rtol=0, atol=tolerance)
+    assert np.abs(share - whole).max() > 0.01
