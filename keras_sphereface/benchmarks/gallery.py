@@ -19,7 +19,6 @@ from keras_sphereface.config.benchmarks import GalleryBenchmarkConfig
 from keras_sphereface.metrics.vectors import normalize_rows
 from keras_sphereface.recognition import Gallery
 from keras_sphereface.recognition.gallery_database import GalleryDatabase
-from keras_sphereface.recognition.gallery_file import GalleryFile
 from keras_sphereface.reporting.markdown import markdown_table
 from keras_sphereface.utils.environment import held_memory, machine
 from keras_sphereface.utils.progress import progress_bar
@@ -99,13 +98,13 @@ def _measure_size(config: GalleryBenchmarkConfig, out: Path, size: int) -> list[
         np.save(probes, truth.probes)
         del drawn
         seconds = {
-            is_file: in_new_process(_enroll, place, templates, config.templates_per_identity)
+            is_file: _enroll(place, templates, config.templates_per_identity)
             for is_file, place in places.items()
         }
         nearest: list[str] = []
         for case in (case for case in CASES if case.is_file in places):
             place = places[case.is_file]
-            built = in_new_process(_build_index, place) if case.has_index else math.nan
+            built = _build_index(place) if case.has_index else math.nan
             measured = in_new_process(_search, place, probes, case, config.seconds_per_case)
             names = measured.pop("names")
             nearest = nearest or names
@@ -193,18 +192,18 @@ def _enroll(place: str, path: Path, per_identity: int) -> float:
 
 def _build_index(place: str) -> float:
     """Build an index, also of few templates; return the seconds."""
-    GalleryFile.index_above = GalleryDatabase.index_above = 0
     with Gallery.open(place) as gallery:
+        gallery._store.index_above = 0
         return gallery.build_index(num_probes=1).seconds
 
 
 def _search(place: str, path: Path, case: SearchCase, most_seconds: float) -> dict[str, Any]:
     """Search probe by probe, as long as the seconds last."""
-    GalleryFile.index_above = 1 << 60  # no advice
     probes = np.load(path)
     before, _ = held_memory()
     start = time.perf_counter()
     with Gallery.open(place) as gallery:
+        gallery._store.index_above = 1 << 60  # no advice to build an index
         gallery.search(probes[:1], TOP)
         first = time.perf_counter() - start
         seconds, names = [], []

@@ -7,6 +7,7 @@ from keras_sphereface.benchmarks.convergence import benchmark_convergence
 from keras_sphereface.benchmarks.data import benchmark_data
 from keras_sphereface.benchmarks.defaults import benchmark_defaults
 from keras_sphereface.benchmarks.evaluation import benchmark_evaluation
+from keras_sphereface.benchmarks.gallery import benchmark_gallery
 from keras_sphereface.benchmarks.heads import benchmark_heads
 from keras_sphereface.benchmarks.intervals import benchmark_intervals
 from keras_sphereface.benchmarks.serving import benchmark_serving
@@ -21,6 +22,7 @@ BENCHMARKS: dict[type, Callable[[Any], str]] = {
     benchmarks.TrainBenchmarkConfig: benchmark_training,
     benchmarks.EvaluateBenchmarkConfig: benchmark_evaluation,
     benchmarks.IntervalsBenchmarkConfig: benchmark_intervals,
+    benchmarks.GalleryBenchmarkConfig: benchmark_gallery,
     benchmarks.ServingBenchmarkConfig: benchmark_serving,
 }
 

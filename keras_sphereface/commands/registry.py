@@ -187,7 +187,7 @@ COMMANDS: Mapping[str, Command] = {
         "check_compare",
     ),
     "benchmark": Command(
-        "measure heads, data, training, evaluation",
+        "measure heads, data, training, evaluation, galleries",
         BENCHMARK_CONFIGS,
         "benchmark",
         "run_benchmark",

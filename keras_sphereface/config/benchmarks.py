@@ -263,6 +263,43 @@ class ServingBenchmarkConfig:
     seed: int = setting(0, "Seed for the generated faces and the order of requests.", minimum=0)
 
 
+@dataclasses.dataclass(frozen=True)
+class GalleryBenchmarkConfig:
+    """Measure galleries of several sizes: a probe's time, recall, memory and disk of each search.
+
+    Example:
+        >>> GalleryBenchmarkConfig(out="runs/gallery").sizes
+        (1000, 10000, 100000)
+    """
+
+    example: ClassVar[str] = "--out runs/gallery"
+
+    out: str = setting(
+        help="Output folder for gallery.csv, gallery.md and, while it runs, the galleries.",
+        path="output",
+    )
+    sizes: tuple[int, ...] = setting(
+        (1_000, 10_000, 100_000),
+        "Numbers of templates, each at least that of an identity; 1000000 takes about half an hour "
+        "and 10 GB.",
+        minimum=1,
+    )
+    embedding_size: int = setting(512, "Number of values of an embedding, at least 1.", minimum=1)
+    templates_per_identity: int = setting(
+        3, "Number of templates of each identity, at least 1.", minimum=1
+    )
+    num_probes: int = setting(200, "Number of probes of each search, at least 1.", minimum=1)
+    seconds_per_case: float = setting(
+        20.0, "Seconds, at least 0, after which a slow search gets no further probes."
+    )
+    postgres: str = setting(
+        "",
+        "URL of a database with pgvector, postgresql://..., in which schemas are made and dropped; "
+        "by default only files are measured.",
+    )
+    seed: int = setting(0, "Seed for templates and probes.", minimum=0)
+
+
 BENCHMARK_CONFIGS = {
     "head": HeadBenchmarkConfig,
     "convergence": ConvergenceBenchmarkConfig,
@@ -271,5 +308,6 @@ BENCHMARK_CONFIGS = {
     "train": TrainBenchmarkConfig,
     "evaluate": EvaluateBenchmarkConfig,
     "intervals": IntervalsBenchmarkConfig,
+    "gallery": GalleryBenchmarkConfig,
     "serving": ServingBenchmarkConfig,
 }
