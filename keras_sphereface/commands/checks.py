@@ -179,6 +179,7 @@ def check_evaluate(config: EvaluateConfig) -> None:
     """
     _check_systems(config.model, config.embeddings)
     rules.check_operating_fmr(config.operating_fmr)
+    rules.check_crops(config.crops, config.calibrate)
     if config.groups:
         # Only now: it imports NumPy.
         from keras_sphereface.data.groups import read_groups
@@ -320,6 +321,7 @@ def check_embed(config: EmbedConfig) -> None:
     """
     if not config.out.endswith(".npz"):
         raise ValueError(f"`out` must end in .npz. Received: out={config.out}")
+    rules.check_crops(config.crops)
     check_compare_faces(config)
 
 

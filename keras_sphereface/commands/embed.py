@@ -2,6 +2,7 @@
 
 from keras_sphereface.commands.compare import open_finder
 from keras_sphereface.config.compare import EmbedConfig
+from keras_sphereface.export.crops import with_crops
 from keras_sphereface.recognition.face_finder import images_below
 from keras_sphereface.recognition.folder_embeddings import embed_folder, write_npz
 from keras_sphereface.utils.progress import log
@@ -11,9 +12,13 @@ def run_embed(config: EmbedConfig) -> None:
     """Embed, write the file, and print how many; the refused images go to standard error."""
     keys = images_below(config.folder)
     finder = open_finder(config, keys)
+    recognizer = finder.recognizer
+    recognizer.network = with_crops(recognizer.network, config.crops)
     embeddings = embed_folder(finder, config.folder, keys, batch_size=config.batch_size)
     for key, reason in embeddings.refused.items():
         log(f"{key}: {reason}")
-    write_npz(embeddings, config.out, finder.recognizer.fingerprint)
+    # Galleries of single embeddings refuse averaged ones, whose scores are others.
+    averaged = f"-{config.crops}-crops" if config.crops > 1 else ""
+    write_npz(embeddings, config.out, recognizer.fingerprint + averaged)
     print(f"{len(embeddings.keys)} images embedded, {len(embeddings.refused)} refused")
     print(f"written to {config.out}")

@@ -232,6 +232,8 @@ class ProtocolChoice:
     description: str
 
 
+MAX_CROPS = 7  # of a face, that `export.crops` embeds and averages
+
 # Linear maps of embeddings, fitted by `metrics.projection`.
 PROJECTIONS: dict[str, str] = {
     "lda": "linear discriminant analysis",

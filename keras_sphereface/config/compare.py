@@ -130,4 +130,9 @@ class EmbedConfig:
     landmark_columns: str = setting("", POINT_COLUMNS_HELP)
     policy: str = setting("exactly-one", POLICY_HELP, FACE_POLICIES)
     strict: bool = setting(False, "Leave out faces that are tiny or blurred.")
+    crops: int = setting(
+        1,
+        "Crops of each face, 1 to 7, shifted and scaled, whose embeddings are averaged.",
+        minimum=1,
+    )
     batch_size: int = setting(64, "Faces embedded at once.", minimum=1)

@@ -172,6 +172,13 @@ class EvaluateConfig:
     save_embeddings: bool = setting(
         False, "Write the embeddings to OUT/embeddings.npz.", group="output"
     )
+    crops: int = setting(
+        1,
+        "Number of crops of each face, 1 to 7, shifted and scaled, whose embeddings are averaged; "
+        "it takes that many times as long.",
+        group="models",
+        minimum=1,
+    )
     batch_size: int = setting(
         64,
         "Number of images embedded at once, at least 1.",

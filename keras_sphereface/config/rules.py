@@ -7,7 +7,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
-from keras_sphereface.config.choices import KERAS_NETWORKS, KERAS_PREFIX, START_PREFIX
+from keras_sphereface.config.choices import KERAS_NETWORKS, KERAS_PREFIX, MAX_CROPS, START_PREFIX
 from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
 from keras_sphereface.config.identify import DistractorsConfig, IdentifyConfig
 from keras_sphereface.config.minimums import check_minimums
@@ -118,6 +118,26 @@ def check_keras_network(name: str) -> None:
         allowed = "a network of keras.applications" if hint else ", ".join(KERAS_NETWORKS)
         message = f"`backbone` keras:NAME must name {allowed}. Received: backbone=keras:{name}"
         raise ValueError(with_hint(message, hint))
+
+
+def check_crops(crops: int, calibrate: bool = False) -> None:
+    """Refuse more crops of a face than there are, and a calibration of averaged embeddings.
+
+    Raises:
+        ValueError: With what was received.
+
+    Example:
+        >>> check_crops(8)
+        Traceback (most recent call last):
+        ValueError: `crops` must be from 1 to 7. Received: crops=8
+    """
+    if not 1 <= crops <= MAX_CROPS:
+        raise ValueError(f"`crops` must be from 1 to {MAX_CROPS}. Received: crops={crops}")
+    if calibrate and crops > 1:
+        raise ValueError(
+            "`calibrate` writes recognition.json for single embeddings, as compare and identify "
+            f"make them: leave --crops out. Received: crops={crops}, calibrate=True"
+        )
 
 
 def check_operating_fmr(value: float) -> None:

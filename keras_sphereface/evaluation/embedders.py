@@ -18,6 +18,7 @@ from keras_sphereface.evaluation.embeddings import (
 from keras_sphereface.evaluation.faces import Load
 from keras_sphereface.evaluation.verification_metrics import EmbeddingRuntime
 from keras_sphereface.export import runtime
+from keras_sphereface.export.crops import with_crops
 from keras_sphereface.utils import names
 from keras_sphereface.utils.environment import machine
 from keras_sphereface.utils.progress import stage
@@ -98,7 +99,10 @@ class Embedder(NamedTuple):
 
 
 def open_embedders(
-    models: str | Sequence[str] = (), embeddings: str | Sequence[str] = (), batch_size: int = 64
+    models: str | Sequence[str] = (),
+    embeddings: str | Sequence[str] = (),
+    batch_size: int = 64,
+    crops: int = 1,
 ) -> list[Embedder]:
     """Open networks and files of saved embeddings, each under a different name.
 
@@ -106,6 +110,7 @@ def open_embedders(
         models: Paths of SavedModel folders, .tflite or .onnx files.
         embeddings: Paths of .npz files of embeddings.
         batch_size: Int. Images embedded at once.
+        crops: Int. Number of crops of each face that networks embed and average.
 
     Raises:
         FileNotFoundError, ValueError: If there is none, or a file cannot be used.
@@ -118,7 +123,7 @@ def open_embedders(
     """
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be >= 1. Received: batch_size={batch_size}")
-    embedders = [_open_network(path, batch_size) for path in as_list(models)]
+    embedders = [_open_network(path, batch_size, crops) for path in as_list(models)]
     embedders += [_open_saved(path) for path in as_list(embeddings)]
     if not embedders:
         raise ValueError(
@@ -140,9 +145,9 @@ def _no_images(name: str) -> ValueError:
     return ValueError(f"{name} needs images: give `images` or `records`.")
 
 
-def _open_network(path: str, batch_size: int) -> Embedder:
+def _open_network(path: str, batch_size: int, crops: int) -> Embedder:
     with stage(f"opening {path}"):
-        network = runtime.open_network(path)
+        network = with_crops(runtime.open_network(path), crops)
     timer = EmbeddingTimer(network.both_views)
 
     def embed(keys: Sequence[str], load: Load | None) -> Embeddings:

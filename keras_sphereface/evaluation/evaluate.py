@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_sphereface.config import EvaluateConfig, chosen_settings, save_config
 from keras_sphereface.config.choices import PROTOCOLS
-from keras_sphereface.config.rules import check_operating_fmr
+from keras_sphereface.config.rules import check_crops, check_operating_fmr
 from keras_sphereface.data.folders import check_holds_some
 from keras_sphereface.data.groups import GroupTable, check_groups, read_groups
 from keras_sphereface.data.images import IMAGE_SIZE
@@ -64,6 +64,7 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
     _check(config.protocol, config.bootstrap, config.num_folds)
     _check_calibration(config.calibrate, config.folds, config.calibration_folds)
     check_operating_fmr(config.operating_fmr)
+    check_crops(config.crops, config.calibrate)
     # All that is quickly read comes first: few mistakes show only after the long work.
     found = find_sets(config.sets) if config.sets else []
     all_sources = [*pair_sources(config), *(one.sources for one in found)]
@@ -76,7 +77,7 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
     training_identities = quality_checks.read_training_identities(labels) if labels else set()
     groups = _groups_of_sets(config.groups, datasets)
     training = read_training_set(config.train_records) if config.train_records else None
-    embedders = open_embedders(config.model, config.embeddings, config.batch_size)
+    embedders = open_embedders(config.model, config.embeddings, config.batch_size, config.crops)
     for sources, embedder in itertools.product(all_sources, embedders):
         embedder.require_images(sources.has_faces)
     found_of = {one.sources: one for one in found}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from keras_sphereface.export.backbone import load_backbone, without_head
     from keras_sphereface.export.converters import to_onnx, to_tflite, write_format
+    from keras_sphereface.export.crops import with_crops
     from keras_sphereface.export.network import Network
     from keras_sphereface.export.projection import export_projected
     from keras_sphereface.export.recognition_file import (
@@ -35,6 +36,7 @@ __all__ = [
     "recognition_path",
     "to_onnx",
     "to_tflite",
+    "with_crops",
     "without_head",
     "write_format",
     "write_recognition",
@@ -43,6 +45,7 @@ __all__ = [
 _MODULES = {
     "backbone": ("load_backbone", "without_head"),
     "converters": ("to_onnx", "to_tflite", "write_format"),
+    "crops": ("with_crops",),
     "network": ("Network",),
     "projection": ("export_projected",),
     "recognition_file": (
@@ -56,12 +59,18 @@ _MODULES = {
     "runtime": ("open_network",),
     "saved_model": ("export_savedmodel",),
 }
+_WITHOUT_KERAS = ("crops", "network", "recognition_file", "runtime")
 
 
 def __getattr__(name: str) -> Any:
     for module, names in _MODULES.items():
         if name in names:
-            if module not in ("network", "recognition_file", "runtime"):  # these need no Keras
+            if module not in (
+                "crops",
+                "network",
+                "recognition_file",
+                "runtime",
+            ):  # these need no Keras
                 backend = importlib.import_module("keras_sphereface.backend")
                 backend.only_tensorflow(f"{__name__}.{name}")
             return getattr(importlib.import_module(f"{__name__}.{module}"), name)
