@@ -31,7 +31,8 @@ NUM_ALONE = 100  # requests one after the other, for the time without others
 TOLERANCE = 1e-4  # of a score: sums are rounded differently in batches of other sizes
 START_SECONDS, STOP_SECONDS, ANSWER_SECONDS = 120.0, 30.0, 60.0
 MEMORY_SECONDS = 0.5  # between two looks
-SETTLED = 0.1  # of the requests, after which memory is to stay as it is
+# Of the requests, after which memory is reported.
+PARTS = {"at first": 0.0, "after a tenth": 0.1, "after a half": 0.5, "at the end": 1.0}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,7 +53,7 @@ class RequestCase:
 
 
 def benchmark_serving(config: ServingBenchmarkConfig) -> str:
-    """Start a service, ask it, and write serving.csv and serving.md.
+    """Start a service, ask it, and write serving.csv, memory.csv and serving.md.
 
     Returns:
         The text of serving.md.
@@ -87,6 +88,8 @@ def benchmark_serving(config: ServingBenchmarkConfig) -> str:
         for path in folder.glob(f"{gallery.name}*"):
             path.unlink()
     table.to_csv(folder / "serving.csv", index=False, float_format="%.4g")
+    held = pd.DataFrame({"seconds": MEMORY_SECONDS * np.arange(len(memory)), "bytes": memory})
+    held.to_csv(folder / "memory.csv", index=False)
     text = _describe(config, table, len(answers) / seconds, memory)
     (folder / "serving.md").write_text(text, encoding="utf-8")
     return text
@@ -95,7 +98,8 @@ def benchmark_serving(config: ServingBenchmarkConfig) -> str:
 def _describe(
     config: ServingBenchmarkConfig, table: pd.DataFrame, rate: float, memory: Sequence[int]
 ) -> str:
-    settled = memory[int(SETTLED * len(memory)) :]
+    parts = {name: memory[round(share * (len(memory) - 1))] for name, share in PARTS.items()}
+    held = ", ".join(f"{size / 2**20:.0f} MiB {name}" for name, size in parts.items())
     model = config.model or "sphereface4 with start weights"
     faces = f"detected by {Path(config.detector).name}" if config.detector else "aligned"
     cells = [
@@ -108,8 +112,7 @@ def _describe(
         f"{config.num_identities} identities enrolled; milliseconds from the request to its whole "
         "answer. Lost are requests without an answer, refused, or with another score than the same "
         f"request got alone.\n\n{markdown_table(list(table.columns), cells)}",
-        f"{rate:.0f} requests a second. Memory of the service: {settled[0] / 2**20:.0f} MiB after "
-        f"a tenth of the requests, {settled[-1] / 2**20:.0f} MiB at the end, at most "
+        f"{rate:.0f} requests a second. Memory of the service: {held}; at most "
         f"{max(memory) / 2**20:.0f} MiB.\n",
     ]
     return "\n".join(lines)

@@ -244,7 +244,9 @@ class ServingBenchmarkConfig:
 
     example: ClassVar[str] = "--out runs/serving --model model.onnx --images faces/images"
 
-    out: str = setting(help="Output folder for serving.csv and serving.md.", path="output")
+    out: str = setting(
+        help="Output folder for serving.csv, memory.csv and serving.md.", path="output"
+    )
     model: str = setting(
         "",
         "Network: a SavedModel folder, or a .onnx, .tflite or .keras file; by default "

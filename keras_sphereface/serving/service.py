@@ -401,6 +401,13 @@ class RecognitionService:
     async def _in_time(self, future: "concurrent.futures.Future[Any]") -> Any:
         try:
             return await asyncio.wait_for(asyncio.wrap_future(future), self.limits.answer_seconds)
+        except ConnectionError:  # of a gallery in a database; the next request connects anew
+            raise ProblemError(
+                503,
+                "gallery-unreachable",
+                "The database of the gallery cannot be reached; try again later.",
+                {"Retry-After": "5"},
+            ) from None
         except asyncio.TimeoutError:
             raise ProblemError(
                 504,

@@ -101,6 +101,22 @@ def test_an_enrollment_is_in_the_file_and_only_of_this_network(tmp_path):
     assert path.stat().st_mode & 0o077 == 0
 
 
+def test_a_database_that_is_away_is_said(tmp_path, monkeypatch):
+    with serving(recognizer(), str(tmp_path / "people.db")) as client:
+
+        def away(*_, **__):
+            raise ConnectionError("password=secret")
+
+        monkeypatch.setattr(Gallery, "identities", away)
+        monkeypatch.setattr(Gallery, "enroll", away)
+        detail = problem(client.ask("GET", "/v1/identities"), 503, "gallery-unreachable")
+        assert "secret" not in detail
+        enrolled = client.post("/v1/identities", ("name", "ada"), ("images", image(1)))
+        problem(enrolled, 503, "gallery-unreachable")
+        monkeypatch.undo()
+        assert client.ask("GET", "/v1/identities").json["total"] == 0
+
+
 def test_an_enrollment_is_all_or_nothing(tmp_path):
     def finds_none_in_the_dark(pixels):
         return no_detector(pixels) if pixels.mean() < 10 else faces_at((0, 0, 1))(pixels)

@@ -69,17 +69,18 @@ class Picker {
   constructor(place, onChange) {
     this.files = [];
     this.several = "multiple" in place.dataset;
+    this.label = place.dataset.label;
     this.onChange = onChange;
     this.views = element("div", { class: "views" });
     this.box = element(
       "div", { class: "picker" },
-      element("h3", {}, place.dataset.label),
+      element("h3", {}, this.label),
       element("p", { class: "hint" }, this.several ? "Drop images here" : "Drop an image here"),
       this.views,
       element(
         "div", { class: "buttons" },
-        this.button("Choose", place.dataset.label, {}),
-        this.button("Photograph", place.dataset.label, { capture: "user" }),
+        this.button("Choose", {}),
+        this.button("Photograph", { capture: "user" }),
       ),
     );
     if (this.several) this.box.classList.add("several");
@@ -96,9 +97,9 @@ class Picker {
     });
   }
 
-  button(text, label, attributes) {
+  button(text, attributes) {
     const input = element("input", {
-      type: "file", accept: IMAGE_TYPES, "aria-label": `${text}: ${label}`, ...attributes,
+      type: "file", accept: IMAGE_TYPES, "aria-label": `${text}: ${this.label}`, ...attributes,
     });
     if (this.several && !("capture" in attributes)) input.multiple = true;
     input.addEventListener("change", () => {
@@ -125,7 +126,7 @@ class Picker {
   show() {
     for (const image of this.views.querySelectorAll("img")) URL.revokeObjectURL(image.src);
     this.views.replaceChildren(...this.files.map((file) => {
-      const image = element("img", { alt: "", src: URL.createObjectURL(file) });
+      const image = element("img", { alt: this.label, src: URL.createObjectURL(file) });
       return element("div", { class: "view" }, image);
     }));
     this.box.classList.toggle("filled", this.files.length > 0);
