@@ -27,7 +27,7 @@ CHANGED = $(shell git ls-files --modified --others --exclude-standard -- 'keras_
     | xargs -r ls -d 2>/dev/null)
 
 .PHONY: help package install install-addons install-backends install-oldest demo quick test \
-    test-all test-addons test-backends test-oldest test-installs check format clean
+    test-all test-addons test-backends test-oldest test-installs check docs format clean
 
 help:
 	@echo "make demo           faces -> records -> training -> verification -> spheres, in runs/demo"
@@ -38,6 +38,7 @@ help:
 	@echo "make test-backends  the contract of heads and losses on JAX and PyTorch, in three minutes"
 	@echo "make test-oldest    the contract tests on the lowest versions (Python 3.10 or 3.11)"
 	@echo "make test-installs  fresh environments for every Python that is present; takes long"
+	@echo "make docs           the documentation site in site/, which opens without a server"
 	@echo "make format         let ruff mend style and order of imports"
 
 package: $(VENV)/.package
@@ -137,9 +138,14 @@ check: install
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+# Strict: a warning is an error. Without the theme's advertisement of its successor.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --clean
+	@echo "The site is in site/index.html."
+
 format: install
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) $(ADDONS) $(BACKENDS) $(OLDEST) runs build dist *.egg-info
+	rm -rf $(VENV) $(ADDONS) $(BACKENDS) $(OLDEST) runs site build dist *.egg-info
