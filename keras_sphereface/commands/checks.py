@@ -319,9 +319,11 @@ def check_embed(config: EmbedConfig) -> None:
     Raises:
         FileNotFoundError, ValueError, ImportError: With what was received.
     """
-    if not config.out.endswith(".npz"):
-        raise ValueError(f"`out` must end in .npz. Received: out={config.out}")
     rules.check_crops(config.crops)
+    # Only now: it imports NumPy.
+    from keras_sphereface.recognition.gallery_export import check_export_path
+
+    check_export_path(Path(config.out))
     check_compare_faces(config)
 
 

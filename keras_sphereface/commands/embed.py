@@ -1,10 +1,12 @@
 """`sphereface embed`: the images of a folder as a file of embeddings."""
 
+import json
+
 from keras_sphereface.commands.compare import open_finder
 from keras_sphereface.config.compare import EmbedConfig
 from keras_sphereface.export.crops import with_crops
 from keras_sphereface.recognition.face_finder import images_below
-from keras_sphereface.recognition.folder_embeddings import embed_folder, write_npz
+from keras_sphereface.recognition.folder_embeddings import embed_folder, write_embeddings
 from keras_sphereface.utils.progress import log
 
 
@@ -19,6 +21,16 @@ def run_embed(config: EmbedConfig) -> None:
         log(f"{key}: {reason}")
     # Galleries of single embeddings refuse averaged ones, whose scores are others.
     averaged = f"-{config.crops}-crops" if config.crops > 1 else ""
-    write_npz(embeddings, config.out, recognizer.fingerprint + averaged)
+    fingerprint = finder.recognizer.fingerprint + averaged
+    write_embeddings(embeddings, config.out, fingerprint)
+    if config.json:
+        values = {
+            "num_embedded": len(embeddings.keys),
+            "refused": embeddings.refused,
+            "fingerprint": fingerprint,
+            "out": config.out,
+        }
+        print(json.dumps(values, indent=2, ensure_ascii=False))
+        return
     print(f"{len(embeddings.keys)} images embedded, {len(embeddings.refused)} refused")
     print(f"written to {config.out}")

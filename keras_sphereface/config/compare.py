@@ -122,7 +122,9 @@ class EmbedConfig:
     folder: str = setting(help="Folder of images, at any depth.", path="folder")
     model: str = setting(help=NETWORK_HELP, path="input")
     out: str = setting(
-        help="File to write, NAME.npz, with the paths below the folder as keys.", path="output-file"
+        help="File to write, NAME.npz, with the paths below the folder as keys; or NAME.parquet for "
+        "other tools, which needs pip install keras-sphereface[parquet].",
+        path="output-file",
     )
     detector: str = setting("", DETECTOR_HELP)
     aligned: bool = setting(False, ALIGNED_HELP)
@@ -136,3 +138,4 @@ class EmbedConfig:
         minimum=1,
     )
     batch_size: int = setting(64, "Faces embedded at once.", minimum=1)
+    json: bool = setting(False, "Print JSON for scripts.")

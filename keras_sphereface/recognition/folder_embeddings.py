@@ -11,6 +11,7 @@ from keras_sphereface.recognition.face_finder import FaceFinder
 from keras_sphereface.recognition.face_recognizer import BATCH_SIZE
 from keras_sphereface.recognition.faces import Face
 from keras_sphereface.recognition.input_images import DoubtfulImageError
+from keras_sphereface.recognition.parquet_file import write_parquet
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.progress import progress_bar
 
@@ -74,11 +75,29 @@ def embed_folder(
     return FolderEmbeddings(embedded, np.concatenate(views), refused)
 
 
-def write_npz(embeddings: FolderEmbeddings, path: str | os.PathLike, fingerprint: str) -> None:
-    """Write `keys`, `embeddings`, maybe `mirrored`, and the `fingerprint` of the model as .npz."""
-    arrays = dict(
-        zip(("embeddings", "mirrored"), np.moveaxis(embeddings.views, 1, 0), strict=False)
-    )
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with atomic_file(Path(path)) as partial, open(partial, "wb") as file:
-        np.savez(file, keys=np.array(embeddings.keys), fingerprint=np.array(fingerprint), **arrays)
+def write_embeddings(
+    embeddings: FolderEmbeddings, path: str | os.PathLike, fingerprint: str
+) -> None:
+    """Write embeddings with the `fingerprint` of the model; the file appears whole or not at all.
+
+    Args:
+        embeddings: The embeddings.
+        path: Path ending in .npz: `keys`, `embeddings`, maybe `mirrored`, and `fingerprint`. Or in
+            .parquet, which needs the extra `parquet`: a row an image, its `key`, its `embedding`
+            joined with that of the mirror image, and `norm`, |x| of the image alone.
+        fingerprint: Fingerprint of the model.
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    views = embeddings.views
+    with atomic_file(target) as partial:
+        if target.suffix == ".parquet":
+            norms = np.linalg.norm(views[:, 0].astype(np.float64), axis=1)
+            rows = list(views.reshape(len(views), -1))
+            write_parquet(partial, embeddings.keys, rows, fingerprint, norm=norms)
+            return
+        arrays = dict(zip(("embeddings", "mirrored"), np.moveaxis(views, 1, 0), strict=False))
+        with open(partial, "wb") as file:
+            np.savez(
+                file, keys=np.array(embeddings.keys), fingerprint=np.array(fingerprint), **arrays
+            )

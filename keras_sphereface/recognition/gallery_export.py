@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_sphereface.recognition.gallery_store import StoredTemplate
+from keras_sphereface.recognition.parquet_file import check_parquet_installed, write_parquet
 from keras_sphereface.utils.atomic import atomic_file
 
 SUFFIXES = (".npz", ".parquet")
@@ -22,13 +23,7 @@ def check_export_path(path: Path) -> None:
     if path.suffix not in SUFFIXES:
         raise ValueError(f"`out` must end in {' or '.join(SUFFIXES)}. Received: {path}")
     if path.suffix == ".parquet":
-        try:
-            import pyarrow  # noqa: F401
-        except ImportError as error:
-            raise ImportError(
-                "Writing parquet needs pyarrow: pip install keras-sphereface[parquet]; without it, "
-                f"write .npz. Received: {path}"
-            ) from error
+        check_parquet_installed(path)
 
 
 def write_templates(templates: Sequence[StoredTemplate], fingerprint: str, path: Path) -> None:
@@ -68,15 +63,13 @@ def _keys(templates: Sequence[StoredTemplate]) -> list[str]:
 
 def _write_parquet(templates: Sequence[StoredTemplate], fingerprint: str, path: Path) -> None:
     import pyarrow
-    import pyarrow.parquet
 
-    vectors = pyarrow.list_(pyarrow.float32())  # not every store reads lists of fixed size
-    columns = {
-        "key": pyarrow.array(_keys(templates)),
-        "embedding": pyarrow.array([t.embedding for t in templates], vectors),
-        "identity": pyarrow.array([t.identity for t in templates]),
-        "source": pyarrow.array([t.source for t in templates]),
-        "quality": pyarrow.array([t.quality for t in templates], pyarrow.float64()),
-    }
-    table = pyarrow.table(columns).replace_schema_metadata({"fingerprint": fingerprint})
-    pyarrow.parquet.write_table(table, path)
+    write_parquet(
+        path,
+        _keys(templates),
+        [t.embedding for t in templates],
+        fingerprint,
+        identity=[t.identity for t in templates],
+        source=[t.source for t in templates],
+        quality=pyarrow.array([t.quality for t in templates], pyarrow.float64()),
+    )

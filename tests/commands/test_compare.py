@@ -83,7 +83,10 @@ def test_a_folder_is_embedded(place, capsys):
     assert np.load("people.npz")["keys"].tolist() == ["a.png", "b.png"]
     with pytest.raises(SystemExit):
         main("embed people --model export --aligned --out people.csv".split())
-    assert "must end in .npz" in capsys.readouterr().err
+    assert "must end in .npz or .parquet" in capsys.readouterr().err
+    assert main([*words.split(), "--json"]) == 0
+    values = json.loads(capsys.readouterr().out)
+    assert (values["num_embedded"], list(values["refused"])) == (2, ["c.jpg"])
 
 
 def test_known_landmarks_align_both_faces(place, capsys):

@@ -7,7 +7,7 @@ from keras_sphereface.data import images
 from keras_sphereface.evaluation.embeddings import load_embeddings
 from keras_sphereface.recognition.enrollment import read_enrollment
 from keras_sphereface.recognition.face_finder import FaceFinder, images_below
-from keras_sphereface.recognition.folder_embeddings import embed_folder, write_npz
+from keras_sphereface.recognition.folder_embeddings import embed_folder, write_embeddings
 from tests.recognition.test_face_recognizer import noise, recognizer
 
 
@@ -27,7 +27,7 @@ def test_galleries_and_evaluations_read_what_is_written(folder, tmp_path, batch_
     finder = FaceFinder(recognizer(), detect=False)
     result = embed_folder(finder, folder, images_below(folder), batch_size=batch_size)
     assert list(result.refused) == ["bob/bad.jpg"]
-    write_npz(result, tmp_path / "out" / "faces.npz", "5a")
+    write_embeddings(result, tmp_path / "out" / "faces.npz", "5a")
     loaded = load_embeddings(tmp_path / "out" / "faces.npz")
     assert loaded.keys == ["ada/1.png", "ada/2.png", "bob/1.png"]
     enrollment = read_enrollment(tmp_path / "out" / "faces.npz")
@@ -47,3 +47,17 @@ def test_folders_without_faces_are_refused(folder, tmp_path):
         path.unlink()
     with pytest.raises(ValueError, match=r"all refused, the first, bob/bad\.jpg"):
         embed_folder(FaceFinder(recognizer(), detect=False), folder, images_below(folder))
+
+
+def test_parquet_has_a_row_an_image(folder, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is an extra")
+    result = embed_folder(FaceFinder(recognizer(), detect=False), folder, images_below(folder))
+    write_embeddings(result, tmp_path / "faces.parquet", "5a")
+    table = parquet.read_table(tmp_path / "faces.parquet")
+    assert table.column_names == ["key", "embedding", "norm"]
+    assert table["key"].to_pylist() == result.keys
+    assert table.schema.metadata == {b"fingerprint": b"5a"}
+    rows = np.array(table["embedding"].to_pylist(), np.float32)
+    np.testing.assert_array_equal(rows, result.views.reshape(3, 16))
+    norms = np.linalg.norm(result.views[:, 0], axis=1)
+    np.testing.assert_allclose(table["norm"], norms, rtol=1e-6)
