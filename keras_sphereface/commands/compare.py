@@ -7,6 +7,7 @@ from keras_sphereface.config.compare import CompareFacesConfig, EmbedConfig, Ide
 from keras_sphereface.config.gallery import GalleryEnrollConfig
 from keras_sphereface.recognition import FaceRecognizer
 from keras_sphereface.recognition.face_finder import FaceFinder, landmarks_of_images
+from keras_sphereface.recognition.face_recognizer import refuse_doubtful
 from keras_sphereface.reporting.metrics_file import as_json
 from keras_sphereface.utils import startup
 from keras_sphereface.utils.progress import log
@@ -20,9 +21,11 @@ def run_compare(config: CompareFacesConfig) -> None:
     paths = (config.first, config.second)
     finder = open_finder(config, paths)
     faces = [finder.face(path, path) for path in paths]
-    recognizer = finder.recognizer
-    comparison = recognizer.compare_rows(
-        *recognizer.embed_faces(faces), fmr=config.fmr, detect=finder.detect, names=paths
+    rows, faces = finder.recognizer.embed_faces(faces)
+    if config.strict:
+        refuse_doubtful(faces, paths)
+    comparison = finder.recognizer.compare_rows(
+        rows, faces, fmr=config.fmr, detect=finder.detect, names=paths
     )
     if config.json:
         print(json.dumps(as_json(comparison), indent=2, allow_nan=False))

@@ -27,6 +27,10 @@ def run_identify_faces(config: IdentifyFacesConfig) -> int:
     with Gallery.open(config.gallery, finder.recognizer.fingerprint) as gallery:
         for batch in _batches(finder, paths, refused):
             for path, answer in _identify(finder, batch, gallery, config):
+                if config.strict and answer.quality.warnings:
+                    refused[path] = "; ".join(answer.quality.warnings)
+                    log(f"{path}: {refused[path]}")
+                    continue
                 answers.setdefault(path, []).append(answer)
                 if not config.json:
                     _print_answer(path, answer)

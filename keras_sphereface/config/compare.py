@@ -63,7 +63,7 @@ class CompareFacesConfig:
         "Wanted false match rate, one of those in recognition.json; by default 0.001 or the next "
         "lower one.",
     )
-    strict: bool = setting(False, "Refuse faces that are tiny or blurred.")
+    strict: bool = setting(False, "Refuse faces that are tiny, blurred or of a short embedding.")
     json: bool = setting(False, "Print JSON for scripts.")
 
 
@@ -101,7 +101,7 @@ class IdentifyFacesConfig:
         "allows.",
     )
     fusion: str = setting("best", "Score of an identity with several images.", GALLERY_FUSIONS)
-    strict: bool = setting(False, "Refuse faces that are tiny or blurred.")
+    strict: bool = setting(False, "Refuse faces that are tiny, blurred or of a short embedding.")
     json: bool = setting(False, "Print JSON for scripts.")
 
 
@@ -122,8 +122,8 @@ class EmbedConfig:
     folder: str = setting(help="Folder of images, at any depth.", path="folder")
     model: str = setting(help=NETWORK_HELP, path="input")
     out: str = setting(
-        help="File to write, NAME.npz, with the paths below the folder as keys; or NAME.parquet for "
-        "other tools, which needs pip install keras-sphereface[parquet].",
+        help="File to write, NAME.npz, with the paths below the folder as keys; or NAME.parquet "
+        "for other tools, which needs pip install keras-sphereface[parquet].",
         path="output-file",
     )
     detector: str = setting("", DETECTOR_HELP)
@@ -131,7 +131,7 @@ class EmbedConfig:
     landmarks: str = setting("", LANDMARKS_HELP, path="file")
     landmark_columns: str = setting("", POINT_COLUMNS_HELP)
     policy: str = setting("exactly-one", POLICY_HELP, FACE_POLICIES)
-    strict: bool = setting(False, "Leave out faces that are tiny or blurred.")
+    strict: bool = setting(False, "Leave out faces that are tiny, blurred or of a short embedding.")
     crops: int = setting(
         1,
         "Crops of each face, 1 to 7, shifted and scaled, whose embeddings are averaged.",

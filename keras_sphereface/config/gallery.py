@@ -92,7 +92,7 @@ class GalleryEnrollConfig:
     landmarks: str = setting("", LANDMARKS_HELP, path="file")
     landmark_columns: str = setting("", POINT_COLUMNS_HELP)
     policy: str = setting("exactly-one", POLICY_HELP, FACE_POLICIES)
-    strict: bool = setting(False, "Leave out faces of poor quality.")
+    strict: bool = setting(False, "Leave out faces that are tiny, blurred or of a short embedding.")
     keep_images: bool = setting(False, "Keep the image files in the gallery.")
     batch_size: int = setting(
         64, "Faces embedded and confirmed at once.", minimum=1, aliases=("batch",)

@@ -153,7 +153,7 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
                 artifacts.write_result(folder, result, chosen_settings(config))
             if result.metrics.calibration is not None:
                 recognition = recognition_of(
-                    result.metrics, embedder, sources, all_embeddings.features.shape[1]
+                    result.metrics, embedder, sources, all_embeddings.views
                 )
                 places = [folder / RECOGNITION_FILE]
                 # With several sets no one of them is the model's.

@@ -11,6 +11,7 @@ from keras_sphereface.config.choices import FORMATS
 from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.export import ExportConfig
 from keras_sphereface.data.pairs.pair_list import identities_of_pairs
+from keras_sphereface.evaluation.carried_recognition import carry_recognition
 from keras_sphereface.evaluation.evaluate import checked_dataset, evaluate
 from keras_sphereface.evaluation.face_pairs import PairSources
 from keras_sphereface.evaluation.faces import FaceSources, load_faces, open_faces
@@ -62,7 +63,8 @@ class FormatComparison:
 def export_and_compare(config: ExportConfig) -> list[FormatComparison]:
     """Write a network in several formats, and compare each file with it on faces.
 
-    Writes the files, and the comparison as `export.csv` and `export.md`, to `config.out`.
+    Writes the files, and the comparison as `export.csv` and `export.md`, to `config.out`; and the
+    network's recognition.json, if it has one, beside each file that gives the same scores.
 
     Args:
         config: Network, formats, and the faces to calibrate int8 with and to compare on.
@@ -107,6 +109,8 @@ def export_and_compare(config: ExportConfig) -> list[FormatComparison]:
     if images is not None:
         rows = _compare(rows, files.values(), reference, images, config.batch_size)
     write_comparison(rows, out)
+    others = {name: file for name, file in files.items() if file != Path(config.model)}
+    carry_recognition(Path(config.model), others, reference, size, images)
     if config.pairs:
         accuracies = _verify(files.values(), out / "evaluation", config)
         rows = [

@@ -4,12 +4,15 @@ import datetime
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from keras_sphereface.data.alignment import landmark_template
 from keras_sphereface.evaluation.embedders import Embedder
 from keras_sphereface.evaluation.face_pairs import PairSources
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics
 from keras_sphereface.export.recognition_file import (
     SCORE,
+    OrdinaryNorms,
     Recognition,
     RecognitionThreshold,
     model_fingerprint,
@@ -22,7 +25,7 @@ FIVE_POINTS, CENTER_CROP, AS_STORED, UNKNOWN = "five points", "center crop", "as
 
 
 def recognition_of(
-    metrics: EvaluationMetrics, embedder: Embedder, sources: PairSources, embedding_size: int
+    metrics: EvaluationMetrics, embedder: Embedder, sources: PairSources, views: np.ndarray
 ) -> Recognition:
     """Return the contents of recognition.json.
 
@@ -30,7 +33,7 @@ def recognition_of(
         metrics: Metrics with a calibration.
         embedder: The network or saved embeddings.
         sources: Sources of the faces.
-        embedding_size: Int. Numbers of an embedding as it was compared.
+        views: (N, V, D) embeddings of the images and, V = 2, of their mirror images.
 
     Raises:
         ValueError: If the metrics have no calibration.
@@ -47,7 +50,7 @@ def recognition_of(
         fingerprint=model_fingerprint(embedder.path),
         score=SCORE,
         fusion="concatenate" if metrics.verification.num_views == 2 else "none",
-        embedding_size=embedding_size,
+        embedding_size=views.shape[1] * views.shape[2],
         image_size=embedder.image_size,
         color_order="RGB",
         alignment=alignment,
@@ -75,6 +78,7 @@ def recognition_of(
         num_calibration_pairs=calibration.num_calibration_pairs,
         num_judged_identities=calibration.num_judged_identities,
         num_judged_pairs=calibration.num_judged_pairs,
+        norms=OrdinaryNorms.of(np.linalg.norm(views[:, 0].astype(np.float64), axis=1)),
     )
 
 

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from keras_sphereface.export.network import Network
     from keras_sphereface.export.projection import export_projected
     from keras_sphereface.export.recognition_file import (
+        CarriedOver,
+        OrdinaryNorms,
         Recognition,
         RecognitionThreshold,
         model_fingerprint,
@@ -24,7 +26,9 @@ if TYPE_CHECKING:
     from keras_sphereface.export.saved_model import export_savedmodel
 
 __all__ = [
+    "CarriedOver",
     "Network",
+    "OrdinaryNorms",
     "Recognition",
     "RecognitionThreshold",
     "export_projected",
@@ -49,6 +53,8 @@ _MODULES = {
     "network": ("Network",),
     "projection": ("export_projected",),
     "recognition_file": (
+        "CarriedOver",
+        "OrdinaryNorms",
         "Recognition",
         "RecognitionThreshold",
         "model_fingerprint",

@@ -14,6 +14,8 @@ import typing
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from keras_sphereface.reporting.metrics_file import as_json
 from keras_sphereface.utils.atomic import atomic_file
 
@@ -52,6 +54,58 @@ class RecognitionThreshold:
 
 
 @dataclasses.dataclass(frozen=True)
+class OrdinaryNorms:
+    """Lengths |x| of the embeddings of the faces of a set, mirror images apart.
+
+    Attributes:
+        low: Float. 1 % of the faces have a shorter one.
+        median: Float.
+        high: Float. 1 % of the faces have a longer one.
+        num_images: Int. Number of faces.
+
+    Example:
+        >>> OrdinaryNorms.of(np.linspace(10, 20, 1001)).low
+        10.1
+    """
+
+    low: float
+    median: float
+    high: float
+    num_images: int
+
+    @classmethod
+    def of(cls, norms: np.ndarray) -> "OrdinaryNorms | None":
+        """Return those of norms (N,); None if they do not differ, as of embeddings of length 1."""
+        low, median, high = (float(value) for value in np.quantile(norms, (0.01, 0.5, 0.99)))
+        if high - low <= 1e-3 * median:
+            return None
+        return cls(round(low, 6), round(median, 6), round(high, 6), len(norms))
+
+
+@dataclasses.dataclass(frozen=True)
+class CarriedOver:
+    """What shows that a calibration holds for a converted network too.
+
+    Attributes:
+        model: Name of the network that was calibrated.
+        fingerprint: SHA-256 of its files.
+        num_faces: Int. Number of faces that both networks embedded.
+        faces: "given" or "drawn".
+        score_difference: Float. Largest difference of a score of two of these faces.
+
+    Example:
+        >>> CarriedOver("casia/export", "0" * 64, 64, "given", 3e-7).faces
+        'given'
+    """
+
+    model: str
+    fingerprint: str
+    num_faces: int
+    faces: str
+    score_difference: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Recognition:
     """Contents of `recognition.json`.
 
@@ -79,6 +133,8 @@ class Recognition:
         num_calibration_pairs: Int.
         num_judged_identities: Int; None likewise.
         num_judged_pairs: Int.
+        norms: Lengths of the embeddings of the set; None in older files, and where they are equal.
+        carried_over: The network that was calibrated, if this one was converted from it; else None.
 
     Example:
         >>> dataclasses.fields(Recognition)[0].name
@@ -106,6 +162,8 @@ class Recognition:
     num_calibration_pairs: int
     num_judged_identities: int | None
     num_judged_pairs: int
+    norms: OrdinaryNorms | None = None
+    carried_over: CarriedOver | None = None
 
     def log_likelihood_ratio(self, score: float) -> float:
         """Return the nats that a score is worth."""
@@ -229,18 +287,24 @@ def read_recognition(path: str | os.PathLike) -> Recognition:
 
 
 def _record(kind: type, values: Any, where: str, others: tuple[str, ...] = ()) -> Any:
-    """Return a frozen record from an object of JSON that has all of its fields and no others."""
+    """Return a frozen record from an object of JSON with its fields and no others.
+
+    Those with a default may be missing: files of earlier versions lack them.
+    """
     if not isinstance(values, dict):
         raise ValueError(f"{where} must be an object. Received: {values!r}")
     hints = typing.get_type_hints(kind)
     given = set(values) - set(others)
-    if given != set(hints):
+    needed = {
+        field.name for field in dataclasses.fields(kind) if field.default is dataclasses.MISSING
+    }
+    if not needed <= given <= set(hints):
         raise ValueError(
             f"{where} must have the keys {', '.join(hints)}. Received: without "
-            f"{sorted(set(hints) - given) or 'none of them'}, with other "
+            f"{sorted(needed - given) or 'none of them'}, with other "
             f"{sorted(given - set(hints)) or 'none'}"
         )
-    return kind(**{name: _value(values[name], hints[name], f"{where}: `{name}`") for name in hints})
+    return kind(**{name: _value(values[name], hints[name], f"{where}: `{name}`") for name in given})
 
 
 def _value(value: Any, hint: Any, where: str) -> Any:

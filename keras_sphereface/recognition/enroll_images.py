@@ -135,10 +135,10 @@ def enroll_images(
                 continue
             batch.append(waiting)
             if len(batch) == batch_size:
-                num_added += _enroll(gallery, finder, batch, warnings, keep_images)
+                num_added += _enroll(gallery, finder, batch, warnings, refused, keep_images)
                 batch = []
         if batch:
-            num_added += _enroll(gallery, finder, batch, warnings, keep_images)
+            num_added += _enroll(gallery, finder, batch, warnings, refused, keep_images)
     if images and not enrolled:
         name, reason = next(iter(refused.items()))
         raise ValueError(
@@ -187,6 +187,7 @@ def _enroll(
     finder: FaceFinder,
     batch: Sequence[_Waiting],
     warnings: dict[str, str],
+    refused: dict[str, str],
     keep_images: bool,
 ) -> int:
     """Embed and enroll a batch in one transaction; return the number of templates added."""
@@ -198,6 +199,10 @@ def _enroll(
     added = 0
     with gallery.transaction():
         for waiting, row, face in zip(batch, rows, faces, strict=True):
+            doubts = "; ".join(face.quality.warnings)
+            if doubts and finder.strict:
+                refused[waiting.image.name] = doubts
+                continue
             added += gallery.enroll(
                 waiting.image.identity,
                 row[None],
@@ -205,6 +210,6 @@ def _enroll(
                 quality=[face.quality.norm or 0.0],
                 images=[waiting.content] if keep_images else None,
             )
-            if face.quality.warnings:
-                warnings[waiting.image.name] = "; ".join(face.quality.warnings)
+            if doubts:
+                warnings[waiting.image.name] = doubts
     return added

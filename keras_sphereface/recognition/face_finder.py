@@ -68,6 +68,18 @@ class FaceFinder:
             raise DoubtfulImageError(name, "; ".join(faces[0].quality.warnings))
         return kept
 
+    def views_of(self, faces: Mapping[str, Face]) -> tuple[np.ndarray, dict[str, str]]:
+        """Embed N >= 1 faces of these names.
+
+        Returns:
+            float32 (N, V, D) as `FaceRecognizer.views_of`, and {name: reason} of those that are
+            to be refused with `strict` by the length of their embedding.
+        """
+        views = self.recognizer.views_of(list(faces.values()))
+        judged = self.recognizer.judged_faces(list(faces.values()), views)
+        warnings = [face.quality.warnings for face in judged] if self.strict else []
+        return views, {name: "; ".join(of) for name, of in zip(faces, warnings, strict=False) if of}
+
     def _points(self, name: str) -> np.ndarray | None:
         if self.landmarks is None:
             return None

@@ -5,6 +5,8 @@ import dataclasses
 import cv2
 import numpy as np
 
+from keras_sphereface.export.recognition_file import OrdinaryNorms
+
 # Of the template's 35 pixels: less than a third is seen, the rest is interpolated.
 MIN_EYE_DISTANCE = 12.0
 # Of 400 aligned faces of LFW 0.2 % are below; of the same blurred by 3 pixels (standard deviation)
@@ -23,8 +25,8 @@ class FaceQuality:
             face: about 0.1 of faces of LFW, 0.01 of blurred ones.
         confidence: Float in [0, 1], the detector's; None without detection.
         norm: Float. Length |x| of the embedding of the face alone; None before it is embedded.
-            Networks trained with A-Softmax give clear faces longer ones; how long depends on the
-            network.
+            Networks trained with A-Softmax give clear faces longer ones; what is ordinary for the
+            network stands in its recognition.json, and a shorter one is a warning.
         warnings: Sentences on what is doubtful; none if all looks well.
 
     Example:
@@ -38,6 +40,24 @@ class FaceQuality:
     confidence: float | None
     norm: float | None
     warnings: tuple[str, ...]
+
+
+def with_norm(quality: FaceQuality, norm: float, ordinary: OrdinaryNorms | None) -> FaceQuality:
+    """Return the quality with the length |x| of the embedding, and a warning if that is short.
+
+    Args:
+        quality: Quality of the face.
+        norm: Float. |x|.
+        ordinary: Those of faces that the network was calibrated on; None: not known.
+    """
+    warnings = quality.warnings
+    if ordinary is not None and norm < ordinary.low:
+        warnings = (
+            *warnings,
+            f"the embedding is short: |x| is {norm:.3g}; of the faces of the calibration 99 % have "
+            f"at least {ordinary.low:.3g}",
+        )
+    return dataclasses.replace(quality, norm=norm, warnings=warnings)
 
 
 def measure_quality(

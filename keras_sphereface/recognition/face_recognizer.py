@@ -11,6 +11,7 @@ from keras_sphereface.data.alignment import landmark_template
 from keras_sphereface.data.detection import Detector
 from keras_sphereface.export.network import Network
 from keras_sphereface.export.recognition_file import (
+    OrdinaryNorms,
     Recognition,
     model_fingerprint,
     read_recognition,
@@ -19,6 +20,7 @@ from keras_sphereface.export.recognition_file import (
 from keras_sphereface.export.runtime import open_network
 from keras_sphereface.metrics.vectors import unit_rows
 from keras_sphereface.recognition.comparison import NO_CALIBRATION, Comparison, chosen_threshold
+from keras_sphereface.recognition.face_quality import with_norm
 from keras_sphereface.recognition.faces import (
     POLICIES,
     Face,
@@ -179,7 +181,7 @@ class FaceRecognizer:
             images: N images as in `find_faces`, of one kind or mixed, or a single one.
             detect: Bool. False if the images are aligned faces.
             policy: "exactly-one", "largest" or "center".
-            strict: Bool. True to refuse faces that are tiny or blurred.
+            strict: Bool. True to refuse faces of poor quality.
             batch_size: Int >= 1. Faces embedded at once.
 
         Returns:
@@ -203,7 +205,10 @@ class FaceRecognizer:
             for face in faces():
                 batch.append(face)
                 if len(batch) == batch_size or bar.n + len(batch) == len(given):
-                    rows.append(self.embed_faces(batch)[0])
+                    batch_rows, batch = self.embed_faces(batch)
+                    rows.append(batch_rows)
+                    if strict:
+                        refuse_doubtful(batch, names[bar.n :])
                     bar.update(len(batch))
                     batch = []
         return np.concatenate(rows[1:] or rows)
@@ -233,8 +238,8 @@ class FaceRecognizer:
             )
         name = name or names_of([image])[0]
         (face,) = self.find_faces(image, detect=detect, policy=policy, name=name, points=points)
-        if strict and face.quality.warnings:
-            raise DoubtfulImageError(name, "; ".join(face.quality.warnings))
+        if strict:
+            refuse_doubtful([face], [name])
         return face
 
     def views_of(self, faces: Sequence[Face]) -> np.ndarray:
@@ -260,12 +265,22 @@ class FaceRecognizer:
         return rows, self.judged_faces(faces, views)
 
     def judged_faces(self, faces: Sequence[Face], views: np.ndarray) -> list[Face]:
-        """Return the faces with the length |x| of their embeddings of `views_of` in the quality."""
+        """Return the faces with the length |x| of their embeddings of `views_of` in the quality.
+
+        A length that is short beside those in recognition.json is a warning.
+        """
         norms = np.linalg.norm(views[:, 0].astype(np.float64), axis=1)
         return [
-            dataclasses.replace(face, quality=dataclasses.replace(face.quality, norm=float(norm)))
+            dataclasses.replace(
+                face, quality=with_norm(face.quality, float(norm), self._ordinary_norms(face))
+            )
             for face, norm in zip(faces, norms, strict=True)
         ]
+
+    def _ordinary_norms(self, face: Face) -> OrdinaryNorms | None:
+        # Only a face that was aligned here has a distance of the eyes.
+        recognition, _ = self.calibration(detect=face.quality.eye_distance is not None)
+        return None if recognition is None else recognition.norms
 
     def compare(
         self,
@@ -288,7 +303,7 @@ class FaceRecognizer:
                 the next lower one that it has.
             detect: Bool. False if the images are aligned faces.
             policy: "exactly-one", "largest" or "center".
-            strict: Bool. True to refuse faces that are tiny or blurred.
+            strict: Bool. True to refuse faces of poor quality.
 
         Raises:
             DoubtfulImageError: As `embed`.
@@ -301,7 +316,10 @@ class FaceRecognizer:
             self.one_face(image, detect=detect, policy=policy, strict=strict, name=name)
             for image, name in zip(images, names, strict=True)
         ]
-        return self.compare_rows(*self.embed_faces(faces), fmr=fmr, detect=detect, names=names)
+        rows, faces = self.embed_faces(faces)
+        if strict:
+            refuse_doubtful(faces, names)
+        return self.compare_rows(rows, faces, fmr=fmr, detect=detect, names=names)
 
     def compare_rows(
         self,
@@ -368,7 +386,7 @@ class FaceRecognizer:
             fusion: "best" or "mean", of the templates of an identity, as in `Gallery.search`.
             detect: Bool. False if the image is an aligned face.
             policy: "exactly-one", "largest" or "center".
-            strict: Bool. True to refuse a face that is tiny or blurred.
+            strict: Bool. True to refuse a face of poor quality.
 
         Raises:
             DoubtfulImageError: As `embed`.
@@ -379,6 +397,8 @@ class FaceRecognizer:
         (answer,) = self.identify_faces(
             [face], gallery, top=top, fpir=fpir, fusion=fusion, detect=detect
         )
+        if strict and answer.quality.warnings:
+            raise DoubtfulImageError(names_of([image])[0], "; ".join(answer.quality.warnings))
         return answer
 
     def identify_faces(
@@ -507,6 +527,13 @@ class FaceRecognizer:
 
     def _row_size(self) -> int:
         return (self.network.embedding_size or 0) * (2 if self.fusion == "concatenate" else 1)
+
+
+def refuse_doubtful(faces: Sequence[Face], names: Sequence[str]) -> None:
+    """Raise a DoubtfulImageError for the first face whose quality is poor."""
+    for face, name in zip(faces, names, strict=False):
+        if face.quality.warnings:
+            raise DoubtfulImageError(name, "; ".join(face.quality.warnings))
 
 
 def open_detector(detector: str | os.PathLike | Detector | None) -> Detector | None:

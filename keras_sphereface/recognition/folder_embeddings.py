@@ -52,21 +52,26 @@ def embed_folder(
     refused: dict[str, str] = {}
     embedded: list[str] = []
     views: list[np.ndarray] = []
-    batch: list[Face] = []
+    batch: dict[str, Face] = {}
+
+    def embed_batch() -> None:
+        batch_views, doubts = finder.views_of(batch)
+        kept = [key for key in batch if key not in doubts]
+        refused.update(doubts)
+        embedded.extend(kept)
+        views.append(batch_views[[key in kept for key in batch]])
+        batch.clear()
+
     with progress_bar(keys, desc="embedding", unit="image") as bar:
         for key in bar:
             try:
-                face = finder.face(root / key, key)
+                batch[key] = finder.face(root / key, key)
             except DoubtfulImageError as error:
                 refused[key] = error.reason
-                continue
-            embedded.append(key)
-            batch.append(face)
             if len(batch) == batch_size:
-                views.append(finder.recognizer.views_of(batch))
-                batch = []
+                embed_batch()
         if batch:
-            views.append(finder.recognizer.views_of(batch))
+            embed_batch()
     if not embedded:
         raise ValueError(
             f"An image with a face is needed. Received: {folder} with {len(keys)} images that are "

@@ -755,6 +755,9 @@ def test_calibration_is_written_to_the_output_and_beside_saved_embeddings(saved,
     assert (recognition.fusion, recognition.alignment) == ("concatenate", "unknown")
     assert recognition.image_size is None
     assert recognition.embedding_size == 16
+    norms = np.linalg.norm(np.load(saved["embeddings"][0])["embeddings"], axis=1)
+    assert recognition.norms.median == pytest.approx(np.median(norms), rel=1e-5)
+    assert recognition.norms.num_images == len(norms)
     assert (out / "calibration.png").read_bytes()[:4] == b"\x89PNG"
     assert "Thresholds and log-likelihood ratios" in (out / "report.html").read_text()
     (without,) = evaluate(saved)

@@ -4,9 +4,12 @@ import dataclasses
 import json
 import re
 
+import numpy as np
 import pytest
 
 from keras_sphereface.export.recognition_file import (
+    CarriedOver,
+    OrdinaryNorms,
     Recognition,
     RecognitionThreshold,
     model_fingerprint,
@@ -139,3 +142,27 @@ def test_fingerprints_are_of_the_weights_and_of_nothing_else(tmp_path):
     file = tmp_path / "net.onnx"
     file.write_bytes(b"graph")
     assert model_fingerprint(file) != model_fingerprint(weights)
+
+
+def test_norms_and_the_first_network_are_read_back_and_may_be_missing(file):
+    full = dataclasses.replace(
+        RECOGNITION,
+        norms=OrdinaryNorms(8.5, 12.0, 17.25, 900),
+        carried_over=CarriedOver("runs/export", "1" * 64, 64, "drawn", 2e-7),
+    )
+    write_recognition(file, full)
+    assert read_recognition(file) == full
+    values = json.loads(file.read_text())
+    del values["norms"], values["carried_over"]
+    file.write_text(json.dumps(values))
+    assert read_recognition(file) == RECOGNITION
+    del values["slope"]
+    file.write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=r"without \['slope'\]"):
+        read_recognition(file)
+
+
+def test_ordinary_norms_are_quantiles_unless_all_are_equal():
+    norms = np.random.default_rng(0).permutation(np.arange(1, 1002.0))
+    assert OrdinaryNorms.of(norms) == OrdinaryNorms(11.0, 501.0, 991.0, 1001)
+    assert OrdinaryNorms.of(1 + 1e-6 * norms) is None

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from keras_sphereface.data import images
+from keras_sphereface.export.recognition_file import OrdinaryNorms
 from keras_sphereface.recognition import Gallery
 from keras_sphereface.recognition.enroll_images import enroll_images, images_to_enroll
 from keras_sphereface.recognition.face_finder import FaceFinder
@@ -144,3 +145,16 @@ def test_identities_come_from_folders_a_name_or_a_list(folder, tmp_path):
         images_to_enroll([folder / "bob" / "1.png"])
     with pytest.raises(ValueError, match="Keys must be IDENTITY/IMAGE"):
         images_to_enroll([folder / "bob"])
+
+
+def test_short_embeddings_are_enrolled_with_a_warning_or_strictly_refused(folder, gallery):
+    ours = recognizer(norms=OrdinaryNorms(1e6, 2e6, 3e6, 900))
+    images = images_to_enroll([folder])
+    strict = FaceFinder(ours, detect=False, strict=True)
+    refused = enroll_images(gallery, strict, images).refused
+    assert list(refused) == list(KEYS)
+    assert all("the embedding is short" in reason for reason in refused.values())
+    assert len(gallery) == 0
+    warnings = enroll_images(gallery, FaceFinder(ours, detect=False), images).warnings
+    assert list(warnings) == list(KEYS)
+    assert gallery.num_templates == 4

@@ -15,6 +15,7 @@ from keras_sphereface.data.alignment import landmark_template
 from keras_sphereface.data.detection import DetectedFaces, no_faces
 from keras_sphereface.export.network import Network
 from keras_sphereface.export.recognition_file import (
+    OrdinaryNorms,
     Recognition,
     RecognitionThreshold,
     model_fingerprint,
@@ -197,6 +198,31 @@ def test_the_length_of_the_embedding_is_reported():
     comparison = recognizer().compare(*noise(1, 2), detect=False)
     expected = np.linalg.norm(run(np.stack(noise(1, 2))), axis=1)
     assert [one.norm for one in comparison.quality] == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_short_embedding_is_flagged_and_strictly_refused():
+    norms = np.linalg.norm(run(np.stack(noise(1, 2))), axis=1)
+    low, high = sorted(norms)
+    ordinary = OrdinaryNorms(float((low + high) / 2), float(high), float(high) + 1, 900)
+    short, fine = (noise(1, 2)[i][0:] for i in np.argsort(norms))
+    ours = recognizer(norms=ordinary)
+    (note,) = ours.compare(short, fine, detect=False).notes
+    assert note.startswith(f"image 1: the embedding is short: |x| is {low:.3g}")
+    with pytest.raises(DoubtfulImageError, match="image 1: the embedding is short"):
+        ours.compare(short, fine, detect=False, strict=True)
+    with pytest.raises(DoubtfulImageError, match="image 3: the embedding is short"):
+        ours.embed([fine, fine, short], detect=False, strict=True, batch_size=2)
+    assert ours.embed([fine, fine], detect=False, strict=True).shape == (2, 16)
+    # Older files have no norms, and those of another alignment say nothing of a detected face.
+    assert recognizer(slope=20.0).compare(short, fine, detect=False).notes == ()
+    photo = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
+    all_short = OrdinaryNorms(1e6, 2e6, 3e6, 900)
+    detector = faces_at((20, 30, 1.0))
+    (face,) = recognizer(detector, norms=all_short).find_faces(photo)
+    (judged,) = recognizer(detector, norms=all_short).embed_faces([face])[1]
+    assert "short" in judged.quality.warnings[-1]
+    other = recognizer(detector, norms=all_short, alignment="center crop")
+    assert other.embed_faces([face])[1][0].quality.warnings == ()
 
 
 def test_wrong_arguments_are_refused():

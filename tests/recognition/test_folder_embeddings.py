@@ -5,6 +5,7 @@ import pytest
 
 from keras_sphereface.data import images
 from keras_sphereface.evaluation.embeddings import load_embeddings
+from keras_sphereface.export.recognition_file import OrdinaryNorms
 from keras_sphereface.recognition.enrollment import read_enrollment
 from keras_sphereface.recognition.face_finder import FaceFinder, images_below
 from keras_sphereface.recognition.folder_embeddings import embed_folder, write_embeddings
@@ -61,3 +62,21 @@ def test_parquet_has_a_row_an_image(folder, tmp_path):
     np.testing.assert_array_equal(rows, result.views.reshape(3, 16))
     norms = np.linalg.norm(result.views[:, 0], axis=1)
     np.testing.assert_allclose(table["norm"], norms, rtol=1e-6)
+
+
+def test_short_embeddings_are_strictly_left_out(folder):
+    keys = ["ada/1.png", "ada/2.png", "bob/1.png"]
+    norms = np.linalg.norm(
+        recognizer().views_of(
+            [FaceFinder(recognizer(), detect=False).face(folder / key, key) for key in keys]
+        )[:, 0],
+        axis=1,
+    )
+    ordinary = OrdinaryNorms(float(np.sort(norms)[1]) - 1e-3, 1e6, 2e6, 900)
+    finder = FaceFinder(recognizer(norms=ordinary), detect=False, strict=True)
+    for batch_size in (1, 64):
+        result = embed_folder(finder, folder, keys, batch_size)
+        shortest = keys[int(np.argmin(norms))]
+        assert result.keys == [key for key in keys if key != shortest]
+        assert list(result.refused) == [shortest]
+        assert len(result.views) == 2
