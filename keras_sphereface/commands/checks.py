@@ -96,6 +96,8 @@ def check_train(config: TrainConfig) -> None:
         check_landmarks(config.verify_landmarks, config.landmark_columns)
     if config.start_from:
         check_start_path(config.start_from)
+    for teacher in config.teacher:
+        check_savedmodel(teacher, "teacher")
     if config.old_bin:
         check_bin(config.old_bin)
     if config.old_pairs and config.old_images:
@@ -468,6 +470,17 @@ def check_export(config: ExportConfig) -> None:
         )
     if config.pairs and config.images:
         check_pairs(config.pairs, config.images, columns=config.pair_columns)
+
+
+def check_savedmodel(path: str, name: str) -> None:
+    """Refuse what is no SavedModel folder.
+
+    Raises:
+        FileNotFoundError, ValueError: With the name of the setting and what was received.
+    """
+    check_network_path(path)
+    if not Path(path).is_dir():
+        raise ValueError(f"`{name}` must be a SavedModel folder. Received: {name}={path}")
 
 
 def check_fit_projection(config: FitProjectionConfig) -> None:

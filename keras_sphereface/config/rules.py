@@ -49,6 +49,8 @@ def check_train_settings(config: TrainConfig) -> None:
             allowed = f"at least {low}" if high == math.inf else f"from {low} to {high}"
             raise ValueError(f"`{name}` must be {allowed}. Received: {name}={value}")
     require(0 < config.width < math.inf, "`width` must be above 0.", width=config.width)
+    weight = config.teacher_weight
+    require(0 < weight < math.inf, "`teacher_weight` must be above 0.", teacher_weight=weight)
     for field in dataclasses.fields(config):
         choices, value = field.metadata["choices"], getattr(config, field.name)
         # What may also be another value is checked where that is used.

@@ -318,6 +318,20 @@ class TrainConfig:
         "or 0 in a run as large as the paper's: batches of 512, 28,000 steps, 10,575 identities.",
         group="optimizer",
     )
+    teacher: tuple[str, ...] = setting(
+        (),
+        "SavedModel folders of networks whose embeddings the network learns to give beside its own "
+        "task (distillation); of several, the cosines of their ensemble. Not those that were "
+        "trained on identities that will be judged.",
+        group="network",
+        path="input",
+    )
+    teacher_weight: float = setting(
+        10.0,
+        "Factor > 0 of the distillation's term, 1 - cosine of the network's embedding and that of "
+        "--teacher.",
+        group="network",
+    )
     ema: float = setting(
         0.0,
         "Decay of the moving averages of the weights that are verified and exported, for "

@@ -12,12 +12,13 @@ from keras_sphereface.config.choices import START_PREFIX
 from keras_sphereface.data import pipeline
 from keras_sphereface.data.augmentation import RANGES, Augmentation
 from keras_sphereface.data.records import DatasetInfo
-from keras_sphereface.distribute.strategy import num_workers, worker_index
+from keras_sphereface.distribute.strategy import is_chief, num_workers, worker_index
 from keras_sphereface.evaluation.face_pairs import PairSources
 from keras_sphereface.heads.base import Head
 from keras_sphereface.models.stages import freeze_stages, hold_batch_norm
 from keras_sphereface.training.backbones import Backbone, backbone_by_name, make_network
 from keras_sphereface.training.build_head import check_batches, head_of, images_per_identity
+from keras_sphereface.training.distillation import make_distillation
 from keras_sphereface.training.intervals import Intervals
 from keras_sphereface.training.run_config import complete_settings, planned_steps
 from keras_sphereface.training.schedules import LearningRate
@@ -115,6 +116,16 @@ def _filled_in(value: Value | None) -> Value:
 
 def build_step(config: TrainConfig, trainer: Trainer) -> Callable[[Any], tf.Tensor]:
     """Return the compiled training step; see `make_training_step`."""
+    distillation = None
+    if config.teacher:
+        distillation = make_distillation(
+            config.teacher,
+            config.teacher_weight,
+            config.data,
+            trainer.backbone.output_shape[-1],
+            Path(config.workdir),
+            is_chief(trainer.strategy),
+        )
     return make_training_step(
         trainer,
         config.batch_size,
@@ -122,6 +133,7 @@ def build_step(config: TrainConfig, trainer: Trainer) -> Callable[[Any], tf.Tens
         config.seed,
         config.accumulate_steps,
         config.jit,
+        distillation,
     )
 
 

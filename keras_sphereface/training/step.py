@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_sphereface.data import preprocessing
 from keras_sphereface.data.augmentation import Augmentation
 from keras_sphereface.functional.norms import l2_norm
+from keras_sphereface.training.distillation import Distillation
 from keras_sphereface.training.solver import solver_gradient, solver_gradients
 from keras_sphereface.training.trainer import Trainer
 from keras_sphereface.utils.compat import tf_variable
@@ -27,6 +28,7 @@ def make_training_step(
     seed: int = 0,
     accumulate_steps: int = 1,
     jit: bool = False,
+    distillation: Distillation | None = None,
 ) -> Callable[[Any], tf.Tensor]:
     """Return the compiled step: it takes an iterator of uint8 batches and updates the weights.
 
@@ -40,12 +42,13 @@ def make_training_step(
         seed: Int. Seed of the augmentation.
         accumulate_steps: Int. Number of micro-batches of a device.
         jit: Bool. Whether XLA compiles forward and backward pass.
+        distillation: Teachers whose term is added to the loss; what is measured is without it.
 
     Returns:
         A function from the iterator to sums over the global batch, (len(MEANS) + ANGLE_BINS,):
         those of `MEANS`, then the number of samples by their angle to the target class weight.
     """
-    program = _Step(trainer, batch_size, augmentation, seed, accumulate_steps)
+    program = _Step(trainer, batch_size, augmentation, seed, accumulate_steps, distillation)
     gradients = tf.function(program.gradients, jit_compile=True) if jit else program.gradients
 
     @tf.function
@@ -67,6 +70,7 @@ class _Step:
     augmentation: Augmentation
     seed: int
     micro_batches: int
+    distillation: Distillation | None = None
 
     @property
     def replicas(self) -> int:
@@ -86,11 +90,14 @@ class _Step:
         weights = sharded_head.weights() if sharded_head else []
         total: list[tf.Tensor] = []
         samples = []
-        splits = (tf.split(values, self.micro_batches) for values in (images, labels))
+        parts = [images, labels]
+        if self.distillation:
+            parts.append(self.distillation.targets(images))
+        splits = (tf.split(values, self.micro_batches) for values in parts)
         for micro_batch in zip(*splits, strict=True):
             # One after another: side by side they would all be in memory at once.
             with tf.control_dependencies(total):
-                new, measured = gradients(*micro_batch, step, weights)
+                new, measured = gradients(*micro_batch[:2], step, weights, *micro_batch[2:])
             total = [a + b for a, b in zip(total, new, strict=True)] if total else new
             samples.append(measured)
         self.apply(total, weights)
@@ -99,7 +106,12 @@ class _Step:
         return sums / (self.replicas if sharded_head else 1)
 
     def gradients(
-        self, images: tf.Tensor, labels: tf.Tensor, step: tf.Tensor, weights: list[tf.Tensor]
+        self,
+        images: tf.Tensor,
+        labels: tf.Tensor,
+        step: tf.Tensor,
+        weights: list[tf.Tensor],
+        targets: tf.Tensor | None = None,
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
         """Gradients by all weights for some samples, and what is measured of these, (4, b)."""
         backbone, head = self.trainer.backbone, self.trainer.head
@@ -118,6 +130,9 @@ class _Step:
                 norms = l2_norm(embeddings)[:, 0]
             losses, correct, target_cosine = output
             loss = tf.reduce_sum(losses) / self.batch_size
+            if self.distillation:
+                extra = self.distillation.losses(embeddings, targets)
+                loss += tf.cast(tf.reduce_sum(extra), loss.dtype) / self.batch_size
             if penalties:  # a network of the user's own may have regularizers
                 loss += tf.add_n(penalties) / (self.replicas * self.micro_batches)
         gradients = tape.gradient(loss, [*variables, *weights])
