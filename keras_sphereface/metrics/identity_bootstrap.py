@@ -75,6 +75,12 @@ class IdentityPairs:
         names, codes = np.unique(np.array([*first, *second]), return_inverse=True)
         return cls(codes[: len(first)], codes[len(first) :], len(names))
 
+    @classmethod
+    def unrelated(cls, is_same: np.ndarray) -> "IdentityPairs":
+        """Return pairs (P,) of which no two share an identity, where it is not known who is who."""
+        first = np.arange(len(is_same))
+        return cls(first, np.where(is_same, first, first + len(first)), 2 * len(first))
+
     @property
     def is_same(self) -> np.ndarray:
         """(P,) bool, True for matched pairs."""

@@ -6,9 +6,16 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from keras_sphereface.metrics.bootstrap import Interval, bootstrap_mean_interval
+from keras_sphereface.data.pairs import lfw
+from keras_sphereface.evaluation.intervals import pair_identities
+from keras_sphereface.metrics.bootstrap import Interval
+from keras_sphereface.metrics.identity_bootstrap import (
+    IdentityPairs,
+    bootstrap_by_identity,
+    middle,
+)
 
-REPLICATES = 2000  # draws of seeds and pairs
+REPLICATES = 1000  # draws of seeds and identities
 PAIR = ["first", "second", "is_same"]
 
 
@@ -18,7 +25,7 @@ class Gain:
 
     Attributes:
         by_seed: (S,) the difference with each seed, in [-1, 1].
-        interval: The middle 95 % of the mean if other seeds and other pairs were drawn.
+        interval: The middle 95 % of the mean if other seeds and other identities were drawn.
     """
 
     by_seed: np.ndarray
@@ -43,7 +50,10 @@ class Gain:
 def accuracy_gain(first: Sequence[pd.DataFrame], second: Sequence[pd.DataFrame], seed: int) -> Gain:
     """Return the gain of the first loss over the second.
 
-    The thresholds of the pairs are not chosen anew for the interval.
+    The interval draws identities anew, which take their pairs with them (see
+    `metrics.identity_bootstrap`), and seeds, as two causes that add up. Where the names of the
+    images do not tell the identities, every pair counts as one of its own. Matched and mismatched
+    pairs keep their shares, and thresholds are not chosen anew.
 
     Args:
         first: The pairs.csv of each seed of the first loss.
@@ -72,6 +82,33 @@ def accuracy_gain(first: Sequence[pd.DataFrame], second: Sequence[pd.DataFrame],
         ]
     )  # (S, P)
     is_same = first[0]["is_same"].to_numpy() == 1
+    by_seed, by_pair = differences.mean(axis=1), differences.mean(axis=0)
     rng = np.random.default_rng(seed)
-    interval = bootstrap_mean_interval(differences, is_same, REPLICATES, rng)
-    return Gain(differences.mean(axis=1), interval)
+    kinds = [(kind, kind.mean()) for kind in (is_same, ~is_same) if kind.any()]
+
+    def mean_gain(weights: np.ndarray) -> list[float]:
+        means = (share * np.average(by_pair[kind], weights=weights[kind]) for kind, share in kinds)
+        return [sum(means)]
+
+    drawn = bootstrap_by_identity(mean_gain, _identities(first[0], is_same), REPLICATES, rng)
+    deviations = _seed_deviations(by_seed, rng)
+    return Gain(by_seed, middle(drawn.by_identity[:, 0] + deviations))
+
+
+def _identities(table: pd.DataFrame, is_same: np.ndarray) -> IdentityPairs:
+    """Return the identities of pairs.csv, as far as the names of the images tell them."""
+    first, second = (table[name].astype(str).tolist() for name in ("first", "second"))
+    pairs = lfw.Pairs(first, second, is_same, np.ones(len(table), int))
+    return (
+        pair_identities(pairs) if pairs.share_of_named() == 1 else IdentityPairs.unrelated(is_same)
+    )
+
+
+def _seed_deviations(by_seed: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Return how far the mean over other seeds would be from this one, (REPLICATES,)."""
+    count = len(by_seed)
+    if count == 1:  # how seeds differ is unknown
+        return np.zeros(REPLICATES)
+    draws = by_seed[rng.integers(count, size=(REPLICATES, count))].mean(axis=1)
+    # A mean of draws from so few deviates too little.
+    return (draws - by_seed.mean()) * np.sqrt(count / (count - 1))

@@ -71,9 +71,9 @@ def describe_comparison(
         + "\n"
         + _describe_ranking(pairs, set(table["loss"]), seed)
         + "The gain is in points of accuracy on the same pairs, with the middle 95 % of "
-        f"{REPLICATES:,} draws of seeds and pairs. The thresholds were not chosen anew for these, "
-        "pairs that share an identity count as independent, and nothing is corrected for the "
-        "number of losses.\n\n"
+        f"{REPLICATES:,} draws of seeds and identities, which take their pairs with them. The "
+        "thresholds were not chosen anew for these, and nothing is corrected for the number of "
+        "losses.\n\n"
         "The time of a step is over that of softmax with the same seed: the median of the seeds, "
         "the lowest and the highest. A run's time is the median of its log's rows. Memory is the "
         "peak memory of a training (on a GPU: of its memory), the median of the seeds.\n\n"

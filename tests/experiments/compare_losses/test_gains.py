@@ -59,3 +59,33 @@ def test_equal_losses_are_seldom_significant_though_seeds_differ():
         ]
         wrong += gains.accuracy_gain(*tables, trial).verdict != "not significant"
     assert wrong <= 9
+
+
+def test_images_of_one_identity_do_not_count_as_so_many():
+    """Twenty identities with forty pairs each, all right or all wrong, are as sure as twenty."""
+    names = [f"id{i}" for i in range(20)]
+    both = [*zip(names, names, strict=True), *zip(names, names[::-1], strict=True)]
+    rows = [
+        (f"{a}/{k}.jpg", f"{b}/{k + 40}.jpg", int(a == b), int(i < 14))
+        for i, (a, b) in enumerate(both)
+        for k in range(40)
+    ]
+    right = pd.DataFrame(rows, columns=["first", "second", "is_same", "is_correct"])
+    wrong = right.assign(is_correct=0)
+    gain = gains.accuracy_gain([right], [wrong], 0)
+    unknown = [
+        table.assign(first=[f"{i}.jpg" for i in table.index], second="x.jpg")
+        for table in (right, wrong)
+    ]
+    as_if_independent = gains.accuracy_gain(unknown[:1], unknown[1:], 0)
+    widths = [g.interval.high - g.interval.low for g in (gain, as_if_independent)]
+    assert widths[0] > 4 * widths[1]
+
+
+def test_seeds_that_differ_widen_the_interval():
+    rng = np.random.default_rng(0)
+    tables = [pairs_of((rng.random(2000) < share).astype(int)) for share in (0.75, 0.8, 0.85)]
+    base = [pairs_of((rng.random(2000) < 0.7).astype(int)) for _ in range(3)]
+    three = gains.accuracy_gain(tables, base, 0).interval
+    one = gains.accuracy_gain(tables[1:2], base[1:2], 0).interval
+    assert three.high - three.low > 1.5 * (one.high - one.low)
