@@ -21,13 +21,21 @@ if not startup.is_lean():
         from keras_sphereface.backend import BACKEND, tensorflow_names
         from keras_sphereface.callbacks.convergence_guard import ConvergenceGuard
         from keras_sphereface.heads import (
+            AdaCos,
+            AdaFace,
             ArcFace,
+            Circle,
             CosFace,
+            CurricularFace,
+            ElasticFace,
+            MagFace,
             NormFace,
             PlainSoftmax,
             SphereFace2,
             SphereFacePlus,
             SphereFaceR,
+            SubCenterArcFace,
+            UniFace,
         )
         from keras_sphereface.heads.asoftmax import ASoftmax
         from keras_sphereface.heads.embedding_classifier import EmbeddingClassifier
@@ -54,18 +62,26 @@ if not startup.is_lean():
 __all__ = [
     "ASoftmax",
     "ASoftmaxLoss",
+    "AdaCos",
+    "AdaFace",
     "ArcFace",
+    "Circle",
     "ConvergenceGuard",
     "CosFace",
+    "CurricularFace",
+    "ElasticFace",
     "EmbeddingClassifier",
     "FacePreprocessing",
     "FaceRecognizer",
     "HeadLoss",
+    "MagFace",
     "NormFace",
     "PlainSoftmax",
     "SphereFace2",
     "SphereFacePlus",
     "SphereFaceR",
+    "SubCenterArcFace",
+    "UniFace",
     "__version__",
     "embedding_norm",
     "sphereface",

@@ -28,6 +28,7 @@ mod = tf.math.floormod
 ones_like = tf.ones_like
 reshape = tf.reshape
 round = tf.round
+sin = tf.sin
 softplus = tf.nn.softplus
 sqrt = tf.sqrt
 square = tf.square

@@ -139,4 +139,4 @@ def compiled(
 
 
 # In place of those of `keras.ops`, which compute float64 in float32 on this backend.
-KEEPING_FLOAT64 = {"arccos": jnp.arccos, "cos": jnp.cos, "mean": jnp.mean}
+KEEPING_FLOAT64 = {"arccos": jnp.arccos, "cos": jnp.cos, "mean": jnp.mean, "sin": jnp.sin}

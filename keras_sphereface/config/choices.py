@@ -92,6 +92,57 @@ HEADS: dict[str, HeadChoice] = {
         "s cos(theta + m) of the target class",
         {**_ANGULAR, "m": 0.5, "scale": 64.0, "gradient": "exact"},
     ),
+    "subcenter-arcface": HeadChoice(
+        "SubCenterArcFace",
+        "arcface to the nearest of K class weights of a class",
+        {**_ANGULAR, "m": 0.5, "scale": 64.0, "gradient": "exact", "num_centers": 3},
+    ),
+    "curricularface": HeadChoice(
+        "CurricularFace",
+        "arcface with hard negatives that come in later",
+        {**_ANGULAR, "m": 0.5, "scale": 64.0},
+    ),
+    "elasticface-arc": HeadChoice(
+        "ElasticFace",
+        "arcface with a margin drawn for each image",
+        {**_ANGULAR, "m": 0.5, "scale": 64.0, "gradient": "exact", "margin_std": 0.05},
+        {"kind": "arc"},
+    ),
+    "elasticface-cos": HeadChoice(
+        "ElasticFace",
+        "cosface with a margin drawn for each image",
+        {**_ANGULAR, "m": 0.35, "scale": 64.0, "gradient": "exact", "margin_std": 0.05},
+        {"kind": "cos"},
+    ),
+    "magface": HeadChoice(
+        "MagFace",
+        "arcface with a margin that grows with |x|",
+        {
+            **_ANGULAR,
+            "m": 0.45,
+            "m_max": 0.8,
+            "norm_min": 10.0,
+            "norm_max": 110.0,
+            "scale": 64.0,
+            "term_weight": 35.0,
+        },
+    ),
+    "adaface": HeadChoice(
+        "AdaFace",
+        "a margin by the quality of the image, told by |x|",
+        {**_ANGULAR, "m": 0.4, "scale": 64.0, "gradient": "exact"},
+    ),
+    "circle": HeadChoice(
+        "Circle",
+        "the Circle loss over class weights",
+        {**_ANGULAR, "m": 0.25, "scale": 256.0},
+    ),
+    "uniface": HeadChoice(
+        "UniFace",
+        "one learned threshold for all target cosines",
+        {**_ANGULAR, "m": 0.4, "scale": 64.0},
+    ),
+    "adacos": HeadChoice("AdaCos", "softmax of s cos(theta), s computed at each step", _ANGULAR),
     "softmax+contrastive": HeadChoice(
         "SoftmaxContrastive",
         "softmax and a contrastive loss over pairs of the batch",

@@ -26,6 +26,7 @@ def setting(
     path: str = "",
     other: str = "",
     minimum: int | None = None,
+    words: Sequence[str] = (),
 ) -> Any:
     """Return a dataclass field with what the command line shows and checks of it.
 
@@ -42,6 +43,7 @@ def setting(
         other: What a value beside the choices looks like, for example "module:function"; such a
             value holds a colon. "": there are only the choices.
         minimum: Int. The smallest number allowed, of several each; None: any.
+        words: Words that are allowed in place of a number, for example ("auto",).
     """
     metadata = {
         "help": help,
@@ -53,6 +55,7 @@ def setting(
         "path": path,
         "other": other,
         "minimum": minimum,
+        "words": tuple(words),
     }
     return dataclasses.field(default=default, metadata=metadata)
 
@@ -84,6 +87,7 @@ def usage_of(field: dataclasses.Field) -> str:
     kind, several = type_of(field)
     words = {int: "N", float: "X", str: "NAME" if field.metadata["choices"] else "TEXT"}
     word = PATH_WORDS.get(field.metadata["path"], words[kind])
+    word = "|".join([word, *field.metadata["words"]])
     return f"{', '.join(flags)} {word}{' ...' if several else ''}"
 
 

@@ -167,10 +167,36 @@ class TrainConfig:
         f"Weight of the second loss term. By default {default_words('term_weight')}.",
         group="head",
     )
-    scale: float | None = setting(
+    scale: float | str | None = setting(
         None,
-        f"Length to which embeddings are scaled. By default {default_words('scale')}.",
+        "Length to which embeddings are scaled; auto: sqrt(2) ln(C - 1) for C identities. By "
+        f"default {default_words('scale')}.",
         group="head",
+        words=("auto",),
+    )
+    num_centers: int | None = setting(
+        None,
+        "Number of class weights of each identity with subcenter-arcface, at least 1. By default "
+        "3.",
+        group="head",
+        minimum=1,
+    )
+    margin_std: float | None = setting(
+        None,
+        "Standard deviation of the margins that elasticface draws, at least 0. By default 0.05.",
+        group="head",
+    )
+    m_max: float | None = setting(
+        None,
+        "Margin of magface at |x| = --norm-max, at least --m, which is that at --norm-min. By "
+        "default 0.8.",
+        group="head",
+    )
+    norm_min: float | None = setting(
+        None, "Shortest |x| that the margin of magface follows. By default 10.", group="head"
+    )
+    norm_max: float | None = setting(
+        None, "Longest |x| that the margin of magface follows. By default 110.", group="head"
     )
     embedding_norm: str | None = setting(
         None,

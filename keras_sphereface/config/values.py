@@ -36,10 +36,13 @@ def value_of_words(field: dataclasses.Field, words: Sequence[str]) -> Any:
         raise ValueError(f"`{flag}` takes one value. Received: {' '.join(words)}")
     items = []
     for word in words:
+        if word in field.metadata["words"]:
+            items.append(word)
+            continue
         try:
             items.append(kind(word))
         except ValueError:
-            raise ValueError(f"`{flag}` must be {ALLOWED[kind]}. Received: {word}") from None
+            raise ValueError(f"`{flag}` must be {_requirement(field)}. Received: {word}") from None
         if not _is_choice(field, items[-1]):
             message = f"`{flag}` must be {_requirement(field)}. Received: {word}"
             raise ValueError(with_hint(message, _nearest_choice(field, word)))
@@ -57,7 +60,10 @@ def value_in_file(field: dataclasses.Field, value: Any) -> Any:
     if optional and value is None:
         return None
     try:
-        items = [_as_type(kind, item) for item in (_as_type(list, value) if several else [value])]
+        items = [
+            item if item in field.metadata["words"] else _as_type(kind, item)
+            for item in (_as_type(list, value) if several else [value])
+        ]
         if not all(_is_choice(field, item) for item in items):
             raise ValueError
     except (ValueError, OverflowError):
@@ -72,7 +78,7 @@ def value_in_file(field: dataclasses.Field, value: Any) -> Any:
 
 def _requirement(field: dataclasses.Field) -> str:
     if not (choices := field.metadata["choices"]):
-        return ALLOWED[type_of(field)[0]]
+        return " or ".join([ALLOWED[type_of(field)[0]], *field.metadata["words"]])
     other = field.metadata["other"]
     return f"one of {', '.join(map(str, choices))}{f', or {other}' if other else ''}"
 

@@ -27,6 +27,7 @@ from keras_sphereface.functional.margins import (
 )
 from keras_sphereface.functional.norms import inverse_norms, l2_norm, l2_normalize
 from keras_sphereface.functional.psi import chebyshev, psi
+from keras_sphereface.functional.scales import auto_scale
 
 __all__ = [
     "Annealing",
@@ -35,6 +36,7 @@ __all__ = [
     "angular_leads",
     "angular_margin",
     "annealing_lambda",
+    "auto_scale",
     "balanced_bias",
     "blend",
     "chebyshev",

@@ -37,7 +37,7 @@ def subtracted_cosine(cos_theta: Tensor, m: float) -> Tensor:
     return cos_theta - m
 
 
-def added_angle(cos_theta: Tensor, m: float) -> Tensor:
+def added_angle(cos_theta: Tensor, m: float | Tensor) -> Tensor:
     """Return cos(theta + m), the target of ArcFace.
 
     From theta = pi - m on, where cos(theta + m) would rise again, it is cos(theta) - m sin(m), as
@@ -45,7 +45,8 @@ def added_angle(cos_theta: Tensor, m: float) -> Tensor:
 
     Args:
         cos_theta: Cosines in [-1, 1] of any shape.
-        m: The margin in radians, in [0, pi).
+        m: The margin in radians, in [0, pi), or one for each cosine, by which the result is
+            differentiated too.
 
     Reference: Deng et al., "ArcFace", CVPR 2019, equation 3.
 
@@ -55,8 +56,9 @@ def added_angle(cos_theta: Tensor, m: float) -> Tensor:
     """
     # The floor keeps the slope of the root finite at theta = 0 and pi.
     squared_sine = ops.maximum(1.0 - ops.square(cos_theta), _epsilon(cos_theta))
-    rotated = cos_theta * math.cos(m) - ops.sqrt(squared_sine) * math.sin(m)
-    return ops.where(cos_theta > -math.cos(m), rotated, cos_theta - m * math.sin(m))
+    cos_m, sin_m = (f(m) for f in ((math.cos, math.sin) if _is_number(m) else (ops.cos, ops.sin)))
+    rotated = cos_theta * cos_m - ops.sqrt(squared_sine) * sin_m
+    return ops.where(cos_theta > -cos_m, rotated, cos_theta - m * sin_m)
 
 
 def multiplied_angle(cos_theta: Tensor, m: float) -> Tensor:
@@ -122,6 +124,10 @@ def balanced_bias(num_classes: int, scale: float, m: float, alpha: float) -> flo
     if ratio <= 1.0:
         return math.log(2.0 * ratio / (1.0 - ratio + root)) - negative
     return math.log((ratio - 1.0 + root) / 2.0) - target
+
+
+def _is_number(m: float | Tensor) -> bool:
+    return isinstance(m, int | float)
 
 
 def _epsilon(tensor: Tensor) -> float:

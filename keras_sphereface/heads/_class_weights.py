@@ -6,7 +6,7 @@ from keras.initializers import Initializer
 from keras.regularizers import Regularizer
 
 from keras_sphereface.backend import Tensor, ops
-from keras_sphereface.functional.norms import inverse_norms
+from keras_sphereface.functional.norms import inverse_norms, l2_norm
 from keras_sphereface.heads._partial_fc import sample_classes
 from keras_sphereface.heads._reductions import Block, columns_in_block, target_class
 from keras_sphereface.losses.context import HeadContext
@@ -71,16 +71,24 @@ def blocks_of(head: Any, context: HeadContext, labels: Tensor) -> list[Block]:
             step = ops.cast(context.step % 2**20, "int32")
             seed = (head.seed, step * (len(kernels) * replicas) + first + i)
             block, _ = sample_classes(
-                kernel, labels, start, head.sample_rate, seed, bias, head.through_norm
+                kernel,
+                labels,
+                start,
+                head.sample_rate,
+                seed,
+                bias,
+                head.through_norm,
+                head.num_centers,
             )
             blocks.append(block)
         else:
             inside_all = len(kernels) == replicas == 1
-            target = target_class(labels, start, kernel.shape[1], inside_all)
+            width = kernel.shape[1] // head.num_centers
+            target = target_class(labels, start, width, inside_all)
             # The gradient by the kernel goes through the norm all the same.
             inverse = None if inverse is None else ops.stop_gradient(inverse)
-            blocks.append(Block(kernel, target, bias, inverse=inverse))
-        start += kernel.shape[1]
+            blocks.append(Block(kernel, target, bias, None, inverse, head.num_centers))
+        start += kernel.shape[1] // head.num_centers
     return blocks
 
 
@@ -101,3 +109,13 @@ def target_weights(context: HeadContext, labels: Tensor) -> Tensor:
     if context.shard is not None:
         weights = context.shard.sum(weights)
     return ops.stop_gradient(weights)
+
+
+def cosines_to_targets(context: HeadContext, labels: Tensor) -> Tensor:
+    """Return the cosine to each sample's target class weight, (B,), without a gradient.
+
+    For heads that need them before the logits of the other classes are computed.
+    """
+    weights = target_weights(context, labels)
+    products = ops.sum(ops.stop_gradient(context.embeddings) * weights, axis=1)
+    return products / (ops.stop_gradient(context.norms) * l2_norm(weights))[:, 0]

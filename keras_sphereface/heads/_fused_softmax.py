@@ -33,7 +33,7 @@ from keras_sphereface.backend import (
 )
 from keras_sphereface.distribute.collectives import ClassShard
 from keras_sphereface.functional.norms import NORM_FLOOR
-from keras_sphereface.heads._reductions import Block, Reduction
+from keras_sphereface.heads._reductions import Block, Reduction, highest_center
 
 SECOND = "The loss of a head has first derivatives only. Received: a gradient of its gradient"
 
@@ -47,10 +47,11 @@ def target_and_negatives(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return the target logit of each sample, the reduced negatives, and their highest logit.
 
-    The logits of a block are rows @ kernel, times the inverse norms if there are any, plus the
-    offset. Gradients are exact, by rows, kernels, offsets and the parameters of the reduction;
-    first derivatives only. Where the gradient that comes in through the negatives of a softmax is
-    0, that through the target logit must be 0 too, as it is in softplus(negatives - target).
+    The logits of a block are rows @ kernel, times the inverse norms if there are any, the highest
+    of each class where it has several class weights, plus the offset. Gradients are exact, by rows,
+    kernels, offsets and the parameters of the reduction; first derivatives only. Where the gradient
+    that comes in through the negatives of a softmax is 0, that through the target logit must be 0
+    too, as it is in softplus(negatives - target).
 
     Args:
         rows: (B, D), the embeddings, scaled as the logits shall be.
@@ -112,6 +113,7 @@ def target_and_negatives(
                     entries = block.target.write(entries, at_target, overwrite=True)
                     if block.offset is not None:
                         by_offsets.append(matmul(entries, factors[:, None], transpose_a=True)[:, 0])
+                    entries = block.spread(entries, block_products)
                     by_row, by_kernel = _by_rows_and_kernel(
                         rows, block, entries, factors, block_products
                     )
@@ -137,11 +139,12 @@ def target_and_negatives(
 
 
 def _block_logits(rows: Tensor, block: Block, products: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Return the products (B, C_b), unless computed already, and the logits (B, C_b) of a block."""
+    """Return the products (B, K C_b), unless computed already, and the logits (B, C_b)."""
     if products is None:
         products = matmul(rows, block.kernel)
         products = products if block.inverse is None else scale_in_place(products, block.inverse)
-    return products, products if block.offset is None else products + block.offset
+    logits = highest_center(products, block.centers)
+    return products, logits if block.offset is None else logits + block.offset
 
 
 def _by_rows_and_kernel(

@@ -17,6 +17,7 @@ def sample_classes(
     seed: Sequence[Any],
     bias: Tensor | None = None,
     normalize: bool = True,
+    centers: int = 1,
 ) -> tuple[Block, Tensor]:
     """Return the batch's classes of a block with a random sample of its other classes.
 
@@ -26,7 +27,7 @@ def sample_classes(
     error of the sum.)
 
     Args:
-        kernel: (D, C_b), the class weights of the classes [start, start + C_b).
+        kernel: (D, K C_b), the class weights of the classes [start, start + C_b).
         labels: (B,), int32.
         start: First class of the block.
         rate: In (0, 1]; rate * C_b classes are kept, and at least B + 1, so that those of the batch
@@ -34,6 +35,7 @@ def sample_classes(
         seed: Two whole numbers >= 0, the seed of `backend.uniform`.
         bias: (C_b,), or None.
         normalize: Whether only the direction of a class weight counts.
+        centers: K, the number of class weights of a class.
 
     Returns:
         The block of the sample, and the sampled classes (K,), counted within the given block.
@@ -41,7 +43,8 @@ def sample_classes(
     Reference: An et al., "Partial FC: Training 10 Million Identities on a Single Machine",
     2021, which samples in this way but lets every class count once.
     """
-    width, batch_size, dtype = kernel.shape[1], ops.shape(labels)[0], dtype_of(kernel)
+    width = kernel.shape[1] // centers
+    batch_size, dtype = ops.shape(labels)[0], dtype_of(kernel)
     inside, within = columns_in_block(labels, start, width)
     # Target classes have a key above every random one, so that they are always among the highest.
     segments = ops.where(inside, within, ops.ones_like(within) * width)
@@ -59,9 +62,20 @@ def sample_classes(
     ranks = ranks_of(chosen, width)
     target = TargetClass(ops.minimum(ops.take(ranks, within, axis=0), count - 1), inside)
     offset = None if bias is None else gather_columns(bias[None], chosen, ranks)[0]
-    columns = gather_columns(kernel, chosen, ranks)
+    columns = gather_columns(kernel, *_of_centers(chosen, ranks, centers))
     inverse = ops.stop_gradient(inverse_norms(columns)) if normalize else None
-    return Block(columns, target, offset, counts, inverse), chosen
+    return Block(columns, target, offset, counts, inverse, centers), chosen
+
+
+def _of_centers(chosen: Tensor, ranks: Tensor, centers: int) -> tuple[Tensor, Tensor]:
+    """Return the columns of chosen classes with several class weights, and their ranks."""
+    if centers == 1:
+        return chosen, ranks
+    every = ops.arange(centers, dtype="int32")[None, :]
+    columns = ops.reshape(chosen[:, None] * centers + every, [-1])
+    absent = ops.shape(chosen)[0] * centers
+    of_columns = ops.reshape(ranks[:, None] * centers + every, [-1])
+    return columns, ops.minimum(of_columns, absent)
 
 
 def _clipped(number: int | Tensor, lowest: int, highest: int) -> int | Tensor:

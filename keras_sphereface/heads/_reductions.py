@@ -67,6 +67,9 @@ class Block(NamedTuple):
         inverse: (C_b,), `inverse_norms(kernel)`, where only the direction of a class weight
             counts. As a number it is constant; the gradient by the kernel goes through the norm
             all the same.
+        centers: K, the number of class weights of each class, whose columns are neighbors. With
+            more than one, all of (D, C_b) and (C_b,) here but `counts` are K times as wide, and
+            the logit of a class is the highest of its class weights (sub-centers).
     """
 
     kernel: Tensor
@@ -74,6 +77,27 @@ class Block(NamedTuple):
     offset: Tensor | None = None
     counts: Tensor | None = None
     inverse: Tensor | None = None
+    centers: int = 1
+
+    def spread(self, entries: Tensor, products: Tensor) -> Tensor:
+        """Return the gradient by the products (B, K C_b) of one (B, C_b) by the logits.
+
+        The first of the highest sub-centers of a class takes all of it.
+        """
+        if self.centers == 1:
+            return entries
+        shaped = ops.reshape(products, [-1, ops.shape(entries)[1], self.centers])
+        first = ops.cast(ops.argmax(shaped, axis=2), "int32")[:, :, None]
+        chosen = first == ops.arange(self.centers, dtype="int32")
+        spread = ops.where(chosen, entries[:, :, None], ops.zeros_like(shaped))
+        return ops.reshape(spread, ops.shape(products))
+
+
+def highest_center(products: Tensor, centers: int) -> Tensor:
+    """Return the highest product of each class: (B, K C) -> (B, C), K being `centers`."""
+    if centers == 1:
+        return products
+    return ops.max(ops.reshape(products, [-1, products.shape[1] // centers, centers]), axis=2)
 
 
 class LogSumExp:
@@ -149,6 +173,55 @@ class LogSumExp:
             return exponentials, upstream / total, ()
         exponentials = ops.exp(self.transform(logits) - negatives[:, None])
         return exponentials if block.counts is None else exponentials * block.counts, upstream, ()
+
+
+class SlopedLogSumExp(LogSumExp):
+    """Reduction of the negatives for a softmax of changed logits: log sum count * exp(change).
+
+    Unlike the transform of `LogSumExp` the change may fall, and its slope is given. What the target
+    logit is compared with is the highest of the logits themselves.
+
+    Args:
+        change: Maps a block of logits to one of the same shape.
+        slope: Maps a block of logits to the slope of `change`, as the gradient takes it.
+    """
+
+    def __init__(self, change: Callable[[Tensor], Tensor], slope: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.change, self.slope = change, slope
+
+    def start(self, zeros: Tensor) -> State:
+        return (*super().start(zeros), self.minus_infinity)
+
+    def add(
+        self, state: State, logits: Tensor, block: Block, shard: ClassShard | None = None
+    ) -> State:
+        *changed, before = state
+        others = block.target.write(logits, self.minus_infinity)
+        highest = ops.maximum(before, ops.max(others, axis=1))
+        return (*super().add(tuple(changed), self.change(logits), block, shard), highest)
+
+    def join(self, state: State, shard: ClassShard) -> State:
+        *changed, highest = state
+        return (*super().join(tuple(changed), shard), shard.max(highest))
+
+    def finish(self, state: State) -> tuple[Tensor, Tensor]:
+        *changed, highest = state
+        return super().finish(tuple(changed))[0], highest
+
+    def entries(
+        self,
+        logits: Tensor,
+        block: Block,
+        upstream: Tensor,
+        negatives: Tensor,
+        kept: State | None,
+    ) -> Entries:
+        changed = None if kept is None else kept[:3]
+        entries, factors, _ = super().entries(
+            self.change(logits), block, upstream, negatives, changed
+        )
+        return entries * self.slope(logits), factors, ()
 
 
 class WeightedSum:

@@ -11,16 +11,18 @@ from keras.regularizers import Regularizer
 from keras_sphereface.backend import Tensor, in_order, ops, value_of
 from keras_sphereface.distribute.collectives import ClassShard
 from keras_sphereface.functional.norms import NORM_FLOOR, inverse_norms, l2_norm
+from keras_sphereface.functional.scales import auto_scale
 from keras_sphereface.heads import _class_weights
 from keras_sphereface.heads._fused_softmax import target_and_negatives
-from keras_sphereface.heads._reductions import LogSumExp, Reduction
+from keras_sphereface.heads._reductions import LogSumExp, Reduction, highest_center
 from keras_sphereface.heads.base import Head, Shape
 from keras_sphereface.losses.context import HeadContext, HeadOutput
 from keras_sphereface.losses.labels import checked_labels
-from keras_sphereface.utils.validation import check_choice, check_integer, check_real
+from keras_sphereface.utils.validation import check_choice, check_integer, check_real, require
 
 KERNEL_NORMS = ("through", "projected")
 GRADIENTS = ("exact", "detached")
+AUTO = "auto"
 
 # With more classes a head uses blocks by default: the float32 logits of 256 samples would take
 # more than 256 MiB.
@@ -46,7 +48,8 @@ class AngularHead(Head):
 
     Args:
         num_classes: Int >= 2. C, the number of classes.
-        scale: Float > 0. Length given to every embedding; None: each keeps its norm |x|.
+        scale: Float > 0. Length given to every embedding; "auto": sqrt(2) ln(C - 1), the fixed
+            scale of AdaCos (Zhang et al., CVPR 2019); None: each keeps its norm |x|.
         gradient: "exact", the derivative of the loss; or "detached", where the margin changes the
             value of the target only and its slope is that of the plain cosine.
         kernel_norm: "through": class weights of any length, of which only the direction counts,
@@ -78,11 +81,13 @@ class AngularHead(Head):
 
     gradients: tuple[str, ...] = GRADIENTS
     use_bias = False
+    # The number of class weights of each class; with several, the nearest one counts.
+    num_centers = 1
 
     def __init__(
         self,
         num_classes: int,
-        scale: float | None = None,
+        scale: float | str | None = None,
         gradient: str = "exact",
         kernel_norm: str = "through",
         block_size: int | None = None,
@@ -94,7 +99,7 @@ class AngularHead(Head):
         **kwargs: Any,
     ):
         super().__init__(num_classes, dtype=dtype, **kwargs)
-        self.scale = scale if scale is None else check_real(scale, "scale", 1e-6)
+        self.scale = scale if scale is None else checked_scale(scale, self.num_classes)
         self.gradient = check_choice(gradient, "gradient", self.gradients)
         self.kernel_norm = check_choice(kernel_norm, "kernel_norm", KERNEL_NORMS)
         self.block_size = None if block_size is None else check_integer(block_size, "block_size", 1)
@@ -107,7 +112,9 @@ class AngularHead(Head):
         """Return the largest number of `num_classes`, of the head or a shard, in one block."""
         if self.block_size is not None:
             return self.block_size
-        return num_classes if num_classes <= MAX_CLASSES_WITHOUT_BLOCKS else DEFAULT_BLOCK_SIZE
+        if num_classes * self.num_centers <= MAX_CLASSES_WITHOUT_BLOCKS:
+            return num_classes
+        return DEFAULT_BLOCK_SIZE // self.num_centers
 
     def block_sizes(self) -> list[int]:
         size = self.max_classes_per_block(self.num_classes)
@@ -119,7 +126,7 @@ class AngularHead(Head):
         self.kernels = [
             self.add_weight(
                 name=name,
-                shape=(input_shape[-1], size),
+                shape=(input_shape[-1], size * self.num_centers),
                 initializer=self.block_initializer(i),
                 regularizer=self.kernel_regularizer,
                 constraint=keras.constraints.UnitNorm(axis=0) if self.projected else None,
@@ -160,7 +167,7 @@ class AngularHead(Head):
 
     @property
     def kernel(self) -> Any:
-        """The class weights (D, C): the variable itself, or a copy of all blocks."""
+        """The class weights (D, C), or (D, K C): the variable itself, or a copy of all blocks."""
         if len(self.kernels) == 1:
             return self.kernels[0]
         return ops.concatenate([value_of(kernel) for kernel in self.kernels], axis=1)
@@ -210,9 +217,9 @@ class AngularHead(Head):
         if context.inverses:
             pairs = zip(products, context.inverses, strict=True)
             products = [product * inverse for product, inverse in pairs]
-        logits = products
+        logits = [highest_center(product, self.num_centers) for product in products]
         if context.biases:
-            logits = [p + bias for p, bias in zip(products, context.biases, strict=True)]
+            logits = [p + bias for p, bias in zip(logits, context.biases, strict=True)]
         if len(products) == 1:
             return logits[0], context._replace(products=products[0])
         return ops.concatenate(logits, axis=1), context
@@ -232,6 +239,7 @@ class AngularHead(Head):
 
     def losses_of(self, context: HeadContext, labels: Tensor) -> HeadOutput:
         labels, valid = checked_labels(labels, self.num_classes, ops.shape(context.rows)[0])
+        context = self.with_state(context, labels)
         reduction = self.negative_reduction(context)
         target, negatives, highest = target_and_negatives(
             context.rows,
@@ -244,6 +252,11 @@ class AngularHead(Head):
         losses = ops.where(valid, losses, float("nan") * ops.ones_like(losses))
         correct = reduction.transform(target[:, None])[:, 0] > highest
         return HeadOutput(losses, correct, self.target_cosines(target, labels, context))
+
+    def with_state(self, context: HeadContext, labels: Tensor) -> HeadContext:
+        """Return the context with the state of a head that has one, moved on in training."""
+        del labels
+        return context
 
     def negative_reduction(self, context: HeadContext) -> Reduction:
         """Return how the logits of the negative classes become one number a sample."""
@@ -291,3 +304,20 @@ class AngularHead(Head):
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
         }
+
+
+def checked_scale(scale: float | str, num_classes: int) -> float:
+    """Return a scale as a number; "auto" is sqrt(2) ln(C - 1).
+
+    Raises:
+        TypeError, ValueError: If it is neither a number above 0 nor "auto", or "auto" with less
+            than three classes.
+
+    Example:
+        >>> round(checked_scale("auto", num_classes=10_575), 2)
+        13.1
+    """
+    if isinstance(scale, str):
+        require(scale == AUTO, '`scale` must be a number above 0, or "auto".', scale=scale)
+        return auto_scale(num_classes)
+    return check_real(scale, "scale", 1e-6)

@@ -20,7 +20,7 @@ class CosFace(AngularHead):
     Args:
         num_classes: Int >= 2. C, the number of classes.
         m: Float in [0, 2]. The margin.
-        scale: Float > 0. s.
+        scale: Float > 0, or "auto". s.
         gradient: "exact" or "detached", as for `AngularHead`; the same for this margin.
         **kwargs: `kernel_norm`, `block_size`, `sample_rate`, `seed`, `kernel_initializer`,
             `kernel_regularizer` and `dtype` as for `AngularHead`, and `name`.
@@ -37,7 +37,7 @@ class CosFace(AngularHead):
         self,
         num_classes: int,
         m: float = 0.35,
-        scale: float = 64.0,
+        scale: float | str = 64.0,
         gradient: str = "exact",
         **kwargs: Unpack[ClassWeightArguments],
     ):

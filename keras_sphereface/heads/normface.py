@@ -13,7 +13,7 @@ class NormFace(AngularHead):
 
     Args:
         num_classes: Int >= 2. C, the number of classes.
-        scale: Float > 0. s.
+        scale: Float > 0, or "auto". s.
         **kwargs: `kernel_norm`, `block_size`, `sample_rate`, `seed`, `kernel_initializer`,
             `kernel_regularizer` and `dtype` as for `AngularHead`, and `name`.
 
@@ -28,6 +28,6 @@ class NormFace(AngularHead):
     has_margin = False
 
     def __init__(
-        self, num_classes: int, scale: float = 30.0, **kwargs: Unpack[ClassWeightArguments]
+        self, num_classes: int, scale: float | str = 30.0, **kwargs: Unpack[ClassWeightArguments]
     ):
         super().__init__(num_classes, scale=scale, **kwargs)

@@ -78,7 +78,7 @@ class ShardedHead:
         # {name: a variable for each block}; the slots of "kernel" are "kernel_slot0" and so on.
         self.variables: dict[str, list[tf.Variable]] = {
             name + slot: [
-                self._variable((embedding_size, stop - start) if name == "kernel" else stop - start)
+                self._variable(embedding_size, name, stop - start)
                 for start, stop in balanced_ranges(widest, self.num_blocks)
             ]
             for name in names
@@ -86,7 +86,12 @@ class ShardedHead:
         }
         self._fill(embedding_size)
 
-    def _variable(self, shape: int | tuple[int, ...]) -> tf.Variable:
+    def _width(self, name: str, classes: int) -> int:
+        return columns_of(name, classes, self.head.num_centers)
+
+    def _variable(self, embedding_size: int, name: str, classes: int) -> tf.Variable:
+        width = self._width(name, classes)
+        shape = (embedding_size, width) if name == "kernel" else (width,)
         return tf.Variable(
             tf.zeros(shape, self.head.compute_dtype),
             trainable=False,
@@ -98,13 +103,15 @@ class ShardedHead:
         """Set the start weights of the head in one piece, one of its blocks after another."""
         stops = list(itertools.accumulate(self.head.block_sizes()))
         for i, (first, end) in enumerate(zip([0, *stops[:-1]], stops, strict=True)):
-            initializer = self.head.block_initializer(i)
-            values = initializer((embedding_size, end - first), dtype=self.head.compute_dtype)
+            initializer, width = self.head.block_initializer(i), self.head.num_centers
+            shape = (embedding_size, (end - first) * width)
+            values = initializer(shape, dtype=self.head.compute_dtype)
             for start, stop, components in self.local_blocks():
                 low, high = max(start, first), min(stop, end)
                 if low < high:
-                    columns = components["kernel"][:, low - start : high - start]
-                    columns.assign(values[:, low - first : high - first])
+                    columns = slice((low - start) * width, (high - start) * width)
+                    given = values[:, (low - first) * width : (high - first) * width]
+                    components["kernel"][:, columns].assign(given)
 
     @property
     def num_bytes(self) -> int:
@@ -146,7 +153,9 @@ class ShardedHead:
             weight if weight.shape[-1] == width else weight[..., :width]
             for name in self._names()
             for weight, width in zip(
-                map(tf.convert_to_tensor, self.variables[name]), widths, strict=True
+                map(tf.convert_to_tensor, self.variables[name]),
+                (self._width(name, classes) for classes in widths),
+                strict=True,
             )
         ]
 
@@ -194,7 +203,10 @@ class ShardedHead:
             # A zip of arrays has checksums, which are checked in reading.
             np.savez(
                 folder / f"classes-{start:09d}-{stop:09d}.npz",
-                **{name: v.numpy()[..., : stop - start] for name, v in components.items()},
+                **{
+                    name: v.numpy()[..., : self._width(name, stop - start)]
+                    for name, v in components.items()
+                },
             )
 
     def restore(self, folder: Path) -> None:
@@ -205,15 +217,30 @@ class ShardedHead:
             zipfile.BadZipFile, EOFError, OSError, RuntimeError: If a file is damaged.
         """
         for start, stop, components in self.local_blocks():
-            arrays = read_class_columns(folder, start, stop, components)
+            arrays = read_class_columns(folder, start, stop, components, self.head.num_centers)
             for name, component in components.items():
                 unused = component.shape[-1] - arrays[name].shape[-1]
                 padding = [(0, 0)] * (arrays[name].ndim - 1) + [(0, unused)]
                 component.assign(np.pad(arrays[name], padding))
 
 
+def columns_of(name: str, classes: int, centers: int) -> int:
+    """Return the number of columns of so many classes in an array of class weights.
+
+    Args:
+        name: "kernel", "bias", or either with the name of a slot behind it.
+        classes: Int. Number of classes.
+        centers: Int. Number of class weights of each class.
+
+    Example:
+        >>> columns_of("kernel_slot0", 5, centers=3), columns_of("bias", 5, centers=3)
+        (15, 5)
+    """
+    return classes * (centers if name.startswith("kernel") else 1)
+
+
 def read_class_columns(
-    folder: Path, start: int, stop: int, names: Iterable[str]
+    folder: Path, start: int, stop: int, names: Iterable[str], centers: int = 1
 ) -> dict[str, np.ndarray]:
     """Read classes that `ShardedHead.save` wrote, whatever the number of replicas that did.
 
@@ -221,6 +248,7 @@ def read_class_columns(
         folder: Of the files.
         start, stop: The classes, [start, stop).
         names: All arrays that the files must hold.
+        centers: Int. Number of class weights of each class.
 
     Returns:
         {name: array}, the classes along the last axis.
@@ -232,18 +260,22 @@ def read_class_columns(
     matches = [(FILE.fullmatch(path.name), path) for path in sorted(folder.iterdir())]
     files = [(int(match[1]), int(match[2]), path) for match, path in matches if match]
     pieces = [
-        _read_classes(path, names, max(start - first, 0), min(stop, end) - first)
+        _read_classes(path, names, max(start - first, 0), min(stop, end) - first, centers)
         for first, end, path in files
         if max(start, first) < min(stop, end)
     ]
-    if sum(piece["kernel"].shape[-1] for piece in pieces) != stop - start:
+    width = columns_of("kernel", stop - start, centers)
+    if sum(piece["kernel"].shape[-1] for piece in pieces) != width:
         raise ValueError(f"{folder} lacks some of the classes {start} to {stop - 1}")
     return {name: np.concatenate([piece[name] for piece in pieces], axis=-1) for name in names}
 
 
-def _read_classes(path: Path, names: Iterable[str], low: int, high: int) -> dict[str, np.ndarray]:
-    """Read the columns [low, high) of all arrays of a file."""
+def _read_classes(
+    path: Path, names: Iterable[str], low: int, high: int, centers: int
+) -> dict[str, np.ndarray]:
+    """Read the classes [low, high) of all arrays of a file."""
     with open(path, "rb") as file, np.load(file) as arrays:
         if set(arrays) != set(names):
             raise ValueError(f"{path} must hold {sorted(names)}. Received: {sorted(arrays)}")
-        return {name: arrays[name][..., low:high] for name in arrays}
+        ends = {name: [columns_of(name, c, centers) for c in (low, high)] for name in arrays}
+        return {name: arrays[name][..., slice(*ends[name])] for name in arrays}

@@ -10,7 +10,7 @@ from keras_sphereface.functional import margins
 from keras_sphereface.functional.norms import l2_norm
 from keras_sphereface.heads._class_weights import ClassWeightArguments
 from keras_sphereface.heads._reductions import LogSumExp, Reduction
-from keras_sphereface.heads.angular_head import AngularHead
+from keras_sphereface.heads.angular_head import AngularHead, checked_scale
 from keras_sphereface.losses.context import HeadContext
 from keras_sphereface.utils.validation import check_choice, check_real
 
@@ -32,7 +32,7 @@ class SphereFaceR(AngularHead):
         m: Float >= 1. The margin; 1.3 to 1.7 in the paper.
         version: "v1" or "v2".
         embedding_norm: "hard", "free" or "soft".
-        scale: Float > 0. s of "hard" and "soft".
+        scale: Float > 0, or "auto". s of "hard" and "soft".
         norm_weight: Float >= 0. Weight of the penalty of "soft".
         loss_weight: Float >= 0. The loss is multiplied by `loss_weight` / s, except with "free".
         gradient: "detached", as in the paper; "exact" for v1 only.
@@ -54,14 +54,14 @@ class SphereFaceR(AngularHead):
         m: float = 1.5,
         version: str = "v1",
         embedding_norm: str = "hard",
-        scale: float = 30.0,
+        scale: float | str = 30.0,
         norm_weight: float = 0.01,
         loss_weight: float = 30.0,
         gradient: str = "detached",
         **kwargs: Unpack[ClassWeightArguments],
     ):
         self.embedding_norm = check_choice(embedding_norm, "embedding_norm", EMBEDDING_NORMS)
-        self.target_norm = check_real(scale, "scale", 1e-6)
+        self.target_norm = checked_scale(scale, num_classes)
         fixed = self.target_norm if embedding_norm == "hard" else None
         super().__init__(num_classes, scale=fixed, gradient=gradient, **kwargs)
         self.m = check_real(m, "m", 1.0)

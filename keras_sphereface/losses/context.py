@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from keras_sphereface.backend import Tensor
+from keras_sphereface.backend import Tensor, ops
 from keras_sphereface.distribute.collectives import ClassShard, ReplicaSlice
 
 
@@ -21,6 +21,7 @@ class HeadContext(NamedTuple):
         inverses: (C_b,) each, 1 / |w_j|; empty where the norms do not count.
         products: (B, C), the logits without bias, if they are computed already.
         shard: Where classes are sharded over replicas, the shard that the blocks are of.
+        state: What a head that keeps statistics of the batches reads of them at this step.
 
     Example:
         >>> from keras_sphereface.heads import CosFace
@@ -40,12 +41,17 @@ class HeadContext(NamedTuple):
     inverses: Sequence[Tensor] = ()
     products: Tensor | None = None
     shard: ClassShard | None = None
+    state: Sequence[Tensor] = ()
+
+    def replica_slice(self, labels: Tensor) -> ReplicaSlice:
+        """Return the place of this call's rows, as many as `labels` (B,), in the global batch."""
+        if self.shard is not None:  # gathered already
+            return ReplicaSlice(ops.shape(labels)[0], None)
+        return ReplicaSlice.of(labels)
 
     def global_batch(self, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Return embeddings (B, D) and labels (B,) of all replicas, in their order."""
-        if self.shard is not None:  # gathered already
-            return self.embeddings, labels
-        replica = ReplicaSlice.of(labels)
+        replica = self.replica_slice(labels)
         return replica.gather(self.embeddings), replica.gather(labels)
 
 

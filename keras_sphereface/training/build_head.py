@@ -14,6 +14,7 @@ from keras_sphereface.heads.registry import make_head
 # Settings of the heads; those that a head does not have must stay at None.
 HEAD_SETTINGS = (
     *("m", "scale", "embedding_norm", "gradient", "kernel_norm", "term_weight"),
+    *("num_centers", "margin_std", "m_max", "norm_min", "norm_max"),
     *("block_size", "sample_rate"),
 )
 

@@ -16,7 +16,7 @@ from keras_sphereface.data.records import LABELS_FILE, LABELS_HEADER
 from keras_sphereface.functional.norms import NORM_FLOOR
 from keras_sphereface.heads.angular_head import AngularHead
 from keras_sphereface.heads.base import Head
-from keras_sphereface.heads.sharded import read_class_columns
+from keras_sphereface.heads.sharded import columns_of, read_class_columns
 from keras_sphereface.training.trainer import Trainer
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.compat import tf_variable
@@ -111,7 +111,7 @@ def _fill_from_shards(
     """Fill a head in one piece: classes from the files of a checkpoint, the rest from `head`."""
     start = 0
     for i, size in enumerate(copy.block_sizes()):
-        columns = read_class_columns(checkpoint, start, start + size, names)
+        columns = read_class_columns(checkpoint, start, start + size, names, copy.num_centers)
         copy.kernels[i].assign(columns["kernel"])
         if copy.biases:
             copy.biases[i].assign(columns["bias"])
@@ -209,7 +209,8 @@ def keep_class_weights(
         return ClassesKept(0, num_now, len(labels_before), note)
     assert head_file is not None  # else there is a note
     size = trainer.backbone.output_shape[-1]
-    values = read_class_weights(head_file, size, len(labels_before))
+    centers = trainer.head.num_centers
+    values = read_class_weights(head_file, size, len(labels_before) * centers)
     if trainer.head.projected:
         norms = np.linalg.norm(values["kernel"], axis=0, keepdims=True)
         values["kernel"] = values["kernel"] / np.maximum(norms, NORM_FLOOR)
@@ -219,10 +220,16 @@ def keep_class_weights(
         inside = (start <= target) & (target < stop)
         for name, variable in variables.items():
             if name in values and inside.any():
-                array = variable.numpy()
-                array[..., target[inside] - start] = values[name][..., source[inside]]
+                array, count = variable.numpy(), columns_of(name, 1, centers)
+                columns = _columns(target[inside] - start, count)
+                array[..., columns] = values[name][..., _columns(source[inside], count)]
                 variable.assign(array)
     return ClassesKept(len(common), num_now - len(common), left_out)
+
+
+def _columns(classes: np.ndarray, count: int) -> np.ndarray:
+    """The columns of classes that have `count` of them each, side by side."""
+    return (classes[:, None] * count + np.arange(count)).ravel()
 
 
 def _why_none(
@@ -250,7 +257,7 @@ def _class_variables(trainer: Trainer) -> list[tuple[int, int, dict[str, Any]]]:
     head, blocks, start = trainer.head, [], 0
     biases = head.biases or [None] * len(head.kernels)
     for kernel, bias in zip(head.kernels, biases, strict=True):
-        stop = start + kernel.shape[-1]
+        stop = start + kernel.shape[-1] // head.num_centers
         variables = {"kernel": tf_variable(kernel)}
         if bias is not None:
             variables["bias"] = tf_variable(bias)

@@ -71,7 +71,8 @@ class Trainer:
         shared = self.head.count_params()
         if not self.sharded_head:
             return shared, shared
-        per_class = self.backbone.output_shape[-1] + self.head.use_bias
+        head = self.sharded_head.head
+        per_class = self.backbone.output_shape[-1] * head.num_centers + head.use_bias
         classes = self.sharded_head.ranges[0][1]  # the first device has most
         return shared + self.head.num_classes * per_class, shared + classes * per_class
 

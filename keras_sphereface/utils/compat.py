@@ -50,15 +50,19 @@ def slot_index(optimizer: Any, variable: Any) -> int:
 
 
 def add_replicated_weight(
-    layer: keras.layers.Layer, name: str, shape: tuple[int | None, ...] = (), dtype: str = INTEGER
+    layer: keras.layers.Layer,
+    name: str,
+    shape: tuple[int | None, ...] = (),
+    dtype: str = INTEGER,
+    start: float = 0.0,
 ) -> Any:
-    """Add a weight, zeros at first, that every replica changes alike and none averages."""
+    """Add a weight, `start` at first, that every replica changes alike and none averages."""
     only_first = "only_first_replica" if KERAS_3 else tf.VariableAggregation.ONLY_FIRST_REPLICA
     return layer.add_weight(
         name=name,
         shape=shape,
         dtype=dtype,
-        initializer="zeros",
+        initializer=keras.initializers.Constant(start) if start else "zeros",
         trainable=False,
         aggregation=only_first,
     )

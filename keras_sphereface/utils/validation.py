@@ -49,6 +49,21 @@ def check_choice(value: str, name: str, choices: Iterable[str]) -> str:
     return value
 
 
+def refuse_auto_scale(scale: float, head: str) -> float:
+    """Return the scale of a head for whose loss "auto" was not derived, if it is a number.
+
+    Raises:
+        ValueError: If it is "auto".
+    """
+    require(
+        scale != "auto",
+        f"`scale` must be a number in {head}: sqrt(2) ln(C - 1) is derived for a softmax of "
+        "s cos(theta).",
+        scale=scale,
+    )
+    return scale
+
+
 def require(condition: bool, rule: str, **received: Any) -> None:
     """Raise a ValueError with the rule and the received arguments unless the condition holds.
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from keras_sphereface import ASoftmax, EmbeddingClassifier
+from keras_sphereface.backend import uniform
 from keras_sphereface.config.choices import HEADS
 from keras_sphereface.heads import head_class
 from tests.helpers import head_reference as reference
@@ -17,7 +18,7 @@ B, IN, D, C = 8, 5, 4, 5
 BATCHES, EPOCHS, RATE = 2, 2, 0.05
 FORMS = ("EmbeddingClassifier", "loss=head.loss")
 # Heads with a trained or moving bias, with centers, and without classes are among these.
-SAVED = ("asoftmax", "sphereface2", "softmax+center", "triplet")
+SAVED = ("asoftmax", "sphereface2", "softmax+center", "triplet", "adaface", "curricularface")
 # Of float32, after four steps.
 TOLERANCE = 2e-4
 
@@ -28,12 +29,24 @@ def annealed(losses):
     return settings, lambda step: losses(max(8.0 / (1.0 + step), 2.0))
 
 
+def elastic(target, m):
+    """The same of a head that draws its margins, with their spread large enough to be seen."""
+
+    def losses_at(step):
+        uniforms = array(uniform(2 * B, (2, step))).astype(float)
+        return reference.scaled(9.0, target(reference.normal_margins(uniforms, m, 0.2)))
+
+    return {"scale": 9.0, "margin_std": 0.2}, losses_at
+
+
 TRAININGS = {
     **{
         kind: (CASES[kind].settings, lambda step, kind=kind: CASES[kind].losses)
         for kind in HEADS
-        if kind not in ("asoftmax", "sphereface+", "softmax+center")
+        if kind not in ("asoftmax", "sphereface+", "softmax+center") and "elastic" not in kind
     },
+    "elasticface-arc": elastic(reference.added_angle, 0.5),
+    "elasticface-cos": elastic(lambda margin: lambda theta: np.cos(theta) - margin, 0.35),
     # Much of it, so that centers that move otherwise show.
     "softmax+center": ({"term_weight": 1.0}, lambda step: reference.softmax_center(1.0)),
     "asoftmax": annealed(lambda annealing_lambda: reference.asoftmax(4, annealing_lambda)),
@@ -86,11 +99,17 @@ def weights_of(head) -> Weights:
     kernel = array(head.kernel) if head.block_sizes() else np.zeros((D, C))
     bias = head.biases[0] if getattr(head, "biases", None) else getattr(head, "bias", None)
     bias = np.zeros(()) if bias is None else array(bias)
-    return Weights(kernel.astype(float), bias.astype(float), np.zeros((C, D)))
+    names = ("norm_mean", "norm_std", "t", "adaptive_scale")
+    state = {name: float(array(getattr(head, name))) for name in names if hasattr(head, name)}
+    return Weights(kernel.astype(float), bias.astype(float), np.zeros((C, D)), state)
 
 
 def train_in_numpy(
-    losses_at, start: np.ndarray, weights: Weights, sample_weights: np.ndarray | None = None
+    losses_at,
+    start: np.ndarray,
+    weights: Weights,
+    sample_weights: np.ndarray | None = None,
+    moved_state=lambda x, labels, weights: {},
 ) -> tuple[list[float], np.ndarray]:
     """SGD with the formulas of the papers: the mean loss of each epoch, and the last matrix."""
     (inputs, labels), matrix, means, step = data(), start.astype(float), [], 0
@@ -100,6 +119,7 @@ def train_in_numpy(
         for first in range(0, len(labels), B):
             x, y = inputs[first : first + B].astype(float), labels[first : first + B]
             share, step = every[first : first + B] / B, step + 1
+            weights = dataclasses.replace(weights, state=moved_state(x @ matrix, y, weights))
 
             def loss(matrix, weights, x=x, y=y, share=share, step=step):
                 return share * losses_at(step)(x @ matrix, y, weights)
@@ -118,7 +138,8 @@ def train_in_numpy(
                 for name in ("kernel", "bias")
             }
             centers = reference.moved_centers(x @ matrix, y, weights.centers)
-            matrix, weights = matrix - RATE * by_matrix, Weights(**moved, centers=centers)
+            matrix = matrix - RATE * by_matrix
+            weights = Weights(**moved, centers=centers, state=weights.state)
         means.append(np.mean(losses))
     return means, matrix
 
@@ -131,7 +152,8 @@ def test_fit_is_the_training_of_the_formulas(kind, form):
     head = make(kind, **settings)
     model = model_of(form, head)
     start = array(model.layers[0].weights[0])
-    expected, last = train_in_numpy(losses_at, start, weights_of(head))
+    moved_state = reference.MOVED.get(kind, lambda x, labels, weights: {})
+    expected, last = train_in_numpy(losses_at, start, weights_of(head), moved_state=moved_state)
     history = fit(model)
     np.testing.assert_allclose(history["loss"], expected, rtol=TOLERANCE, atol=1e-6)
     np.testing.assert_allclose(array(model.layers[0].weights[0]), last, rtol=0.0, atol=TOLERANCE)

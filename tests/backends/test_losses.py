@@ -30,19 +30,21 @@ TOLERANCE = 1e-12
 # One of each way through the blocks.
 IN_BLOCKS = (
     *("softmax", "normface projected", "asoftmax m 4", "asoftmax caffe", "sphereface+"),
-    *("sphereface-r-v2", "sphereface2", "softmax+center"),
+    *("sphereface-r-v2", "sphereface2", "softmax+center", "subcenter-arcface", "curricularface"),
+    *("circle", "uniface", "adacos"),
 )
 
 
 def draw(case: str) -> tuple[np.ndarray, Weights]:
     """Embeddings near and far from their class weights, of several lengths, and weights."""
     rng = np.random.default_rng(5)
-    kernel = rng.normal(size=(D, C))
+    count = CASES[case].num_centers
+    kernel = rng.normal(size=(D, C * count))
     if "projected" in case:
         kernel = unit(kernel, 0)
-    bias = np.array(-20.0) if case == "sphereface2" else rng.normal(size=C)
-    embeddings = 1.5 * rng.normal(size=(B, D)) + unit(kernel, 0)[:, LABELS].T
-    return embeddings, Weights(kernel, bias, rng.normal(size=(C, D)))
+    bias = {"sphereface2": np.array(-20.0), "uniface": np.array(2.0)}.get(case, rng.normal(size=C))
+    embeddings = 1.5 * rng.normal(size=(B, D)) + unit(kernel, 0)[:, LABELS * count].T
+    return embeddings, Weights(kernel, bias, rng.normal(size=(C, D)), CASES[case].state)
 
 
 def built(case: str, weights: Weights, **settings):
@@ -59,6 +61,8 @@ def built(case: str, weights: Weights, **settings):
     for name in ("bias", "centers"):
         if hasattr(head, name):
             getattr(head, name).assign(getattr(weights, name))
+    for name, value in weights.state.items():
+        getattr(head, name).assign(value)
     return head
 
 

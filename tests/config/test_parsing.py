@@ -137,6 +137,7 @@ def test_optional_flags_are_none_by_default():
         ("--width --jit", "`--width` needs a value"),
         ("--width 1 2", "`--width` takes one value. Received: 1 2"),
         ("--width wide", "`--width` must be a number. Received: wide"),
+        ("--scale wide", "`--scale` must be a number or auto. Received: wide"),
         ("--total-steps 1.5", "`--total-steps` must be an int. Received: 1.5"),
         ("--verify-folds 1 x", "`--verify-folds` must be an int. Received: x"),
         ("--verify-folds", "`--verify-folds` needs a value, as in `--verify-folds N ...`."),

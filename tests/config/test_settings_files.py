@@ -49,6 +49,7 @@ def test_a_file_gives_settings(name, text, tmp_path, monkeypatch):
         ("total_steps:", "`total_steps` must be an int. Received: total_steps=None"),
         ("total_steps: {a: 1}", r"an int. Received: total_steps=\(\('a', 1\),\)"),
         ("width: wide", "`width` must be a number. Received: width='wide'"),
+        ("scale: autos", "`scale` must be a number or auto, or null. Received: scale='autos'"),
         ("width: false", "`width` must be a number. Received: width=False"),
         ("width: 1" + "0" * 400, "`width` must be a number. Received: width=1"),
         ("m: [1]", r"`m` must be a number, or null. Received: m=\[1\]"),
@@ -144,7 +145,9 @@ VALUES.update(
 
 
 def values_of(field):
-    choices = field.metadata["choices"]
+    choices, words = field.metadata["choices"], field.metadata["words"]
+    if words:  # in place of a number
+        return VALUES[float | None] | st.sampled_from(list(words))
     if not choices:
         return VALUES[field.type]
     chosen = st.sampled_from(list(choices))

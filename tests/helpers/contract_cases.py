@@ -16,6 +16,7 @@ CASES: dict[str, tuple[str, dict]] = {
     "asoftmax caffe": ("asoftmax", {"m": 3, "base": 10.0, "gradient": "caffe"}),
     "cosface sampled": ("cosface", {"sample_rate": 0.5}),
     "sphereface-r soft": ("sphereface-r-v2", {"embedding_norm": "soft"}),
+    "elasticface sorted": ("elasticface-arc", {"sort_margins": True, "margin_std": 0.2}),
 }
 KINDS_OF_GLOBAL_BATCH = [kind for kind in HEADS if head_class(kind)(C).needs_global_batch]
 
@@ -25,7 +26,7 @@ def make_case(case: str, num_classes: int = C, **more) -> Head:
     kind, settings = CASES[case]
     if HEADS[kind].has_class_weights:
         settings = {"kernel_initializer": keras.initializers.LecunUniform(seed=1), **settings}
-    return head_class(kind)(num_classes, **settings, **more)
+    return head_class(kind)(num_classes, **{**settings, **more})
 
 
 def case_batch(num_classes: int = C) -> tuple[np.ndarray, np.ndarray]:

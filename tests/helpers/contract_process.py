@@ -96,8 +96,9 @@ def uneven_batches(strategy: tf.distribute.Strategy) -> Iterator[tuple[str, np.n
         for i, value in enumerate(run(*map(distributed, batch))):
             rows = [np.atleast_1d(part) for part in local(value)]
             yield f"uneven {kind} {i}", np.concatenate(rows)
-        if hasattr(head, "centers"):
-            yield f"uneven {kind} centers", head.centers.numpy()
+        for name in ("centers", "t", "norm_mean", "norm_std", "adaptive_scale"):
+            if hasattr(head, name):
+                yield f"uneven {kind} {name}", getattr(head, name).numpy()
 
 
 def augmentation(strategy: tf.distribute.Strategy) -> Iterator[tuple[str, np.ndarray]]:

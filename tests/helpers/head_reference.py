@@ -7,7 +7,7 @@ is "detached" the real part alone remains.
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,15 @@ STEP = 1e-30
 
 @dataclasses.dataclass(frozen=True)
 class Weights:
-    """Class weights (D, C), their bias, (C,) or one number, and the centers (C, D) of classes."""
+    """Class weights (D, C), their bias, (C,) or one number, and the centers (C, D) of classes.
+
+    `state` holds what a head keeps of the batches, by the name of its weight.
+    """
 
     kernel: np.ndarray
     bias: np.ndarray
     centers: np.ndarray
+    state: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
 Losses = Callable[[np.ndarray, np.ndarray, Weights], np.ndarray]
@@ -97,7 +101,7 @@ def scaled(
     return losses
 
 
-def added_angle(m: float) -> Callable[[np.ndarray], np.ndarray]:
+def added_angle(m: float | np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     def target(theta: np.ndarray) -> np.ndarray:
         beyond = np.cos(theta) - m * np.sin(m)
         return np.where(np.real(theta) < np.pi - m, np.cos(theta + m), beyond)
@@ -253,6 +257,134 @@ def triplet(m: float, hard: bool = False) -> Losses:
     return losses
 
 
+def clipped(array: np.ndarray, low: float, high: float) -> np.ndarray:
+    """Without a slope where it is clipped."""
+    return np.where(np.real(array) < low, low, np.where(np.real(array) > high, high, array))
+
+
+def subcenter_arcface(m: float, scale: float, count: int) -> Losses:
+    def losses(x: np.ndarray, labels: np.ndarray, weights: Weights) -> np.ndarray:
+        theta = angles_of(x, weights.kernel).reshape(len(x), -1, count)
+        nearest = np.argmin(np.real(theta), axis=2)
+        theta = np.take_along_axis(theta, nearest[:, :, None], axis=2)[:, :, 0]
+        target = scale * added_angle(m)(of_target(theta, labels))
+        return cross_entropy(target, scale * np.cos(theta), labels)
+
+    return losses
+
+
+def magface(
+    scale: float, margins: tuple[float, float], norms: tuple[float, float], weight: float
+) -> Losses:
+    def losses(x: np.ndarray, labels: np.ndarray, weights: Weights) -> np.ndarray:
+        a, theta = clipped(length(x, 1)[:, 0], *norms), angles_of(x, weights.kernel)
+        slope = (margins[1] - margins[0]) / (norms[1] - norms[0])
+        margin = slope * (a - norms[0]) + margins[0]
+        target = scale * added_angle_by(margin)(of_target(theta, labels))
+        softmax_part = cross_entropy(target, scale * np.cos(theta), labels)
+        return softmax_part + weight * (1 / a + a / norms[1] ** 2)
+
+    return losses
+
+
+def added_angle_by(margin: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """`added_angle` with a margin that has slopes."""
+
+    def target(theta: np.ndarray) -> np.ndarray:
+        beyond = np.cos(theta) - margin * np.sin(margin)
+        return np.where(np.real(theta + margin) < np.pi, np.cos(theta + margin), beyond)
+
+    return target
+
+
+def adaface(m: float, scale: float, h: float) -> Losses:
+    def losses(x: np.ndarray, labels: np.ndarray, weights: Weights) -> np.ndarray:
+        theta, norms = angles_of(x, weights.kernel), np.real(length(x, 1)[:, 0])
+        spread = (weights.state["norm_std"] + 1e-3) / h
+        q = np.clip((np.clip(norms, 1e-3, 100) - weights.state["norm_mean"]) / spread, -1, 1)
+        angle = clipped(of_target(theta, labels) - m * q, 0.0, np.pi)
+        target = scale * (np.cos(angle) - (m * q + m))
+        return cross_entropy(target, scale * np.cos(theta), labels)
+
+    return losses
+
+
+def moved_norms(x: np.ndarray, labels: np.ndarray, weights: Weights) -> dict[str, float]:
+    """Mean and standard deviation of the norms after a batch, each 1 / 100 of the way."""
+    norms = np.clip(np.real(length(x, 1)), 1e-3, 100)
+    state = weights.state
+    return {
+        "norm_mean": 0.01 * np.mean(norms) + 0.99 * state["norm_mean"],
+        "norm_std": 0.01 * np.std(norms, ddof=1) + 0.99 * state["norm_std"],
+    }
+
+
+def curricularface(m: float, scale: float) -> Losses:
+    def losses(x: np.ndarray, labels: np.ndarray, weights: Weights) -> np.ndarray:
+        theta, t = angles_of(x, weights.kernel), weights.state["t"]
+        own, cosines = of_target(theta, labels), np.cos(theta)
+        hard = np.real(cosines) > np.real(np.cos(own + m))[:, None]
+        modulated = np.where(hard, cosines * (t + cosines), cosines)
+        return cross_entropy(scale * added_angle(m)(own), scale * modulated, labels)
+
+    return losses
+
+
+def moved_t(x: np.ndarray, labels: np.ndarray, weights: Weights) -> dict[str, float]:
+    cosines = np.cos(of_target(angles_of(x, weights.kernel), labels))
+    return {"t": 0.01 * np.mean(np.real(cosines)) + 0.99 * weights.state["t"]}
+
+
+def circle(m: float, gamma: float) -> Losses:
+    def losses(x: np.ndarray, labels: np.ndarray, weights: Weights) -> np.ndarray:
+        cosines = np.cos(angles_of(x, weights.kernel))
+        own = of_target(cosines, labels)
+        a_p = np.maximum(1 + m - np.real(own), 0.0)
+        a_n = np.maximum(np.real(cosines) + m, 0.0)
+        others = np.arange(cosines.shape[1]) != labels[:, None]
+        against = np.sum(others * np.exp(gamma * a_n * (cosines - m)), axis=1)
+        return np.log(1 + against * np.exp(-gamma * a_p * (own - (1 - m))))
+
+    return losses
+
+
+def uniface(m: float, scale: float, negative_weight: float = 1.0) -> Losses:
+    def losses(x: np.ndarray, labels: np.ndarray, weights: Weights) -> np.ndarray:
+        cosines, b = np.cos(angles_of(x, weights.kernel)), weights.bias
+        others = np.arange(cosines.shape[1]) != labels[:, None]
+        against = np.sum(others * np.log(1 + np.exp(scale * cosines - b)), axis=1)
+        positive = np.log(1 + np.exp(-scale * (of_target(cosines, labels) - m) + b))
+        return positive + negative_weight * against
+
+    return losses
+
+
+def adacos(x: np.ndarray, labels: np.ndarray, weights: Weights) -> np.ndarray:
+    logits = weights.state["adaptive_scale"] * np.cos(angles_of(x, weights.kernel))
+    return cross_entropy(of_target(logits, labels), logits, labels)
+
+
+def moved_scale(x: np.ndarray, labels: np.ndarray, weights: Weights) -> dict[str, float]:
+    theta = np.real(angles_of(x, weights.kernel))
+    sums = []
+    for row, label in zip(
+        np.exp(weights.state["adaptive_scale"] * np.cos(theta)), labels, strict=True
+    ):
+        sums.append(sum(value for j, value in enumerate(row) if j != label))
+    median = np.median(of_target(theta, labels))
+    return {"adaptive_scale": np.log(np.mean(sums)) / np.cos(min(np.pi / 4, median))}
+
+
+# {head: its state after a batch, before whose loss it moves}
+MOVED = {"adaface": moved_norms, "curricularface": moved_t, "adacos": moved_scale}
+
+
+def normal_margins(uniforms: np.ndarray, m: float, std: float) -> np.ndarray:
+    """The margins of ElasticFace from two uniform numbers each, by Box and Muller."""
+    first, second = np.split(uniforms, 2)
+    return m + std * np.sqrt(-2 * np.log1p(-first)) * np.cos(2 * np.pi * second)
+
+
 @dataclasses.dataclass(frozen=True)
 class Case:
     """A head: its name in `config.choices.HEADS`, its arguments, and the losses of its paper."""
@@ -260,6 +392,12 @@ class Case:
     kind: str
     settings: dict[str, Any]
     losses: Losses
+    state: Mapping[str, float] = dataclasses.field(default_factory=dict)
+
+    @property
+    def num_centers(self) -> int:
+        """The class weights of each class."""
+        return 3 if self.kind == "subcenter-arcface" else 1
 
 
 # At step 3 lambda is 16 / (1 + 3) = 4, exactly.
@@ -319,6 +457,27 @@ CASES = {
         sphereface_r("v2", 1.5, "soft", 9.0, True),
     ),
     "sphereface2": Case("sphereface2", {}, sphereface2(0.4)),
+    "subcenter-arcface": Case("subcenter-arcface", {"scale": 9.0}, subcenter_arcface(0.5, 9.0, 3)),
+    "magface": Case(
+        "magface",
+        {"scale": 9.0, "norm_min": 1.5, "norm_max": 4.0, "term_weight": 2.0},
+        magface(9.0, (0.45, 0.8), (1.5, 4.0), 2.0),
+    ),
+    "adaface": Case(
+        "adaface",
+        {"scale": 9.0},
+        adaface(0.4, 9.0, 0.333),
+        {"norm_mean": 2.5, "norm_std": 0.4},
+    ),
+    "curricularface": Case("curricularface", {"scale": 9.0}, curricularface(0.5, 9.0), {"t": 0.3}),
+    "elasticface-arc": Case("elasticface-arc", {"scale": 9.0}, scaled(9.0, added_angle(0.5))),
+    "elasticface-cos": Case(
+        "elasticface-cos", {"scale": 9.0}, scaled(9.0, lambda t: np.cos(t) - 0.35)
+    ),
+    "circle": Case("circle", {"scale": 16.0}, circle(0.25, 16.0)),
+    "circle steep": Case("circle", {"scale": 64.0}, circle(0.25, 64.0)),
+    "uniface": Case("uniface", {"scale": 9.0}, uniface(0.4, 9.0)),
+    "adacos": Case("adacos", {}, adacos, {"adaptive_scale": 7.0}),
     "softmax+contrastive": Case("softmax+contrastive", {}, softmax_contrastive(1.0, 1.0)),
     "softmax+center": Case("softmax+center", {}, softmax_center(0.003)),
     "triplet": Case("triplet", {}, triplet(0.2)),

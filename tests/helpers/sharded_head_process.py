@@ -145,7 +145,8 @@ def contents(sharded):
     pieces = {name: [] for name in sharded.variables}
     for start, stop, components in sharded.local_blocks():
         for name, component in components.items():
-            pieces[name].append(component.numpy()[..., : stop - start])
+            width = (stop - start) * (sharded.head.num_centers if "kernel" in name else 1)
+            pieces[name].append(component.numpy()[..., :width])
     return {name: np.concatenate(arrays, axis=-1) for name, arrays in pieces.items()}
 
 

@@ -146,3 +146,20 @@ def test_a_file_that_is_no_weights_is_refused(tmp_path):
     (tmp_path / "head.weights.h5").write_text("no HDF5")
     with pytest.raises(ValueError, match="cannot be read"):
         read_class_weights(tmp_path / "head.weights.h5", D, 5)
+
+
+@pytest.mark.parametrize("settings", [{}, {"block_size": 2}])
+def test_all_centers_of_an_identity_are_kept(trainer, tmp_path, settings):
+    head = make_head("subcenter-arcface", 7, name="head", num_centers=2)
+    model = keras.Sequential([keras.Input((D,)), head])
+    head.kernels[0].assign(np.tile(np.arange(1.0, 15.0), (D, 1)))
+    model.save_weights(tmp_path / "head.weights.h5")
+    labels = {f"p{label + 1}": label for label in range(7)}
+    settings = {"head": "subcenter-arcface", "gamma": None, **settings}
+    one = trainer(num_centers=2, **settings)
+    assert keep_class_weights(one, tmp_path / "head.weights.h5", labels, NOW).kept == 2
+    after = np.concatenate([np.array(kernel) for kernel in one.head.get_weights()[:-1]], axis=1)
+    assert after[0, [2, 3, 6, 7]].tolist() == [13.0, 14.0, 3.0, 4.0]
+    three = trainer(num_centers=3, **settings)
+    with pytest.raises(ValueError, match=r"must hold class weights \(16, 21\)"):
+        keep_class_weights(three, tmp_path / "head.weights.h5", labels, NOW)

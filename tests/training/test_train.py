@@ -118,6 +118,29 @@ def test_settings_of_the_head_reach_it():
     r = head_of(TrainConfig(head="sphereface-r-v2", m=1.4, embedding_norm="soft"), 10)
     assert (r.m, r.version, r.embedding_norm, r.gradient) == (1.4, "v2", "soft", "detached")
     assert head_of(TrainConfig(head="arcface", scale=32.0), 10).scale == 32.0
+    auto = head_of(TrainConfig(head="cosface", scale="auto"), 4069)
+    assert auto.scale == pytest.approx(11.7534, abs=1e-4)
+    assert head_of(TrainConfig(head="subcenter-arcface", num_centers=2), 10).num_centers == 2
+    elastic = head_of(TrainConfig(head="elasticface-cos", margin_std=0.1), 10)
+    assert (elastic.kind, elastic.m, elastic.margin_std) == ("cos", 0.35, 0.1)
+    norms = {"m": 0.3, "m_max": 0.6, "norm_min": 2.0, "norm_max": 9.0, "term_weight": 1.0}
+    mag = head_of(TrainConfig(head="magface", **norms), 10)
+    assert {name: getattr(mag, name) for name in norms} == norms
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"head": "cosface", "num_centers": 2}, "The head cosface has no `num_centers`"),
+        ({"head": "arcface", "norm_min": 2.0}, "The head arcface has no `norm_min`"),
+        ({"head": "adacos", "scale": "auto"}, "The head adacos has no `scale`"),
+        ({"head": "circle", "scale": "auto"}, "`scale` must be a number in Circle"),
+        ({"head": "magface", "norm_min": 200.0}, "`norm_min` must be below `norm_max`"),
+    ],
+)
+def test_settings_that_a_head_cannot_have_are_refused(settings, words):
+    with pytest.raises(ValueError, match=words):
+        head_of(TrainConfig(**settings), 10)
 
 
 class Interrupt(keras.callbacks.Callback):
@@ -126,11 +149,22 @@ class Interrupt(keras.callbacks.Callback):
             raise KeyboardInterrupt
 
 
+FULL = pytest.mark.full
+
+
 @pytest.mark.slow
 @pytest.mark.usefixtures("no_curves")
-def test_a_continued_run_equals_an_uninterrupted_one(records_folder, tmp_path):
-    train(small_config(records_folder, tmp_path / "whole"))
-    stopped = small_config(records_folder, tmp_path / "stopped")
+@pytest.mark.parametrize(
+    "head",
+    [
+        *("asoftmax", "adaface"),  # the latter, and these, keep more of the batches than a step
+        *(pytest.param(kind, marks=FULL) for kind in ("curricularface", "adacos")),
+        pytest.param("elasticface-arc", marks=FULL),
+    ],
+)
+def test_a_continued_run_equals_an_uninterrupted_one(records_folder, tmp_path, head):
+    train(small_config(records_folder, tmp_path / "whole", head=head))
+    stopped = small_config(records_folder, tmp_path / "stopped", head=head)
     with pytest.raises(KeyboardInterrupt):
         train(stopped, callbacks=[Interrupt()])
     assert not (tmp_path / "stopped" / "export").exists()

@@ -32,7 +32,15 @@ LAMBDA_MIN = 5.0  # of Liu et al.
 SHORT_SCALE = 16.0  # of a short training; 64, as in the papers, suits long ones
 # Settings that suit a short training on few identities better than the defaults of the heads.
 SHORT_SETTINGS: dict[str, dict[str, float]] = {
-    **{head: {"scale": SHORT_SCALE} for head in ("normface", "cosface", "arcface")},
+    **{
+        head: {"scale": SHORT_SCALE}
+        for head in (
+            *("normface", "cosface", "arcface", "subcenter-arcface", "curricularface"),
+            *("elasticface-arc", "elasticface-cos", "magface", "adaface", "uniface"),
+        )
+    },
+    # A quarter of that of the paper, as the others.
+    "circle": {"scale": 64.0},
     # Ten times that of the paper, for a tenth of the steps and shorter embeddings.
     "softmax+center": {"term_weight": 0.03},
 }
