@@ -207,6 +207,9 @@ def user_folder(faces, tmp_path_factory):
     keys = [side[i] for i in order for side in (pairs.first, pairs.second)]
     images = [(faces / "images" / key).read_bytes() for key in keys]
     insightface_bin.write_bin(folder / "lfw" / "lfw.bin", images, pairs.is_same[order])
+    people = sorted({key.split("/")[0] for key in keys})
+    groups = [f"{person},{('woman', 'man')[n % 2]}" for n, person in enumerate(people)]
+    (folder / "lfw" / "groups.csv").write_text("\n".join(["identity,gender", *groups]))
     for name, image in zip(("first.jpg", "second.jpg"), images, strict=False):
         (folder / name).write_bytes(image)
     (folder / "tools").symlink_to(ROOT / "tools")
