@@ -118,6 +118,15 @@ class TrainConfig:
         "Keep averages, scale and offset of batch normalization as they are at the start.",
         group="start",
     )
+    new_classes: str = setting(
+        "mean",
+        "Class weights that identities which the start does not have begin with.",
+        {
+            "mean": "the mean of the embeddings of their faces by the start (imprinting)",
+            "random": "random ones, as in a training from nothing",
+        },
+        group="start",
+    )
     old_images: str = setting(
         "",
         "Folder of the images of the old test set, on which the network is evaluated before the "

@@ -33,6 +33,7 @@ class ClassesKept:
         new: Int. Number of identities whose class weights start anew.
         left_out: Int. Number of identities of the run before that this one does not have.
         note: Why none is kept, or "".
+        imprinted: Int. Number of the new ones that start at the mean of their faces.
 
     Example:
         >>> ClassesKept(kept=3, new=2, left_out=0).describe()
@@ -43,10 +44,13 @@ class ClassesKept:
     new: int
     left_out: int
     note: str = ""
+    imprinted: int = 0
 
     def describe(self) -> str:
         """The numbers in words."""
-        text = f"{self.kept:,} kept by name, {self.new:,} new; {self.left_out:,} of the start "
+        means = " (from the mean of their faces)" if self.imprinted else ""
+        text = f"{self.kept:,} kept by name, {self.new:,} new{means}; "
+        text += f"{self.left_out:,} of the start "
         return f"{text}left out{f' ({self.note})' if self.note else ''}"
 
 
@@ -216,7 +220,7 @@ def keep_class_weights(
         values["kernel"] = values["kernel"] / np.maximum(norms, NORM_FLOOR)
     source = np.array([labels_before[name] for name in common])
     target = np.array([labels_now[name] for name in common])
-    for start, stop, variables in _class_variables(trainer):
+    for start, stop, variables in class_variables(trainer):
         inside = (start <= target) & (target < stop)
         for name, variable in variables.items():
             if name in values and inside.any():
@@ -250,8 +254,8 @@ def _why_none(
     return "" if common else "the records share no identity with the start"
 
 
-def _class_variables(trainer: Trainer) -> list[tuple[int, int, dict[str, Any]]]:
-    """Classes (start, stop) and variables by name of each block that this process holds."""
+def class_variables(trainer: Trainer) -> list[tuple[int, int, dict[str, Any]]]:
+    """Return classes (start, stop) and variables by name of each block that this process holds."""
     if trainer.sharded_head:
         return list(trainer.sharded_head.local_blocks())
     head, blocks, start = trainer.head, [], 0

@@ -51,6 +51,7 @@ from keras_sphereface.training.class_weights import (
     save_class_weights,
 )
 from keras_sphereface.training.forgetting import OldTestSet, write_forgetting
+from keras_sphereface.training.imprinting import imprint_class_weights
 from keras_sphereface.training.intervals import Intervals
 from keras_sphereface.training.logging import LogAccumulator, TrainingLog, TrainingMonitor
 from keras_sphereface.training.loop import TrainingLoop
@@ -226,8 +227,14 @@ def _prepare(
 
 def _begin(config: TrainConfig, trainer: Trainer, start: StartingPoint) -> None:
     """Give the head the class weights that it shares with the start, and note what began so."""
-    kept = keep_class_weights(trainer, start.head_file, start.labels, read_labels(config.data))
-    if is_chief(trainer.strategy):
+    labels, chief = read_labels(config.data), is_chief(trainer.strategy)
+    kept = keep_class_weights(trainer, start.head_file, start.labels, labels)
+    if config.new_classes == "mean" and trainer.head.block_sizes():
+        known = {label for name, label in labels.items() if kept.kept and name in start.labels}
+        new = set(range(trainer.head.num_classes)) - known
+        count = imprint_class_weights(trainer, config.data, new, quiet=not chief)
+        kept = dataclasses.replace(kept, imprinted=count)
+    if chief:
         write_metrics(Path(config.workdir) / BEGINNING_FILE, start.beginning(kept))
 
 

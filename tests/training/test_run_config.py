@@ -9,6 +9,7 @@ import shutil
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 import tensorflow as tf
 
@@ -17,10 +18,18 @@ from keras_sphereface.config.settings_files import read_config, save_config
 from keras_sphereface.data import records
 from keras_sphereface.training.build import build_trainer
 from keras_sphereface.training.run_config import complete_settings, planned_steps
+from keras_sphereface.training.schedules import LearningRate
 from keras_sphereface.training.train import train
 from keras_sphereface.utils import atomic, compat
 from keras_sphereface.version import __version__
-from tests.helpers.small_training import SMALL, StopAfter, checkpoint, small_config
+from tests.helpers.small_training import (
+    SMALL,
+    StopAfter,
+    assert_same_state,
+    checkpoint,
+    small_config,
+    state,
+)
 
 
 @pytest.mark.parametrize(
@@ -252,3 +261,43 @@ def test_settings_that_cannot_be_written_do_not_end_a_run_for_good(
     monkeypatch.setattr(pathlib.Path, "write_text", write)
     train(config)
     assert checkpoint(tmp_path, 6).is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_export")
+def test_a_run_of_a_constant_rate_goes_on_as_a_longer_one_from_the_start(records_folder, tmp_path):
+    settings = {"schedule": "constant", "total_steps": 6}
+    train(small_config(records_folder, tmp_path / "long", **settings))
+    for steps in (2, 4, 6):
+        train(
+            small_config(records_folder, tmp_path / "raised", **{**settings, "total_steps": steps})
+        )
+    assert_same_state(state(tmp_path / "long", 6), state(tmp_path / "raised", 6), 0.0)
+    starts = json.loads((tmp_path / "raised" / "run.json").read_text())["starts"]
+    assert [(start["step"], start["total_steps"]) for start in starts] == [(0, 2), (2, 4), (4, 6)]
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_export")
+def test_a_longer_run_has_the_rates_of_its_length_from_there_on(records_folder, tmp_path):
+    settings = {
+        "log_steps": 1,
+        "schedule": "cosine",
+        "learning_rate": None,
+        "lr_warmup_steps": None,
+    }
+    train(small_config(records_folder, tmp_path, **settings, total_steps=3))
+    longer = {**settings, "epochs": 8 / 5}  # of 5 steps
+    train(small_config(records_folder, tmp_path, **longer, total_steps=3), callbacks=[StopAfter(5)])
+    train(small_config(records_folder, tmp_path, **longer, total_steps=3))
+    rates = pd.read_csv(tmp_path / "log.csv")["learning_rate"]
+    short, long = (LearningRate(0.1, steps, "cosine", 0) for steps in (3, 8))
+    expected = [short(i) for i in range(3)] + [long(i) for i in range(3, 8)]
+    np.testing.assert_allclose(rates, [float(rate) for rate in expected], rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("settings", [{"total_steps": 1}, {"epochs": 0.2}])
+def test_a_run_cannot_be_made_shorter(records_folder, workdir, settings):
+    with pytest.raises(ValueError, match=r"can only be raised.*Received: 2 steps before, 1 now"):
+        train(small_config(records_folder, workdir, **{"total_steps": 2, **settings}))

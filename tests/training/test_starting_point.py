@@ -77,10 +77,12 @@ def frozen_rate(**settings):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("part", ["", "export", "network.keras"])
-def test_a_run_gives_network_and_class_weights(first, new_records, tmp_path, part):
+@pytest.mark.parametrize(
+    ("part", "new_classes"), [("", "mean"), ("export", "random"), ("network.keras", "mean")]
+)
+def test_a_run_gives_network_and_class_weights(first, new_records, tmp_path, part, new_classes):
     # With the same seed new class weights would start as those of the first run did.
-    settings = frozen_rate(seed=7)
+    settings = frozen_rate(seed=7, new_classes=new_classes)
     config = start_config(new_records, tmp_path / "run", first / part, **settings)
     train(config)
     saved = read_config(TrainConfig, tmp_path / "run" / "config.yaml")
@@ -93,13 +95,14 @@ def test_a_run_gives_network_and_class_weights(first, new_records, tmp_path, par
     )
     np.testing.assert_array_equal(after[:, :2], before[:, :2])
     assert np.abs(after[:, 2:] - before[:, 2:]).max() > 0.01
+    lengths = np.linalg.norm(after[:, 2:], axis=0)
+    assert np.allclose(lengths, 1.0, atol=1e-6) == (new_classes == "mean")
     beginning = json.loads((tmp_path / "run" / "start.json").read_text())
     counts = {name: beginning["classes"][name] for name in ("kept", "new", "left_out")}
     assert counts == {"kept": 2, "new": 3, "left_out": 3}
-    assert (
-        "2 kept by name, 3 new; 3 of the start left out"
-        in (tmp_path / "run" / "summary.md").read_text()
-    )
+    means = " (from the mean of their faces)" if new_classes == "mean" else ""
+    text = (tmp_path / "run" / "summary.md").read_text()
+    assert f"2 kept by name, 3 new{means}; 3 of the start left out" in text
 
 
 @pytest.mark.slow
