@@ -6,7 +6,11 @@ those of 1,556 faces of LFW that a network of this package embedded (mean cosine
 identity 0.449, of two identities 0.004, standard deviation 0.152, as of 42 equal directions).
 """
 
+import json
 import math
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,21 +18,20 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from keras_sphereface.benchmarks.processes import in_new_process
+from keras_sphereface.benchmarks import gallery_process
 from keras_sphereface.config.benchmarks import GalleryBenchmarkConfig
 from keras_sphereface.metrics.vectors import normalize_rows
 from keras_sphereface.recognition import Gallery
 from keras_sphereface.recognition.gallery_database import GalleryDatabase
 from keras_sphereface.reporting.markdown import markdown_table
-from keras_sphereface.utils.environment import held_memory, machine
+from keras_sphereface.utils import startup
+from keras_sphereface.utils.environment import machine
 from keras_sphereface.utils.progress import progress_bar
 from keras_sphereface.utils.validation import check_integer
 
 SAME_COSINE = 0.449
 EQUAL_DIRECTIONS = 42.0
 AT_ONCE = 10_000  # templates drawn
-TOP = 5
-LEAST_PROBES = 20  # of a case that has taken its seconds
 CSV_FILE, MARKDOWN_FILE = "gallery.csv", "gallery.md"
 FINGERPRINT = "drawn templates"
 
@@ -105,7 +108,7 @@ def _measure_size(config: GalleryBenchmarkConfig, out: Path, size: int) -> list[
         for case in (case for case in CASES if case.is_file in places):
             place = places[case.is_file]
             built = _build_index(place) if case.has_index else math.nan
-            measured = in_new_process(_search, place, probes, case, config.seconds_per_case)
+            measured = _search(place, probes, case, config.seconds_per_case)
             names = measured.pop("names")
             nearest = nearest or names
             agree = [name == best for name, best in zip(names, nearest, strict=False)]
@@ -198,33 +201,13 @@ def _build_index(place: str) -> float:
 
 
 def _search(place: str, path: Path, case: SearchCase, most_seconds: float) -> dict[str, Any]:
-    """Search probe by probe, as long as the seconds last."""
-    probes = np.load(path)
-    before, _ = held_memory()
-    start = time.perf_counter()
-    with Gallery.open(place) as gallery:
-        gallery._store.index_above = 1 << 60  # no advice to build an index
-        gallery.search(probes[:1], TOP)
-        first = time.perf_counter() - start
-        seconds, names = [], []
-        with progress_bar(total=len(probes), desc=case.name, unit="probe", brief=True) as bar:
-            for probe in probes:
-                began = time.perf_counter()
-                (matches,) = gallery.search(probe[None], TOP)
-                seconds.append(time.perf_counter() - began)
-                names.append(matches[0].name)
-                bar.update()
-                if len(names) >= LEAST_PROBES and time.perf_counter() - start > most_seconds:
-                    break
-        after, _ = held_memory()
-    return {
-        "first_seconds": first,
-        "median_ms": 1e3 * float(np.median(seconds)),
-        "p99_ms": 1e3 * float(np.quantile(seconds, 0.99)),
-        "memory_bytes": max(0, after - before),
-        "disk_bytes": _disk_bytes(place, case),
-        "names": names,
-    }
+    """What `gallery_process` measures in a process of its own, which imports no TensorFlow."""
+    words = ["-m", gallery_process.__name__, place, str(path), case.name, str(most_seconds)]
+    environment = {**os.environ, startup.DATA_ONLY: "1"}
+    result = subprocess.run(
+        [sys.executable, *words], env=environment, stdout=subprocess.PIPE, check=True
+    )
+    return {**json.loads(result.stdout), "disk_bytes": _disk_bytes(place, case)}
 
 
 def _disk_bytes(place: str, case: SearchCase) -> int:
@@ -269,8 +252,8 @@ def describe_galleries(table: pd.DataFrame, config: GalleryBenchmarkConfig) -> s
     return (
         f"Machine: {machine()}.\n\n"
         f"Drawn templates of {config.embedding_size} numbers, {config.templates_per_identity} an "
-        f"identity, around their identities as those of real faces; probes one by one, top {TOP}, "
-        f"at most {config.num_probes} and {config.seconds_per_case:g} s a row. Recall at 1 is the "
+        f"identity, around their identities as those of real faces; probes one by one, top "
+        f"{gallery_process.TOP}, at most {config.num_probes} and {config.seconds_per_case:g} s a row. Recall at 1 is the "
         "share of probes with the same best identity as an exact search in the file, which names "
         f"the right identity of {right}. First answer: the gallery opened and one probe searched, "
         "in a new process; memory: what the process takes for it (the server's own is not "

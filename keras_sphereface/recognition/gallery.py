@@ -83,6 +83,7 @@ class Gallery:
         self._index_search: IndexSearch | None = None
         self._index_name: str | None = None
         self._is_advised = False
+        self._dim: int | None = None
         if store.get_meta("to_erase"):  # a removal was cut short before its end
             self._erase()
 
@@ -165,7 +166,9 @@ class Gallery:
     @property
     def dim(self) -> int | None:
         """D, the size of the embeddings; None before the first is enrolled, unless it was given."""
-        return self._store.get_meta("dim")
+        if self._dim is None:
+            self._dim = self._store.get_meta("dim")
+        return self._dim
 
     @property
     def num_templates(self) -> int:
@@ -225,11 +228,14 @@ class Gallery:
                 self._store.set_meta(dim=rows.shape[1])
             self._check_dim(rows, "templates")  # another process may have been the first
             identity = self._store.add_identity(name)
+            if images is None:
+                return self._store.add_templates(identity, sources, quality, rows)
             added = 0
-            for i, (row, source) in enumerate(zip(rows, sources, strict=True)):
-                of_row = None if quality is None else float(quality[i])
-                image = None if images is None else bytes(images[i])
-                added += self._store.add_template(identity, source, of_row, row, image)
+            for i, source in enumerate(sources):  # only new templates have their images kept
+                of_row = None if quality is None else quality[i : i + 1]
+                if self._store.add_templates(identity, [source], of_row, rows[i : i + 1]):
+                    self._store.add_image(identity, source, bytes(images[i]))
+                    added += 1
             return added
 
     @contextlib.contextmanager
@@ -252,7 +258,7 @@ class Gallery:
         except BaseException:
             # They may hold what is now rolled back.
             self._exact_search.forget()
-            self._index_name = self._index_search = None
+            self._index_name = self._index_search = self._dim = None
             raise
 
     def remove(self, *names: str) -> None:
@@ -443,9 +449,13 @@ class Gallery:
     @contextlib.contextmanager
     def _change(self) -> Iterator[None]:
         """A transaction after which every process reads the changes."""
-        with self._store.transaction():
-            yield
-            self._store.set_meta(version=self._store.get_meta("version") + 1)
+        try:
+            with self._store.transaction():
+                yield
+                self._store.set_meta(version=self._store.get_meta("version") + 1)
+        except BaseException:
+            self._dim = None
+            raise
 
     def _checked(self, embeddings: Any, name: str, min_rows: int = 1) -> np.ndarray:
         """The embeddings as they are stored, (N, D); refuse what has no direction."""

@@ -55,6 +55,8 @@ ALTER TABLE images ALTER COLUMN content SET STATISTICS 0
 INDEX = "templates_embedding"
 NEIGHBORS, BUILD_BREADTH, SEARCH_BREADTH = 16, 64, 256  # of a node; candidates held at once
 MOST_BREADTH = 1000  # that pgvector allows
+# What the server may take while it builds the graph; of a node beside its vector about 300 bytes.
+LEAST_INDEX_MEMORY, MOST_INDEX_MEMORY, BYTES_OF_NODE = 64 << 20, 4 << 30, 600
 # pgvector indexes vectors up to the first size, and in half precision up to the second.
 MOST_VECTOR, MOST_HALFVEC = 2000, 4000
 _REWRITTEN = ("images", "templates", "identities")  # by a removal
@@ -227,7 +229,11 @@ class GalleryDatabase(GalleryStore):
             ValueError: If pgvector has no index for embeddings of this size.
         """
         index = DatabaseIndex(self)
+        needed = self.num_templates() * (4 * index.dim + BYTES_OF_NODE)
         with self.transaction(), stage("building the index"):
+            # A graph that does not fit is built many times slower.
+            kilobytes = min(max(needed, LEAST_INDEX_MEMORY), MOST_INDEX_MEMORY) // 1024
+            self.run(f"SET LOCAL maintenance_work_mem = {kilobytes}")
             self.run(f"DROP INDEX IF EXISTS {INDEX}")
             self.run(
                 f"CREATE INDEX {INDEX} ON templates USING hnsw "
@@ -283,7 +289,7 @@ class DatabaseIndex(NearestIndex):
     """
 
     def __init__(self, store: GalleryDatabase) -> None:
-        dim = store.get_meta("dim")
+        self.dim = dim = store.get_meta("dim")
         if not 0 < dim <= MOST_HALFVEC:
             raise ValueError(
                 f"pgvector indexes embeddings of up to {MOST_HALFVEC} numbers; larger ones are "

@@ -6,7 +6,7 @@ understand the statements below; what each does in its own way is abstract here.
 
 import abc
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from keras_sphereface.recognition.nearest_index import NearestIndex
 
 NEWEST = (1 << 63) - 1  # no template has a higher number
 AT_ONCE = 500  # parameters of a statement
+_NUMBERED = "id, identity, embedding FROM templates"
 SET_META = (
     "INSERT INTO metadata (key, value) VALUES (?, ?) "
     "ON CONFLICT (key) DO UPDATE SET value = excluded.value"
@@ -155,32 +156,36 @@ class GalleryStore(abc.ABC):
         self.run("INSERT INTO identities (name) VALUES (?) ON CONFLICT DO NOTHING", name)
         return self.value("SELECT id FROM identities WHERE name = ?", name)
 
-    def add_template(
+    def add_templates(
         self,
         identity: int,
-        source: str,
-        quality: float | None,
-        row: np.ndarray,
-        image: bytes | None,
-    ) -> bool:
-        """Add a template unless the identity has one of this source; return whether it is new."""
-        cursor = self.run(
-            "INSERT INTO templates (identity, source, quality, embedding) VALUES (?, ?, ?, ?) "
-            "ON CONFLICT DO NOTHING",
+        sources: Sequence[str],
+        quality: Sequence[float] | None,
+        rows: np.ndarray,
+    ) -> int:
+        """Add templates but those whose source the identity has already; return their number."""
+        added = 0
+        for some in _some_at_a_time(range(len(rows)), AT_ONCE // 4):
+            values: list[Any] = []
+            for i in some:
+                known = None if quality is None or math.isnan(quality[i]) else float(quality[i])
+                values += [identity, sources[i], known, self._embedding_value(rows[i])]
+            added += self.run(
+                "INSERT INTO templates (identity, source, quality, embedding) VALUES "
+                f"{', '.join(['(?, ?, ?, ?)'] * len(some))} ON CONFLICT DO NOTHING",
+                *values,
+            ).rowcount
+        return added
+
+    def add_image(self, identity: int, source: str, image: bytes) -> None:
+        """Keep the image of a template."""
+        self.run(
+            "INSERT INTO images (template, content) "
+            "SELECT id, ? FROM templates WHERE identity = ? AND source = ?",
+            image,
             identity,
             source,
-            None if quality is None or math.isnan(quality) else quality,
-            self._embedding_value(row),
         )
-        if cursor.rowcount and image is not None:
-            self.run(
-                "INSERT INTO images (template, content) "
-                "SELECT id, ? FROM templates WHERE identity = ? AND source = ?",
-                image,
-                identity,
-                source,
-            )
-        return bool(cursor.rowcount)
 
     def sources_of(self, name: str) -> list[str]:
         """Return the sources of the templates of an identity."""
@@ -211,20 +216,16 @@ class GalleryStore(abc.ABC):
 
         In the order of the numbers, some at a time; within `snapshot`.
         """
-        yield from self._numbered(
-            "SELECT id, identity, embedding FROM templates WHERE id > ? ORDER BY id", number
-        )
+        query = f"SELECT {_NUMBERED} WHERE id > ? ORDER BY id"
+        yield from self._numbered(self.blocks(query, number))
 
     def templates_of(
         self, identities: Sequence[int]
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
         """Yield the same of all templates of these identities."""
         for some in _some_at_a_time(identities):
-            yield from self._numbered(
-                "SELECT id, identity, embedding FROM templates "
-                f"WHERE identity IN ({_marks(some)}) ORDER BY id",
-                *some,
-            )
+            query = f"SELECT {_NUMBERED} WHERE identity IN ({_marks(some)}) ORDER BY id"
+            yield from self._numbered([self.run(query, *some).fetchall()])
 
     def templates_by_number(
         self, numbers: Sequence[int]
@@ -232,11 +233,8 @@ class GalleryStore(abc.ABC):
         """Return the same of the templates with these numbers, in the order of the numbers."""
         blocks: list[tuple[np.ndarray, ...]] = []
         for some in _some_at_a_time(sorted(numbers)):
-            blocks += self._numbered(
-                "SELECT id, identity, embedding FROM templates "
-                f"WHERE id IN ({_marks(some)}) ORDER BY id",
-                *some,
-            )
+            query = f"SELECT {_NUMBERED} WHERE id IN ({_marks(some)}) ORDER BY id"
+            blocks += self._numbered([self.run(query, *some).fetchall()])
         numbers_, identities, embeddings = zip(*blocks, strict=True)
         return np.concatenate(numbers_), np.concatenate(identities), np.concatenate(embeddings)
 
@@ -249,9 +247,9 @@ class GalleryStore(abc.ABC):
         return identities
 
     def _numbered(
-        self, query: str, *values: Any
+        self, blocks: Iterable[list[tuple]]
     ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-        for rows in self.blocks(query, *values):
+        for rows in filter(None, blocks):
             numbers, identities, embeddings = zip(*rows, strict=True)
             yield (
                 np.array(numbers, np.int64),
@@ -260,8 +258,8 @@ class GalleryStore(abc.ABC):
             )
 
 
-def _some_at_a_time(values: Sequence[int]) -> Iterator[Sequence[int]]:
-    return (values[start : start + AT_ONCE] for start in range(0, len(values), AT_ONCE))
+def _some_at_a_time(values: Sequence[int], count: int = AT_ONCE) -> Iterator[Sequence[int]]:
+    return (values[start : start + count] for start in range(0, len(values), count))
 
 
 def _marks(values: Sequence[int]) -> str:

@@ -18,6 +18,9 @@ from keras_sphereface.utils.validation import check_choice
 # Templates that are proposed: many enough that the nearest one is among them although the index
 # knows templates with 8 bits a number, or sees the nearest template where the mean is asked for.
 LEAST_PROPOSED, PROPOSED_PER_MATCH = 64, 8
+# Identities of which all templates are compared, beyond twice those asked for: the proposal has
+# them in the order of their nearest templates, but for the error of 8 bits. Means may have another.
+SPARE_IDENTITIES = {"best": 6, "mean": LEAST_PROPOSED}
 
 
 class IndexSearch:
@@ -51,18 +54,22 @@ class IndexSearch:
         """
         check_choice(fusion, "fusion", FUSIONS)
         for probe in unit_rows(embeddings, "embeddings"):
-            identities = self._proposed(probe, top)
+            identities = set(self._proposed(probe, top)[: 2 * top + SPARE_IDENTITIES[fusion]])
             if self._tail is not None:
                 newest, _ = next(self._tail.search(probe[None], top, fusion))
                 identities |= set(newest.tolist())
             yield score_identities(self._store, sorted(identities), probe, top, fusion)
 
-    def _proposed(self, probe: np.ndarray, top: int) -> set[int]:
-        """At least `top` identities, if there are so many."""
+    def _proposed(self, probe: np.ndarray, top: int) -> list[int]:
+        """At least `top` identities, if there are so many, that of the nearest template first."""
         count = max(LEAST_PROPOSED, PROPOSED_PER_MATCH * top)
         while True:
             numbers = self._index.nearest(probe, count)
-            identities = set(self._store.identities_of(numbers).values())
+            identity_of = self._store.identities_of(numbers)
+            # Templates that were removed meanwhile are in the index still.
+            identities = list(
+                dict.fromkeys(identity_of[number] for number in numbers if number in identity_of)
+            )
             if len(identities) >= top or len(numbers) < count:
                 return identities
             count *= 4

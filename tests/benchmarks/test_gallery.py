@@ -38,22 +38,15 @@ def check(out, text, config, cases):
     assert sorted(path.name for path in out.iterdir()) == ["gallery.csv", "gallery.md"]
 
 
-@pytest.fixture
-def here(monkeypatch):
-    """The searches run in this process: others take seconds to start."""
-    pytest.importorskip("faiss", reason="faiss-cpu is not installed beside this Python")
-    monkeypatch.setattr(gallery, "in_new_process", lambda function, *rest: function(*rest))
-
-
-@pytest.mark.usefixtures("here")
+@pytest.mark.slow
 def test_every_search_of_a_file_is_measured(tmp_path):
+    pytest.importorskip("faiss", reason="faiss-cpu is not installed beside this Python")
     config = GalleryBenchmarkConfig(out=str(tmp_path), **SMALL)
     text = gallery.benchmark_gallery(config)
     check(tmp_path, text, config, ["file, exact", "file, FAISS HNSW"])
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("here")
 def test_every_search_of_a_database_is_measured_too(tmp_path, postgres_server):
     config = GalleryBenchmarkConfig(out=str(tmp_path), postgres=postgres_server.url, **SMALL)
     text = gallery.benchmark_gallery(config)
