@@ -252,10 +252,10 @@ def describe_galleries(table: pd.DataFrame, config: GalleryBenchmarkConfig) -> s
     return (
         f"Machine: {machine()}.\n\n"
         f"Drawn templates of {config.embedding_size} numbers, {config.templates_per_identity} an "
-        f"identity, around their identities as those of real faces; probes one by one, top "
-        f"{gallery_process.TOP}, at most {config.num_probes} and {config.seconds_per_case:g} s a row. Recall at 1 is the "
-        "share of probes with the same best identity as an exact search in the file, which names "
-        f"the right identity of {right}. First answer: the gallery opened and one probe searched, "
-        "in a new process; memory: what the process takes for it (the server's own is not "
-        f"counted).\n\n{markdown_table(header, rows)}"
+        "identity, around their identities as those of real faces; probes one by one, top "
+        f"{gallery_process.TOP}, at most {config.num_probes} and {config.seconds_per_case:g} s a "
+        "row. Recall at 1 is the share of probes with the same best identity as an exact search in "
+        f"the file, which names the right identity of {right}. First answer: the gallery opened "
+        "and one probe searched, in a new process; memory: what the process takes for it (the "
+        f"server's own is not counted).\n\n{markdown_table(header, rows)}"
     )

@@ -423,13 +423,12 @@ class Gallery:
             ['ada/1', 'ada/2']
         """
         with self._store.snapshot():
-            templates = list(self._store.templates())
-        if not templates:
+            count = write_templates(self._store.templates(), self.fingerprint, Path(path))
+        if not count:
             raise ValueError(
                 f"The gallery must have templates. Received: {self._store.place}, empty"
             )
-        write_templates(templates, self.fingerprint, Path(path))
-        return len(templates)
+        return count
 
     def close(self) -> None:
         """Close the file or the connection; nothing is lost without it."""

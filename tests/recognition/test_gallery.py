@@ -13,6 +13,7 @@ from keras_sphereface.recognition import (
     Gallery,
     IdentityMatch,
     gallery_database,
+    gallery_export,
     gallery_file,
 )
 from keras_sphereface.recognition import template_index as index_module
@@ -362,8 +363,10 @@ def test_export_as_npz(gallery, tmp_path):
         assert str(arrays["fingerprint"]) == MODEL
 
 
-def test_export_as_parquet(gallery, tmp_path):
+@pytest.mark.parametrize("at_once", [1, 2, 4096])
+def test_export_as_parquet(gallery, tmp_path, monkeypatch, at_once):
     parquet = pytest.importorskip("pyarrow.parquet")
+    monkeypatch.setattr(gallery_export, "ROWS_AT_ONCE", at_once)
     rows = directions(2, 4)
     gallery.enroll("bob", rows, sources=["x", "y"], quality=[0.5, 0.25])
     gallery.enroll("eve", rows[:1])
@@ -377,8 +380,10 @@ def test_export_as_parquet(gallery, tmp_path):
 
 
 def test_what_cannot_be_exported_is_told(gallery, tmp_path):
-    with pytest.raises(ValueError, match="The gallery must have templates"):
-        gallery.export(tmp_path / "out.npz")
+    for name in ("out.npz", "out.parquet"):
+        with pytest.raises(ValueError, match="The gallery must have templates"):
+            gallery.export(tmp_path / name)
+        assert not (tmp_path / name).exists()
     gallery.enroll("ada", [[1.0, 0.0]])
     with pytest.raises(ValueError, match=r"`out` must end in \.npz or \.parquet"):
         gallery.export(tmp_path / "out.csv")
