@@ -40,7 +40,7 @@ def _flag(default: bool) -> dict[str, Any]:
     return {
         "type": "boolean",
         "default": default,
-        "description": "Refuse faces that are tiny or blurred.",
+        "description": "Refuse faces of poor quality: tiny, blurred, or with a low |x|.",
     }
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from keras_sphereface.data import images
-from keras_sphereface.recognition.face_recognizer import FaceRecognizer
+from keras_sphereface.recognition.face_recognizer import FaceRecognizer, refuse_doubtful
 from keras_sphereface.recognition.faces import Face
 from keras_sphereface.recognition.input_images import DoubtfulImageError
 from keras_sphereface.serving.metrics import ServiceMetrics
@@ -52,7 +52,7 @@ class Upload:
         field: Its field in the form, for messages.
         content: The bytes.
         policy: Choice of its face: "exactly-one", "largest" or "center".
-        strict: Bool. Whether a face that is tiny or blurred is refused.
+        strict: Bool. Whether a face of poor quality is refused.
     """
 
     field: str
@@ -209,9 +209,7 @@ class InferenceQueue:
                 name=upload.field,
             )
         except DoubtfulImageError as error:
-            raise ProblemError(
-                422, "doubtful-image", f"`{upload.field}`: {error.reason}.", field=upload.field
-            ) from None
+            raise _doubtful(error) from None
         return face, (pixels.shape[0], pixels.shape[1])
 
     def _finish(self, jobs: list[_Job]) -> None:
@@ -228,9 +226,26 @@ class InferenceQueue:
         for job in jobs:
             of_job = list(itertools.islice(rest, len(job.found)))
             try:
+                _refuse_poor(job.uploads, of_job)
                 job.future.set_result(job.finish(of_job))
             except Exception as error:
                 job.future.set_exception(error)
+
+
+def _refuse_poor(uploads: Sequence[Upload], embedded: Sequence[EmbeddedFace]) -> None:
+    """Refuse faces of poor quality, where that is asked: |x| is known only now."""
+    for upload, one in zip(uploads, embedded, strict=True):
+        if upload.strict:
+            try:
+                refuse_doubtful([one.face], [upload.field])
+            except DoubtfulImageError as error:
+                raise _doubtful(error) from None
+
+
+def _doubtful(error: DoubtfulImageError) -> ProblemError:
+    """The problem of an image under the name of its field."""
+    detail = f"`{error.image}`: {error.reason}."
+    return ProblemError(422, "doubtful-image", detail, field=error.image)
 
 
 def _decode(content: bytes) -> np.ndarray | None:

@@ -192,7 +192,7 @@ class RecognitionService:
             fmr: Float. Wanted false match rate, one of those of the calibration; None: as
                 `FaceRecognizer.compare`.
             policy: "exactly-one", "largest" or "center".
-            strict: Bool. True to refuse faces that are tiny or blurred.
+            strict: Bool. True to refuse faces of poor quality.
             crops: Bool. True to return the aligned faces too.
 
         Raises:

@@ -1,6 +1,7 @@
 """The interface over HTTP: what it answers is what `FaceRecognizer` and `Gallery` say."""
 
 import concurrent.futures
+import dataclasses
 import io
 import logging
 import threading
@@ -14,6 +15,7 @@ pytest.importorskip("fastapi")
 from PIL import Image
 
 from keras_sphereface.data.detection import DetectedFaces
+from keras_sphereface.export.recognition_file import OrdinaryNorms
 from keras_sphereface.recognition import Gallery
 from tests.helpers.service import corner, image, no_detector, recognizer, serving
 from tests.recognition.test_face_recognizer import RECOGNITION, faces_at
@@ -140,6 +142,16 @@ def test_the_policy_and_strictness_are_those_of_the_recognizer():
         assert largest["faces"][0]["box"][:2] == [0, 0]
         strict = client.post("/v1/compare", *pair, ("policy", "center"), ("strict", "true"))
         assert "the face is tiny" in problem(strict, 422, "doubtful-image")
+
+
+def test_a_face_whose_embedding_is_short_is_refused_where_that_is_asked():
+    norms = OrdinaryNorms(low=1e6, median=2e6, high=3e6, num_images=9)
+    recognition = dataclasses.replace(RECOGNITION, norms=norms)
+    pair = ("first", image(1)), ("second", image(2))
+    with serving(recognizer(recognition=recognition)) as client:
+        assert "the embedding is short" in " ".join(client.post("/v1/compare", *pair).json["notes"])
+        strict = client.post("/v1/compare", *pair, ("strict", "true"))
+        assert problem(strict, 422, "doubtful-image").startswith("`first`: ")
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,11 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
 pytest.importorskip("fastapi")
 
 from keras_sphereface.commands.main import main
@@ -22,7 +27,6 @@ from keras_sphereface.serving.server import open_socket
 from tests.conftest import ROOT
 from tests.export.test_runtime import foreign_onnx, needs_onnx
 from tests.helpers.service import Client, form, image
-from tests.integration.test_packaging import required
 
 CODE = (
     "import sys; sys.argv[0] = 'sphereface'; from keras_sphereface.commands.main import main;"
@@ -118,9 +122,10 @@ def test_a_gallery_of_another_network_is_refused(model, tmp_path, capsys):
 
 
 def test_the_image_has_what_pyproject_asks_for():
-    asked = {}
-    for extra in ("", "onnx", "serve"):
-        asked.update(required(extra))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    lines = sum((extras[name] for name in ("onnx", "detect", "serve")), project["dependencies"])
+    asked = {one.name: one.specifier for one in map(Requirement, lines)}
     for requirement in IMAGE_REQUIREMENTS:
         assert asked[requirement.name] == requirement.specifier, requirement
 
