@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_sphereface.config import rules
+from keras_sphereface.config.average import AverageConfig
 from keras_sphereface.config.choices import HEADS, KERAS_PREFIX, NETWORKS, START_PREFIX
 from keras_sphereface.config.compare import CompareFacesConfig, EmbedConfig, IdentifyFacesConfig
 from keras_sphereface.config.demo import DemoConfig
@@ -481,6 +482,17 @@ def check_savedmodel(path: str, name: str) -> None:
     check_network_path(path)
     if not Path(path).is_dir():
         raise ValueError(f"`{name}` must be a SavedModel folder. Received: {name}={path}")
+
+
+def check_average_checkpoints(config: AverageConfig) -> None:
+    """Refuse a folder for the export that holds something else, and data that are no records.
+
+    Raises:
+        FileNotFoundError, FileExistsError, ValueError: With what was received.
+    """
+    check_savedmodel_folder(Path(config.out) / "export")
+    if config.data:
+        records.read_info(config.data)
 
 
 def check_fit_projection(config: FitProjectionConfig) -> None:

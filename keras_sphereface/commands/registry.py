@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_sphereface.config.average import AverageConfig
 from keras_sphereface.config.benchmarks import BENCHMARK_CONFIGS
 from keras_sphereface.config.compare import CompareFacesConfig, EmbedConfig, IdentifyFacesConfig
 from keras_sphereface.config.convert import ConvertConfig, FacesConfig
@@ -157,6 +158,13 @@ COMMANDS: Mapping[str, Command] = {
         "fit_projection",
         "run_fit_projection",
         "check_fit_projection",
+    ),
+    "average-checkpoints": Command(
+        "export the mean of a run's checkpoints",
+        AverageConfig,
+        "average_checkpoints",
+        "run_average_checkpoints",
+        "check_average_checkpoints",
     ),
     "import-weights": Command(
         "turn weights of Caffe or PyTorch into a .keras file",

@@ -1,5 +1,6 @@
 """One frozen record of settings for each entry point; `parsing` reads them."""
 
+from keras_sphereface.config.average import AverageConfig
 from keras_sphereface.config.benchmarks import (
     ConvergenceBenchmarkConfig,
     DataBenchmarkConfig,
@@ -44,6 +45,7 @@ __all__ = [
     "LOSSES",
     "NETWORKS",
     "PROTOCOLS",
+    "AverageConfig",
     "ClosedSetConfig",
     "CompareConfig",
     "CompareFacesConfig",

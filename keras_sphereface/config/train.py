@@ -22,6 +22,7 @@ SETTINGS_FILE, RUN_FILE = "config.yaml", "run.json"  # of a run, in its folder
 # Settings that may change between a run and its continuation.
 MAY_CHANGE = (
     *("data", "workdir", "log_steps", "checkpoint_steps", "accumulate_steps", "jit"),
+    "keep_checkpoints",
     *("total_steps", "epochs"),  # more of them only
     *("old_images", "old_pairs", "old_landmarks", "old_bin", "old_folds"),
     *("verify_steps", "verify_images", "verify_pairs", "verify_landmarks"),
@@ -418,6 +419,9 @@ class TrainConfig:
     )
     checkpoint_steps: int = setting(
         1000, "Number of steps between two checkpoints, at least 1.", group="logging", minimum=1
+    )
+    keep_checkpoints: int = setting(
+        2, "Number of the newest checkpoints that are kept, at least 2.", group="logging", minimum=2
     )
     verify_steps: int = setting(
         0,

@@ -77,7 +77,6 @@ from keras_sphereface.training.trainer import Trainer
 from keras_sphereface.utils.atomic import check_free_space
 from keras_sphereface.utils.progress import log, stage
 
-CHECKPOINTS_KEPT = 2
 VERIFICATION_BATCH = 64  # faces on each device
 GENERATED_FOLDER = "generated"
 GENERATED = (60, 20, 40)  # identities, images of each, identities in pairs
@@ -154,7 +153,7 @@ def _train(
     config = dataclasses.replace(config, input_range=contract_of(trainer.backbone).input_range)
     chosen = [name for name in vars(config) if getattr(given, name) != getattr(config, name)]
     intervals, accumulator = build_intervals(config, info.num_images), LogAccumulator()
-    checkpoints = _checkpoints(workdir, trainer, accumulator)
+    checkpoints = _checkpoints(workdir, config.keep_checkpoints, trainer, accumulator)
     # Before the first step there is nothing to continue.
     if checkpoints.newest_step() > 0:
         check_same_run(config, info, strategy)
@@ -347,10 +346,12 @@ def _generated_faces(workdir: Path, seed: int, strategy: tf.distribute.Strategy)
     return str(generated_records(folder, *GENERATED, seed).records)
 
 
-def _checkpoints(workdir: Path, trainer: Trainer, accumulator: LogAccumulator) -> Checkpoints:
+def _checkpoints(
+    workdir: Path, kept: int, trainer: Trainer, accumulator: LogAccumulator
+) -> Checkpoints:
     return Checkpoints(
         workdir / "checkpoints",
-        CHECKPOINTS_KEPT,
+        kept,
         trainer.strategy,
         {
             "backbone": trainer.backbone,
@@ -368,7 +369,7 @@ def _check_space(workdir: Path, trainer: Trainer, checkpoints: Checkpoints) -> N
 
     A checkpoint more than are kept is there while it is written; export and log need another.
     """
-    missing = max(1, CHECKPOINTS_KEPT + 2 - len(checkpoints.steps()))
+    missing = max(1, checkpoints.max_to_keep + 2 - len(checkpoints.steps()))
     check_free_space(workdir, missing * trainer.num_bytes)
 
 

@@ -9,6 +9,7 @@ CONFIG_CLASSES = (
     config.TrainConfig,
     config.LaunchConfig,
     config.EvaluateConfig,
+    config.AverageConfig,
     config.ExportConfig,
     config.FitProjectionConfig,
     config.ImportWeightsConfig,
