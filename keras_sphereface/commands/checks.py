@@ -182,6 +182,8 @@ def check_evaluate(config: EvaluateConfig) -> None:
     """
     _check_systems(config.model, config.embeddings)
     rules.check_operating_fmr(config.operating_fmr)
+    rules.check_detector_settings(config)
+    check_detector(config.detector)
     rules.check_crops(config.crops, config.calibrate)
     if config.groups:
         # Only now: it imports NumPy.
@@ -290,6 +292,7 @@ def check_identify(config: IdentifyConfig) -> None:
         FileNotFoundError, ValueError: With what was received.
     """
     rules.check_identify_settings(config)
+    check_detector(config.detector)
     _check_systems(config.model, config.embeddings)
     if config.model and not (config.images or config.records):
         raise ValueError(
@@ -356,6 +359,15 @@ def check_face_choice(detector: str, aligned: bool, landmarks: str, columns: str
         )
     if landmarks:
         check_landmarks(landmarks, columns)
+    check_detector(detector)
+
+
+def check_detector(detector: str) -> None:
+    """Refuse a detector that is not installed, and a file that is none.
+
+    Raises:
+        FileNotFoundError, ValueError, ImportError: With what was received.
+    """
     if detector == "mtcnn":
         from keras_sphereface.data.detection import check_mtcnn_installed
 

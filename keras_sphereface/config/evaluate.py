@@ -8,6 +8,7 @@ from keras_sphereface.config.choices import (
     PAIR_COLUMNS_HELP,
     PROTOCOLS,
 )
+from keras_sphereface.config.compare import DETECTOR_HELP, FACE_POLICIES
 from keras_sphereface.config.fields import setting
 
 
@@ -70,6 +71,19 @@ class EvaluateConfig:
     landmark_columns: str = setting(
         "",
         "Columns of --landmarks, " + LANDMARK_COLUMNS_HELP,
+        group="pairs",
+    )
+    detector: str = setting(
+        "",
+        DETECTOR_HELP
+        + " It finds the faces of --images, in place of --landmarks; an image without "
+        "a face is a failure to acquire.",
+        group="pairs",
+    )
+    policy: str = setting(
+        "center",
+        "Choice of the face of an image that --detector finds.",
+        FACE_POLICIES,
         group="pairs",
     )
     records: tuple[str, ...] = setting(

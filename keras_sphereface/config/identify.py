@@ -8,6 +8,7 @@ from keras_sphereface.config.choices import (
     LIST_COLUMNS_HELP,
     PAIR_COLUMNS_HELP,
 )
+from keras_sphereface.config.compare import DETECTOR_HELP, FACE_POLICIES
 from keras_sphereface.config.fields import setting
 
 
@@ -53,6 +54,19 @@ class _FaceSettings:
         "",
         "Columns of --landmarks, and of --distractor-landmarks where it is a flag, "
         + LANDMARK_COLUMNS_HELP,
+        group="faces",
+    )
+    detector: str = setting(
+        "",
+        DETECTOR_HELP
+        + " It finds the faces of --images, in place of --landmarks; an image without "
+        "a face is a failure to acquire.",
+        group="faces",
+    )
+    policy: str = setting(
+        "center",
+        "Choice of the face of an image that --detector finds.",
+        FACE_POLICIES,
         group="faces",
     )
     records: str = setting(

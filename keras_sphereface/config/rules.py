@@ -8,6 +8,7 @@ import math
 from typing import TYPE_CHECKING
 
 from keras_sphereface.config.choices import KERAS_NETWORKS, KERAS_PREFIX, MAX_CROPS, START_PREFIX
+from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
 from keras_sphereface.config.identify import DistractorsConfig, IdentifyConfig
 from keras_sphereface.config.minimums import check_minimums
@@ -171,6 +172,30 @@ def check_columns(config: "DataclassInstance") -> None:
             raise ValueError(f"`{name}` needs {needed}. Received: {name}={value!r}")
 
 
+def check_detector_settings(config: EvaluateConfig | IdentifyConfig) -> None:
+    """Refuse a detector without images to look for faces in, or with known places of the faces.
+
+    Raises:
+        ValueError: With the flags that do not go together.
+
+    Example:
+        >>> from keras_sphereface.config import EvaluateConfig
+        >>> check_detector_settings(EvaluateConfig(out="out", bin=("lfw.bin",), detector="mtcnn"))
+        Traceback (most recent call last):
+        ValueError: `detector` looks for faces in `images` without `landmarks`... `bin`...
+    """
+    if not config.detector:
+        return
+    others = ("landmarks", "records", "bin", "sets")
+    given = [f"`{name}`" for name in others if getattr(config, name, ())]
+    if given or not config.images:
+        raise ValueError(
+            "`detector` looks for faces in `images` without `landmarks`; records and .bin files "
+            f"hold aligned faces. Received: detector={config.detector!r} with "
+            f"{' and '.join(given) or 'no `images`'}"
+        )
+
+
 def check_identify_settings(config: IdentifyConfig) -> None:
     """Refuse settings that do not belong together, before any long work.
 
@@ -180,6 +205,7 @@ def check_identify_settings(config: IdentifyConfig) -> None:
     for name in ("max_rank", "candidates"):
         if (value := getattr(config, name, 1)) < 1:
             raise ValueError(f"`{name}` must be >= 1. Received: {name}={value}")
+    check_detector_settings(config)
     if config.images and config.records:
         raise ValueError(
             "Give one of `images` and `records`. Received: "

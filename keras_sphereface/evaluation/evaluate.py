@@ -9,7 +9,11 @@ import numpy as np
 
 from keras_sphereface.config import EvaluateConfig, chosen_settings, save_config
 from keras_sphereface.config.choices import PROTOCOLS
-from keras_sphereface.config.rules import check_crops, check_operating_fmr
+from keras_sphereface.config.rules import (
+    check_crops,
+    check_detector_settings,
+    check_operating_fmr,
+)
 from keras_sphereface.data.folders import check_holds_some
 from keras_sphereface.data.groups import GroupTable, check_groups, read_groups
 from keras_sphereface.data.images import IMAGE_SIZE
@@ -64,6 +68,7 @@ def evaluate(config: EvaluateConfig) -> list[EvaluationMetrics]:
     _check(config.protocol, config.bootstrap, config.num_folds)
     _check_calibration(config.calibrate, config.folds, config.calibration_folds)
     check_operating_fmr(config.operating_fmr)
+    check_detector_settings(config)
     check_crops(config.crops, config.calibrate)
     # All that is quickly read comes first: few mistakes show only after the long work.
     found = find_sets(config.sets) if config.sets else []
@@ -276,6 +281,8 @@ def pair_sources(config: EvaluateConfig) -> list[PairSources]:
             **{name: column[i] for name, column in columns.items()},
             landmark_columns=config.landmark_columns,
             pair_columns=config.pair_columns,
+            detector=config.detector,
+            policy=config.policy,
         )
         for i, path in enumerate(pairs)
     ]

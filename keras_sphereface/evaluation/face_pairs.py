@@ -26,6 +26,8 @@ class PairSources(NamedTuple):
         bin: Verification set in InsightFace's form (.bin).
         landmark_columns: Names of the columns of `landmarks`; "": find them out.
         pair_columns: Names of the columns of `pairs`; "": recognize them.
+        detector: What finds the faces of `images`, in place of landmarks; "": nothing.
+        policy: Choice of the face of an image with several.
 
     Example:
         >>> PairSources(pairs="lfw/pairs.txt", images="lfw/images").name
@@ -40,6 +42,8 @@ class PairSources(NamedTuple):
     bin: str = ""
     landmark_columns: str = ""
     pair_columns: str = ""
+    detector: str = ""
+    policy: str = "center"
 
     @property
     def file(self) -> str:
@@ -56,7 +60,14 @@ class PairSources(NamedTuple):
     @property
     def faces(self) -> FaceSources:
         """Paths of the faces; all empty for a `bin`."""
-        return FaceSources(self.images, self.landmarks, self.records, self.landmark_columns)
+        return FaceSources(
+            self.images,
+            self.landmarks,
+            self.records,
+            self.landmark_columns,
+            self.detector,
+            self.policy,
+        )
 
     @property
     def has_faces(self) -> bool:
@@ -174,7 +185,7 @@ def _check_sources(sources: PairSources) -> None:
     one_source = not (sources.images and sources.records)
     landmarks_fit = bool(sources.images) or not sources.landmarks
     from_pairs = bool(sources.pairs) and one_source and landmarks_fit and not sources.bin
-    from_bin = bool(sources.bin) and not any(sources._replace(bin=""))
+    from_bin = bool(sources.bin) and not any(sources._replace(bin="", policy=""))
     if not (from_bin or from_pairs):
         raise ValueError(
             "A set is either `bin` alone, or `pairs` with one of `images` (and their `landmarks`) "

@@ -3,6 +3,7 @@
 import collections
 import itertools
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -20,6 +21,9 @@ from keras_sphereface.data.landmarks import (
     last_line_of,
     read_landmarks,
 )
+from keras_sphereface.recognition.face_recognizer import open_detector
+from keras_sphereface.recognition.faces import detect_faces
+from keras_sphereface.recognition.input_images import DoubtfulImageError
 from keras_sphereface.utils.progress import log, progress_bar, warn_once
 
 NO_IMAGE, NO_LANDMARKS = "no such image", "no landmarks"
@@ -38,7 +42,9 @@ class MissingFaceError(ValueError):
 class FaceSources(NamedTuple):
     """Paths of the faces: a folder of images, with or without landmarks, or records.
 
-    `landmark_columns` names the columns of the landmarks; "": find them out.
+    `landmark_columns` names the columns of the landmarks; "": find them out. `detector` finds the
+    faces of images without landmarks, as `recognition.FaceRecognizer.load` takes it, and `policy`
+    chooses among several faces of an image.
 
     Example:
         >>> FaceSources(images="faces/images", landmarks="faces/landmarks.txt").records
@@ -49,6 +55,8 @@ class FaceSources(NamedTuple):
     landmarks: str = ""
     records: str = ""
     landmark_columns: str = ""
+    detector: str = ""
+    policy: str = "center"
 
 
 class Faces(NamedTuple):
@@ -80,6 +88,11 @@ def check_face_files(sources: FaceSources) -> None:
         raise FileNotFoundError(f"`images` must be a folder. Received: {sources.images}")
     if sources.landmarks:
         read_landmarks(sources.landmarks, sources.landmark_columns)
+    if sources.detector and (sources.landmarks or sources.records or not sources.images):
+        raise ValueError(
+            "`detector` looks for faces in `images` without `landmarks`. Received: "
+            f"{ ({name: value for name, value in sources._asdict().items() if value}) }"
+        )
 
 
 def open_faces(sources: FaceSources, keys: Sequence[str], image_size: tuple[int, int]) -> Faces:
@@ -113,6 +126,8 @@ def open_faces(sources: FaceSources, keys: Sequence[str], image_size: tuple[int,
         return (folder.path_of(key) or folder.root / key).read_bytes()
 
     cropped = encoded_faces(read, image_size)
+    if sources.detector:
+        return Faces(_detected_faces(read, sources, image_size), cropped.load)
     if not sources.landmarks:
         return cropped
     file, columns = sources.landmarks, sources.landmark_columns
@@ -132,6 +147,28 @@ def open_faces(sources: FaceSources, keys: Sequence[str], image_size: tuple[int,
             raise ValueError(f"{file}, line {line}, {key}: {error}") from None
 
     return Faces(align, cropped.load)
+
+
+def _detected_faces(
+    read: Callable[[str], bytes], sources: FaceSources, image_size: tuple[int, int]
+) -> Load:
+    """A loader that detects and aligns; an image without a face is missing, with the reason."""
+    template = alignment.landmark_template(image_size)
+    of_thread = threading.local()  # a detector serves one thread, and `load_faces` has several
+
+    def load(key: str) -> np.ndarray:
+        if not hasattr(of_thread, "detector"):
+            of_thread.detector = open_detector(sources.detector)
+        image = _decoded(read, key)
+        try:
+            (face,) = detect_faces(
+                image, key, of_thread.detector, sources.policy, image_size, template
+            )
+        except DoubtfulImageError as error:
+            raise MissingFaceError(error.reason) from None
+        return face.crop
+
+    return load
 
 
 def _images_of_records(found: Iterable[records.Record], keys: set[str]) -> dict[str, bytes]:

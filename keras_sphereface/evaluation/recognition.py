@@ -89,7 +89,7 @@ def alignment_of(sources: PairSources) -> str:
         >>> alignment_of(PairSources("faces/pairs.txt", "faces/images", "faces/landmarks.txt"))
         'five points'
     """
-    if sources.landmarks:
+    if sources.landmarks or sources.detector:
         return FIVE_POINTS
     if sources.images:
         return CENTER_CROP

@@ -1,5 +1,6 @@
 """Faces by key: from images, records and encoded images, loaded ahead by threads."""
 
+import dataclasses
 import re
 import shutil
 import threading
@@ -9,12 +10,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keras_sphereface.config import ConvertConfig
+from keras_sphereface.config import ConvertConfig, EvaluateConfig
 from keras_sphereface.data import alignment, images
 from keras_sphereface.data.conversion.convert import make_records
+from keras_sphereface.data.detection import DetectedFaces, no_faces
 from keras_sphereface.data.landmarks import landmark_line, parse_landmarks, read_landmarks
 from keras_sphereface.data.pairs import lfw
 from keras_sphereface.evaluation import faces as faces_module
+from keras_sphereface.evaluation.evaluate import evaluate
 from keras_sphereface.evaluation.faces import (
     FaceSources,
     MissingFaceError,
@@ -331,3 +334,78 @@ def test_images_and_records_serve_keys_with_another_suffix(faces, records, keys,
             np.testing.assert_array_equal(by_stem.load(name), by_name.load(key))
         with pytest.raises(MissingFaceError, match="no such image"):
             open_faces(sources, ["nobody/1"], SIZE).load("nobody/1")
+
+
+def keys_of_pairs(faces):
+    return lfw.read_pairs(faces / "pairs.txt").keys()
+
+
+@pytest.fixture
+def by_pixels(faces, monkeypatch):
+    """A detector that knows the faces of the generated images; one image has none."""
+    points_of = read_landmarks(faces / "landmarks.txt")
+    known = {}
+    for key, points in points_of.items():
+        image = images.decode((faces / "images" / key).read_bytes())
+        known[image.tobytes()] = points
+    without = keys_of_pairs(faces)[0]
+
+    def detect(image):
+        points = known[image.tobytes()]
+        if points is points_of[without]:
+            return no_faces()
+        # The other face is larger, and far from the center.
+        both = np.stack([points, points_of[without] * 2 + 500])
+        boxes = np.concatenate([both.min(axis=1), both.max(axis=1)], axis=1)
+        return DetectedFaces(boxes, both, np.ones(2))
+
+    monkeypatch.setattr(faces_module, "open_detector", lambda name: detect)
+    return without
+
+
+def test_detected_faces_are_those_of_the_landmarks_and_others_are_missing(faces, by_pixels):
+    keys = keys_of_pairs(faces)[:9]
+    folder = str(faces / "images")
+    aligned = open_faces(FaceSources(folder, str(faces / "landmarks.txt")), keys, (112, 96))
+    detected = open_faces(FaceSources(folder, detector="any"), keys, (112, 96))
+    missing: dict[str, str] = {}
+    loaded = dict(load_faces(keys, detected.load, missing))
+    assert missing == {by_pixels: "no face is detected"}
+    assert list(loaded) == keys[1:]
+    for key, face in loaded.items():
+        np.testing.assert_array_equal(face, aligned.load(key))
+    exact = open_faces(FaceSources(folder, detector="any", policy="exactly-one"), keys, (112, 96))
+    with pytest.raises(MissingFaceError, match="2 faces are detected"):
+        exact.load(keys[1])
+
+
+def test_a_detector_beside_landmarks_is_refused(faces):
+    sources = FaceSources(str(faces / "images"), str(faces / "landmarks.txt"), detector="mtcnn")
+    with pytest.raises(ValueError, match="without `landmarks`"):
+        check_face_files(sources)
+
+
+@pytest.mark.slow
+def test_an_evaluation_counts_images_without_a_detected_face(
+    faces, savedmodel, by_pixels, tmp_path
+):
+    common = dict(
+        model=(str(savedmodel),),
+        pairs=(str(faces / "pairs.txt"),),
+        images=(str(faces / "images"),),
+        bootstrap=0,
+        save_embeddings=True,
+    )
+    by_landmarks = EvaluateConfig(
+        out=str(tmp_path / "a"), landmarks=(str(faces / "landmarks.txt"),), **common
+    )
+    evaluate(by_landmarks)
+    (metrics,) = evaluate(EvaluateConfig(out=str(tmp_path / "b"), detector="any", **common))
+    assert metrics.acquisition.num_failures_to_acquire == 1
+    assert any("no face is detected" in warning for warning in metrics.warnings)
+    expected, detected = (np.load(tmp_path / out / "embeddings.npz") for out in "ab")
+    assert detected["keys"].tolist() == [key for key in expected["keys"] if key != by_pixels]
+    rows = np.isin(expected["keys"], detected["keys"])
+    np.testing.assert_allclose(detected["embeddings"], expected["embeddings"][rows], atol=1e-5)
+    with pytest.raises(ValueError, match="`detector` looks for faces in `images`"):
+        evaluate(dataclasses.replace(by_landmarks, detector="any"))

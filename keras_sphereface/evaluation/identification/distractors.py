@@ -99,6 +99,8 @@ def open_distractors(
     probe_identities: Collection[str],
     num_embedders: int,
     seed: int,
+    detector: str = "",
+    policy: str = "center",
 ) -> Distractors:
     """Prepare the embeddings of distractors, in random order: the first n are a sample.
 
@@ -109,6 +111,8 @@ def open_distractors(
         probe_identities: Identities that are left out.
         num_embedders: Int. Embedders that will be compared; saved embeddings suit one only.
         seed: Int. Seed for the order.
+        detector: What finds the faces of class folders without landmarks; "": nothing.
+        policy: Choice of the face of an image with several.
 
     Raises:
         FileNotFoundError, ValueError: If the files cannot be used, or no other identity is left.
@@ -122,7 +126,8 @@ def open_distractors(
         identity_map, sources = identities_of_records(path), FaceSources(records=path)
     else:
         identity_map = identities_of_folders(path, "distractors")
-        sources = FaceSources(path, landmarks, landmark_columns=landmark_columns)
+        detector = "" if landmarks else detector
+        sources = FaceSources(path, landmarks, "", landmark_columns, detector, policy)
         check_face_files(sources)
     keys = _shuffled_keys(exclude_identities(identity_map, probe_identities), seed, path)
     images = LabeledImages(identity_map, sources, {})

@@ -110,6 +110,8 @@ def _among_distractors(
             set(images.identities.values()),
             num_embedders,
             config.seed,
+            config.detector,
+            config.policy,
         )
     return functools.partial(
         distractors.measure_among_distractors,

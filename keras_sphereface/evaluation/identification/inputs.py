@@ -64,7 +64,14 @@ def read_labeled_images(config: IdentifyConfig, lists: GallerySplit | None) -> L
             "Identification must have images of at least 2 people to choose from. "
             f"Received: {len(identity_map)} images of {next(iter(identity_map.values()))}"
         )
-    sources = FaceSources(config.images, config.landmarks, config.records, config.landmark_columns)
+    sources = FaceSources(
+        config.images,
+        config.landmarks,
+        config.records,
+        config.landmark_columns,
+        config.detector,
+        config.policy,
+    )
     return LabeledImages(identity_map, sources, templates, warnings)
 
 
