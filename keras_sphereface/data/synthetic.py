@@ -102,6 +102,16 @@ def generate_faces(
     return finished
 
 
+def is_generated(folder: Path) -> bool:
+    """Return whether a folder holds faces that `generate_faces` has written.
+
+    Example:
+        >>> is_generated(Path("faces"))
+        True
+    """
+    return (folder / DESCRIPTION).is_file()
+
+
 def description(folder: Path) -> str:
     """Return the arguments that a generated data set was made with, as JSON.
 

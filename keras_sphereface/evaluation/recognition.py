@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_sphereface.data.alignment import landmark_template
+from keras_sphereface.data.synthetic import is_generated
 from keras_sphereface.evaluation.embedders import Embedder
 from keras_sphereface.evaluation.face_pairs import PairSources
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics
@@ -79,6 +80,7 @@ def recognition_of(
         num_judged_identities=calibration.num_judged_identities,
         num_judged_pairs=calibration.num_judged_pairs,
         norms=OrdinaryNorms.of(np.linalg.norm(views[:, 0].astype(np.float64), axis=1)),
+        generated_faces=bool(sources.pairs) and is_generated(Path(sources.pairs).parent),
     )
 
 

@@ -135,6 +135,8 @@ class Recognition:
         num_judged_pairs: Int.
         norms: Lengths of the embeddings of the set; None in older files, and where they are equal.
         carried_over: The network that was calibrated, if this one was converted from it; else None.
+        generated_faces: Bool. Whether the faces of the pairs are generated, so that nothing here
+            holds for real ones. Files without it are of other faces.
 
     Example:
         >>> dataclasses.fields(Recognition)[0].name
@@ -164,6 +166,7 @@ class Recognition:
     num_judged_pairs: int
     norms: OrdinaryNorms | None = None
     carried_over: CarriedOver | None = None
+    generated_faces: bool = False
 
     def log_likelihood_ratio(self, score: float) -> float:
         """Return the nats that a score is worth."""

@@ -11,6 +11,9 @@ NO_CALIBRATION = (
     "The network has no recognition.json, so its scores have neither a threshold nor a likelihood "
     "ratio: `sphereface evaluate --calibrate` writes one from pairs of faces."
 )
+GENERATED_FACES = (
+    "Threshold and likelihood ratio are of generated faces; of real ones they say nothing."
+)
 
 
 @dataclasses.dataclass(frozen=True)

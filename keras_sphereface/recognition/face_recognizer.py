@@ -19,7 +19,12 @@ from keras_sphereface.export.recognition_file import (
 )
 from keras_sphereface.export.runtime import open_network
 from keras_sphereface.metrics.vectors import unit_rows
-from keras_sphereface.recognition.comparison import NO_CALIBRATION, Comparison, chosen_threshold
+from keras_sphereface.recognition.comparison import (
+    GENERATED_FACES,
+    NO_CALIBRATION,
+    Comparison,
+    chosen_threshold,
+)
 from keras_sphereface.recognition.face_quality import with_norm
 from keras_sphereface.recognition.faces import (
     POLICIES,
@@ -343,7 +348,7 @@ class FaceRecognizer:
             ValueError: If there is no threshold for `fmr`.
         """
         threshold, notes = self.threshold(fmr, detect)
-        notes = [*notes, *self._ratio_notes(detect)]
+        notes = [*notes, *self._calibration_notes(detect)]
         score = float(np.clip(rows[0] @ rows[1], -1.0, 1.0))
         for face, name in zip(faces, names, strict=True):
             notes += [f"{name}: {warning}" for warning in face.quality.warnings]
@@ -457,7 +462,7 @@ class FaceRecognizer:
             notes = [EMPTY_GALLERY]
         elif recognition is not None:
             threshold, missing = open_set_threshold(recognition, size.num_comparisons, fpir)
-            notes = [*missing, *size.notes, *self._ratio_notes(detect)]
+            notes = [*missing, *size.notes, *self._calibration_notes(detect)]
         return [
             identification_of(face, of_face, recognition, threshold, size, notes)
             for face, of_face in zip(faces, matches, strict=True)
@@ -505,14 +510,18 @@ class FaceRecognizer:
         if self.fingerprint not in ("", gallery.fingerprint):
             raise other_model_error("the gallery", self.fingerprint, gallery.fingerprint)
 
-    def _ratio_notes(self, detect: bool) -> list[str]:
+    def _calibration_notes(self, detect: bool) -> list[str]:
         recognition, _ = self.calibration(detect)
-        if recognition is None or recognition.cllr < USELESS_CLLR:
+        if recognition is None:
             return []
-        return [
-            f"The likelihood ratios cost {recognition.cllr:.2f} bits on identities other than "
-            "those of their calibration; 1 bit is what no ratio at all costs. Do not rely on them."
-        ]
+        notes = [GENERATED_FACES] if recognition.generated_faces else []
+        if recognition.cllr >= USELESS_CLLR:
+            notes.append(
+                f"The likelihood ratios cost {recognition.cllr:.2f} bits on identities other than "
+                "those of their calibration; 1 bit is what no ratio at all costs. Do not rely on "
+                "them."
+            )
+        return notes
 
     def _checked_detector(self, detect: bool) -> Detector | None:
         if not detect:

@@ -113,6 +113,15 @@ def test_a_missing_key_is_named(file):
         read_recognition(file)
 
 
+def test_first_files_do_not_say_whether_faces_are_generated(file):
+    values = json.loads(file.read_text())
+    assert values.pop("generated_faces") is False
+    file.write_text(json.dumps(values))
+    assert read_recognition(file).generated_faces is False
+    file.write_text(json.dumps({**values, "generated_faces": True}))
+    assert read_recognition(file).generated_faces is True
+
+
 def test_damaged_and_missing_files_are_refused(file):
     file.write_text("{")
     with pytest.raises(ValueError, match="must be a recognition file in JSON"):

@@ -22,7 +22,7 @@ from keras_sphereface.export.recognition_file import (
     write_recognition,
 )
 from keras_sphereface.recognition import Comparison, DoubtfulImageError, FaceRecognizer
-from keras_sphereface.recognition.comparison import ratio_in_words
+from keras_sphereface.recognition.comparison import GENERATED_FACES, ratio_in_words
 from keras_sphereface.utils import startup
 from tests.conftest import ROOT, read_lfw
 
@@ -128,6 +128,8 @@ def test_threshold_and_ratio_are_those_of_recognition_json():
     assert with_file.compare(*noise(1, 2), detect=False, fmr=0.01).threshold == 0.3
     with pytest.raises(ValueError, match=r"Available: 0.01, 0.001"):
         with_file.compare(*noise(1, 2), detect=False, fmr=1e-6)
+    generated = recognizer(generated_faces=True).compare(*noise(1, 2), detect=False)
+    assert generated.notes == (GENERATED_FACES,)
     useless = recognizer(cllr=1.32).compare(*noise(1, 2), detect=False)
     assert "cost 1.32 bits" in useless.notes[0]
     assert recognizer(thresholds=()).compare(*noise(1, 2), detect=False).is_match is None
