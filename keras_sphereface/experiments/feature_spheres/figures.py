@@ -15,7 +15,6 @@ from PIL import Image
 
 from keras_sphereface import plots
 from keras_sphereface.experiments.feature_spheres.statistics import (
-    LINES,
     RUN,
     SphereStatistics,
     sphere_statistics,
@@ -24,7 +23,15 @@ from keras_sphereface.experiments.feature_spheres.train import Cloud, Sphere
 from keras_sphereface.metrics.vectors import normalize_rows
 from keras_sphereface.utils.progress import progress_bar
 
-COLUMN_WIDTH = 1.95  # inches
+# Inches; narrow, so that letters of the usual size are read where a page shows 600 pixels.
+COLUMN_WIDTH = 1.5
+NAMES_WIDTH = 1.35  # of the names of the numbers, left of the first column
+# The numbers that tell the story; all of them are in spheres.md and spheres.csv.
+SHOWN = {
+    "mean_intra": ("mean angle within", "{:.1f}°"),
+    "smallest_inter": ("smallest between", "{:.1f}°"),
+    "test_gap": ("gap to neighbor", "{:.1f}°"),
+}
 FRAME_SECONDS, LAST_FRAME_SECONDS = 0.12, 1.8
 ROTATION_FRAMES = 60
 ANIMATION_DPI = 70
@@ -32,7 +39,7 @@ GIF_COLORS = 64
 
 
 def draw_spheres(spheres: Sequence[Sphere], names: Sequence[str]) -> Figure:
-    """Draw a column for each loss: the embeddings of the test images, and their statistics.
+    """Draw a column for each loss: the embeddings of the test images, and three numbers.
 
     2-D embeddings are drawn as they are and as directions, 3-D embeddings as directions.
 
@@ -45,11 +52,11 @@ def draw_spheres(spheres: Sequence[Sphere], names: Sequence[str]) -> Figure:
         plotters = [plots.plot_sphere]
     columns, rows = len(spheres), len(plotters)
     figure = Figure(
-        figsize=(COLUMN_WIDTH * columns + 1.2, COLUMN_WIDTH * rows + 2.4), layout="constrained"
+        figsize=(COLUMN_WIDTH * columns + NAMES_WIDTH, COLUMN_WIDTH * rows + 1.3),
+        layout="constrained",
     )
-    grid = figure.subplots(
-        rows + 1, columns, squeeze=False, height_ratios=[*[COLUMN_WIDTH] * rows, 1.9]
-    )
+    heights = [*[COLUMN_WIDTH] * rows, 0.2 * len(SHOWN)]
+    grid = figure.subplots(rows + 1, columns, squeeze=False, height_ratios=heights)
     options = _view(spheres)
     for row, plot in enumerate(plotters):
         for axes, sphere in zip(grid[row], spheres, strict=True):
@@ -63,8 +70,8 @@ def draw_spheres(spheres: Sequence[Sphere], names: Sequence[str]) -> Figure:
 def _write_statistics(axes: Axes, statistics: SphereStatistics, is_first: bool) -> None:
     """Write a column of numbers; the first has their names on its left."""
     axes.set_axis_off()
-    for line, (column, (name, form)) in enumerate(LINES.items()):
-        height = 1 - (line + 0.5) / len(LINES)
+    for line, (column, (name, form)) in enumerate(SHOWN.items()):
+        height = 1 - (line + 0.5) / len(SHOWN)
         place: dict[str, Any] = {"y": height, "va": "center", "transform": axes.transAxes}
         axes.text(x=0.5, s=form.format(getattr(statistics, column)), ha="center", **place)
         if is_first:

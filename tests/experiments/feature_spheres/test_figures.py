@@ -21,8 +21,9 @@ def test_losses_are_drawn_side_by_side_with_their_numbers(dim):
     for axes, sphere in zip(figure.axes[-3:], spheres, strict=True):
         texts, numbers = [text.get_text() for text in axes.texts], sphere_statistics(sphere)
         assert f"{numbers.mean_intra:.1f}°" in texts
-        assert f"{numbers.fisher_score:.4f}" in texts
-    assert "mean within" in [text.get_text() for text in figure.axes[-3].texts]
+        assert f"{numbers.smallest_inter:.1f}°" in texts
+        assert f"{numbers.test_gap:.1f}°" in texts
+    assert "mean angle within" in [text.get_text() for text in figure.axes[-3].texts]
     (legend,) = figure.legends
     assert [text.get_text() for text in legend.get_texts()] == ["a b", "c", "d", "e", "f"]
 
