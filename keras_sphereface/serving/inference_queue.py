@@ -26,6 +26,7 @@ from keras_sphereface.serving.problems import ProblemError
 from keras_sphereface.serving.uploads import unreadable
 
 DECODERS = 2  # threads; Pillow and OpenCV leave the lock of Python
+FINDING_SECONDS = 0.25  # of detection, after which what is found is answered
 SMOOTHING = 0.2  # weight of the newest batch in the mean time of a request
 
 
@@ -173,8 +174,20 @@ class InferenceQueue:
 
     def _answer(self, batch: list[_Job], decoders: concurrent.futures.Executor) -> None:
         jobs = [job for job in batch if job.future.set_running_or_notify_cancel()]
-        self._find_faces(jobs, decoders)
-        jobs = [job for job in jobs if not job.future.done()]
+        decoded = _decoded(decoders, (one.content for job in jobs for one in job.uploads))
+        ready: list[_Job] = []
+        began = time.monotonic()
+        for job in jobs:
+            self._find_faces(job, decoded)
+            if not job.future.done():
+                ready.append(job)
+            # Where detection takes long, the first of a batch do not wait for the last.
+            if time.monotonic() - began >= FINDING_SECONDS:
+                self._finish_all(ready)
+                ready, began = [], time.monotonic()
+        self._finish_all(ready)
+
+    def _finish_all(self, jobs: list[_Job]) -> None:
         try:
             self._finish(jobs)
         except Exception:
@@ -186,10 +199,8 @@ class InferenceQueue:
                     except Exception as error:
                         job.future.set_exception(error)
 
-    def _find_faces(self, jobs: list[_Job], decoders: concurrent.futures.Executor) -> None:
-        uploads = [(job, upload) for job in jobs for upload in job.uploads]
-        decoded = _decoded(decoders, (upload.content for _, upload in uploads))
-        for (job, upload), pixels in zip(uploads, decoded, strict=True):
+    def _find_faces(self, job: _Job, decoded: Iterator[concurrent.futures.Future]) -> None:
+        for upload, pixels in zip(job.uploads, decoded, strict=False):  # `decoded` goes on
             if job.future.done():
                 continue
             try:

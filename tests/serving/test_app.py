@@ -17,6 +17,7 @@ from PIL import Image
 from keras_sphereface.data.detection import DetectedFaces
 from keras_sphereface.export.recognition_file import OrdinaryNorms
 from keras_sphereface.recognition import Gallery
+from keras_sphereface.serving import inference_queue
 from tests.helpers.service import corner, image, no_detector, recognizer, serving
 from tests.recognition.test_face_recognizer import RECOGNITION, faces_at
 
@@ -219,7 +220,9 @@ def test_without_a_key_pages_of_other_sites_are_not_answered(client):
     assert own.status == 200
 
 
-def test_what_comes_together_is_embedded_together_and_answered_apart():
+@pytest.mark.parametrize("seconds", [60.0, 0.0])
+def test_what_comes_together_is_embedded_together_and_answered_apart(monkeypatch, seconds):
+    monkeypatch.setattr(inference_queue, "FINDING_SECONDS", seconds)
     batches, go = [], threading.Event()
 
     def run(images):
@@ -241,7 +244,8 @@ def test_what_comes_together_is_embedded_together_and_answered_apart():
         ]
         scores = [answer.json["score"] for answer in answers]
         np.testing.assert_allclose(scores, [one.score for one in expected], atol=1e-6)
-        assert max(batches) > 2  # a request alone has two faces
+        # A request alone has two faces; where detection takes long, none waits for others.
+        assert (max(batches) > 2) == (seconds > 0)
         assert metric(client, "sphereface_faces_total") == 18
 
 
