@@ -196,7 +196,8 @@ def keep_class_weights(
 
     Weights are taken as they are, those of one kind of head for another kind too: their
     directions are where the faces of an identity lie. A head whose weights are kept at unit length
-    gets them at unit length.
+    gets them at unit length. A file of another form, such as that of a head with several weights
+    for each class where this head has one, gives none.
 
     Args:
         trainer: Before its first step; its class weights are changed in place.
@@ -204,8 +205,8 @@ def keep_class_weights(
         labels_before: {identity: label} of the run before.
         labels_now: {identity: label} of this run.
 
-    Raises:
-        ValueError: If the file holds no class weights of the size of these embeddings.
+    Returns:
+        How many are kept, and why none.
     """
     common = [name for name in labels_now if name in labels_before]
     left_out, num_now = len(labels_before) - len(common), trainer.head.num_classes
@@ -214,7 +215,11 @@ def keep_class_weights(
     assert head_file is not None  # else there is a note
     size = trainer.backbone.output_shape[-1]
     centers = trainer.head.num_centers
-    values = read_class_weights(head_file, size, len(labels_before) * centers)
+    try:
+        values = read_class_weights(head_file, size, len(labels_before) * centers)
+    except ValueError as error:
+        # A head of another form, with several weights a class for example, or none of this package.
+        return ClassesKept(0, num_now, len(labels_before), str(error))
     if trainer.head.projected:
         norms = np.linalg.norm(values["kernel"], axis=0, keepdims=True)
         values["kernel"] = values["kernel"] / np.maximum(norms, NORM_FLOOR)

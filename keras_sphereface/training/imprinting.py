@@ -30,6 +30,9 @@ def imprint_class_weights(
 ) -> int:
     """Set class weights to the mean of the unit embeddings of an identity's faces, at unit length.
 
+    Of several weights for each class (sub-centers) the first is set: the others stay free for
+    faces that lie elsewhere.
+
     Args:
         trainer: Before its first step; its class weights are changed in place.
         data: Folder of records; of each identity the first `IMAGES_OF_AN_IDENTITY` count.
@@ -44,7 +47,8 @@ def imprint_class_weights(
         inside = [label for label in means if start <= label < stop]
         if inside:
             kernel = variables["kernel"].numpy()
-            kernel[:, np.array(inside) - start] = np.stack([means[i] for i in inside], axis=-1)
+            columns = (np.array(inside) - start) * trainer.head.num_centers
+            kernel[:, columns] = np.stack([means[i] for i in inside], axis=-1)
             variables["kernel"].assign(kernel)
     return len(means)
 
