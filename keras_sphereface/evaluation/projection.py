@@ -32,6 +32,9 @@ from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.progress import log, progress_bar, stage, warn
 
 EXPORT, NETWORK = "export", "network"  # folders in the output
+# Above it a gain is that of single pairs. Measured: on trained identities whitening gained 0.00004
+# of 0.99993, and lost 0.007 on others.
+KNOWN_AUC = 0.999
 SCORES_FILE, MAP_FILE = "projection.csv", "projection.npz"
 
 
@@ -205,9 +208,15 @@ def chosen_score(scores: Sequence[ProjectionScore], force: bool = False) -> Proj
         force: Bool. True to return it even if it is not better than "none".
 
     Raises:
-        ValueError: If it is not.
+        ValueError: If it is not, or the identities are told apart without a map.
     """
     best = max(scores[1:], key=lambda score: score.auc)
+    if scores[0].auc > KNOWN_AUC and not force:
+        raise ValueError(
+            "The network tells these identities apart so well that no map can be chosen by them; "
+            "it was probably trained on them. Give records of other identities, or --force. "
+            f"Received: an area under the ROC of {scores[0].auc:.5f} of identities left out"
+        )
     if not (best.is_better or force):
         raise ValueError(
             "No map is better than the embeddings as they are by two standard errors: nothing was "

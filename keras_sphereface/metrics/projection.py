@@ -7,6 +7,7 @@ the identity matrix, (1 - g) S + g tr(S) / D I: few images give no good matrix o
 
 import dataclasses
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -78,11 +79,34 @@ def fit_projection(
         >>> fit_projection(embeddings, identities, "lda", size=5).kernel.shape
         (8, 5)
     """
+    _check_method(method, shrinkage)
+    rows, codes = _checked(embeddings, identities)
+    return _fitted(_moments(rows, codes), method, shrinkage, size)
+
+
+class _Moments(NamedTuple):
+    """What a projection is fitted on: the mean (D,), W and B (D, D), and numbers.
+
+    `images_per_class` is the one for which the expectation of B is the variance of identities and,
+    of their means, W divided by it.
+    """
+
+    mean: np.ndarray
+    within: np.ndarray
+    between: np.ndarray
+    images_per_class: float
+    num_classes: int
+
+
+def _check_method(method: str, shrinkage: float) -> None:
     check_choice(method, "method", PROJECTIONS)
     if not 0 <= shrinkage <= 1:
         raise ValueError(f"`shrinkage` must be in [0, 1]. Received: shrinkage={shrinkage}")
-    rows, codes = _checked(embeddings, identities)
-    num_classes, dimensions = int(codes.max()) + 1, rows.shape[1]
+
+
+def _fitted(moments: _Moments, method: str, shrinkage: float, size: int | None) -> Projection:
+    mean, within, between, images_per_class, num_classes = moments
+    dimensions = len(mean)
     is_between = method in ("lda", "plda")
     largest = min(dimensions, num_classes - 1) if is_between else dimensions
     size = largest if size is None else size
@@ -92,8 +116,6 @@ def fit_projection(
             f"`size` must be from 1 to that of the embeddings, {dimensions}{why}. "
             f"Received: size={size}"
         )
-    mean = rows.mean(axis=0)
-    within, between, images_per_class = _covariances(rows - mean, codes)
     if method == "pca":
         kernel = _whitening(_shrunk(within + between, shrinkage))[:, :size]
     else:
@@ -127,13 +149,9 @@ def _checked(embeddings: np.ndarray, identities: np.ndarray) -> tuple[np.ndarray
     return rows, codes
 
 
-def _covariances(rows: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Return W and B, (D, D), of centered rows, and the mean number of images of an identity.
-
-    The latter is the one for which the expectation of B is the variance of identities and, of
-    their means, W divided by it.
-    """
-    counts = np.bincount(codes)
+def _moments(rows: np.ndarray, codes: np.ndarray) -> _Moments:
+    counts, mean = np.bincount(codes), rows.mean(axis=0)
+    rows = rows - mean
     means = np.zeros((len(counts), rows.shape[1]))
     np.add.at(means, codes, rows)
     means /= counts[:, None]
@@ -141,7 +159,8 @@ def _covariances(rows: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.nd
     weighted = means * np.sqrt(counts)[:, None]
     images_per_class = (len(rows) - np.sum(counts**2) / len(rows)) / (len(counts) - 1)
     within = deviations.T @ deviations / (len(rows) - len(counts))
-    return within, weighted.T @ weighted / len(rows), float(images_per_class)
+    between = weighted.T @ weighted / len(rows)
+    return _Moments(mean, within, between, float(images_per_class), len(counts))
 
 
 def _shrunk(covariance: np.ndarray, shrinkage: float) -> np.ndarray:
@@ -238,6 +257,8 @@ def cross_validate_projections(
     for chosen in (counts > 1, counts == 1):  # matched pairs in every part
         parts[chosen] = rng.permutation(np.sum(chosen)) % num_folds
     candidates = [(method, g) for method in methods for g in shrinkages]
+    for method, shrinkage in candidates:
+        _check_method(method, shrinkage)
     aucs = np.empty((1 + len(candidates), num_folds))
     for fold in range(num_folds):
         is_judged = parts[codes] == fold
@@ -245,11 +266,12 @@ def cross_validate_projections(
         fitted, labels = views[~is_judged], codes[~is_judged]
         rows = fitted.reshape(-1, views.shape[-1])
         row_labels = np.repeat(labels, views.shape[1])
-        largest = min(views.shape[-1], len(np.unique(labels)) - 1)
+        moments = _moments(*_checked(rows, row_labels))
+        largest = min(views.shape[-1], moments.num_classes - 1)
         aucs[0, fold] = _all_pairs_auc(views[judged], codes[judged])
         for i, (method, shrinkage) in enumerate(candidates, 1):
             k = min(size, largest) if size and method in ("lda", "plda") else size
-            projection = fit_projection(rows, row_labels, method, shrinkage, k)
+            projection = _fitted(moments, method, shrinkage, k)
             aucs[i, fold] = _all_pairs_auc(projection(views[judged]), codes[judged])
     gains = aucs - aucs[0]
     errors = gains.std(axis=1, ddof=1) / np.sqrt(num_folds)

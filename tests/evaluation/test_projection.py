@@ -31,6 +31,13 @@ def test_the_best_is_chosen_if_it_is_better_than_none():
     assert chosen_score([NONE, WORSE], force=True) == WORSE
 
 
+def test_nothing_is_chosen_by_identities_that_the_network_knows():
+    known = [dataclasses.replace(one, auc=0.9995) for one in (NONE, BETTER)]
+    with pytest.raises(ValueError, match=r"no map can be chosen by them.* ROC of 0\.99950"):
+        chosen_score(known)
+    assert chosen_score(known, force=True) == known[1]
+
+
 def test_the_table_has_the_best_shrinkage_of_each_method():
     other = dataclasses.replace(BETTER, shrinkage=0.9, auc=0.97)
     lines = score_table([NONE, other, BETTER, WORSE]).splitlines()

@@ -142,17 +142,18 @@ def test_cross_validation_sees_what_helps_and_what_does_not():
 def test_no_identity_is_fitted_and_judged_on(monkeypatch):
     rows, identities = draw()
     fitted, judged = [], []
-    fit, auc = projection.fit_projection, projection._all_pairs_auc
+    moments, auc = projection._moments, projection._all_pairs_auc
+    names_of_rows = {tuple(row): name for row, name in zip(rows, identities, strict=True)}
 
-    def fit_projection(rows, labels, *arguments):
-        fitted.append(set(labels))
-        return fit(rows, labels, *arguments)
+    def fitted_moments(rows, codes):
+        fitted.append({names_of_rows[tuple(row)] for row in rows})
+        return moments(rows, codes)
 
     def all_pairs_auc(views, codes):
         judged.append(set(codes))
         return auc(views, codes)
 
-    monkeypatch.setattr(projection, "fit_projection", fit_projection)
+    monkeypatch.setattr(projection, "_moments", fitted_moments)
     monkeypatch.setattr(projection, "_all_pairs_auc", all_pairs_auc)
     cross_validate_projections(rows[:, None], identities, ["lda"], [0.1])
     assert len(fitted) == 5
