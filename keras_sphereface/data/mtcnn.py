@@ -40,7 +40,7 @@ def mtcnn_detector() -> Detector:
     """Load MTCNN, which finds faces of 20 pixels or more.
 
     Returns:
-        The detector. Images of less than 20 pixels a side have no faces.
+        The detector, for one thread at a time. Images of less than 20 pixels a side have no faces.
 
     Raises:
         ImportError: If `keras-sphereface[detect]` is not installed.

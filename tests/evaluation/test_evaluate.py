@@ -774,6 +774,7 @@ def test_calibration_is_written_into_the_folder_of_the_network(settings, savedmo
     assert recognition == read_recognition(tmp_path / "out" / "recognition.json")
     assert recognition.image_size == (112, 96)
     assert recognition.alignment == "five points"
+    assert recognition.generated_faces
     assert recognition.template[0] == pytest.approx((30.2946, 51.6963))
     assert recognition.fingerprint == before == model_fingerprint(network)
     assert metrics.calibration.identities_are_apart
