@@ -74,12 +74,14 @@ class AdaCos(AngularHead):
 
     def context(self, *args: Any, **kwargs: Any) -> HeadContext:
         context = super().context(*args, **kwargs)
-        return context._replace(rows=context.rows * value_of(self.adaptive_scale))
+        # A number of its own: PyTorch assigns in place, also to what a gradient still needs.
+        scale = 1.0 * value_of(self.adaptive_scale)
+        return context._replace(rows=context.rows * scale, state=(scale,))
 
     def with_state(self, context: HeadContext, labels: Tensor) -> HeadContext:
-        before = value_of(self.adaptive_scale)
         if not context.training:
-            return context._replace(state=(before,))
+            return context
+        (before,) = context.state
         products, sampled = context.products, is_sampled(self, context)
         if len(context.kernels) == 1 and products is None and not sampled:
             # Computed once, for the scale and for the loss.
