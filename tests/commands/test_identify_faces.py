@@ -7,11 +7,14 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from keras_sphereface.commands.main import main
+from keras_sphereface.config import OpenSetConfig
 from keras_sphereface.data import images
 from keras_sphereface.data.landmarks import landmark_line
+from keras_sphereface.evaluation.identification.evaluate import evaluate_identification
 from keras_sphereface.export.recognition_file import (
     RecognitionThreshold,
     model_fingerprint,
@@ -43,12 +46,12 @@ def place(tmp_path, savedmodel, monkeypatch):
     return tmp_path
 
 
-def calibrate(threshold):
+def calibrate(threshold, alignment="center crop"):
     """Between the scores of noise, which differ little, there is room for one."""
     recognition = dataclasses.replace(
         RECOGNITION,
         fingerprint=model_fingerprint("net"),
-        alignment="center crop",
+        alignment=alignment,
         thresholds=(RecognitionThreshold(0.001, threshold),),
     )
     write_recognition("net/recognition.json", recognition)
@@ -158,3 +161,48 @@ def test_an_onnx_network_identifies_without_tensorflow(place):
     command = [sys.executable, "-c", code, *words]
     result = subprocess.run(command, env=lean, capture_output=True, text=True)
     assert result.stdout.splitlines()[1:] == ["  ada   1.000", "set()"], result.stderr
+
+
+@pytest.mark.slow
+def test_identify_answers_as_evaluate_identification_counts(place, faces, savedmodel, capsys):
+    """The same lists, landmarks and network: the same names, scores and rates."""
+    identities = sorted(path.name for path in (faces / "images").iterdir())
+    known, unknown = identities[:9], identities[9:]
+    lists = {
+        "gallery.txt": [(f"{name}/{name}_0001.jpg", name) for name in known],
+        "probes.txt": [(f"{name}/{name}_0002.jpg", name) for name in known]
+        + [(f"{name}/{name}_0001.jpg", name) for name in unknown],
+    }
+    for file, entries in lists.items():
+        (place / file).write_text("".join(f"{key}\t{name}\n" for key, name in entries))
+    landmarks = str(faces / "landmarks.txt")
+    evaluate_identification(
+        OpenSetConfig(
+            out="open",
+            model=("net",),
+            images=str(faces / "images"),
+            landmarks=landmarks,
+            gallery="gallery.txt",
+            probes="probes.txt",
+            bootstrap=0,
+        )
+    )
+    table = pd.read_csv("open/probes.csv").set_index("probe")
+    threshold = float(table["top_nonmate_score"].median())
+    calibrate(threshold, alignment="five points")
+    Gallery.create("lists.db", model_fingerprint("net")).close()
+    common = ["--gallery", "lists.db", "--model", "net", "--landmarks", landmarks]
+    enroll = ["enroll", str(faces / "images"), "--identities", "gallery.txt"]
+    main(["gallery", *enroll, *common])
+    paths = [str(faces / "images" / key) for key, _ in lists["probes.txt"]]
+    capsys.readouterr()
+    main(["identify", *paths, *common, "--json"])
+    answers = [value["faces"][0] for value in json.loads(capsys.readouterr().out)]
+    for (key, name), answer in zip(lists["probes.txt"], answers, strict=True):
+        row, best = table.loc[key], answer["candidates"][0]
+        assert (best["name"] == name) == (row["rank"] == 1), key
+        highest = np.nanmax([row["mate_score"], row["top_nonmate_score"]])
+        assert best["score"] == pytest.approx(highest, abs=1e-5), key
+        assert answer["is_known"] == (highest >= threshold), key
+    kinds = {answer["is_known"] for answer in answers}
+    assert kinds == {True, False}
