@@ -68,7 +68,7 @@ class Identification:
         >>> print(answer.describe())
         ada: the score 0.620 reaches the threshold 0.550 (of unknown faces about 0.95 % reach it
         with some of 90 identities). Such a score is about 9,000 times as likely for one person as
-        for two.
+        for two. The best of 95 comparisons has it by chance up to 95 times as often.
     """
 
     candidates: tuple[Candidate, ...]
@@ -106,9 +106,14 @@ class Identification:
                 else f"Unknown: the most similar, {first.name}, has the score {first.score:.3f}, "
                 f"below the threshold {self.threshold:.3f} ({rate})."
             )
-        if first.log_likelihood_ratio is None:
+        # Of the most similar of many, chance alone makes a high ratio: without a name it misleads.
+        if first.log_likelihood_ratio is None or not self.is_known:
             return answer
-        return f"{answer} {ratio_in_words(first.log_likelihood_ratio)}"
+        return (
+            f"{answer} {ratio_in_words(first.log_likelihood_ratio)} The best of "
+            f"{self.num_comparisons:,} comparisons has it by chance up to "
+            f"{self.num_comparisons:,} times as often."
+        )
 
 
 def open_set_threshold(
