@@ -144,10 +144,14 @@ class InferenceQueue:
         self._end()
 
     def _warm_up(self) -> None:
-        """Let the first request not wait for what a network and a detector prepare once."""
+        """Prepare once what the first request, and the first full batch, would wait for.
+
+        A runtime keeps the memory of the largest batch: it is taken now, and does not grow later.
+        """
         size = (*self._recognizer.network.image_size, 3)
         noise = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
-        self._recognizer.embed_faces([self._recognizer.one_face(noise, detect=False)])
+        face = self._recognizer.one_face(noise, detect=False)
+        self._recognizer.embed_faces([face] * self._batch_size)
         if self._detect and self._recognizer.detector is not None:
             self._recognizer.detector(noise)
 

@@ -244,8 +244,9 @@ def test_what_comes_together_is_embedded_together_and_answered_apart(monkeypatch
         ]
         scores = [answer.json["score"] for answer in answers]
         np.testing.assert_allclose(scores, [one.score for one in expected], atol=1e-6)
+        assert batches[:2] == [32, 32]  # the warm-up, of a full batch
         # A request alone has two faces; where detection takes long, none waits for others.
-        assert (max(batches) > 2) == (seconds > 0)
+        assert (max(batches[2:]) > 2) == (seconds > 0)
         assert metric(client, "sphereface_faces_total") == 18
 
 
