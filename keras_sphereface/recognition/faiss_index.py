@@ -108,7 +108,8 @@ class FaissIndex(NearestIndex):
         neighbors = faiss.vector_to_array(self._graph.hnsw.neighbors)
         offsets = faiss.vector_to_array(self._graph.hnsw.offsets)
         for place in np.flatnonzero(~is_kept):
-            near = neighbors[offsets[place] : offsets[place] + self._graph.hnsw.nb_neighbors(0)]
+            first = int(offsets[place])
+            near = neighbors[first : first + self._graph.hnsw.nb_neighbors(0)]
             near = near[near >= 0]
             near = near[is_kept[near]]
             codes[place] = codes[near[0]] if len(near) else 0

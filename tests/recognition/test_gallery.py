@@ -343,6 +343,8 @@ def test_a_removal_is_none_within_a_transaction(gallery):
 def test_a_second_writer_waits_and_then_says_so(gallery, place, monkeypatch):
     hurry(monkeypatch)
     with Gallery.open(place) as other, gallery.transaction():
+        with pytest.raises(BlockingIOError, match="Another process has been writing"):
+            other.enroll("bob", [[1.0, 0.0]])  # it would get a lower number, and be confirmed first
         gallery.enroll("ada", [[1.0, 0.0]])
         assert len(other) == 0, "a reader does not wait"
         with pytest.raises(BlockingIOError, match=r"process has been writing .* for 0.05 s"):
