@@ -27,8 +27,12 @@ def run_serve(config: ServeConfig) -> None:
             recognizer, config.gallery, detect=not config.aligned, limits=limits
         )
         service.start()  # here a gallery that does not fit is an error of the command
-        app = create_app(service, api_key, config.allowed_host)
-        print(f"serving at {address_of(listening)} until Ctrl-C", flush=True)
-        log_to_stderr()
-        make_server(app, limits).run([listening])
-    log("stopped: what was in service is answered.")
+        try:
+            app = create_app(service, api_key, config.allowed_host)
+            print(f"serving at {address_of(listening)} until Ctrl-C", flush=True)
+            log_to_stderr()
+            server = make_server(app, limits)
+            server.run([listening])
+        finally:
+            service.stop()  # a second Ctrl-C leaves the application without its end
+    log("stopped." if server.force_exit else "stopped: what was in service is answered.")

@@ -180,7 +180,9 @@ class Gallery:
         return self._store.num_identities()
 
     def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and self._store.has_identity(canonical_name(name))
+        if not isinstance(name, str) or "\0" in name:  # PostgreSQL refuses texts with a zero byte
+            return False
+        return self._store.has_identity(canonical_name(name))
 
     def identities(self) -> list[EnrolledIdentity]:
         """Return all identities in the order of their names."""

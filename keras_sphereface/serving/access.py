@@ -114,7 +114,8 @@ class Gate:
                 "Without an API key the service answers under names of this machine only: "
                 "localhost or 127.0.0.1.",
             )
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        # An origin is a scheme and a host; "null" and what is malformed are other ones.
+        if origin is not None and origin.partition("://")[2].lower() != host.lower():
             raise ProblemError(
                 403, "other-origin", "Without an API key pages of other sites are not answered."
             )

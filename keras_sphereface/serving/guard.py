@@ -14,6 +14,8 @@ from keras_sphereface.serving.problems import ProblemError, problem_response
 
 LOGGER = logging.getLogger(__name__)
 NO_ROUTE = "none"  # for addresses that lead nowhere: theirs are anyone's words
+# Any token may stand for a method, and each value of a label is kept for good.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
@@ -62,7 +64,7 @@ class Guard:
     def _count(self, scope: Scope, exchange: "_Exchange") -> None:
         route = getattr(scope.get("route"), "path", NO_ROUTE)
         seconds = time.monotonic() - exchange.began
-        method = scope["method"] if route != NO_ROUTE else ""
+        method = scope["method"] if route != NO_ROUTE and scope["method"] in _METHODS else ""
         code = scope["state"].get("code", "")
         self._metrics.requests.labels(route, method, exchange.status).inc()
         self._metrics.seconds.labels(route).observe(seconds)

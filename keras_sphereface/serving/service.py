@@ -62,7 +62,7 @@ class RecognitionService:
         self.limits, self.metrics = limits, ServiceMetrics()
         self._recognizer, self._detect = recognizer, detect
         self._path = gallery
-        self._in_service, self._is_started = 0, False
+        self._in_service, self._is_started, self._is_stopped = 0, False, False
         self._searched: Gallery | None = None  # of the thread of the queue
         self._changed: Gallery | None = None  # of the thread of changes, which may wait for others
         self._changes = concurrent.futures.ThreadPoolExecutor(1, "gallery")
@@ -84,7 +84,10 @@ class RecognitionService:
         self._queue.start()
 
     def stop(self) -> None:
-        """Answer what waits, and close the gallery."""
+        """Answer what waits, and close the gallery; a second call does nothing."""
+        if not self._is_started or self._is_stopped:
+            return
+        self._is_stopped = True
         self._queue.stop()
         if self._path:
             self._changes.submit(self._close_changed).result()

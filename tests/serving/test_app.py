@@ -172,6 +172,14 @@ def test_fields_that_do_not_fit_are_named(client, parts, field):
     assert answer.json["field"] == field
 
 
+def test_methods_that_callers_make_up_are_not_counted_apart(client):
+    for method in ("ANY", "WORD"):
+        problem(client.ask(method, "/healthz"), 405, "no-such-method")
+    counted = client.ask("GET", "/metrics").body.decode()
+    assert 'method="",route="/healthz",status="405"} 2.0' in counted
+    assert "WORD" not in counted
+
+
 def test_errors_of_addresses_have_the_same_form(client):
     problem(client.ask("GET", "/v2/compare"), 404, "no-such-page")
     problem(client.ask("GET", "/v1/compare"), 405, "no-such-method")
@@ -213,7 +221,7 @@ def test_without_a_key_pages_of_other_sites_are_not_answered(client):
         problem(client.ask("GET", "/v1/model", Host=host), 403, "other-host")
     for host in ("localhost", "LOCALHOST:8000", "[::1]:8000", "127.0.0.1"):
         assert client.ask("GET", "/v1/model", Host=host).status == 200
-    for origin in ("https://evil.example", "null", "http://localhost:1"):
+    for origin in ("https://evil.example", "null", "http://localhost:1", "http://["):
         answer = client.post("/v1/compare", ("first", image(1)), Origin=origin)
         problem(answer, 403, "other-origin")
     own = client.ask("GET", "/v1/model", Host="localhost:8000", Origin="http://localhost:8000")

@@ -148,20 +148,43 @@ def installed_with(requirements):
     return names
 
 
-@needs_onnx
-@pytest.mark.slow
-def test_what_is_in_service_is_answered_before_the_end(model, tmp_path):
-    words = ["serve", "--model", str(model), "--aligned", "--port", "0"]
-    words += ["--gallery", str(tmp_path / "people.db")]
+def started(*words):
+    """The process of a service, and its port."""
     process = subprocess.Popen(
-        [sys.executable, "-c", CODE, *words],
+        [sys.executable, "-c", CODE, "serve", "--aligned", "--port", "0", *words],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
+    return process, int(process.stdout.readline().split(":")[2].split("/")[0])
+
+
+@needs_onnx
+@pytest.mark.slow
+def test_a_second_ctrl_c_waits_for_no_caller(model):
+    process, port = started("--model", str(model))
     try:
-        port = int(process.stdout.readline().split(":")[2].split("/")[0])
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+            head = b"POST /v1/compare HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n"
+            connection.sendall(head)  # and no body
+            time.sleep(0.5)
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+            assert process.poll() is None
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=10)
+    finally:
+        process.kill()
+    assert process.returncode == 0
+    assert "is answered" not in errors
+
+
+@needs_onnx
+@pytest.mark.slow
+def test_what_is_in_service_is_answered_before_the_end(model, tmp_path):
+    process, port = started("--model", str(model), "--gallery", str(tmp_path / "people.db"))
+    try:
         client = Client(port)
         assert client.ask("GET", "/healthz").json == {"status": "ok"}
         content_type, body = form(("first", image(1)), ("second", image(1)))
