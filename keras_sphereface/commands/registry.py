@@ -37,7 +37,7 @@ class Command:
         module: The module of this folder with its function; it may import what takes seconds.
         function: The name of the function, which takes the settings. It prints the results, and
             returns the exit status, or None for 0.
-        check: The function of `commands.checks` that looks at the files of the settings before
+        check: MODULE.FUNCTION of this folder, which looks at the files of the settings before
             anything heavy is imported; "": none.
         needs_tensorflow: Bool. False for what runs without Keras and TensorFlow.
     """
@@ -53,7 +53,8 @@ class Command:
         """Raise what is wrong with the files of the settings, as far as is quickly seen."""
         if self.check:
             # Only now: `--help` needs none of what it imports.
-            getattr(importlib.import_module(f"{__package__}.checks"), self.check)(config)
+            module, _, function = self.check.partition(".")
+            getattr(importlib.import_module(f"{__package__}.{module}"), function)(config)
 
     def run(self, config: Any) -> int | None:
         """Import the function and call it; errors of the disk and of TensorFlow say what to do."""
@@ -72,7 +73,11 @@ class Command:
 
 COMMANDS: Mapping[str, Command] = {
     "demo": Command(
-        "the main job on generated faces, in minutes", DemoConfig, "demo", "run_demo", "check_demo"
+        "the main job on generated faces, in minutes",
+        DemoConfig,
+        "demo",
+        "run_demo",
+        "checks.check_demo",
     ),
     "faces": Command(
         "generate faces in the form of LFW",
@@ -89,28 +94,28 @@ COMMANDS: Mapping[str, Command] = {
         needs_tensorflow=False,
     ),
     "train": Command(
-        "train a network on records", TrainConfig, "train", "run_train", "check_train"
+        "train a network on records", TrainConfig, "train", "run_train", "checks.check_train"
     ),
     "evaluate": Command(
         "verify pairs of faces with exported networks",
         EvaluateConfig,
         "evaluate",
         "run_evaluate",
-        "check_evaluate",
+        "checks.check_evaluate",
     ),
     "evaluate-identification": Command(
         "find identities in galleries: closed set, open set, ...",
         IDENTIFY_CONFIGS,
         "identify",
         "run_identify",
-        "check_identify",
+        "checks.check_identify",
     ),
     "compare": Command(
         "tell whether two images show one person",
         CompareFacesConfig,
         "compare",
         "run_compare",
-        "check_compare_faces",
+        "recognition_checks.check_compare_faces",
         needs_tensorflow=False,  # a SavedModel does, and is told from others later
     ),
     "embed": Command(
@@ -118,7 +123,7 @@ COMMANDS: Mapping[str, Command] = {
         EmbedConfig,
         "embed",
         "run_embed",
-        "check_embed",
+        "recognition_checks.check_embed",
         needs_tensorflow=False,  # as of compare
     ),
     "gallery": Command(
@@ -126,7 +131,7 @@ COMMANDS: Mapping[str, Command] = {
         GALLERY_CONFIGS,
         "gallery",
         "run_gallery",
-        "check_gallery",
+        "recognition_checks.check_gallery",
         needs_tensorflow=False,
     ),
     "identify": Command(
@@ -134,7 +139,7 @@ COMMANDS: Mapping[str, Command] = {
         IdentifyFacesConfig,
         "identify_faces",
         "run_identify_faces",
-        "check_identify_faces",
+        "recognition_checks.check_identify_faces",
         needs_tensorflow=False,  # as of compare
     ),
     "serve": Command(
@@ -142,7 +147,7 @@ COMMANDS: Mapping[str, Command] = {
         ServeConfig,
         "serve",
         "run_serve",
-        "check_serve",
+        "recognition_checks.check_serve",
         needs_tensorflow=False,  # as of compare
     ),
     "export": Command(
@@ -150,63 +155,63 @@ COMMANDS: Mapping[str, Command] = {
         ExportConfig,
         "export",
         "run_export",
-        "check_export",
+        "checks.check_export",
     ),
     "fit-projection": Command(
         "fit LDA, WCCN, PCA or PLDA behind a network",
         FitProjectionConfig,
         "fit_projection",
         "run_fit_projection",
-        "check_fit_projection",
+        "checks.check_fit_projection",
     ),
     "average-checkpoints": Command(
         "export the mean of a run's checkpoints",
         AverageConfig,
         "average_checkpoints",
         "run_average_checkpoints",
-        "check_average_checkpoints",
+        "checks.check_average_checkpoints",
     ),
     "import-weights": Command(
         "turn weights of Caffe or PyTorch into a .keras file",
         ImportWeightsConfig,
         "import_weights",
         "run_import_weights",
-        "check_import_weights",
+        "checks.check_import_weights",
     ),
     "spheres": Command(
         "train and draw 2-D and 3-D features for several m",
         SpheresConfig,
         "spheres",
         "run_spheres",
-        "check_spheres",
+        "checks.check_spheres",
     ),
     "margins": Command(
         "draw the margin and work out the bounds of m",
         MarginFiguresConfig,
         "margins",
         "run_margins",
-        "check_margins",
+        "checks.check_margins",
     ),
     "compare-losses": Command(
         "train one network with every loss, and compare",
         CompareConfig,
         "compare_losses",
         "run_compare_losses",
-        "check_compare",
+        "checks.check_compare",
     ),
     "benchmark": Command(
         "measure heads, data, training, evaluation, galleries",
         BENCHMARK_CONFIGS,
         "benchmark",
         "run_benchmark",
-        "check_benchmark",
+        "checks.check_benchmark",
     ),
     "launch": Command(
         "train with several workers on this machine",
         LaunchConfig,
         "launch",
         "run_launch",
-        "check_launch",
+        "checks.check_launch",
     ),
 }
 

@@ -71,12 +71,7 @@ _WITHOUT_KERAS = ("crops", "network", "recognition_file", "runtime")
 def __getattr__(name: str) -> Any:
     for module, names in _MODULES.items():
         if name in names:
-            if module not in (
-                "crops",
-                "network",
-                "recognition_file",
-                "runtime",
-            ):  # these need no Keras
+            if module not in _WITHOUT_KERAS:
                 backend = importlib.import_module("keras_sphereface.backend")
                 backend.only_tensorflow(f"{__name__}.{name}")
             return getattr(importlib.import_module(f"{__name__}.{module}"), name)

@@ -121,13 +121,20 @@ def enroll_images(
         keep_images: Bool. True to keep the files in the gallery.
 
     Raises:
-        ValueError: If no image has a face, or the gallery is of another model.
+        ValueError: If all images are refused, or the gallery is of another model.
     """
     refused: dict[str, str] = {}
     warnings: dict[str, str] = {}
     num_added = num_present = 0
     enrolled: set[str] = set()
     batch: list[_Waiting] = []
+
+    def enroll_batch() -> None:
+        nonlocal num_added
+        num_added += _enroll(gallery, finder, batch, warnings, refused, keep_images)
+        enrolled.update(one.image.identity for one in batch if one.image.name not in refused)
+        batch.clear()
+
     with progress_bar(images, desc="enrolling", unit="image") as bar:
         for waiting in _faces_of(gallery, finder, bar, refused, enrolled):
             if waiting is None:
@@ -135,10 +142,9 @@ def enroll_images(
                 continue
             batch.append(waiting)
             if len(batch) == batch_size:
-                num_added += _enroll(gallery, finder, batch, warnings, refused, keep_images)
-                batch = []
+                enroll_batch()
         if batch:
-            num_added += _enroll(gallery, finder, batch, warnings, refused, keep_images)
+            enroll_batch()
     if images and not enrolled:
         name, reason = next(iter(refused.items()))
         raise ValueError(
@@ -157,7 +163,11 @@ def _faces_of(
     refused: dict[str, str],
     enrolled: set[str],
 ) -> Iterator[_Waiting | None]:
-    """Yield the faces to embed, and None for each image that is enrolled already."""
+    """Yield the faces to embed, and None for each image that is enrolled already.
+
+    Images without a usable face are added to `refused`, identities found in the gallery to
+    `enrolled`.
+    """
     identity_of: dict[str, str] = {}
     sources: dict[str, set[str]] = {}
     for image in images:
@@ -178,7 +188,6 @@ def _faces_of(
             refused[image.name] = error.reason
             continue
         sources[image.identity].add(source)
-        enrolled.add(image.identity)
         yield _Waiting(image, source, face, content)
 
 

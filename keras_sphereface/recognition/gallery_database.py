@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from keras_sphereface.recognition.gallery_store import GalleryStore
+from keras_sphereface.recognition.gallery_store import SCHEMA_VERSION, GalleryStore
 from keras_sphereface.recognition.nearest_index import NearestIndex
 from keras_sphereface.utils.progress import stage
 
 URL_SCHEMES = ("postgresql://", "postgres://")
 DEFAULT_SCHEMA = "sphereface"
-SCHEMA_VERSION = 1
 BUSY_SECONDS = 30.0  # a process waits for another one's transaction
 CONNECT_SECONDS = 10  # at most, unless the URL says otherwise
 READ_AT_ONCE = 1000  # rows
@@ -111,12 +110,7 @@ class GalleryDatabase(GalleryStore):
                 "A gallery must be in the database; `sphereface gallery create` or "
                 f"`Gallery.create` makes one. Received: {self.place}"
             )
-        version = self.get_meta("schema_version")
-        if version != SCHEMA_VERSION:
-            raise ValueError(
-                f"The gallery must have schema version {SCHEMA_VERSION}; another version of this "
-                f"package wrote it. Received: {self.place} with version {version}"
-            )
+        self._check_schema_version(self.get_meta("schema_version"))
 
     def close(self) -> None:
         """Close the connection; what was confirmed is in the database."""

@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 
 from keras_sphereface.recognition.faiss_index import KIND, FaissIndex, import_faiss
-from keras_sphereface.recognition.gallery_store import SET_META, GalleryStore
+from keras_sphereface.recognition.gallery_store import SCHEMA_VERSION, SET_META, GalleryStore
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.progress import warn
 from keras_sphereface.utils.sqlite import SqliteFile
 
 APPLICATION_ID = 0x53464753  # in the header of the file, so that no other database is taken for one
-SCHEMA_VERSION = 1
 # Seven templates of 512 numbers fill a page; the 4,096 bytes by default would hold a single one.
 PAGE_BYTES = 16_384
 BUSY_SECONDS = 30.0  # a process waits for another one's transaction
@@ -84,12 +83,7 @@ class GalleryFile(SqliteFile, GalleryStore):
             is_gallery = False
         if not is_gallery:
             raise ValueError(f"`gallery` must be the file of a gallery. Received: {self.path}")
-        version = self.value("PRAGMA user_version")
-        if version != SCHEMA_VERSION:
-            raise ValueError(
-                f"The gallery must have schema version {SCHEMA_VERSION}; another version of this "
-                f"package wrote it. Received: {self.path} with version {version}"
-            )
+        self._check_schema_version(self.value("PRAGMA user_version"))
 
     def close(self) -> None:
         """Close the file; what was confirmed is in it."""

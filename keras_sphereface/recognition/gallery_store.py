@@ -14,6 +14,7 @@ import numpy as np
 
 from keras_sphereface.recognition.nearest_index import NearestIndex
 
+SCHEMA_VERSION = 1  # of the tables, in a file and in a database
 NEWEST = (1 << 63) - 1  # no template has a higher number
 AT_ONCE = 500  # parameters of a statement
 _NUMBERED = "id, identity, embedding FROM templates"
@@ -105,6 +106,13 @@ class GalleryStore(abc.ABC):
     @abc.abstractmethod
     def _embedding_value(self, row: np.ndarray) -> Any:
         """The value of the column `embedding` for a template, float32 (D,)."""
+
+    def _check_schema_version(self, version: Any) -> None:
+        if version != SCHEMA_VERSION:
+            raise ValueError(
+                f"The gallery must have schema version {SCHEMA_VERSION}; another version of this "
+                f"package wrote it. Received: {self.place} with version {version}"
+            )
 
     def get_meta(self, key: str) -> Any:
         """Return a value of the metadata; None if it is not set."""

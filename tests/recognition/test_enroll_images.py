@@ -151,10 +151,19 @@ def test_short_embeddings_are_enrolled_with_a_warning_or_strictly_refused(folder
     ours = recognizer(norms=OrdinaryNorms(1e6, 2e6, 3e6, 900))
     images = images_to_enroll([folder])
     strict = FaceFinder(ours, detect=False, strict=True)
-    refused = enroll_images(gallery, strict, images).refused
-    assert list(refused) == list(KEYS)
-    assert all("the embedding is short" in reason for reason in refused.values())
+    with pytest.raises(ValueError, match=r"4 images that are all refused.*the embedding is short"):
+        enroll_images(gallery, strict, images)
     assert len(gallery) == 0
+    faces = recognizer().find_faces(noise(3)[0], detect=False)
+    for seed in range(3):
+        faces += recognizer().find_faces(noise(seed)[0], detect=False)
+    *_, second, longest = sorted(face.quality.norm for face in recognizer().embed_faces(faces)[1])
+    one_is_long = recognizer(norms=OrdinaryNorms((second + longest) / 2, 2e6, 3e6, 900))
+    strict = FaceFinder(one_is_long, detect=False, strict=True)
+    enrolled = enroll_images(gallery, strict, images)
+    assert len(enrolled.refused) == 3
+    assert enrolled.counts.num_identities == len(gallery) == 1
+    gallery.remove(*[one.name for one in gallery.identities()])
     warnings = enroll_images(gallery, FaceFinder(ours, detect=False), images).warnings
     assert list(warnings) == list(KEYS)
     assert gallery.num_templates == 4
