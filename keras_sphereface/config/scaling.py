@@ -1,7 +1,7 @@
 """The rule by which learning rate, warm-up, clipping and annealing follow from the size of a run.
 
 It fills in what the user of `TrainConfig` did not set. With batches of 512 images, 28,000 steps
-and 10,575 identities it gives the values of Liu et al. (CVPR 2017, section 4.1, and their solver
+and 10,572 identities it gives the values of Liu et al. (CVPR 2017, section 4.1, and their solver
 and network files). These do not carry over to smaller runs. The networks have no normalization,
 so the inputs h of FC1 are long, |h|^2 is 150 to 400 for images of 112 x 96 pixels, and share a
 large mean. Along it the curvature of the loss is about |h|^2 / C for C identities. With few
@@ -27,7 +27,8 @@ from typing import Any
 from keras_sphereface.config.choices import HEADS
 from keras_sphereface.config.train import TrainConfig
 
-PAPER_BATCH_SIZE, PAPER_STEPS, PAPER_IDENTITIES = 512, 28_000, 10_575
+# CASIA-WebFace has 10,575 identities; three of them are in LFW and were left out.
+PAPER_BATCH_SIZE, PAPER_STEPS, PAPER_IDENTITIES = 512, 28_000, 10_572
 PAPER_GAMMA = 0.12
 LEARNING_RATES = {"sgd": 0.1, "adam": 0.001}
 CLIPNORM = 1.0
@@ -39,7 +40,7 @@ def is_as_large_as_the_paper(batch_size: int, total_steps: int, num_identities: 
     """Return whether a run has at least batch, steps and identities of Liu et al.
 
     Example:
-        >>> is_as_large_as_the_paper(512, 28_000, 10_575)
+        >>> is_as_large_as_the_paper(512, 28_000, 10_572)
         True
     """
     return (
@@ -89,7 +90,7 @@ def scaled_settings(config: TrainConfig, total_steps: int, num_identities: int) 
 
     Example:
         >>> config = TrainConfig(batch_size=512, learning_rate=0.05)
-        >>> scaled_settings(config, total_steps=28_000, num_identities=10_575)
+        >>> scaled_settings(config, total_steps=28_000, num_identities=10_572)
         {'lr_warmup_steps': 0, 'clipnorm': 0.0, 'gamma': 0.12}
     """
     large = is_as_large_as_the_paper(config.batch_size, total_steps, num_identities)

@@ -351,7 +351,7 @@ class TrainConfig:
     clipnorm: float | None = setting(
         None,
         "Largest L2 norm of the gradient of all weights together; 0: no clipping. By default 1, "
-        "or 0 in a run as large as the paper's: batches of 512, 28,000 steps, 10,575 identities.",
+        "or 0 in a run as large as the paper's: batches of 512, 28,000 steps, 10,572 identities.",
         group="optimizer",
     )
     teacher: tuple[str, ...] = setting(
