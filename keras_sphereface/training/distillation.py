@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_sphereface.data import images, records
+from keras_sphereface.export.recognition_file import model_fingerprint
 from keras_sphereface.export.saved_model import load_savedmodel, signature_tensors
 from keras_sphereface.export.signature import INPUT, OUTPUT, SIGNATURE
 from keras_sphereface.utils.atomic import atomic_file
@@ -143,21 +144,25 @@ def make_distillation(
     """
     info = records.read_info(data)
     teachers = read_teachers(paths, info.image_size)
+    fingerprints = [model_fingerprint(path) for path in paths]
     path = workdir / TEACHERS_FILE
     if path.is_file():
         with np.load(path) as saved:
             projection = saved["projection"]
-        if projection.shape[1] != embedding_size:
+            is_theirs = list(saved.get("fingerprints", ())) == fingerprints
+        if not is_theirs or projection.shape[1] != embedding_size:
+            of = "these teachers" if is_theirs else "other teachers"
             raise ValueError(
-                f"{path} must be a map to {embedding_size} numbers; remove it with the "
-                f"checkpoints of that run. Received: {projection.shape}"
+                f"{path} must be a map of the embeddings of these teachers to {embedding_size} "
+                "numbers; choose another `workdir`, or remove it with the checkpoints of that "
+                f"run. Received: one of {of} to {projection.shape[1]}"
             )
     else:
         projection = joining_projection(_sample(teachers, data, info), embedding_size)
         if is_chief:
             workdir.mkdir(parents=True, exist_ok=True)
             with atomic_file(path) as partial, open(partial, "wb") as file:
-                np.savez(file, projection=projection)
+                np.savez(file, projection=projection, fingerprints=fingerprints)
     return Distillation(teachers, tf.constant(projection), weight)
 
 

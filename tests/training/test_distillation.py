@@ -89,10 +89,16 @@ def test_a_continued_run_keeps_the_map(teacher, records_folder, tmp_path):
     arguments = [(str(teacher),) * 2, 1.0, str(records_folder), 5, tmp_path]
     first = make_distillation(*arguments).projection.numpy()
     assert first.shape == (16, 5)
-    np.savez(tmp_path / "teachers.npz", projection=2 * first)
+    with np.load(tmp_path / "teachers.npz") as saved:
+        fingerprints = saved["fingerprints"]
+    np.savez(tmp_path / "teachers.npz", projection=2 * first, fingerprints=fingerprints)
     np.testing.assert_array_equal(make_distillation(*arguments).projection, 2 * first)
     arguments[3] = 6
-    with pytest.raises(ValueError, match=r"must be a map to 6 numbers.* Received: \(16, 5\)"):
+    with pytest.raises(ValueError, match=r"to 6 numbers.* Received: one of these teachers to 5"):
+        make_distillation(*arguments)
+    arguments[3] = 5
+    np.savez(tmp_path / "teachers.npz", projection=first, fingerprints=["0" * 64] * 2)
+    with pytest.raises(ValueError, match="Received: one of other teachers"):
         make_distillation(*arguments)
 
 
