@@ -71,7 +71,7 @@ def calibration_sentences(calibration: CalibrationMetrics) -> list[str]:
 
 
 def calibration_summary(calibration: CalibrationMetrics | None) -> list[str]:
-    """Return lines for the terminal; none without a calibration."""
+    """Return lines for the terminal, of thresholds those at powers of ten; none without one."""
     if calibration is None:
         return []
     lines = [
@@ -80,6 +80,8 @@ def calibration_summary(calibration: CalibrationMetrics | None) -> list[str]:
         f"{calibration.offset:+.2f}"
     ]
     for point in calibration.thresholds:
+        if not f"{point.fmr:e}".startswith("1.0"):
+            continue
         lines.append(
             f"  FMR {point.fmr:<12g} threshold {point.threshold:.4f}; judged FMR "
             f"{rate(point.judged_fmr)}, FNMR {rate(point.judged_fnmr)}"

@@ -58,7 +58,9 @@ def test_chosen_folds_are_calibrated_on_and_the_others_judged():
 def test_thresholds_come_from_one_side_and_rates_from_the_other():
     pairs, scores = drawn_pairs(per_fold=500)
     result = calibrate_pairs(scores, pairs, True, calibration_folds=(1, 2)).metrics
-    (point,) = result.thresholds  # 500 mismatched pairs: 0.01 and no less
+    # 500 mismatched pairs: one of them is the least that can be allowed.
+    assert [one.fmr for one in result.thresholds] == [0.01, 0.005, 0.002]
+    point = result.thresholds[0]
     chosen = np.isin(pairs.folds, (1, 2))
     mismatched = np.sort(scores[chosen & ~pairs.is_same])
     # Five of 500 are accepted, and the sixth is not.
@@ -152,6 +154,7 @@ def test_words_name_the_numbers():
     assert "training set" not in sentences
     lines = calibration_summary(result)
     assert lines[1].startswith("  FMR 0.01         threshold 0.")
+    assert len(lines) == 2 < len(result.thresholds)  # those between the powers of ten are in files
     assert calibration_summary(None) == []
     assert calibration_blocks(None, None) == []
     header = calibration_blocks(result, None)[2].header
@@ -171,7 +174,7 @@ def test_all_pairs_carry_thresholds_that_the_list_does_not():
     images = drawn_images(pairs)
     result = calibrate_pairs(scores, pairs, True, (1, 2), images=images).metrics
     points = {point.fmr: point for point in result.thresholds}
-    assert list(points) == [1e-2, 1e-3, 1e-4]
+    assert list(points) == [1e-2, 5e-3, 2e-3, 1e-3, 5e-4, 2e-4, 1e-4]
     chosen = np.isin(pairs.folds, (1, 2))
     sides = [images.of(identities_of(pairs, mask)) for mask in (chosen, ~chosen)]
     units = [f / np.linalg.norm(f, axis=1, keepdims=True) for f, _ in sides]
