@@ -14,7 +14,7 @@ from keras_sphereface.training import train
 from keras_sphereface.training.backbones import backbone_by_name, make_network
 from keras_sphereface.training.build_head import head_of
 from tests.conftest import ROOT
-from tests.helpers.documents import commands
+from tests.helpers.documents import blocks, commands
 
 RECIPES = sorted((ROOT / "examples" / "recipes").glob("*.yaml"))
 # Those whose network is not that of another run.
@@ -50,6 +50,12 @@ def header(path):
 def settings_of(path):
     """The settings of a recipe, as the parser reads them."""
     return parse_config(TrainConfig, ["--config", str(path)])
+
+
+def without_data(words):
+    """The flags of a training without its records, which are not here."""
+    at = words.index("--data")
+    return [*words[:at], *words[at + 2 :]]
 
 
 def small(path, folder, workdir, **others):
@@ -118,6 +124,15 @@ def test_the_recipe_of_sphereface_r_makes_the_steps_of_its_authors():
     steepness = config.learning_rate * head.loss_weight / head.scale
     assert steepness == pytest.approx(0.1 * 50 / 60, rel=1e-3)
     assert config.learning_rate * config.weight_decay == pytest.approx(0.1 * 0.0005, rel=1e-3)
+
+
+def test_the_recipe_of_lfw_people_is_the_run_whose_result_it_names():
+    shown = [block.text for block in blocks(ROOT / "docs" / "results.md")]
+    lines = [words for text in shown for words in commands(text)]
+    (words,) = [words[2:] for words in lines if words[1] == "train" and "runs/lfw/long" in words]
+    run = dataclasses.replace(parse_config(TrainConfig, without_data(words)), workdir="")
+    recipe = settings_of(ROOT / "examples" / "recipes" / "lfw_people.yaml")
+    assert dataclasses.replace(recipe, workdir="") == run
 
 
 def test_the_guide_lists_every_recipe_with_the_numbers_of_its_file():
