@@ -289,7 +289,8 @@ class Gallery:
             for name in names:
                 if not self._store.delete_identity(canonical_name(name)):
                     raise self._not_enrolled(name)
-            self._store.set_meta(to_erase=1)
+            # That of this removal: another one may come while this one erases.
+            self._store.set_meta(to_erase=self._store.get_meta("version") + 1)
         if not self._erase():
             raise BlockingIOError(
                 f"{', '.join(names)} can be found no more, but {self._store.removal_remains}, for "
@@ -302,10 +303,12 @@ class Gallery:
 
     def _erase(self) -> bool:
         """Let nothing of what was removed remain; return whether it could be done now."""
+        removal = self._store.get_meta("to_erase")
         if not self._store.erase_removed():
             return False
         with self._store.transaction():
-            self._store.set_meta(to_erase=0)
+            if self._store.get_meta("to_erase") == removal:
+                self._store.set_meta(to_erase=0)
         return True
 
     def search(

@@ -1,6 +1,8 @@
 """A gallery finds what it should, tells what does not fit, and is one for several processes."""
 
+import contextlib
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -331,6 +333,34 @@ def test_a_removal_that_another_process_hinders_is_finished_when_the_gallery_is_
     assert row.tobytes() not in stored_bytes()
     assert b"ada lovelace" not in stored_bytes()
     assert len(gallery) == 1
+
+
+def test_a_removal_cut_short_during_another_one_is_finished_later(place, gallery, monkeypatch):
+    def cut_short():
+        raise KeyboardInterrupt
+
+    def erase():
+        with Gallery.open(place) as other, monkeypatch.context() as patch:
+            patch.setattr(other._store, "erase_removed", cut_short)
+            with pytest.raises(KeyboardInterrupt):
+                other.remove("bob")
+        return True
+
+    for name in ("ada", "bob"):
+        gallery.enroll(name, directions(1, 4))
+    monkeypatch.setattr(gallery._store, "erase_removed", erase)
+    gallery.remove("ada")
+    assert gallery._store.get_meta("to_erase")
+    Gallery.open(place).close()
+    assert not gallery._store.get_meta("to_erase")
+
+
+def test_a_gallery_of_another_schema_version_is_refused(file_place):
+    Gallery.create(file_place, MODEL).close()
+    with contextlib.closing(sqlite3.connect(file_place)) as connection:
+        connection.execute("PRAGMA user_version = 9")
+    with pytest.raises(ValueError, match=r"must have schema version 1.*with version 9"):
+        Gallery.open(file_place)
 
 
 def test_a_removal_is_none_within_a_transaction(gallery):
