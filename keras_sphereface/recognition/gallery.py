@@ -184,9 +184,18 @@ class Gallery:
             return False
         return self._store.has_identity(canonical_name(name))
 
-    def identities(self) -> list[EnrolledIdentity]:
-        """Return all identities in the order of their names."""
-        return [EnrolledIdentity(*row) for row in self._store.summaries()]
+    def identities(self, after: str = "", limit: int | None = None) -> list[EnrolledIdentity]:
+        """Return identities in the order of their names.
+
+        Args:
+            after: Name after which they begin; "": at the first.
+            limit: Int >= 1. Number of identities at most; None: all.
+        """
+        if limit is not None:
+            check_integer(limit, "limit", 1)
+        # PostgreSQL refuses texts with a zero byte; no name has one.
+        after = canonical_name(after.partition("\0")[0])
+        return [EnrolledIdentity(*row) for row in self._store.summaries(after, limit)]
 
     def sources(self, name: str) -> set[str]:
         """Return the sources of the templates of an identity; empty if it is not enrolled."""

@@ -152,11 +152,20 @@ class GalleryStore(abc.ABC):
             names.update(self.run(query, *some))
         return names
 
-    def summaries(self) -> list[tuple[str, int, float | None]]:
-        """Return name, number of templates and mean quality of each identity, by name."""
+    def summaries(
+        self, after: str = "", limit: int | None = None
+    ) -> list[tuple[str, int, float | None]]:
+        """Return name, number of templates and mean quality of identities, by name.
+
+        Those whose name comes after `after`, at most `limit`.
+        """
         return self.run(
-            "SELECT name, COUNT(*), AVG(quality) FROM templates JOIN identities "
-            "ON identities.id = templates.identity GROUP BY identities.id ORDER BY name"
+            "SELECT name, COUNT(*), AVG(quality) FROM "
+            "(SELECT id, name FROM identities WHERE name > ? ORDER BY name LIMIT ?) AS listed "
+            "JOIN templates ON listed.id = templates.identity "
+            "GROUP BY listed.id, name ORDER BY name",
+            after,
+            NEWEST if limit is None else limit,
         ).fetchall()
 
     def add_identity(self, name: str) -> int:

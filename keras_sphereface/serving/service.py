@@ -335,17 +335,18 @@ class RecognitionService:
 
         def finish(_: list[EmbeddedFace]) -> answers.IdentitiesAnswer:
             assert self._searched is not None
-            enrolled = self._searched.identities()
-            self.metrics.identities.set(len(enrolled))
-            rest = [one for one in enrolled if one.name > canonical_name(after)]
-            page = rest[:limit]
+            total = len(self._searched)
+            self.metrics.identities.set(total)
+            # One more tells whether another page follows; a gallery may be too large to list.
+            listed = self._searched.identities(after, limit + 1)
+            page = listed[:limit]
             return answers.IdentitiesAnswer(
-                total=len(enrolled),
+                total=total,
                 identities=tuple(
                     answers.IdentityAnswer(name=one.name, num_templates=one.num_templates)
                     for one in page
                 ),
-                next=page[-1].name if len(rest) > limit else None,
+                next=page[-1].name if len(listed) > limit else None,
             )
 
         return await self._embedded([], finish)

@@ -355,6 +355,18 @@ def test_a_removal_cut_short_during_another_one_is_finished_later(place, gallery
     assert not gallery._store.get_meta("to_erase")
 
 
+def test_identities_are_listed_page_by_page_in_the_order_of_python(gallery):
+    names = ["Zoe", "ada", "bob", "émile", "Ω", "\U0001f600"]
+    for name in names[::-1]:
+        gallery.enroll(name, directions(2, 4))
+    assert [one.name for one in gallery.identities()] == names == sorted(names)
+    pages = [gallery.identities(after, limit=2) for after in ("", "ada", "émile", names[-1])]
+    assert [[one.name for one in page] for page in pages] == [names[:2], names[2:4], names[4:], []]
+    assert gallery.identities("b\0z", limit=1)[0].num_templates == 2
+    with pytest.raises(ValueError, match="limit"):
+        gallery.identities(limit=0)
+
+
 def test_a_gallery_of_another_schema_version_is_refused(file_place):
     Gallery.create(file_place, MODEL).close()
     with contextlib.closing(sqlite3.connect(file_place)) as connection:
