@@ -32,6 +32,9 @@ LANDMARKS_HELP = (
 )
 POINT_COLUMNS_HELP = "Columns of --landmarks, " + LANDMARK_COLUMNS_HELP
 POLICY_HELP = "Choice of the face of an image."
+REFUSE_POOR_HELP = "Refuse faces that are tiny, blurred or of a short embedding."
+LEAVE_OUT_POOR_HELP = "Leave out faces that are tiny, blurred or of a short embedding."
+JSON_HELP = "Print JSON for scripts."
 
 
 @dataclasses.dataclass(frozen=True)
@@ -63,8 +66,8 @@ class CompareFacesConfig:
         "Wanted false match rate, one of those in recognition.json; by default 0.001 or the next "
         "lower one.",
     )
-    strict: bool = setting(False, "Refuse faces that are tiny, blurred or of a short embedding.")
-    json: bool = setting(False, "Print JSON for scripts.")
+    strict: bool = setting(False, REFUSE_POOR_HELP)
+    json: bool = setting(False, JSON_HELP)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,8 +104,8 @@ class IdentifyFacesConfig:
         "allows.",
     )
     fusion: str = setting("best", "Score of an identity with several images.", GALLERY_FUSIONS)
-    strict: bool = setting(False, "Refuse faces that are tiny, blurred or of a short embedding.")
-    json: bool = setting(False, "Print JSON for scripts.")
+    strict: bool = setting(False, REFUSE_POOR_HELP)
+    json: bool = setting(False, JSON_HELP)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -131,11 +134,11 @@ class EmbedConfig:
     landmarks: str = setting("", LANDMARKS_HELP, path="file")
     landmark_columns: str = setting("", POINT_COLUMNS_HELP)
     policy: str = setting("exactly-one", POLICY_HELP, FACE_POLICIES)
-    strict: bool = setting(False, "Leave out faces that are tiny, blurred or of a short embedding.")
+    strict: bool = setting(False, LEAVE_OUT_POOR_HELP)
     crops: int = setting(
         1,
         "Crops of each face, 1 to 7, shifted and scaled, whose embeddings are averaged.",
         minimum=1,
     )
     batch_size: int = setting(64, "Faces embedded at once.", minimum=1)
-    json: bool = setting(False, "Print JSON for scripts.")
+    json: bool = setting(False, JSON_HELP)

@@ -7,7 +7,9 @@ from keras_sphereface.config.compare import (
     ALIGNED_HELP,
     DETECTOR_HELP,
     FACE_POLICIES,
+    JSON_HELP,
     LANDMARKS_HELP,
+    LEAVE_OUT_POOR_HELP,
     POINT_COLUMNS_HELP,
     POLICY_HELP,
 )
@@ -92,12 +94,12 @@ class GalleryEnrollConfig:
     landmarks: str = setting("", LANDMARKS_HELP, path="file")
     landmark_columns: str = setting("", POINT_COLUMNS_HELP)
     policy: str = setting("exactly-one", POLICY_HELP, FACE_POLICIES)
-    strict: bool = setting(False, "Leave out faces that are tiny, blurred or of a short embedding.")
+    strict: bool = setting(False, LEAVE_OUT_POOR_HELP)
     keep_images: bool = setting(False, "Keep the image files in the gallery.")
     batch_size: int = setting(
         64, "Faces embedded and confirmed at once.", minimum=1, aliases=("batch",)
     )
-    json: bool = setting(False, "Print JSON for scripts.")
+    json: bool = setting(False, JSON_HELP)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,7 +115,7 @@ class GalleryListConfig:
     action: ClassVar[str] = "list"
 
     gallery: str = setting(help=_FILE_HELP, path="file")
-    json: bool = setting(False, "Print JSON for scripts.")
+    json: bool = setting(False, JSON_HELP)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -208,9 +208,9 @@ def _enroll(
     added = 0
     with gallery.transaction():
         for waiting, row, face in zip(batch, rows, faces, strict=True):
-            doubts = "; ".join(face.quality.warnings)
-            if doubts and finder.strict:
-                refused[waiting.image.name] = doubts
+            reason = "; ".join(face.quality.warnings)
+            if reason and finder.strict:
+                refused[waiting.image.name] = reason
                 continue
             added += gallery.enroll(
                 waiting.image.identity,
@@ -219,6 +219,6 @@ def _enroll(
                 quality=[face.quality.norm or 0.0],
                 images=[waiting.content] if keep_images else None,
             )
-            if doubts:
-                warnings[waiting.image.name] = doubts
+            if reason:
+                warnings[waiting.image.name] = reason
     return added

@@ -55,9 +55,9 @@ def embed_folder(
     batch: dict[str, Face] = {}
 
     def embed_batch() -> None:
-        batch_views, doubts = finder.views_of(batch)
-        kept = [key for key in batch if key not in doubts]
-        refused.update(doubts)
+        batch_views, poor = finder.views_of(batch)
+        kept = [key for key in batch if key not in poor]
+        refused.update(poor)
         embedded.extend(kept)
         views.append(batch_views[[key in kept for key in batch]])
         batch.clear()
