@@ -282,8 +282,8 @@ class GalleryBenchmarkConfig:
     )
     sizes: tuple[int, ...] = setting(
         (1_000, 10_000, 100_000),
-        "Numbers of templates, each at least that of an identity; 1000000 takes about half an hour "
-        "and 10 GB.",
+        "Numbers of templates, each at least that of an identity; of files, 1000000 takes about "
+        "ten minutes and 7 GB.",
         minimum=1,
     )
     embedding_size: int = setting(512, "Number of values of an embedding, at least 1.", minimum=1)
