@@ -98,7 +98,9 @@ class RecognitionService:
         try:
             self._changed = Gallery.open(self._path, fingerprint)
         except FileNotFoundError:
-            self._changed = Gallery.create(self._path, fingerprint)
+            with contextlib.suppress(FileExistsError):  # another service may be starting too
+                Gallery.create(self._path, fingerprint).close()
+            self._changed = Gallery.open(self._path, fingerprint)
         self.metrics.identities.set(len(self._changed))
 
     def _close_changed(self) -> None:

@@ -9,6 +9,7 @@ pytest.importorskip("fastapi")
 
 from PIL import Image
 
+from keras_sphereface.recognition.gallery_file import GalleryFile
 from tests.helpers.browser import opened
 from tests.helpers.service import corner, recognizer, serving
 from tests.recognition.test_face_recognizer import RECOGNITION, faces_at
@@ -127,6 +128,21 @@ def test_a_name_is_enrolled_found_and_removed(client, files):
         page.wait_for("document.getElementById('count').textContent === '0 identities'")
         assert client.ask("GET", "/v1/identities").json["total"] == 0
         assert page.complaints == []
+
+
+def test_bytes_that_stay_after_a_removal_are_told(client, files, monkeypatch):
+    parts = [("name", "ada"), ("images", (files / "a.png").read_bytes())]
+    assert client.post("/v1/identities", *parts, ("strict", "false")).status == 201
+    monkeypatch.setattr(GalleryFile, "erase_removed", lambda _: False)
+    with opened(f"http://127.0.0.1:{client.port}/", 390) as page:
+        ready(page)
+        click(page, "#tab-enroll")
+        page.wait_for("document.getElementById('count').textContent === '1 identity'")
+        page.evaluate("window.confirm = () => true")
+        click(page, "#identities button")
+        page.wait_for("!!document.querySelector('#panel-enroll .problem').textContent")
+        assert "ada is found no more, but" in text_of(page, "#panel-enroll .problem")
+        assert text_of(page, "#count") == "0 identities"
 
 
 def test_what_is_refused_is_said_and_tabs_follow_the_keys(client, files, tmp_path):

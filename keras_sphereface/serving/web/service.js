@@ -393,9 +393,10 @@ async function removeIdentity(name) {
   if (!confirm(`Remove ${name} and all of its templates?`)) return;
   const panel = panels.enroll;
   try {
-    await ask(`v1/identities/${encodeURIComponent(name)}`, { method: "DELETE" });
-    panel.problem.textContent = "";
+    const answer = await ask(`v1/identities/${encodeURIComponent(name)}`, { method: "DELETE" });
     await listIdentities();
+    panel.problem.textContent = answer.erased ? ""
+      : `${name} is found no more, but another process keeps the bytes in the gallery for now.`;
   } catch (error) {
     panel.problem.textContent = error.message;
   }
