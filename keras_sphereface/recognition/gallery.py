@@ -23,6 +23,7 @@ from keras_sphereface.recognition.gallery_store import GalleryStore
 from keras_sphereface.recognition.index_search import IndexSearch, measure_recall
 from keras_sphereface.recognition.memory_search import MemorySearch
 from keras_sphereface.recognition.nearest_index import IndexReport
+from keras_sphereface.recognition.postgres import is_database_url
 from keras_sphereface.recognition.template_index import IdentityMatch
 from keras_sphereface.utils.progress import log
 from keras_sphereface.utils.validation import check_integer
@@ -115,7 +116,7 @@ class Gallery:
             )
         dim = None if dim is None else check_integer(dim, "dim", 1)
         metadata = dict(fingerprint=fingerprint, dim=dim, version=0, to_erase=0)
-        if gallery_database.is_database_url(path):
+        if is_database_url(path):
             gallery_database.create_database(str(path), **metadata)
         else:
             create_file(Path(path), **metadata)
@@ -145,7 +146,7 @@ class Gallery:
             ValueError: The templates of ours.db come from another model: embeddings of two models
             cannot be compared... Received: sha256:77; the gallery has sha256:5a
         """
-        is_url = gallery_database.is_database_url(path)
+        is_url = is_database_url(path)
         store = gallery_database.GalleryDatabase(str(path)) if is_url else GalleryFile(path)
         stored = store.get_meta("fingerprint")
         if fingerprint is not None and fingerprint != stored:

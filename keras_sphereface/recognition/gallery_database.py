@@ -1,4 +1,4 @@
-"""The PostgreSQL store of a gallery: its schema, its connection, its transactions.
+"""The PostgreSQL store of a gallery: its tables, its transactions, its index.
 
 Needs the extension pgvector in the database and the package psycopg, which is imported when a URL
 is opened.
@@ -6,8 +6,6 @@ is opened.
 
 import contextlib
 import re
-import struct
-import urllib.parse
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
@@ -15,14 +13,11 @@ import numpy as np
 
 from keras_sphereface.recognition.gallery_store import SCHEMA_VERSION, GalleryStore
 from keras_sphereface.recognition.nearest_index import NearestIndex
+from keras_sphereface.recognition.postgres import DatabaseLocation, first_line
 from keras_sphereface.utils.progress import stage
 
-URL_SCHEMES = ("postgresql://", "postgres://")
-DEFAULT_SCHEMA = "sphereface"
 BUSY_SECONDS = 30.0  # a process waits for another one's transaction
-CONNECT_SECONDS = 10  # at most, unless the URL says otherwise
 READ_AT_ONCE = 1000  # rows
-OLDEST_PGVECTOR = (0, 8)  # the first whose scans of an index go on until there are enough rows
 # `vector` without a size: that of the first template decides, as in a file. The statistics of the
 # planner would hold copies of values, which outlast a removal. Vectors stay in their rows as long
 # as these fit into a page: a scan that fetched each one from elsewhere would take several times as
@@ -61,16 +56,6 @@ MOST_VECTOR, MOST_HALFVEC = 2000, 4000
 _REWRITTEN = ("images", "templates", "identities")  # by a removal
 
 
-def is_database_url(place: Any) -> bool:
-    """Return whether a place of a gallery is the URL of a database, not the path of a file.
-
-    Example:
-        >>> is_database_url("postgresql://server/faces"), is_database_url("people.db")
-        (True, False)
-    """
-    return isinstance(place, str) and place.startswith(URL_SCHEMES)
-
-
 class GalleryDatabase(GalleryStore):
     """An open gallery in a schema of a PostgreSQL database.
 
@@ -95,7 +80,7 @@ class GalleryDatabase(GalleryStore):
     )
 
     def __init__(self, url: str) -> None:
-        self._location = _Location(url)
+        self._location = DatabaseLocation(url)
         self.place = self._location.shown
         self._connection = self._location.connect()
         try:
@@ -261,17 +246,17 @@ class GalleryDatabase(GalleryStore):
         except psycopg.errors.InsufficientPrivilege as error:
             raise PermissionError(
                 "The user of the URL must be allowed to read and write the schema of the gallery. "
-                f"Received: {self.place}: {_first_line(error)}"
+                f"Received: {self.place}: {first_line(error)}"
             ) from error
         except psycopg.OperationalError as error:
             if not self._connection.closed:
                 raise RuntimeError(
                     f"The server of the gallery could not do it. Received: {self.place}: "
-                    f"{_first_line(error)}"
+                    f"{first_line(error)}"
                 ) from error
             raise ConnectionError(
                 "The connection to the gallery was lost; what was not confirmed is not in it. Try "
-                f"again. Received: {self.place}: {_first_line(error)}"
+                f"again. Received: {self.place}: {first_line(error)}"
             ) from error
 
 
@@ -321,7 +306,7 @@ def create_database(url: str, **metadata: Any) -> None:
         FileExistsError: If there is a gallery in the schema.
         PermissionError: If the user may not make it, or pgvector is not there.
     """
-    location = _Location(url)
+    location = DatabaseLocation(url)
     with contextlib.closing(location.connect(adapt=False)) as connection:
         import psycopg
         from psycopg.types.json import Jsonb
@@ -349,112 +334,10 @@ def create_database(url: str, **metadata: Any) -> None:
             raise PermissionError(
                 "The user of the URL must be allowed to make a schema, and the database must have "
                 "pgvector, or the user be allowed to make it: CREATE EXTENSION vector. "
-                f"Received: {location.shown}: {_first_line(error)}"
+                f"Received: {location.shown}: {first_line(error)}"
             ) from error
-
-
-class _Location:
-    """A URL taken apart: what libpq gets, the schema, and the words without a password."""
-
-    def __init__(self, url: str) -> None:
-        parts = urllib.parse.urlsplit(url)
-        query = urllib.parse.parse_qsl(parts.query, keep_blank_values=True)
-        self.schema = dict(query).get("schema", DEFAULT_SCHEMA)
-        if not re.fullmatch(r"[a-z_][a-z0-9_]{0,62}", self.schema):
-            raise ValueError(
-                "`schema` of the URL must be lower case letters, digits and _, at most 63. "
-                f"Received: schema={self.schema!r}"
-            )
-        self.quoted_schema = f'"{self.schema}"'
-        kept = urllib.parse.urlencode([pair for pair in query if pair[0] != "schema"])
-        self.conninfo = urllib.parse.urlunsplit(parts._replace(query=kept))
-        host = parts.netloc.rpartition("@")[2]
-        user = f"{parts.username}@" if parts.username else ""
-        schema = "" if self.schema == DEFAULT_SCHEMA else f"?schema={self.schema}"
-        self.shown = f"postgresql://{user}{host}{parts.path}{schema}"
-
-    def connect(self, adapt: bool = True) -> Any:
-        """Return a connection in autocommit that finds the tables of the schema first."""
-        try:
-            import psycopg
-        except ImportError as error:
-            raise ImportError(
-                "A gallery in PostgreSQL needs psycopg: pip install keras-sphereface[postgres]. "
-                f"Received: {self.shown}"
-            ) from error
-        try:
-            settings: dict[str, Any] = psycopg.conninfo.conninfo_to_dict(self.conninfo)
-            settings.setdefault("connect_timeout", CONNECT_SECONDS)
-            connection = psycopg.connect(**settings, autocommit=True)
-        except psycopg.OperationalError as error:
-            raise ConnectionError(
-                "The gallery must be in a PostgreSQL server that can be reached. "
-                f"Received: {self.shown}: {_first_line(error)}"
-            ) from error
-        except psycopg.ProgrammingError as error:
-            raise ValueError(
-                "The URL must be postgresql://USER@HOST:PORT/DATABASE with parameters that libpq "
-                f"knows. Received: {self.shown}: {_first_line(error)}"
-            ) from error
-        try:
-            connection.execute(
-                "SELECT set_config('search_path', %s || ', ' || current_setting('search_path'), "
-                "false)",
-                (self.quoted_schema,),
-            )
-            if adapt:
-                _adapt_vectors(connection, self.shown)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-
-def _adapt_vectors(connection: Any, shown: str) -> None:
-    """Let the connection send and receive NumPy rows as pgvector's binary `vector`.
-
-    That is two 16 bit numbers, the size and a zero, and float32 numbers, all with the highest byte
-    first.
-    """
-    from psycopg.adapt import Dumper, Loader
-    from psycopg.pq import Format
-    from psycopg.types import TypeInfo
-
-    extension = "SELECT extversion FROM pg_extension WHERE extname = 'vector'"
-    row = connection.execute(extension).fetchone()
-    info = TypeInfo.fetch(connection, "vector")
-    if row is None or info is None:
-        raise FileNotFoundError(
-            "A gallery needs pgvector in the database, in a schema on its search path; `sphereface "
-            f"gallery create` makes both. Received: {shown}"
-        )
-    if tuple(map(int, row[0].split(".")[:2])) < OLDEST_PGVECTOR:
-        raise ValueError(
-            "The database must have pgvector 0.8 or later; ALTER EXTENSION vector UPDATE, when it "
-            f"is installed. Received: {shown} with {row[0]}"
-        )
-
-    class VectorDumper(Dumper):
-        format = Format.BINARY
-        oid = info.oid
-
-        def dump(self, obj: np.ndarray) -> bytes:
-            return struct.pack(">HH", len(obj), 0) + obj.astype(">f4").tobytes()
-
-    class VectorLoader(Loader):
-        format = Format.BINARY
-
-        def load(self, data: Any) -> np.ndarray:
-            return np.frombuffer(bytes(data), ">f4", offset=4).astype(np.float32)
-
-    connection.adapters.register_dumper(np.ndarray, VectorDumper)
-    connection.adapters.register_loader(info.oid, VectorLoader)
 
 
 def _marked(statement: str) -> Any:
     """The statement as psycopg takes it."""
     return statement.replace("?", "%s")
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from keras_sphereface.recognition import Gallery, gallery_database
+from keras_sphereface.recognition import Gallery, postgres
 
 MODEL = "sha256:5a"
 UNREACHABLE = "postgresql://ada:secret@127.0.0.1:9/faces?connect_timeout=1"
@@ -149,4 +149,4 @@ def test_an_old_pgvector_is_told():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TypeInfo, "fetch", lambda *_: TypeInfo("vector", 1, 2))
         with pytest.raises(ValueError, match="must have pgvector"):
-            gallery_database._adapt_vectors(Connection(), "postgresql://server/faces")
+            postgres.adapt_vectors(Connection(), "postgresql://server/faces")
