@@ -116,11 +116,11 @@ def draw_shrinkage(table: pd.DataFrame) -> Figure:
 
 
 def best_view(spheres: Sequence[Sphere]) -> tuple[float, float]:
-    """Return azimuth and elevation, degrees, with most class weights on the near side."""
-    weights = np.concatenate([normalize_rows(sphere.test.kernel.T) for sphere in spheres])
+    """Return azimuth and elevation, degrees, with most test images on the near side."""
+    images = np.concatenate([normalize_rows(sphere.test.embeddings) for sphere in spheres])
     views = list(itertools.product(range(-180, 180, 15), range(-60, 61, 15)))
     # Well inside the disc or nearer still: that counts little more.
-    return max(views, key=lambda view: np.tanh(3 * weights @ plots.view_direction(*view)).sum())
+    return max(views, key=lambda view: np.tanh(3 * images @ plots.view_direction(*view)).sum())
 
 
 def training_gif(spheres: Sequence[Sphere]) -> bytes:

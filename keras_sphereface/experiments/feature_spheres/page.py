@@ -5,7 +5,7 @@ It holds plotly.js and all data; its Content-Security-Policy forbids to load any
 
 import dataclasses
 import html
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,17 +13,24 @@ import markupsafe
 import numpy as np
 
 from keras_sphereface.metrics.vectors import degrees_from_cosines, normalize_rows
-from keras_sphereface.plots.features import graticule
-from keras_sphereface.plots.style import color_of
+from keras_sphereface.plots.features import VIEW, graticule, view_direction
+from keras_sphereface.plots.style import COLORS, color_of
 from keras_sphereface.reporting.html import FORBIDDEN, security_policy, template_environment
 
 if TYPE_CHECKING:
     import plotly.graph_objects as go
 
-EYE = {"x": 0.85, "y": -0.85, "z": 0.6}  # of the first view
+EYE_DISTANCE = 1.2  # of the first view; the sphere fills it
 RAY_END = 1.25  # rays of class weights stand out of the unit sphere
 POINT_SIZE = 5  # pixels
 GLOBE_COLOR, GRATICULE_COLOR, EDGE_COLOR = "#eef1f4", "#c3cad2", "#444b53"
+# {color: its color on dark pages}; the last color of an identity is the page's ink.
+DARK_COLORS = {
+    GLOBE_COLOR: "#2b323a",
+    GRATICULE_COLOR: "#525d69",
+    EDGE_COLOR: "#b4bcc5",
+    COLORS[-1]: "#e6e8eb",
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,16 +72,24 @@ def check_plotly() -> None:
         ) from error
 
 
-def render_globes(title: str, globes: Sequence[Globe], names: Sequence[str], note: str = "") -> str:
+def render_globes(
+    title: str,
+    globes: Sequence[Globe],
+    names: Sequence[str],
+    note: str = "",
+    view: tuple[float, float] = VIEW,
+) -> str:
     """Return a page on which globes rotate together, to be written as UTF-8; about 5 MB.
 
-    Every text is shown as it is; none of it is taken for HTML.
+    A slider chooses the globe that is shown, and a button shows all side by side. Every text is
+    shown as it is; none of it is taken for HTML.
 
     Args:
         title: Heading, and name of the page.
         globes: At least one, of the same identities; a browser draws about eight.
         names: Names of the C identities, by label.
         note: Paragraph below the heading.
+        view: Azimuth and elevation of the first view, degrees.
 
     Raises:
         ImportError: If plotly is not installed.
@@ -92,6 +107,7 @@ def render_globes(title: str, globes: Sequence[Globe], names: Sequence[str], not
         raise ValueError("`globes` must hold at least one globe. Received: none")
     for globe in globes:
         _check(globe, len(names))
+    eye = dict(zip("xyz", (EYE_DISTANCE * view_direction(*view)).tolist(), strict=True))
     return (
         template_environment(Path(__file__).parent)
         .get_template("spheres.html.j2")
@@ -101,7 +117,8 @@ def render_globes(title: str, globes: Sequence[Globe], names: Sequence[str], not
             note=note,
             identities=[(name, color_of(label)) for label, name in enumerate(names)],
             globes=globes,
-            figures=[_figure_html(globe, names, i) for i, globe in enumerate(globes)],
+            dark=DARK_COLORS,
+            figures=[_figure_html(globe, names, eye, i) for i, globe in enumerate(globes)],
             rows=[
                 (name, [_mean_angle(globe, label) for globe in globes])
                 for label, name in enumerate(names)
@@ -143,14 +160,16 @@ def _mean_angle(globe: Globe, label: int) -> str:
     return f"{angles[:, label].mean():.1f}\N{DEGREE SIGN} ({nearer} of {len(angles)})"
 
 
-def _figure_html(globe: Globe, names: Sequence[str], index: int) -> markupsafe.Markup:
+def _figure_html(
+    globe: Globe, names: Sequence[str], eye: Mapping[str, float], index: int
+) -> markupsafe.Markup:
     """Return a figure as HTML; the first brings plotly.js along."""
     import plotly.io
 
     # Safe: plotly escapes what could end its script.
     return markupsafe.Markup(
         plotly.io.to_html(
-            draw_globe(globe, names),
+            draw_globe(globe, names, eye),
             config={"responsive": True, "displayModeBar": False, "scrollZoom": False},
             include_plotlyjs="inline" if index == 0 else False,
             full_html=False,
@@ -159,8 +178,14 @@ def _figure_html(globe: Globe, names: Sequence[str], index: int) -> markupsafe.M
     )
 
 
-def draw_globe(globe: Globe, names: Sequence[str]) -> "go.Figure":
-    """Return the plotly figure of a globe: points are images, rays are class weights."""
+def draw_globe(globe: Globe, names: Sequence[str], eye: Mapping[str, float]) -> "go.Figure":
+    """Return the plotly figure of a globe: points are images, rays are class weights.
+
+    Args:
+        globe: What to draw.
+        names: Names of the C identities.
+        eye: Place of the eye, by "x", "y" and "z".
+    """
     import plotly.graph_objects as go
 
     labels, angles = np.asarray(globe.labels), globe.angles
@@ -184,12 +209,13 @@ def draw_globe(globe: Globe, names: Sequence[str]) -> "go.Figure":
             hoverinfo="text",
         )
     axis = {"visible": False, "showspikes": False, "range": [-RAY_END, RAY_END]}
-    camera = {"eye": EYE, "center": dict.fromkeys("xyz", 0), "up": {"x": 0, "y": 0, "z": 1}}
+    camera = {"eye": dict(eye), "center": dict.fromkeys("xyz", 0), "up": {"x": 0, "y": 0, "z": 1}}
     figure.update_layout(
         template="none",
         showlegend=False,
         margin=dict.fromkeys("lrtb", 0),
         hoverlabel={"font": {"size": 13, "color": "#1c2024"}, "bgcolor": "#fff", "align": "left"},
+        paper_bgcolor="rgba(0,0,0,0)",  # the page shines through, light or dark
         scene={f"{name}axis": axis for name in "xyz"},
         scene_aspectmode="cube",
         scene_dragmode="turntable",

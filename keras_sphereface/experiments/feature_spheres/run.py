@@ -106,16 +106,18 @@ def _render(spheres: Sequence[Sphere], names: Sequence[str]) -> str:
     globes = []
     for sphere in spheres:
         cloud, statistics = sphere.test, sphere_statistics(sphere)
-        detail = (
-            f"mean intra-class angle {statistics.mean_intra:.1f}°, "
-            f"test accuracy {statistics.test_accuracy:.1%}"
+        detail = ", ".join(
+            f"{name} {form.format(getattr(statistics, column))}"
+            for column, (name, form) in figures.SHOWN.items()
         )
         globes.append(Globe(sphere.loss, cloud.embeddings, cloud.labels, cloud.kernel, detail))
     return render_globes(
         "Feature spheres",
         globes,
         [name.replace("_", " ") for name in names],
-        "Test images of networks that differ in their loss only.",
+        "Test images of networks that differ in their loss only. The larger m, the narrower the "
+        "cloud that the loss asks of each identity.",
+        figures.best_view(spheres),
     )
 
 

@@ -28,11 +28,11 @@ def test_losses_are_drawn_side_by_side_with_their_numbers(dim):
     assert [text.get_text() for text in legend.get_texts()] == ["a b", "c", "d", "e", "f"]
 
 
-def test_the_view_is_towards_the_class_weights():
+def test_the_view_is_towards_the_images():
     rng = np.random.default_rng(0)
-    ahead = np.array([[0.0], [-1.0], [0.3]])
     sphere = draw_sphere(3, 1)
-    cloud = dataclasses.replace(sphere.test, kernel=ahead + 0.3 * rng.normal(size=(3, 4)))
+    embeddings = [0.0, -1.0, 0.3] + 0.3 * rng.normal(size=(40, 3))
+    cloud = dataclasses.replace(sphere.test, embeddings=embeddings, kernel=-embeddings[:4].T)
     azimuth, elevation = figures.best_view([dataclasses.replace(sphere, history=(cloud,))])
     assert abs(azimuth + 90) <= 30
     assert 0 <= elevation <= 45

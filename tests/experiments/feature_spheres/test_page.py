@@ -20,7 +20,8 @@ pytest.importorskip("plotly")
 
 HOSTILE = '</script><b>&amp; O\'Neil "%{x}" Zoë 李'
 NAMES = ["Ann", HOSTILE, "Cy"]
-EYE = np.array([sphere_page.EYE[axis] for axis in "xyz"])
+VIEW = (-45.0, 30.0)
+EYE = 1.2 * np.array([math.sqrt(3 / 8), -math.sqrt(3 / 8), 0.5])
 AXES = np.eye(3)
 COS, SIN = math.cos(math.radians(30)), math.sin(math.radians(30))
 DEGREE = "\N{DEGREE SIGN}"
@@ -59,7 +60,7 @@ class Document(html.parser.HTMLParser):
 
 @pytest.fixture(scope="module")
 def text():
-    return sphere_page.render_globes(HOSTILE, make_globes(), NAMES, note=HOSTILE)
+    return sphere_page.render_globes(HOSTILE, make_globes(), NAMES, HOSTILE, VIEW)
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +70,10 @@ def document(text):
 
 @pytest.fixture(scope="module")
 def figures():
-    return [sphere_page.draw_globe(globe, NAMES) for globe in make_globes()]
+    return [
+        sphere_page.draw_globe(globe, NAMES, dict(zip("xyz", EYE, strict=True)))
+        for globe in make_globes()
+    ]
 
 
 def points(figure):
@@ -158,6 +162,20 @@ def test_the_table_has_the_angles_as_numbers(document):
     assert document.texts("td") == row + exact + exact
 
 
+def test_a_slider_goes_from_the_first_globe_to_the_last(document):
+    (slider,) = [attrs for tag, attrs, _ in document.elements if tag == "input"]
+    assert [slider[name] for name in ("type", "min", "max", "step")] == ["range", "0", "2", "1"]
+    assert document.texts("i") == ["softmax", "m = 1", HOSTILE]
+    (label,) = [attrs for tag, attrs, _ in document.elements if tag == "label"]
+    assert label["for"] == slider["id"]
+
+
+def test_one_globe_needs_no_slider():
+    page = Document(sphere_page.render_globes("title", make_globes()[:1], NAMES))
+    assert "input" not in [tag for tag, *_ in page.elements]
+    assert page.texts("button") == ["Back to the first view"]
+
+
 def test_an_identity_without_images_has_a_dash():
     globe = Globe("one", AXES[:1], np.array([0]), AXES)
     page = Document(sphere_page.render_globes("title", [globe], NAMES))
@@ -220,6 +238,7 @@ def shown(request, text, tmp_path_factory):
     path.write_text(text, encoding="utf-8")
     with browser.opened(path, request.param) as page:
         page.wait_for(DRAWN)
+        page.evaluate("document.getElementById('all').click()")
         yield page, request.param
 
 
@@ -331,3 +350,51 @@ def test_a_browser_asks_for_nothing_and_has_no_complaint(shown):
     assert [url for url in page.requests if not url.startswith("data:")][1:] == []
     assert page.requests[0].endswith("/page.html")
     assert page.complaints == []
+
+
+VISIBLE = """[...document.querySelectorAll(".spheres figure")].map(
+    figure => getComputedStyle(figure).visibility === "visible")"""
+TRACE_COLORS = """[...document.querySelectorAll(".plotly-graph-div")].map(
+    globe => [globe.data[0].colorscale[0][1], globe.data[2].marker.line.color])"""
+
+
+@pytest.mark.full
+def test_the_slider_shows_one_sphere_and_the_button_all(text, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(text, encoding="utf-8")
+    with browser.opened(path, 390) as page:
+        page.wait_for(DRAWN)
+        assert page.evaluate(VISIBLE) == [True, False, False]
+        # The whole sphere and its numbers are in the first view of a phone.
+        caption = "document.querySelector('.spheres figcaption').getBoundingClientRect().bottom"
+        assert page.evaluate(caption) < 800
+        page.evaluate("document.getElementById('chosen').focus()")
+        page.press("ArrowRight")
+        assert page.evaluate(VISIBLE) == [False, True, False]
+        assert page.evaluate("document.getElementById('chosen').ariaValueText") == "m = 1"
+        places = np.array(page.evaluate(PLACES))
+        assert (places == places[0]).all()
+        page.evaluate("document.getElementById('all').click()")
+        assert page.evaluate(VISIBLE) == [True, True, True]
+        assert page.evaluate("document.getElementById('all').textContent") == "One at a time"
+        page.evaluate("document.getElementById('all').click()")
+        assert page.evaluate(VISIBLE) == [False, True, False]
+        assert page.complaints == []
+
+
+@pytest.mark.full
+def test_spheres_follow_the_colors_of_the_page(text, tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text(text, encoding="utf-8")
+    light = [sphere_page.GLOBE_COLOR, sphere_page.EDGE_COLOR]
+    with browser.opened(path, 390) as page:
+        page.wait_for(DRAWN)
+        for scheme in ("dark", "light"):
+            feature = {"name": "prefers-color-scheme", "value": scheme}
+            page.call("Emulation.setEmulatedMedia", features=[feature])
+            colors = (
+                [sphere_page.DARK_COLORS[name] for name in light] if scheme == "dark" else light
+            )
+            expected = json.dumps([colors] * 3, separators=(",", ":"))
+            page.wait_for(f"JSON.stringify({TRACE_COLORS}) === '{expected}'")
+        assert page.complaints == []
