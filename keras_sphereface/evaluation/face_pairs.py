@@ -185,11 +185,12 @@ def _check_sources(sources: PairSources) -> None:
     one_source = not (sources.images and sources.records)
     landmarks_fit = bool(sources.images) or not sources.landmarks
     from_pairs = bool(sources.pairs) and one_source and landmarks_fit and not sources.bin
-    from_bin = bool(sources.bin) and not any(sources._replace(bin="", policy=""))
+    given = {k: v for k, v in sources._replace(policy="")._asdict().items() if v}
+    from_bin = given.keys() == {"bin"}
     if not (from_bin or from_pairs):
         raise ValueError(
             "A set is either `bin` alone, or `pairs` with one of `images` (and their `landmarks`) "
-            f"and `records`. Received: { ({k: v for k, v in sources._asdict().items() if v}) }"
+            f"and `records`. Received: {given}"
         )
 
 
