@@ -33,8 +33,8 @@ SHOWN = {
     "test_gap": ("gap to neighbor", "{:.1f}°"),
 }
 FRAME_SECONDS, LAST_FRAME_SECONDS = 0.12, 1.8
-ROTATION_FRAMES = 60
-ANIMATION_DPI = 70
+ROTATION_FRAMES = 48
+ANIMATION_DPI = 100  # at 600 pixels, letters are still as high as those of a page
 GIF_COLORS = 64
 
 
@@ -152,7 +152,7 @@ def _draw_frame(
     spheres: Sequence[Sphere], clouds: Sequence[Cloud], text: str = "", **options: Any
 ) -> Figure:
     """Draw directions only, side by side: one frame of an animation."""
-    figure = Figure(figsize=(2.4 * len(clouds), 2.9), layout="constrained")
+    figure = Figure(figsize=(COLUMN_WIDTH * len(clouds), COLUMN_WIDTH + 0.6), layout="constrained")
     plot: Any = plots.plot_unit_circle if spheres[0].dim == 2 else plots.plot_sphere
     row = figure.subplots(1, len(clouds), squeeze=False)[0]
     for axes, sphere, cloud in zip(row, spheres, clouds, strict=True):
