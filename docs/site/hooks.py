@@ -26,6 +26,7 @@ PAGES = {
     "CONTRIBUTING.md": "contributing.md",
     "examples/sphereface_tour.ipynb": "sphereface_tour.ipynb",
     "examples/feature_spheres.png": "images/feature_spheres.png",
+    "examples/feature_spheres-dark.png": "images/feature_spheres-dark.png",
 }
 # Pages of text around a file.
 WRAPPED = {
@@ -99,8 +100,11 @@ def on_files(files, config):
 
 
 def on_page_markdown(markdown, page, config, files):
-    """Turn links to files of the checkout into links to their pages, and draw diagrams."""
-    del config, files
+    """Turn links to files of the checkout into links to their pages, and draw diagrams.
+
+    An image beside which lies one whose name ends in "-dark" is that one on dark pages.
+    """
+    del config
     inside = page.file.src_uri not in PAGES.values()
 
     def link(match):
@@ -113,6 +117,14 @@ def on_page_markdown(markdown, page, config, files):
 
     if not page.file.src_uri.startswith("reference/"):
         markdown = re.sub(r"\]\((?![a-z]+:|#)([^)#\s]+)(#[^)\s]*)?\)", link, markdown)
+
+    def both(match):
+        text, stem = match.groups()
+        if files.get_file_from_path(f"{stem}-dark.png") is None:
+            return match[0]
+        return f"![{text}]({stem}.png#only-light)![{text}]({stem}-dark.png#only-dark)"
+
+    markdown = re.sub(r"!\[([^\]]*)\]\(([^)#\s]+)\.png\)", both, markdown)
     return re.sub(r"^```mermaid\n(.*?)^```$", lambda m: diagram(m[1]), markdown, flags=re.M | re.S)
 
 

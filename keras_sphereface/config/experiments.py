@@ -19,7 +19,7 @@ class SpheresConfig:
     example: ClassVar[str] = "--out runs/spheres"
 
     out: str = setting(
-        help="Output folder for the figures (.png, .svg), spheres.csv and spheres.md.",
+        help="Output folder for the figures (.png, .svg, -dark.png), spheres.csv and spheres.md.",
         group="output",
         path="output",
     )
@@ -176,7 +176,7 @@ class MarginFiguresConfig:
     example: ClassVar[str] = "--out runs/margins"
 
     out: str = setting(
-        help="Output folder for the figures (.png and .svg) and bounds.csv.", path="output"
+        help="Output folder for the figures (.png, .svg, -dark.png) and bounds.csv.", path="output"
     )
     m: int = setting(
         4, "Margin of the decision boundaries, at least 2.", aliases=("margin",), minimum=2

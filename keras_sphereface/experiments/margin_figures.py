@@ -22,9 +22,9 @@ from keras_sphereface.plots.margins import (
     plot_smallest_m,
     plot_sphere_regions,
 )
-from keras_sphereface.plots.style import legend_below
+from keras_sphereface.plots.style import legend_below, tone
 from keras_sphereface.plots.training import plot_lambda, plot_training_curve
-from keras_sphereface.reporting.figures import save_figure
+from keras_sphereface.reporting.figures import save_light_and_dark
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.progress import progress_bar, stage
 
@@ -194,7 +194,7 @@ def draw_annealing(steps: int = 2500) -> Figure:
     right.set_ylim(0, 20)
     for step in (1, 501, ANNEALED_STEP):
         value = lambdas[step - 1]
-        left.plot(step, value, "o", color="black", markersize=5)
+        left.plot(step, value, "o", color=tone(0), markersize=5)
         left.annotate(
             f"{value:.4g} at step {step}", (step, value), (9, 3), textcoords="offset points"
         )
@@ -245,7 +245,7 @@ def draw_target_logits() -> Figure:
 
 
 def margin_figures(config: MarginFiguresConfig) -> pd.DataFrame:
-    """Draw every figure as PNG and SVG, and write bounds.csv.
+    """Draw every figure as PNG, SVG and dark PNG, and write bounds.csv.
 
     A file is complete or absent, and the same settings give the same bytes.
 
@@ -270,7 +270,7 @@ def margin_figures(config: MarginFiguresConfig) -> pd.DataFrame:
         "target_logits": draw_target_logits,
     }
     for name in progress_bar(drawings, desc="drawing", unit="figure"):
-        save_figure(drawings[name](), out / name)
+        save_light_and_dark(drawings[name], out / name)
     return table
 
 

@@ -32,7 +32,7 @@ from keras_sphereface.plots.scores import (
     plot_roc,
     plot_similarity_histogram,
 )
-from keras_sphereface.plots.style import COLORS, MARKERS, color_of, figure_rgb, legend_below
+from keras_sphereface.plots.style import COLORS, MARKERS, color_of, figure_rgb, legend_below, tone
 from keras_sphereface.plots.training import plot_accuracies, plot_lambda, plot_training_curve
 
 __all__ = [
@@ -65,5 +65,6 @@ __all__ = [
     "plot_sphere_regions",
     "plot_training_curve",
     "plot_unit_circle",
+    "tone",
     "view_direction",
 ]

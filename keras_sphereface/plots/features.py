@@ -13,7 +13,7 @@ from matplotlib.collections import PolyCollection
 from matplotlib.patches import Circle
 
 from keras_sphereface.metrics.vectors import normalize_rows
-from keras_sphereface.plots.style import color_of
+from keras_sphereface.plots.style import color_of, tone
 
 BIN_DEGREES = 5  # of the histogram around the circle
 VIEW = (-60.0, 25.0)  # azimuth and elevation of the eye, degrees
@@ -47,7 +47,7 @@ def plot_circle(
         )
     axes.set(xlim=(-1.2 * reach, 1.2 * reach), ylim=(-1.2 * reach, 1.2 * reach))
     axes.locator_params(nbins=4)
-    axes.tick_params(labelsize="small", color="0.6", labelcolor="0.3")
+    axes.tick_params(labelsize="small", color=tone(0.6), labelcolor=tone(0.3))
     axes.set_aspect("equal")
     axes.set_title(title)
     return axes
@@ -74,7 +74,7 @@ def plot_unit_circle(
         >>> plot_unit_circle(axes, np.eye(2), np.array([0, 1]), np.eye(2), "m = 4").get_title()
         'm = 4'
     """
-    axes.add_patch(Circle((0, 0), 1, fill=False, color="0.75"))
+    axes.add_patch(Circle((0, 0), 1, fill=False, color=tone(0.75)))
     # float64: in float32 an angle may be rounded to beyond the last edge.
     unit = normalize_rows(np.asarray(embeddings, np.float64))
     edges = np.radians(np.arange(0, 361, BIN_DEGREES))
@@ -172,11 +172,11 @@ def graticule() -> Iterator[np.ndarray]:
 def _draw_globe(axes: Axes, towards: np.ndarray, screen: np.ndarray) -> None:
     for line in graticule():
         is_near = line @ towards >= 0
-        sides = ((FAR_SIDE, ~is_near, "0.92"), (NEAR_SIDE, is_near, "0.8"))
+        sides = ((FAR_SIDE, ~is_near, tone(0.92)), (NEAR_SIDE, is_near, tone(0.8)))
         for order, side, color in sides:
             points = np.where(side[:, None], line, np.nan) @ screen
             axes.plot(*points.T, color=color, linewidth=0.6, zorder=order)
-    outline = Circle((0, 0), 1, fill=False, color="0.6", linewidth=0.8, zorder=NEAR_SIDE)
+    outline = Circle((0, 0), 1, fill=False, color=tone(0.6), linewidth=0.8, zorder=NEAR_SIDE)
     axes.add_patch(outline)
 
 

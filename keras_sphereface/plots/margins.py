@@ -8,10 +8,9 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle
 
-from keras_sphereface.plots.style import COLORS
+from keras_sphereface.plots.style import COLORS, color_of, tone
 
-LINE_COLORS = (*COLORS[:6], COLORS[7])  # without yellow, too pale for a line on white
-BEHIND_TEXT = {"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 1}
+LINES = (0, 1, 2, 3, 4, 5, 7)  # numbers of colors, without yellow, too pale for a line on white
 LIGHT = np.array([-0.45, 0.55, 0.7])  # falls on the sphere from the upper left
 
 
@@ -38,7 +37,7 @@ def plot_angle_curves(
     """
     degrees = np.degrees(theta)
     for i, (label, values) in enumerate(curves.items()):
-        color = LINE_COLORS[i % len(LINE_COLORS)]
+        color = color_of(LINES[i % len(LINES)])
         axes.plot(degrees, values, color=color, label=label)
         if dashed and label in dashed:
             axes.plot(degrees, dashed[label], color=color, linestyle="--")
@@ -74,7 +73,7 @@ def plot_separation(
         (smallest_inter, "smallest inter-class", COLORS[1]),
     ):
         axes.plot(m, np.degrees(values), color=color, label=label)
-    axes.axvline(bound, color="black", linestyle=":", linewidth=1.2)
+    axes.axvline(bound, color=tone(0), linestyle=":", linewidth=1.2)
     axes.annotate(
         f"m = {bound:.3f}",
         (bound, 0.93),
@@ -113,7 +112,7 @@ def plot_smallest_m(
     for i, (label, values) in enumerate(curves.items()):
         axes.plot(np.degrees(theta_12), values, color=COLORS[i], marker="o", ms=3.5, label=label)
     for label, bound in bounds.items():
-        axes.axhline(bound, color="black", linestyle=":", linewidth=1.2)
+        axes.axhline(bound, color=tone(0), linestyle=":", linewidth=1.2)
         axes.annotate(
             label,
             (0.03, bound),
@@ -164,7 +163,7 @@ def plot_plane_regions(
     _draw_arc(axes, 0.3, np.sort(angles), r"$\theta_{12}$", 0.43)
     if margin is not None:
         _draw_arc(axes, 0.68, np.array(margin), "margin", 0.79)
-    axes.plot(0, 0, "o", color="black", markersize=3)
+    axes.plot(0, 0, "o", color=tone(0), markersize=3)
     axes.set(xlim=(x[0], x[-1]), ylim=(y[0], y[-1]), aspect="equal", xticks=[], yticks=[])
     return axes
 
@@ -190,7 +189,7 @@ def plot_sphere_regions(
         True
     """
     line = np.linspace(-1.0, 1.0, len(points))
-    rim = Circle((0, 0), 1.0, facecolor="white", edgecolor="0.3", linewidth=1)
+    rim = Circle((0, 0), 1.0, facecolor=tone(1), edgecolor=tone(0.3), linewidth=1)
     axes.add_patch(rim)
     artists = [*_draw_regions(axes, line, line, leads), _draw_shade(axes, points)]
     for artist in artists:
@@ -198,10 +197,10 @@ def plot_sphere_regions(
     unit = kernel / np.linalg.norm(kernel, axis=0)
     arc = unit @ np.stack([np.linspace(1, 0, 41), np.linspace(0, 1, 41)])
     arc /= np.linalg.norm(arc, axis=0)
-    axes.plot(*arc[:2], color="black", linestyle=":", linewidth=1.2)
-    _write(axes, arc[:2, 20] + (0, 0.13), r"$\theta_{12}$", bbox=BEHIND_TEXT)
+    axes.plot(*arc[:2], color=tone(0), linestyle=":", linewidth=1.2)
+    _write(axes, arc[:2, 20] + (0, 0.13), r"$\theta_{12}$", bbox=_behind_text())
     for label, weight in enumerate(unit.T):
-        axes.plot(*weight[:2], "o", color=COLORS[label], markeredgecolor="black", markersize=7)
+        axes.plot(*weight[:2], "o", color=COLORS[label], markeredgecolor=tone(0), markersize=7)
         _write(axes, weight[:2] + (0, 0.15), f"$w_{label + 1}$")
     axes.set(xlim=(-1.02, 1.02), ylim=(-1.02, 1.02), aspect="equal", xticks=[], yticks=[])
     for spine in axes.spines.values():
@@ -217,7 +216,7 @@ def _draw_regions(axes: Axes, x: np.ndarray, y: np.ndarray, leads: np.ndarray) -
         if lead.min() < 0 < lead.max():
             levels = [0.0, lead.max()]
             artists.append(axes.contourf(x, y, lead, levels=levels, colors=[color], alpha=0.35))
-            boundary = axes.contour(x, y, lead, levels=[0.0], colors="black", linewidths=1.2)
+            boundary = axes.contour(x, y, lead, levels=[0.0], colors=tone(0), linewidths=1.2)
             artists.append(boundary)
     return artists
 
@@ -227,15 +226,19 @@ def _draw_shade(axes: Axes, points: np.ndarray) -> Artist:
     shade = np.zeros((*light.shape, 4))
     shade[..., 3] = 0.3 * (1.0 - light)
     extent = (-1.0, 1.0, -1.0, 1.0)
-    # Below the boundaries, which stay black.
+    # Below the boundaries, which keep their color.
     return axes.imshow(shade, extent=extent, origin="lower", interpolation="bilinear", zorder=1.5)
 
 
 def _draw_arc(axes: Axes, radius: float, ends: np.ndarray, label: str, label_radius: float) -> None:
     angles = np.linspace(ends[0], ends[1], 61)
-    axes.plot(radius * np.cos(angles), radius * np.sin(angles), color="black", linewidth=1)
+    axes.plot(radius * np.cos(angles), radius * np.sin(angles), color=tone(0), linewidth=1)
     place = label_radius * np.array([np.cos(angles[30]), np.sin(angles[30])])
-    _write(axes, place, label, bbox=BEHIND_TEXT)
+    _write(axes, place, label, bbox=_behind_text())
+
+
+def _behind_text() -> dict[str, Any]:
+    return {"facecolor": tone(1), "alpha": 0.75, "linewidth": 0, "pad": 1}
 
 
 def _write(axes: Axes, place: np.ndarray, text: str, **style: Any) -> None:

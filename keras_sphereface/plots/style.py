@@ -1,8 +1,10 @@
 """Colors, legends and pixels that all figures share."""
 
+import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 # Okabe and Ito's eight colors, distinct for color-blind readers too; black last.
@@ -13,11 +15,29 @@ MARKERS = "osD^vPX*"
 def color_of(number: int) -> str:
     """Return the color of a class or line by its number from 0; after eight they repeat.
 
+    The last, black, is light in dark figures.
+
     Example:
         >>> color_of(0), color_of(8)
         ('#0072B2', '#0072B2')
     """
-    return COLORS[number % len(COLORS)]
+    color = COLORS[number % len(COLORS)]
+    return tone(0.0) if color == COLORS[-1] else color
+
+
+def tone(level: float) -> str:
+    """Return the color between that of the edges of axes (0) and that of their face (1).
+
+    In a light figure it is the gray of this level; in a dark one it stands out as much.
+
+    Example:
+        >>> tone(0.0), tone(1.0)
+        ('#000000', '#ffffff')
+    """
+    ink = to_rgb(matplotlib.rcParams["axes.edgecolor"])
+    page = to_rgb(matplotlib.rcParams["axes.facecolor"])
+    red, green, blue = ((1.0 - level) * a + level * b for a, b in zip(ink, page, strict=True))
+    return to_hex((red, green, blue))
 
 
 def legend_below(figure: Figure, axes: Axes, columns: int) -> None:

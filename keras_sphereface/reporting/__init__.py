@@ -17,7 +17,13 @@ if TYPE_CHECKING:
         Table,
         Warnings,
     )
-    from keras_sphereface.reporting.figures import FigurePngs, draw_figure, figure_png, save_figure
+    from keras_sphereface.reporting.figures import (
+        FigurePngs,
+        draw_figure,
+        figure_png,
+        save_figure,
+        save_light_and_dark,
+    )
     from keras_sphereface.reporting.html import (
         render_page,
         security_policy,
@@ -43,6 +49,7 @@ __all__ = [
     "markdown_table",
     "render_page",
     "save_figure",
+    "save_light_and_dark",
     "security_policy",
     "template_environment",
     "write_metrics",
@@ -60,7 +67,7 @@ _MODULES = {
         "Table",
         "Warnings",
     ),
-    "figures": ("FigurePngs", "draw_figure", "figure_png", "save_figure"),
+    "figures": ("FigurePngs", "draw_figure", "figure_png", "save_figure", "save_light_and_dark"),
     "html": ("render_page", "security_policy", "template_environment"),
     "markdown": ("markdown_table",),
     "metrics_file": ("as_json", "write_metrics"),

@@ -76,6 +76,25 @@ def save_figure(figure: Figure, stem: Path) -> None:
                 figure.savefig(partial, dpi=dpi, metadata=metadata)
 
 
+def save_light_and_dark(draw: Callable[[], Figure], stem: Path) -> None:
+    """Write STEM.png and STEM.svg as `save_figure` does, and STEM-dark.png for dark pages.
+
+    Args:
+        draw: Function that draws a new figure, with `plots.tone` for what is black, gray or white.
+        stem: Path without suffix.
+
+    Example:
+        >>> save_light_and_dark(Figure, Path("blank"))
+        >>> sorted(path.name for path in Path(".").glob("blank*"))
+        ['blank-dark.png', 'blank.png', 'blank.svg']
+    """
+    save_figure(draw(), stem)
+    with matplotlib.rc_context(DARK):
+        png = figure_png(draw(), DPI)
+    with atomic_file(stem.with_name(f"{stem.name}-dark.png")) as partial:
+        partial.write_bytes(png)
+
+
 def figure_png(figure: Figure, dpi: float = 144) -> bytes:
     """Return a figure as the bytes of a PNG file.
 

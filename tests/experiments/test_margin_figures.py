@@ -15,10 +15,16 @@ theta = np.linspace(0, np.pi, 721)
 def test_all_figures_and_the_bounds_are_written(tmp_path):
     out = tmp_path / "new" / "margins"
     table = margin_figures.margin_figures(MarginFiguresConfig(out=str(out), m=3, angle=80.0))
-    files = {f"{name}.{suffix}" for name in NAMES for suffix in ("png", "svg")} | {"bounds.csv"}
-    assert {path.name for path in out.iterdir()} == files
+    files = {name + end for name in NAMES for end in (".png", ".svg", "-dark.png")}
+    assert {path.name for path in out.iterdir()} == files | {"bounds.csv"}
     for name in NAMES:
-        assert images.decode((out / f"{name}.png").read_bytes()).std() > 10
+        light, dark = (
+            images.decode((out / f"{name}{end}.png").read_bytes()) for end in ("", "-dark")
+        )
+        assert light.shape == dark.shape
+        # The edges of axes, black and light, stand out of the page.
+        assert light[0, 0].min() > 250 > 60 > light.min()
+        assert dark[0, 0].max() < 60 < 200 < dark.max()
         drawn = (out / f"{name}.svg").read_text(encoding="utf-8")
         assert "</svg>" in drawn
         assert len(drawn) < 300_000

@@ -74,6 +74,16 @@ def test_pages_fetch_nothing_from_elsewhere(site):
         assert not [source for source in sources if re.match(r"(https?:)?//", source)], path
 
 
+def test_a_figure_with_a_dark_version_is_there_for_both_kinds_of_pages(site):
+    dark = [path.stem for path in (ROOT / "docs" / "images" / "figures").glob("*-dark.png")]
+    text = (site / "figures.html").read_text(encoding="utf-8")
+    assert dark
+    for name in ["feature_spheres-dark", *(f"figures/{stem}" for stem in dark)]:
+        assert f'src="images/{name}.png#only-dark"' in text
+        assert f'src="images/{name.removesuffix("-dark")}.png#only-light"' in text
+    assert 'src="images/figures/roc.png"' in text
+
+
 def test_the_reference_has_every_public_name(site):
     from tests.test_examples import PUBLIC
 

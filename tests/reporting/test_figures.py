@@ -1,9 +1,16 @@
 import io
 
+import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from keras_sphereface.reporting.figures import draw_figure, figure_png, save_figure
+from keras_sphereface.plots.style import tone
+from keras_sphereface.reporting.figures import (
+    draw_figure,
+    figure_png,
+    save_figure,
+    save_light_and_dark,
+)
 
 
 def test_a_figure_becomes_a_png_of_its_size():
@@ -34,3 +41,26 @@ def test_a_figure_is_drawn_for_light_and_for_dark_pages():
     # The frame and the numbers are legible: they differ from the page.
     assert light.getextrema()[0] < 60
     assert dark.getextrema()[1] > 200
+
+
+def test_a_saved_figure_has_a_dark_version_of_its_tones(tmp_path):
+    def draw():
+        figure = Figure(figsize=(1, 1))
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.axhspan(0, 0.5, color=tone(0.0))
+        axes.axhspan(0.5, 1, color=tone(0.75))
+        axes.set_ylim(0, 1)
+        return figure
+
+    save_light_and_dark(draw, tmp_path / "tones")
+    files = {path.name: path for path in tmp_path.iterdir()}
+    assert sorted(files) == ["tones-dark.png", "tones.png", "tones.svg"]
+    save_figure(draw(), tmp_path / "alone")
+    assert files["tones.png"].read_bytes() == (tmp_path / "alone.png").read_bytes()
+    light, dark = (
+        np.asarray(Image.open(files[name]).convert("L"), int)[[40, 110], 75]
+        for name in ("tones.png", "tones-dark.png")
+    )
+    np.testing.assert_allclose(light, [191, 0], atol=2)
+    assert 40 < dark[0] < 110
+    assert dark[1] > 220

@@ -75,7 +75,7 @@ def _write_statistics(axes: Axes, statistics: SphereStatistics, is_first: bool) 
         place: dict[str, Any] = {"y": height, "va": "center", "transform": axes.transAxes}
         axes.text(x=0.5, s=form.format(getattr(statistics, column)), ha="center", **place)
         if is_first:
-            axes.text(x=0.13, s=name, ha="right", color="0.3", **place)
+            axes.text(x=0.13, s=name, ha="right", color=plots.tone(0.3), **place)
 
 
 def _add_legend(figure: Figure, names: Sequence[str]) -> None:

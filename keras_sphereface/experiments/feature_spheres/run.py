@@ -1,5 +1,6 @@
 """Feature spheres: small networks with 2-D and 3-D embeddings, trained for several m."""
 
+import functools
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from keras_sphereface.experiments.feature_spheres.train import (
     split_faces,
     train_sphere,
 )
-from keras_sphereface.reporting import save_figure, write_projector
+from keras_sphereface.reporting import save_figure, save_light_and_dark, write_projector
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.progress import log, stage
 
@@ -77,7 +78,8 @@ def feature_spheres(config: SpheresConfig) -> pd.DataFrame:
         if is_drawn:
             drawn[dim] = spheres
             with stage("drawing the spheres"):
-                save_figure(figures.draw_spheres(spheres, faces.names), out / f"spheres_{dim}d")
+                draw = functools.partial(figures.draw_spheres, spheres, faces.names)
+                save_light_and_dark(draw, out / f"spheres_{dim}d")
     table = statistics_table(rows)
     with stage("drawing the angles"):
         save_figure(figures.draw_shrinkage(table), out / "shrinkage")
