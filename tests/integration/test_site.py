@@ -74,14 +74,16 @@ def test_pages_fetch_nothing_from_elsewhere(site):
         assert not [source for source in sources if re.match(r"(https?:)?//", source)], path
 
 
-def test_a_figure_with_a_dark_version_is_there_for_both_kinds_of_pages(site):
-    dark = [path.stem for path in (ROOT / "docs" / "images" / "figures").glob("*-dark.png")]
+def test_every_figure_is_there_for_light_and_for_dark_pages(site):
+    figures = {path.stem for path in (ROOT / "docs" / "images" / "figures").glob("*.png")}
+    light = {name for name in figures if not name.endswith("-dark")}
+    assert figures == light | {f"{name}-dark" for name in light}
     text = (site / "figures.html").read_text(encoding="utf-8")
-    assert dark
-    for name in ["feature_spheres-dark", *(f"figures/{stem}" for stem in dark)]:
-        assert f'src="images/{name}.png#only-dark"' in text
-        assert f'src="images/{name.removesuffix("-dark")}.png#only-light"' in text
-    assert 'src="images/figures/roc.png"' in text
+    for name in ["feature_spheres", *(f"figures/{name}" for name in light)]:
+        assert f'src="images/{name}.png#only-light"' in text
+        assert f'src="images/{name}-dark.png#only-dark"' in text
+    serving = (site / "serving.html").read_text(encoding="utf-8")
+    assert 'src="images/serving.png"' in serving  # it has no dark version
 
 
 def test_the_reference_has_every_public_name(site):
