@@ -1,17 +1,14 @@
 """`sphereface compare`: one answer, in words or as JSON, and mistakes before anything heavy."""
 
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from keras_sphereface.commands.main import main
 from keras_sphereface.data import images
-from tests.conftest import ROOT
 from tests.export.test_runtime import foreign_onnx, needs_onnx
+from tests.helpers.lean_command import run_and_tell_imports
 
 
 @pytest.fixture
@@ -59,14 +56,7 @@ def test_mistakes_are_answered(place, capsys, words, message):
 @pytest.mark.slow
 def test_an_onnx_network_is_compared_without_tensorflow(place):
     foreign_onnx(place / "net.onnx")
-    code = (
-        "import sys; sys.argv[0] = 'sphereface'; from keras_sphereface.commands.main import main;"
-        "main(sys.argv[1:]); print({'keras', 'tensorflow'} & set(sys.modules))"
-    )
-    words = "compare a.png a.png --model net.onnx --aligned".split()
-    lean = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", code, *words]
-    result = subprocess.run(command, env=lean, capture_output=True, text=True)
+    result = run_and_tell_imports("compare a.png a.png --model net.onnx --aligned")
     assert result.stdout == "The score is 1.000.\nset()\n", result.stderr
 
 

@@ -2,9 +2,6 @@
 
 import dataclasses
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pandas as pd
@@ -21,8 +18,8 @@ from keras_sphereface.export.recognition_file import (
     write_recognition,
 )
 from keras_sphereface.recognition import FaceRecognizer, Gallery
-from tests.conftest import ROOT
 from tests.export.test_runtime import foreign_onnx, needs_onnx
+from tests.helpers.lean_command import run_and_tell_imports
 from tests.recognition.test_face_recognizer import RECOGNITION, noise
 
 WORDS = "--gallery people.db --model net --aligned"
@@ -151,15 +148,9 @@ def test_an_onnx_network_identifies_without_tensorflow(place):
     recognizer = FaceRecognizer.load("net.onnx")
     with Gallery.create("onnx.db", recognizer.fingerprint) as gallery:
         gallery.enroll("ada", recognizer.embed("faces/ada.png", detect=False))
-    code = (
-        "import sys; sys.argv[0] = 'sphereface'; from keras_sphereface.commands.main import main;"
-        "main(sys.argv[1:]);"
-        "print({'keras', 'tensorflow', 'pandas', 'matplotlib'} & set(sys.modules))"
+    result = run_and_tell_imports(
+        "identify faces/ada.png --gallery onnx.db --model net.onnx --aligned"
     )
-    words = "identify faces/ada.png --gallery onnx.db --model net.onnx --aligned".split()
-    lean = {**os.environ, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-c", code, *words]
-    result = subprocess.run(command, env=lean, capture_output=True, text=True)
     assert result.stdout.splitlines()[1:] == ["  ada   1.000", "set()"], result.stderr
 
 
