@@ -8,8 +8,10 @@ from setuptools import setup
 ROOT = Path(__file__).resolve().parent
 # Images and links to files of the repository; in the README a caption in italics follows an image.
 IMAGE = re.compile(r"!\[([^\]]*)\]\((?!\w+:)([^)]+)\)(\s*\*[^*]+\*\n)?")
-# An interval such as [-1, 1) opens no link.
-LINK = re.compile(r"(?<![\w!])\[([^\[\]]*)\]\((?![\w]+:|#)([^)]+)\)")
+# An image with a dark version; the light one, which shows on every page, is the last.
+PICTURE = re.compile(r'<picture>.*?<img src="([^"]+)" alt="([^"]*)">\s*</picture>', re.DOTALL)
+# An interval such as [-1, 1) opens no link; an image may be one.
+LINK = re.compile(r"(?<![\w!])\[((?:!\[[^\]]*\]\([^)]*\)|[^\[\]])*)\]\((?![\w]+:|#)([^)]+)\)")
 
 
 def repository(pyproject: str) -> str:
@@ -24,6 +26,7 @@ def description(readme: str, address: str) -> str:
     They become absolute. Without an address of the repository, images and their captions are left
     out, and of links the text remains.
     """
+    readme = PICTURE.sub(r"![\2](\1)", readme)
     if not address:
         return LINK.sub(r"\1", IMAGE.sub("", readme))
     readme = IMAGE.sub(rf"![\1]({address}/raw/HEAD/\2)\3", readme)

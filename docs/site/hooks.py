@@ -24,6 +24,7 @@ PAGES = {
     "README.md": "index.md",
     "CHANGELOG.md": "changelog.md",
     "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
     "examples/sphereface_tour.ipynb": "sphereface_tour.ipynb",
     "examples/feature_spheres.png": "images/feature_spheres.png",
     "examples/feature_spheres-dark.png": "images/feature_spheres-dark.png",
@@ -102,9 +103,17 @@ def on_files(files, config):
 def on_page_markdown(markdown, page, config, files):
     """Turn links to files of the checkout into links to their pages, and draw diagrams.
 
-    An image beside which lies one whose name ends in "-dark" is that one on dark pages.
+    An image beside which lies one whose name ends in "-dark" is that one on dark pages. A
+    `<picture>`, with which GitHub does the same, is such an image: it would follow the settings of
+    the browser, not those of the page.
     """
     del config
+    markdown = re.sub(
+        r'<picture>.*?<img src="([^"]+)" alt="([^"]*)">\s*</picture>',
+        r"![\2](\1)",
+        markdown,
+        flags=re.S,
+    )
     inside = page.file.src_uri not in PAGES.values()
 
     def link(match):

@@ -55,6 +55,7 @@ def badges():
         "keras.svg": badge("Keras", f"{keras[1]}, 3.{first_of_keras_3} or later"),
         "backends.svg": badge("layers on", ", ".join(["TensorFlow", *others])),
         "license.svg": badge("license", license_name),
+        "tour.svg": badge("a tour", "in a notebook"),
     }
 
 

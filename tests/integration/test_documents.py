@@ -106,7 +106,9 @@ def anchors(path):
 def test_the_links_of_a_document_lead_somewhere(path):
     text = path.read_text(encoding="utf-8")
     text = re.sub(r"^```.*?^```$|`[^`\n]+`", "", text, flags=re.M | re.S)
-    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+    targets = re.findall(r"\]\(([^)\s]+)\)", text)
+    targets += re.findall(r'\b(?:src|srcset|href)="([^"]+)"', text)
+    for target in targets:
         if re.match(r"\w+:", target):
             continue
         file, _, anchor = html.unescape(target).partition("#")

@@ -109,6 +109,16 @@ README = """# Title
 *Its
 caption.*
 
+<picture>
+  <source media="(prefers-color-scheme: dark)" srcset="docs/a-dark.png">
+  <img src="docs/b.png" alt="A figure
+  in light and dark">
+</picture>
+
+*Its caption.*
+
+[![badge](docs/c.svg)](docs/c.ipynb)
+
 See [b](docs/b.md), [c](https://c.org).
 """
 
@@ -117,11 +127,17 @@ def test_links_of_the_description_are_absolute_where_the_repository_is_known():
     setup = runpy.run_path(str(ROOT / "setup.py"))
     address = setup["repository"]('[project.urls]\nRepository = "https://a.org/x/"\n')
     expected = README.replace("docs/a.png", "https://a.org/x/raw/HEAD/docs/a.png")
+    picture = "![A figure\n  in light and dark](https://a.org/x/raw/HEAD/docs/b.png)"
+    expected = re.sub("<picture>.*</picture>", picture, expected, flags=re.DOTALL)
+    expected = expected.replace("docs/c.svg", "https://a.org/x/raw/HEAD/docs/c.svg")
+    expected = expected.replace("docs/c.ipynb", "https://a.org/x/blob/HEAD/docs/c.ipynb")
     expected = expected.replace("docs/b.md", "https://a.org/x/blob/HEAD/docs/b.md")
     assert setup["description"](README, address) == expected
     assert setup["repository"]('[project.urls]\nPaper = "https://b.org"\n') == ""
     assert "See b, [c](https://c.org)." in setup["description"](README, "")
-    assert not {"figure", "caption"} & set(re.findall(r"\w+", setup["description"](README, "")))
+    assert not {"figure", "caption", "badge"} & set(
+        re.findall(r"\w+", setup["description"](README, ""))
+    )
 
 
 def test_code_of_the_readme_stays_as_it_is_in_the_description():
