@@ -129,7 +129,7 @@ def measure_embedding(config: EvaluateBenchmarkConfig, folder: Path) -> pd.DataF
 
 def describe_protocols(num_pairs: int, repeats: int, seed: int) -> str:
     """Time the protocols and compare them with brute force; returns Markdown."""
-    drawn = draw_pairs(num_pairs, seed)
+    drawn = draw_scored_pairs(num_pairs, seed)
     cases = {
         name: functools.partial(seconds_of, protocols.k_fold, name, *drawn) for name in PROTOCOLS
     }
@@ -147,7 +147,7 @@ def describe_protocols(num_pairs: int, repeats: int, seed: int) -> str:
     )
 
 
-def draw_pairs(num_pairs: int, seed: int) -> DrawnPairs:
+def draw_scored_pairs(num_pairs: int, seed: int) -> DrawnPairs:
     """Draw noisy embeddings of identities, matched and mismatched pairs in `NUM_FOLDS` folds."""
     rng = np.random.default_rng(seed)
     is_same = np.arange(num_pairs) * 2 * NUM_FOLDS // num_pairs % 2 == 0

@@ -52,7 +52,9 @@ def sentence(error: Exception) -> str:
         return _of_the_system(error)
     if isinstance(error, MemoryError) and not str(error):
         return "The memory is full. Smaller batches need less, for example --batch-size 32."
-    if isinstance(error, EXPECTED) and str(error):
+    # A TypeError of our own says what was received; others are faults.
+    is_ours = isinstance(error, EXPECTED) or "Received: " in str(error)
+    if is_ours and str(error):
         return str(error)
     name = type(error).__name__
     first_line = (str(error).strip().splitlines() or [""])[0]

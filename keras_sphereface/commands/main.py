@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from keras_sphereface.commands.errors import ending
-from keras_sphereface.commands.registry import COMMANDS, PROGRAM, settings_of
+from keras_sphereface.commands.registry import COMMANDS, PROGRAM, SYNONYMS, settings_of
 from keras_sphereface.config.general_flags import GENERAL_FLAGS
 from keras_sphereface.config.parsing import usage_error
 from keras_sphereface.config.suggestions import did_you_mean, with_hint
@@ -42,7 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 0
     name, rest = words[0], words[1:]
     if name not in COMMANDS:
-        hint = f"{did_you_mean(name, COMMANDS)} `{PROGRAM} --help` lists all commands."
+        meant = did_you_mean(SYNONYMS.get(name, name), COMMANDS)
+        hint = f"{meant} `{PROGRAM} --help` lists all commands."
         usage_error(with_hint(f"no command is called {name!r}", hint.lstrip()))
     with ending(debug):
         config = settings_of(name, rest)
@@ -66,7 +67,7 @@ def overview() -> str:
         [
             f"usage: {PROGRAM} COMMAND [--flag VALUE ...]",
             "",
-            "SphereFace (A-Softmax) for Keras: from images of faces to a judged network.",
+            "SphereFace (A-Softmax) for Keras: from a folder of faces to an evaluated network.",
             "",
             "commands:",
             *lines,

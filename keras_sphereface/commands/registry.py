@@ -10,7 +10,7 @@ from typing import Any
 from keras_sphereface.config.average import AverageConfig
 from keras_sphereface.config.benchmarks import BENCHMARK_CONFIGS
 from keras_sphereface.config.compare import CompareFacesConfig, EmbedConfig, IdentifyFacesConfig
-from keras_sphereface.config.convert import ConvertConfig, FacesConfig
+from keras_sphereface.config.convert import ConvertConfig, FacesConfig, PairsConfig
 from keras_sphereface.config.demo import DemoConfig
 from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
@@ -24,6 +24,15 @@ from keras_sphereface.config.train import LaunchConfig, TrainConfig
 from keras_sphereface.utils.atomic import explain_full_disk
 
 PROGRAM = "sphereface"
+# {what a user may call a command: its name}.
+SYNONYMS: Mapping[str, str] = {
+    **dict.fromkeys(("verify", "test", "lfw"), "evaluate"),
+    **dict.fromkeys(("match", "verify-pair"), "compare"),
+    **dict.fromkeys(("recognize", "recognise", "find", "search", "who"), "identify"),
+    **dict.fromkeys(("enroll", "add", "register"), "gallery"),
+    **dict.fromkeys(("prepare", "align", "records", "preprocess"), "convert"),
+    **dict.fromkeys(("api", "server", "http"), "serve"),
+}
 AGAIN = "Free some space and run the same command again"
 
 
@@ -84,6 +93,14 @@ COMMANDS: Mapping[str, Command] = {
         FacesConfig,
         "faces",
         "run_faces",
+        needs_tensorflow=False,
+    ),
+    "pairs": Command(
+        "draw pairs for evaluation from a folder of people",
+        PairsConfig,
+        "pairs",
+        "run_pairs",
+        "checks.check_drawn_pairs",
         needs_tensorflow=False,
     ),
     "convert": Command(

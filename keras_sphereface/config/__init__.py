@@ -13,7 +13,7 @@ from keras_sphereface.config.benchmarks import (
 )
 from keras_sphereface.config.choices import FORMATS, HEADS, NETWORKS, PROTOCOLS
 from keras_sphereface.config.compare import CompareFacesConfig, EmbedConfig, IdentifyFacesConfig
-from keras_sphereface.config.convert import ConvertConfig, FacesConfig
+from keras_sphereface.config.convert import ConvertConfig, FacesConfig, PairsConfig
 from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.experiments import (
     LOSSES,
@@ -72,6 +72,7 @@ __all__ = [
     "LaunchConfig",
     "MarginFiguresConfig",
     "OpenSetConfig",
+    "PairsConfig",
     "ServeConfig",
     "ServingBenchmarkConfig",
     "SpheresConfig",

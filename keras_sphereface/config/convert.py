@@ -42,6 +42,45 @@ class FacesConfig:
 
 
 @dataclasses.dataclass(frozen=True)
+class PairsConfig:
+    """Draw pairs for evaluation and calibration from a folder with a folder for each person.
+
+    Matched and mismatched pairs are equally many in each fold, and no person is in two folds.
+    `sphereface convert --exclude-pairs` leaves the people in the pairs out of the training.
+
+    Example:
+
+    >>> PairsConfig(images="people", out="pairs.txt").num_folds
+    10
+    """
+
+    example: ClassVar[str] = "people --num-identities 50 --out pairs.txt"
+    positional: ClassVar[tuple[str, ...]] = ("images",)
+
+    images: str = setting(help="Folder with a folder of images for each person.", path="folder")
+    out: str = setting(
+        help="File to write, for --pairs of `sphereface evaluate`: a line "
+        "`first<TAB>second<TAB>0|1<TAB>fold` for each pair.",
+        path="output-file",
+    )
+    num_identities: int | None = setting(
+        None, "Number of people in the pairs, drawn, at least 4; by default all.", minimum=4
+    )
+    num_folds: int = setting(
+        10,
+        "Number of folds, at least 2; fewer if there are fewer than two people for each.",
+        minimum=2,
+    )
+    pairs_per_class: int = setting(
+        300,
+        "Number of matched pairs a fold, and of mismatched ones, at least 1; fewer if a fold has "
+        "fewer.",
+        minimum=1,
+    )
+    seed: int = setting(0, "Seed of the draw.", minimum=0)
+
+
+@dataclasses.dataclass(frozen=True)
 class ConvertConfig:
     """Convert faces of any source to sharded TFRecords.
 

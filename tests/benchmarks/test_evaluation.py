@@ -36,7 +36,7 @@ def test_the_search_is_timed_beside_its_products():
 
 @pytest.mark.slow
 def test_the_brute_force_has_errors_to_count():
-    drawn = evaluation.draw_pairs(200, seed=0)
+    drawn = evaluation.draw_scored_pairs(200, seed=0)
     for name in PROTOCOLS:
         accuracies = protocols.k_fold(name, *drawn).accuracies
         assert accuracies.tolist() == evaluation.brute_force(name, drawn)

@@ -6,6 +6,7 @@ import pytest
 
 from keras_sphereface.commands.errors import ending
 from keras_sphereface.commands.main import main
+from keras_sphereface.commands.registry import COMMANDS, SYNONYMS
 
 
 @pytest.mark.parametrize(
@@ -54,3 +55,23 @@ def test_a_command_on_another_backend_ends_before_its_files_are_looked_at(
     assert message.startswith("error: The command runs on TensorFlow only; ")
     assert message.endswith(f"Received: KERAS_BACKEND={backend}\n")
     assert message.count("\n") == 1
+
+
+def test_a_type_error_of_our_own_is_told_and_another_is_a_fault(capsys):
+    for error, shown in (
+        (TypeError("`m` must be an int. Received: m=3.5"), "error: `m` must be an int."),
+        (TypeError("bad operand"), "error: TypeError: bad operand. This should not happen;"),
+    ):
+        with pytest.raises(SystemExit), ending():
+            raise error
+        assert capsys.readouterr().err.startswith(shown)
+
+
+@pytest.mark.parametrize(("word", "meant"), [*SYNONYMS.items(), ("compar", "compare")])
+def test_what_a_command_is_called_elsewhere_names_it(word, meant, capsys):
+    assert meant in COMMANDS
+    assert word not in COMMANDS
+    with pytest.raises(SystemExit) as stopped:
+        main([word])
+    assert stopped.value.code == 2
+    assert f"no command is called '{word}'. Did you mean `{meant}`?" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from keras_sphereface.config.demo import DemoConfig
 
 CONFIG_CLASSES = (
     config.FacesConfig,
+    config.PairsConfig,
     config.ConvertConfig,
     config.TrainConfig,
     config.LaunchConfig,

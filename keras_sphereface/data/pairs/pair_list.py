@@ -5,6 +5,7 @@ import itertools
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from keras_sphereface.data.pairs.pair_layout import (
     truth_of,
 )
 from keras_sphereface.utils import text
+from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.progress import log, warn
 
 _FORM = (
@@ -101,6 +103,27 @@ def read_pair_list(
     if layout and not columns and layout.describe() not in _USUAL:
         _log_once(f"{path} is read as {layout.describe()}; --pair-columns overrules it.")
     return _with_both_kinds(path, pairs, num_folds)
+
+
+def write_pair_list(path: str | os.PathLike, pairs: lfw.Pairs) -> None:
+    """Write pairs in lines `first second is_same fold`, separated by tabs; names may hold spaces.
+
+    Raises:
+        ValueError: If a name holds a tab or a line break.
+
+    Example:
+
+    >>> write_pair_list("tabs.txt", read_pair_list("faces/pairs.txt"))
+    >>> read_pair_list("tabs.txt").folds.max()
+    np.int64(7)
+    """
+    for key in {*pairs.first, *pairs.second}:
+        if re.search(r"[\t\r\n]", key):
+            raise ValueError(f"Names must be without tabs and line breaks. Received: {key!r}")
+    columns = zip(pairs.first, pairs.second, pairs.is_same, pairs.folds, strict=True)
+    lines = [f"{first}\t{second}\t{int(same)}\t{fold}\n" for first, second, same, fold in columns]
+    with atomic_file(Path(path)) as partial:
+        partial.write_text("".join(lines), encoding="utf-8")
 
 
 MIN_NAMED = 0.9  # share of pairs; lists have a few errors

@@ -1,0 +1,25 @@
+"""`sphereface pairs`: draw pairs for evaluation from a folder of people."""
+
+import numpy as np
+
+from keras_sphereface.config.convert import PairsConfig
+from keras_sphereface.data.pairs import draw_pairs, write_pair_list
+from keras_sphereface.data.readers.class_folders import read_class_folders
+from keras_sphereface.data.types import ImageRecord
+
+
+def run_pairs(config: PairsConfig) -> None:
+    """Draw the pairs, write them, and print what they are."""
+    images: dict[str, list[str]] = {}
+    for entry in read_class_folders(config.images):
+        if isinstance(entry, ImageRecord):
+            images.setdefault(entry.identity, []).append(entry.key)
+    pairs = draw_pairs(
+        images, config.num_folds, config.pairs_per_class, config.num_identities, config.seed
+    )
+    write_pair_list(config.out, pairs)
+    matched = int(np.count_nonzero(pairs.is_same))
+    print(
+        f"{matched:,} matched and {len(pairs.first) - matched:,} mismatched pairs of "
+        f"{len(pairs.identities()):,} people in {pairs.folds.max()} folds: {config.out}"
+    )
