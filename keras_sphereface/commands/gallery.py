@@ -58,7 +58,7 @@ def _enroll_files(config: GalleryEnrollConfig) -> None:
 
 
 def _enroll_images(config: GalleryEnrollConfig) -> None:
-    images = images_to_enroll(config.images, config.name, config.identities)
+    images = images_to_enroll(config.images, config.name, config.identities, config.by_file_name)
     with Gallery.open(config.gallery, model_fingerprint(config.model)) as gallery:
         finder = open_finder(config, [image.name for image in images])
         enrolled = enroll_images(gallery, finder, images, config.batch_size, config.keep_images)

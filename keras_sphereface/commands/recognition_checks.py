@@ -38,7 +38,7 @@ def check_compare_faces(config: CompareFacesConfig | EmbedConfig | IdentifyFaces
     Raises:
         FileNotFoundError, ValueError, ImportError: With what was received.
     """
-    check_network_path(config.model, takes_keras=True)
+    check_network_path(config.model)
     check_face_choice(config.detector, config.aligned, config.landmarks, config.landmark_columns)
 
 
@@ -94,7 +94,7 @@ def check_serve(config: ServeConfig) -> None:
     Raises:
         FileNotFoundError, ValueError, ImportError: With what was received.
     """
-    check_network_path(config.model, takes_keras=True)
+    check_network_path(config.model)
     if bool(config.detector) == config.aligned:
         raise ValueError(
             "The faces of uploads must be detected or aligned: --detector mtcnn, --detector "
@@ -108,7 +108,7 @@ def check_serve(config: ServeConfig) -> None:
     missing = [name for name in SERVE_PACKAGES if importlib.util.find_spec(name) is None]
     if missing:
         raise ImportError(
-            "The service needs more packages: pip install keras-sphereface[serve]. "
+            "The service needs more packages: pip install 'keras-sphereface[serve]'. "
             f"Received: an environment without {', '.join(missing)}"
         )
     # Only now: it imports one of them.
@@ -124,7 +124,7 @@ def check_gallery(config: GalleryConfig) -> None:
         FileNotFoundError, ValueError, ImportError: With what was received.
     """
     if model := getattr(config, "model", ""):
-        check_network_path(model, takes_keras=True)
+        check_network_path(model)
     if isinstance(config, GalleryEnrollConfig):
         _check_enroll(config)
     if isinstance(config, GalleryExportConfig):
@@ -142,7 +142,15 @@ def _check_enroll(config: GalleryEnrollConfig) -> None:
             f"Received: {'both' if config.images else 'neither'}"
         )
     if config.embeddings:
-        flags = ("name", "detector", "aligned", "landmarks", "strict", "keep_images")
+        flags = (
+            "name",
+            "by_file_name",
+            "detector",
+            "aligned",
+            "landmarks",
+            "strict",
+            "keep_images",
+        )
         given = [flag_of(name) for name in flags if getattr(config, name)]
         if given:
             raise ValueError(
@@ -154,14 +162,22 @@ def _check_enroll(config: GalleryEnrollConfig) -> None:
         raise ValueError(
             "Images need the network that embeds them: --model. Received: images without it"
         )
-    if config.name and config.identities:
+    sources = ("name", "identities", "by_file_name")
+    if len(given := [flag_of(name) for name in sources if getattr(config, name)]) > 1:
         raise ValueError(
-            "The identities must be one --name or those of --identities. Received: both"
+            "The identities must be one --name, those of --identities, or by --by-file-name those "
+            f"in the names of the files. Received: {' and '.join(given)}"
         )
     check_face_choice(config.detector, config.aligned, config.landmarks, config.landmark_columns)
-    if not (config.name or config.identities):
+    if not given:
         for folder in filter(os.path.isdir, config.images):
-            folders.check_class_folders(folder, "images")
+            try:
+                folders.check_class_folders(folder, "images")
+            except ValueError as error:
+                raise ValueError(
+                    f"{error}. If their names say who is on them, as `ada 1.jpg`, add "
+                    "--by-file-name; if all are of one person, --name NAME"
+                ) from None
 
 
 def check_landmarks(path: str, columns: str = "") -> None:

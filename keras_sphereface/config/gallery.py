@@ -7,9 +7,11 @@ from keras_sphereface.config.compare import (
     ALIGNED_HELP,
     DETECTOR_HELP,
     FACE_POLICIES,
+    GALLERY_ORIGIN,
     JSON_HELP,
     LANDMARKS_HELP,
     LEAVE_OUT_POOR_HELP,
+    NETWORK_ORIGIN,
     POINT_COLUMNS_HELP,
     POLICY_HELP,
 )
@@ -41,6 +43,7 @@ class GalleryCreateConfig:
     model: str = setting(
         help=_MODEL_HELP + "embeddings of another model are refused by its fingerprint.",
         path="input",
+        origin=NETWORK_ORIGIN,
     )
     embedding_size: int | None = setting(
         None,
@@ -65,23 +68,35 @@ class GalleryEnrollConfig:
     action: ClassVar[str] = "enroll"
     positional: ClassVar[tuple[str, ...]] = ("images",)
 
-    gallery: str = setting(help=_FILE_HELP, path="file")
+    gallery: str = setting(help=_FILE_HELP, path="file", origin=GALLERY_ORIGIN, common=True)
     images: tuple[str, ...] = setting(
         (),
-        "Folder with a folder for each identity; or, with --name, images or folders of them.",
+        "Folder with a folder for each identity; or, with --name or --by-file-name, images or "
+        "folders of them.",
         path="input",
+        common=True,
     )
     model: str = setting(
         "",
         _MODEL_HELP + "it embeds the images, and another one than that of the gallery is refused.",
         path="input",
+        origin=NETWORK_ORIGIN,
+        common=True,
     )
-    name: str = setting("", "Identity of all images; by default the name of the folder of each.")
+    name: str = setting(
+        "", "Identity of all images; by default the name of the folder of each.", common=True
+    )
     identities: str = setting(
         "",
         "List of the images to enroll, with lines `path<TAB or space>identity`; by default all, "
         "each under the name of its folder.",
         path="file",
+    )
+    by_file_name: bool = setting(
+        False,
+        "Take the identity of each image from its name, without suffix and number, in place of its "
+        "folder: `ada 1.jpg` and `ada_2.png` are of ada.",
+        common=True,
     )
     embeddings: tuple[str, ...] = setting(
         (),
@@ -89,12 +104,12 @@ class GalleryEnrollConfig:
         "--save-embeddings` write them, in place of images; all files are enrolled, or none.",
         path="file",
     )
-    detector: str = setting("", DETECTOR_HELP)
-    aligned: bool = setting(False, ALIGNED_HELP)
-    landmarks: str = setting("", LANDMARKS_HELP, path="file")
+    detector: str = setting("", DETECTOR_HELP, common=True)
+    aligned: bool = setting(False, ALIGNED_HELP, common=True)
+    landmarks: str = setting("", LANDMARKS_HELP, path="file", common=True)
     landmark_columns: str = setting("", POINT_COLUMNS_HELP)
-    policy: str = setting("exactly-one", POLICY_HELP, FACE_POLICIES)
-    strict: bool = setting(False, LEAVE_OUT_POOR_HELP)
+    policy: str = setting("exactly-one", POLICY_HELP, FACE_POLICIES, common=True)
+    strict: bool = setting(False, LEAVE_OUT_POOR_HELP, common=True)
     keep_images: bool = setting(False, "Keep the image files in the gallery.")
     batch_size: int = setting(
         64, "Faces embedded and confirmed at once.", minimum=1, aliases=("batch",)
@@ -114,7 +129,7 @@ class GalleryListConfig:
     example: ClassVar[str] = "--gallery people.db"
     action: ClassVar[str] = "list"
 
-    gallery: str = setting(help=_FILE_HELP, path="file")
+    gallery: str = setting(help=_FILE_HELP, path="file", origin=GALLERY_ORIGIN)
     json: bool = setting(False, JSON_HELP)
 
 
@@ -130,7 +145,7 @@ class GalleryRemoveConfig:
     example: ClassVar[str] = "--gallery people.db --name ada"
     action: ClassVar[str] = "remove"
 
-    gallery: str = setting(help=_FILE_HELP, path="file")
+    gallery: str = setting(help=_FILE_HELP, path="file", origin=GALLERY_ORIGIN)
     name: tuple[str, ...] = setting(help="Names of the identities to remove.")
 
 
@@ -146,10 +161,10 @@ class GalleryExportConfig:
     example: ClassVar[str] = "--gallery people.db --out people.npz"
     action: ClassVar[str] = "export"
 
-    gallery: str = setting(help=_FILE_HELP, path="file")
+    gallery: str = setting(help=_FILE_HELP, path="file", origin=GALLERY_ORIGIN)
     out: str = setting(
         help="File to write: NAME.npz, or NAME.parquet for other stores of vectors, which needs "
-        "pip install keras-sphereface[parquet].",
+        "pip install 'keras-sphereface[parquet]'.",
         path="output-file",
     )
 
@@ -169,7 +184,7 @@ class GalleryIndexConfig:
     example: ClassVar[str] = "--gallery people.db"
     action: ClassVar[str] = "index"
 
-    gallery: str = setting(help=_FILE_HELP, path="file")
+    gallery: str = setting(help=_FILE_HELP, path="file", origin=GALLERY_ORIGIN)
     num_probes: int = setting(
         200, "Number of templates that are searched to measure the recall, at least 1.", minimum=1
     )

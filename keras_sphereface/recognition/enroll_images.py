@@ -8,7 +8,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from keras_sphereface.recognition.enroll_files import EnrollmentCounts
-from keras_sphereface.recognition.enrollment import folder_identities, listed_identities
+from keras_sphereface.recognition.enrollment import (
+    folder_identities,
+    identity_of_file_name,
+    listed_identities,
+)
 from keras_sphereface.recognition.face_finder import FaceFinder, images_below
 from keras_sphereface.recognition.face_recognizer import BATCH_SIZE
 from keras_sphereface.recognition.faces import Face
@@ -63,6 +67,7 @@ def images_to_enroll(
     paths: Sequence[str | os.PathLike],
     identity: str = "",
     identity_list: str | os.PathLike = "",
+    by_file_name: bool = False,
 ) -> list[ImageToEnroll]:
     """Return the images of folders and files with their identities.
 
@@ -72,6 +77,8 @@ def images_to_enroll(
         identity: The identity of all images; "": each has that of its folder.
         identity_list: List with lines `path identity` in place of the names of folders; images
             that are not on it are left out. "": no list.
+        by_file_name: Bool. True to take the identity of each image from its name, without suffix
+            and number, in place of the folder's.
 
     Raises:
         ValueError: If a folder has no images, or an image no identity.
@@ -79,18 +86,22 @@ def images_to_enroll(
     images: list[ImageToEnroll] = []
     for path in map(Path, paths):
         if not path.is_dir():
-            if not identity:
+            name = identity_of_file_name(path.name) if by_file_name else identity
+            if not name:
                 raise ValueError(
-                    "Images must be in a folder for each identity, or all be of one: --name NAME. "
-                    f"Received: {path}, a file without --name"
+                    "Images must be in a folder for each identity, be named after it "
+                    "(--by-file-name), or all be of one: --name NAME. "
+                    f"Received: {path}, a file without either"
                 )
-            images.append(ImageToEnroll(identity, str(path), path))
+            images.append(ImageToEnroll(name, str(path), path))
             continue
         keys = images_below(path)
         if identity:
             identities: Sequence[str | None] = [identity] * len(keys)
         elif identity_list:
             identities = listed_identities(keys, identity_list, path)
+        elif by_file_name:
+            identities = [identity_of_file_name(key) for key in keys]
         else:
             identities = folder_identities(keys, path)
         images += [

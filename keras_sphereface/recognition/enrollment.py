@@ -2,11 +2,13 @@
 
 import dataclasses
 import os
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from keras_sphereface.data.filenames import without_image_suffix
 from keras_sphereface.data.keys import matched_keys
 from keras_sphereface.data.readers import list_file
 from keras_sphereface.utils.npz import read_npz
@@ -128,6 +130,19 @@ def folder_identities(keys: Sequence[str], place: str | os.PathLike) -> list[str
             f"Received: {place} with the key {without[0]}"
         )
     return [key.split("/")[-2] for key in keys]
+
+
+def identity_of_file_name(key: str) -> str:
+    """Return the identity that a file is named after: its name without suffix and number.
+
+    Example:
+        >>> [identity_of_file_name(key) for key in ("ada 2.jpg", "x/Ada_0002.png", "ada (2).webp")]
+        ['ada', 'Ada', 'ada']
+    """
+    stem = without_image_suffix(key.rsplit("/", 1)[-1])
+    # A name that is a number stays one.
+    named = re.fullmatch(r"(.*?[^\d\s_.()-].*?)[\s_.-]*\(?\d*\)?", stem)
+    return named[1] if named else stem
 
 
 def _shapes(arrays: dict[str, np.ndarray]) -> str:

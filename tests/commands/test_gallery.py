@@ -223,7 +223,11 @@ def test_images_are_enrolled_and_refused_ones_listed(people, capsys):
         ("people --gallery people.db --model net", "Received: none of them"),
         (
             "people --gallery people.db --model net --aligned --name a --identities faces.npz",
-            "both",
+            "Received: --name and --identities",
+        ),
+        (
+            "people/ada --gallery people.db --model net --aligned",
+            "If their names say who is on them, as `ada 1.jpg`, add --by-file-name",
         ),
         ("--embeddings faces.npz --gallery people.db --aligned", "--embeddings with --aligned"),
         ("people/ada --gallery people.db --model net --aligned", "people/ada"),

@@ -7,6 +7,7 @@ from keras_sphereface.data import images
 from keras_sphereface.export.recognition_file import OrdinaryNorms
 from keras_sphereface.recognition import Gallery
 from keras_sphereface.recognition.enroll_images import enroll_images, images_to_enroll
+from keras_sphereface.recognition.enrollment import identity_of_file_name
 from keras_sphereface.recognition.face_finder import FaceFinder
 from tests.recognition.test_face_recognizer import RECOGNITION, noise, recognizer
 
@@ -145,6 +146,34 @@ def test_identities_come_from_folders_a_name_or_a_list(folder, tmp_path):
         images_to_enroll([folder / "bob" / "1.png"])
     with pytest.raises(ValueError, match="Keys must be IDENTITY/IMAGE"):
         images_to_enroll([folder / "bob"])
+
+
+def test_identities_come_from_the_names_of_files(tmp_path):
+    for name in ("ada lovelace 1.png", "ada lovelace 2.png", "Bob.png"):
+        write(tmp_path / "photos" / name, noise(0)[0])
+    named = images_to_enroll([tmp_path / "photos"], by_file_name=True)
+    assert [image.identity for image in named] == ["Bob", "ada lovelace", "ada lovelace"]
+    one = images_to_enroll([tmp_path / "photos" / "Bob.png"], by_file_name=True)
+    assert [(image.identity, image.path.name) for image in one] == [("Bob", "Bob.png")]
+
+
+@pytest.mark.parametrize(
+    ("key", "identity"),
+    [
+        ("ada.jpg", "ada"),
+        ("ada 1.jpg", "ada"),
+        ("ada_0002.PNG", "ada"),
+        ("ada-3.webp", "ada"),
+        ("ada (4).jpg", "ada"),
+        ("ada5.jpg", "ada"),
+        ("x/y/ada lovelace 12.jpg", "ada lovelace"),
+        ("Louis 14 2.jpg", "Louis 14"),
+        ("Zo\u00eb 1.jpg", "Zo\u00eb"),
+        ("007.jpg", "007"),
+    ],
+)
+def test_a_file_is_named_after_its_identity(key, identity):
+    assert identity_of_file_name(key) == identity
 
 
 def test_short_embeddings_are_enrolled_with_a_warning_or_strictly_refused(folder, gallery):
