@@ -159,18 +159,18 @@ def split_pairs(
         splits = [_split_at(judged, identities)]
         folds = ", ".join(map(str, sorted(calibration_folds)))
         word = "fold" if len(calibration_folds) == 1 else "folds"
-        description = f"Calibrated on {word} {folds}, judged on the others"
+        description = f"Calibrated on {word} {folds}, tested on the others"
         return _described(splits, description, identities)
     splits = [_split_at(pairs.folds == fold, identities) for fold in numbers]
     dropped = 1 - np.sum([s.calibration for s in splits]) / ((len(numbers) - 1) * len(pairs.folds))
     if identities is None or dropped <= MAX_DROPPED:
-        description = "Each fold is judged by a calibration on the others"
+        description = "Each fold is tested with a calibration on the others"
         return _described(splits, description, identities)
     half = np.random.default_rng(seed).permutation(identities.num_identities) % 2 == 0
     sides = [half[identities.first] & half[identities.second]]
     sides.append(~half[identities.first] & ~half[identities.second])
     splits = [Split(one, other) for one, other in (sides, sides[::-1])]
-    description = "Each half of the identities is judged by a calibration on the other half"
+    description = "Each half of the identities is tested with a calibration on the other half"
     return _described(splits, description, identities)
 
 

@@ -14,7 +14,7 @@ WORTHLESS = 1.0  # Cllr, in bits, of always answering that nothing is known
 FIGURE_SIZE = (5.4, 4.2)  # inches
 CALIBRATION_FILE = "calibration.png"
 CAPTION = (
-    "Log-likelihood ratios of the calibration, and those that the judged pairs show themselves. On "
+    "Log-likelihood ratios of the calibration, and those that the tested pairs themselves show. On "
     "the line a ratio means what it says."
 )
 
@@ -49,8 +49,8 @@ def calibration_sentences(calibration: CalibrationMetrics) -> list[str]:
     interval = calibration.cllr_interval
     between = f" (95 %: {format_range(interval, bits)})" if interval else ""
     sentences = [
-        f"{calibration.split} The calibration that is kept comes from {counts[0]}; {counts[1]} "
-        "judge.",
+        f"{calibration.split} The calibration that is kept comes from {counts[0]}, and was tested "
+        f"on {counts[1]}.",
         f"Log-likelihood ratio = {calibration.slope:.2f} x cosine {calibration.offset:+.2f} nats.",
         f"Its cost Cllr is {bits(calibration.cllr)} bits{between}, where 0 is perfect and 1 worth "
         f"nothing; no calibration of these scores could cost less than "
@@ -83,7 +83,7 @@ def calibration_summary(calibration: CalibrationMetrics | None) -> list[str]:
         if not f"{point.fmr:e}".startswith("1.0"):
             continue
         lines.append(
-            f"  FMR {point.fmr:<12g} threshold {point.threshold:.4f}; judged FMR "
+            f"  FMR {point.fmr:<12g} threshold {point.threshold:.4f}; on other people FMR "
             f"{rate(point.judged_fmr)}, FNMR {rate(point.judged_fnmr)}"
         )
     return lines
@@ -125,11 +125,11 @@ def _threshold_table(calibration: CalibrationMetrics) -> Table:
         ]
         for point in calibration.thresholds
     ]
-    header = ["wanted FMR", "threshold, cosine", "95 %", "log10 LR", "judged FMR", "95 %"]
-    header += ["judged FNMR", "95 %"]
+    header = ["wanted FMR", "threshold, cosine", "95 %", "log10 LR", "FMR on others", "95 %"]
+    header += ["FNMR on others", "95 %"]
     note = (
         "Thresholds come from other identities than the rates beside them. All pairs: of all "
-        "images of either side, because the list does not carry the rate. Smaller false match "
-        "rates than these no pairs here carry."
+        "images of either side, because the list has too few pairs for the rate. For smaller rates "
+        "than these, all pairs together are too few."
     )
     return Table(header, rows, note=note)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from keras_sphereface.evaluation.calibration_metrics import CalibrationMetrics
+from keras_sphereface.evaluation.calibration_report import rate
 from keras_sphereface.evaluation.formatting import (
     format_decimal,
     format_range,
@@ -11,6 +12,7 @@ from keras_sphereface.evaluation.formatting import (
 )
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics, VerificationMetrics
 from keras_sphereface.metrics.bootstrap import Interval
+from keras_sphereface.recognition.comparison import USUAL_FMR
 
 MIN_IDENTITIES = 100  # below, an interval of a rate is too wide to decide by
 
@@ -94,8 +96,10 @@ def _which_threshold(metrics: EvaluationMetrics) -> str:
 
 
 def _calibrated_threshold(calibration: CalibrationMetrics) -> str:
-    """Return what is known of the smallest false match rate that the pairs carry."""
-    one = calibration.thresholds[-1]
+    """Return what is known of the threshold that `sphereface compare` takes by default."""
+    by_rate = sorted(calibration.thresholds, key=lambda point: -point.fmr)
+    usual = [point for point in by_rate if point.fmr <= USUAL_FMR * (1 + 1e-9)]
+    one = (usual or by_rate[-1:])[0]
     interval = one.threshold_interval
     between = f" (95 %: {format_range(interval, format_decimal)})" if interval else ""
     others = (
@@ -105,9 +109,9 @@ def _calibrated_threshold(calibration: CalibrationMetrics) -> str:
     )
     return (
         f"A cosine of {one.threshold:.4f}{between}, chosen for FMR {one.fmr:g}. {others} it gave "
-        f"FMR {percent(one.judged_fmr)} ({format_range(one.judged_fmr_interval)}) and FNMR "
-        f"{percent(one.judged_fnmr)} ({format_range(one.judged_fnmr_interval)}). "
-        "recognition.json keeps it."
+        f"FMR {rate(one.judged_fmr)} ({format_range(one.judged_fmr_interval, rate)}) and FNMR "
+        f"{rate(one.judged_fnmr)} ({format_range(one.judged_fnmr_interval, rate)}). "
+        "sphereface compare takes it by default; recognition.json has those for other rates."
     )
 
 

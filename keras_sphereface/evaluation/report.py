@@ -252,7 +252,7 @@ def _criterion(criterion: Criterion) -> str:
     if criterion.share_of_identities is None:
         return f"{verdict} for the pairs: {angles}"
     return (
-        f"{verdict} for all {criterion.num_identities} identities: {angles}; it holds for "
+        f"{verdict} over all {criterion.num_identities} identities: {angles}; singly it holds for "
         f"{percent(criterion.share_of_identities, 1)} of the "
         f"{criterion.num_identities_with_several_images} identities with several images"
     )

@@ -52,7 +52,7 @@ def test_chosen_folds_are_calibrated_on_and_the_others_judged():
     assert (result.num_calibration_pairs, result.num_judged_pairs) == (120, 120)
     assert result.num_judged_identities == len(identities_of(pairs, ~chosen))
     assert result.identities_are_apart
-    assert result.split == "Calibrated on folds 1, 2, judged on the others."
+    assert result.split == "Calibrated on folds 1, 2, tested on the others."
 
 
 def test_thresholds_come_from_one_side_and_rates_from_the_other():

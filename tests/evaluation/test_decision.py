@@ -80,9 +80,13 @@ def test_a_calibrated_threshold_is_answered_with_what_it_gave_on_other_identitie
     said = answers(dataclasses.replace(metrics, calibration=calibration))["Which threshold?"]
     assert said == (
         "A cosine of 0.3320 (95 %: 0.3017 to 0.3682), chosen for FMR 0.01. On other identities it "
-        "gave FMR 1.33 % (0.60 to 2.80 %) and FNMR 24.17 % (20.00 to 28.00 %). recognition.json "
-        "keeps it."
+        "gave FMR 1.33 % (0.60 to 2.80 %) and FNMR 24.17 % (20.00 to 28.00 %). sphereface "
+        "compare takes it by default; recognition.json has those for other rates."
     )
+    others = (dataclasses.replace(one, fmr=rate, threshold=1 - rate) for rate in (0.001, 1e-5))
+    several = dataclasses.replace(calibration, thresholds=(one, *others))
+    said = answers(dataclasses.replace(metrics, calibration=several))["Which threshold?"]
+    assert said.startswith("A cosine of 0.9990 (95 %: 0.3017 to 0.3682), chosen for FMR 0.001.")
     mixed = dataclasses.replace(calibration, identities_are_apart=False)
     said = answers(dataclasses.replace(metrics, calibration=mixed))["Which threshold?"]
     assert "maybe of the same identities" in said
