@@ -1,11 +1,13 @@
 """The network below the head of a model, and the network of a `.keras` file."""
 
 import os
+import warnings
 from pathlib import Path
 from typing import Any
 
 import keras
 
+from keras_sphereface.functional.annealing import unfinished_annealing
 from keras_sphereface.heads.base import Head
 from keras_sphereface.heads.embedding_classifier import EmbeddingClassifier
 from keras_sphereface.models.embedding_network import embedding_network
@@ -32,6 +34,9 @@ def load_backbone(
         FileNotFoundError: If there is no file.
         ValueError: If it is no .keras file, is damaged, or holds another model.
 
+    Warns:
+        UserWarning: If the annealing of the head had not ended when the model was saved.
+
     Example:
         >>> from keras_sphereface import ASoftmax, sphereface4
         >>> backbone = sphereface4(embedding_size=8, width=0.05)
@@ -48,7 +53,23 @@ def load_backbone(
     # A damaged file, or one of another Keras, raises almost anything.
     except Exception as error:
         raise ValueError(f"{path} cannot be loaded. Received: {error}") from error
+    _warn_of_unfinished_annealing(model, path)
     return embedding_network(without_head(model), image_size, input_range, must_differ=False)
+
+
+def _warn_of_unfinished_annealing(model: keras.Model, path: Path) -> None:
+    """Warn if a network was trained with hardly any margin: nothing else in its results tells."""
+    for layer in model._flatten_layers():
+        annealing = getattr(layer, "annealing", None)
+        if not (isinstance(layer, Head) and annealing is not None and layer.built):
+            continue
+        step = int(layer.last_step)
+        if step and (message := unfinished_annealing(annealing, step)):
+            warnings.warn(
+                f"{path} was trained with little of the margin: {message} Train longer, or give "
+                "the head the number of all training steps, `total_steps=`.",
+                stacklevel=3,
+            )
 
 
 def without_head(model: keras.Model) -> keras.Model:

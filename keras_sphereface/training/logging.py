@@ -24,6 +24,11 @@ from keras_sphereface.utils.tables import StepTable
 
 LOG_FIELDS = ("step", "epoch", *MEANS, "learning_rate", "images_per_second")
 ESTIMATE_AFTER = 50  # steps
+# The watch gives the names of arguments.
+FLAGS_THAT_HELP = (
+    "Begin again in another --workdir, for example with --optimizer adam, or with --learning-rate "
+    "0.01 --margin-warmup-steps 1000."
+)
 
 
 class LogAccumulator(tf.Module):
@@ -212,7 +217,7 @@ class TrainingMonitor:
         self._check_loss(row["loss"], step)
         advice = self.watch.add(row["loss"], norm=row["embedding_norm"], steps=steps)
         if advice and self.log:
-            warn(f"step {step}: {advice}")
+            warn(f"step {step}: {advice} {FLAGS_THAT_HELP}")
         self.sums_before, self.steps_before = np.zeros_like(sums), 0
         self.sums, self.row_began = [], self._clock()
         return row

@@ -168,6 +168,22 @@ def annealing_advice(run: RunOverview) -> str:
     )
 
 
+MANY_IMAGES = 2_000_000  # some hours on a few cores even for a small network
+
+
+def device_advice(run: RunOverview) -> str:
+    """Return a hint if a long run has no GPU, with flags for a short one, else ""."""
+    left = (run.total_steps - run.start_step) * run.batch_size
+    has_gpu = any("CPU" not in name.upper() for name in run.devices)
+    if has_gpu or left < MANY_IMAGES:
+        return ""
+    return (
+        f"No GPU is used, and {left:,} images take days or weeks without. For a first run of "
+        "minutes: --backbone sphereface4 --width 0.5 --batch-size 64 --optimizer adam "
+        "--total-steps 1000"
+    )
+
+
 def _annealing(run: RunOverview) -> dict[str, str]:
     """Return the lines about lambda."""
     annealing, end = run.annealing, run.total_steps

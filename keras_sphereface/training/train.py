@@ -55,7 +55,12 @@ from keras_sphereface.training.imprinting import imprint_class_weights
 from keras_sphereface.training.intervals import Intervals
 from keras_sphereface.training.logging import LogAccumulator, TrainingLog, TrainingMonitor
 from keras_sphereface.training.loop import TrainingLoop
-from keras_sphereface.training.overview import RunOverview, annealing_advice, describe
+from keras_sphereface.training.overview import (
+    RunOverview,
+    annealing_advice,
+    describe,
+    device_advice,
+)
 from keras_sphereface.training.run_config import (
     check_same_run,
     complete_settings,
@@ -171,6 +176,8 @@ def _train(
         log(overview)
         if advice := annealing_advice(run):
             log(advice, logging.WARNING)
+        if advice := device_advice(run):
+            log(advice)
         save_settings(config, info, strategy, trainer.step)
     if trainer.step < intervals.total_steps:
         # Kept while the results are written: TensorFlow may take most of a minute to let it go.
@@ -340,7 +347,7 @@ def _generated_faces(workdir: Path, seed: int, strategy: tf.distribute.Strategy)
     folder = workdir / GENERATED_FOLDER
     if is_chief(strategy):
         log("No --data: training on generated faces.")
-        log("The defaults suit CASIA-WebFace; for a quick run see `make demo`.")
+        log("The defaults suit CASIA-WebFace; for a quick run see `sphereface demo`.")
         generated_records(folder, *GENERATED, seed)
     wait_for_all(strategy)
     return str(generated_records(folder, *GENERATED, seed).records)

@@ -166,3 +166,20 @@ def test_other_files_are_refused(tmp_path):
             load_backbone(name)
     with pytest.raises(ValueError, match=f"{message}.*py$"):
         load_backbone(__file__)
+
+
+@pytest.mark.parametrize("wrap", [functional, classifier])
+@pytest.mark.parametrize(("steps", "is_short"), [(0, False), (108, True), (1659, False)])
+def test_a_network_that_hardly_saw_the_margin_is_told(wrap, steps, is_short, tmp_path, recwarn):
+    model = wrap(one_layer(SIZE, 4, seed=0))
+    head = next(layer for layer in model._flatten_layers() if isinstance(layer, ASoftmax))
+    head.step.assign(steps)
+    model.save(tmp_path / "net.keras")
+    load_backbone(tmp_path / "net.keras")
+    told = [str(one.message) for one in recwarn if "lambda" in str(one.message)]
+    assert bool(told) == is_short
+    if is_short:
+        assert (
+            "net.keras was trained with little of the margin: lambda is 71.6 at step 108" in told[0]
+        )
+        assert "`total_steps=`" in told[0]

@@ -150,3 +150,19 @@ def test_the_remaining_time():
     sentence = overview.remaining_time(50, 1_920, 300.0, batch_size=256, now=now)
     # 6 s a step: 11,520 s.
     assert sentence == "42.7 images per second: about 3 h 12 min left, until 2024-05-07 01:12"
+
+
+@pytest.mark.parametrize(
+    ("changes", "is_long"),
+    [
+        ({}, False),  # two GPUs
+        ({"devices": ("/device:CPU:0",)}, True),
+        ({"devices": ("/device:CPU:0",), "total_steps": 1000}, False),
+        ({"devices": ("/device:CPU:0",), "start_step": 27_000}, False),
+    ],
+)
+def test_a_long_run_without_a_gpu_is_told_how_to_be_short(changes, is_long):
+    advice = overview.device_advice(dataclasses.replace(RUN, **changes))
+    assert bool(advice) == is_long
+    if is_long:
+        assert advice.startswith("No GPU is used, and 7,168,000 images take days or weeks")
