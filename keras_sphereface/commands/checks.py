@@ -17,6 +17,7 @@ from keras_sphereface.commands.recognition_checks import check_detector, check_l
 from keras_sphereface.config import rules
 from keras_sphereface.config.average import AverageConfig
 from keras_sphereface.config.choices import HEADS, KERAS_PREFIX, NETWORKS, START_PREFIX
+from keras_sphereface.config.convert import PairsConfig
 from keras_sphereface.config.demo import DemoConfig
 from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
@@ -36,6 +37,7 @@ from keras_sphereface.export.network_files import (
     check_network_path,
     check_onnx_installed,
     check_savedmodel_folder,
+    check_savedmodel_path,
 )
 from keras_sphereface.export.run_files import check_start_path
 from keras_sphereface.utils.validation import check_integer
@@ -92,7 +94,7 @@ def check_train(config: TrainConfig) -> None:
     if config.start_from:
         check_start_path(config.start_from)
     for teacher in config.teacher:
-        check_savedmodel(teacher, "teacher")
+        check_savedmodel_path(teacher, "teacher")
     if config.old_bin:
         check_bin(config.old_bin)
     if config.old_pairs and config.old_images:
@@ -206,6 +208,15 @@ def check_evaluate(config: EvaluateConfig) -> None:
         check_pairs(pairs, images, config.folds, config.pair_columns)
 
 
+def check_drawn_pairs(config: PairsConfig) -> None:
+    """Refuse a folder without a folder of images for each person.
+
+    Raises:
+        ValueError: With what was received.
+    """
+    folders.check_class_folders(config.images, "images")
+
+
 def check_pairs(pairs: str, images: str, folds: Sequence[int] = (), columns: str = "") -> None:
     """Refuse a list without pairs, and a folder without any of their images.
 
@@ -307,7 +318,7 @@ def check_export(config: ExportConfig) -> None:
     Raises:
         FileNotFoundError, ValueError, ImportError: With what was received.
     """
-    check_network_path(config.model, takes_keras=True)
+    check_network_path(config.model)
     if "onnx" in config.formats:
         check_onnx_installed(config.formats)
     if config.images:
@@ -319,17 +330,6 @@ def check_export(config: ExportConfig) -> None:
         )
     if config.pairs and config.images:
         check_pairs(config.pairs, config.images, columns=config.pair_columns)
-
-
-def check_savedmodel(path: str, name: str) -> None:
-    """Refuse what is no SavedModel folder.
-
-    Raises:
-        FileNotFoundError, ValueError: With the name of the setting and what was received.
-    """
-    check_network_path(path)
-    if not Path(path).is_dir():
-        raise ValueError(f"`{name}` must be a SavedModel folder. Received: {name}={path}")
 
 
 def check_average_checkpoints(config: AverageConfig) -> None:
@@ -349,7 +349,7 @@ def check_fit_projection(config: FitProjectionConfig) -> None:
     Raises:
         FileNotFoundError, FileExistsError, ValueError: With what was received.
     """
-    check_network_path(config.model, takes_keras=True)
+    check_network_path(config.model)
     if Path(config.model).suffix in (".onnx", ".tflite"):
         raise ValueError(
             "`model` must be a SavedModel folder or a .keras file, to which a layer can be added. "
@@ -404,7 +404,7 @@ def check_spheres(config: SpheresConfig) -> None:
         records.check_identities(records.read_info(config.data), config.data)
     if config.html and not importlib.util.find_spec("plotly"):
         raise ImportError(
-            "The page of spheres needs plotly: pip install keras-sphereface[interactive]"
+            "The page of spheres needs plotly: pip install 'keras-sphereface[interactive]'"
         )
 
 
@@ -465,4 +465,4 @@ def check_benchmark(config: Any) -> None:
     if backbone := getattr(config, "backbone", ""):
         check_backbone_name(backbone)
     if model := getattr(config, "model", ""):
-        check_network_path(model, takes_keras=True)
+        check_network_path(model)

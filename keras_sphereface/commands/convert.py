@@ -37,7 +37,7 @@ def convert(config: ConvertConfig) -> records.DatasetInfo:
         from keras_sphereface.data.conversion.beam import make_records_on_beam
     except ImportError as error:
         raise ImportError(
-            "`runner` needs Apache Beam: pip install keras-sphereface[beam]. "
+            "`runner` needs Apache Beam: pip install 'keras-sphereface[beam]'. "
             f"Received: runner={config.runner!r}"
         ) from error
     return make_records_on_beam(config)

@@ -1,6 +1,7 @@
 """Settings of the comparison of two images, and of the embeddings of a folder."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import ClassVar
 
 from keras_sphereface.config.choices import LANDMARK_COLUMNS_HELP
@@ -22,8 +23,13 @@ GALLERY_FUSIONS: dict[str, str] = {
 }
 # What all commands on images of users ask for.
 NETWORK_HELP = "Network: a SavedModel folder, or a .onnx, .tflite or .keras file."
+NETWORK_ORIGIN = (
+    "`sphereface train` writes a network from your faces, `sphereface import-weights` one from "
+    "published weights, and `sphereface demo` one of drawings, to try."
+)
+GALLERY_ORIGIN = "`sphereface gallery create` writes one."
 DETECTOR_HELP = (
-    "Detector of faces: mtcnn (pip install keras-sphereface[detect]), or an .onnx file of YuNet. "
+    "Detector of faces: mtcnn (pip install 'keras-sphereface[detect]'), or an .onnx file of YuNet. "
     "Neither needs TensorFlow."
 )
 ALIGNED_HELP = "Take the images as aligned faces, without detection."
@@ -52,10 +58,11 @@ class CompareFacesConfig:
 
     example: ClassVar[str] = "ada_1.jpg ada_2.jpg --model runs/first/export --detector mtcnn"
     positional: ClassVar[tuple[str, ...]] = ("first", "second")
+    synonyms: ClassVar[Mapping[str, str]] = {"threshold": "fmr"}
 
     first: str = setting(help="Image of a face.", path="file")
     second: str = setting(help="Image of another face.", path="file")
-    model: str = setting(help=NETWORK_HELP, path="input")
+    model: str = setting(help=NETWORK_HELP, path="input", origin=NETWORK_ORIGIN)
     detector: str = setting("", DETECTOR_HELP)
     aligned: bool = setting(False, ALIGNED_HELP)
     landmarks: str = setting("", LANDMARKS_HELP, path="file")
@@ -87,10 +94,11 @@ class IdentifyFacesConfig:
         "who.jpg --gallery people.db --model runs/first/export --detector mtcnn"
     )
     positional: ClassVar[tuple[str, ...]] = ("images",)
+    synonyms: ClassVar[Mapping[str, str]] = {"threshold": "fpir"}
 
     images: tuple[str, ...] = setting(help="Images of faces, or folders of them.", path="input")
-    gallery: str = setting(help="File of the gallery.", path="file")
-    model: str = setting(help=NETWORK_HELP, path="input")
+    gallery: str = setting(help="File of the gallery.", path="file", origin=GALLERY_ORIGIN)
+    model: str = setting(help=NETWORK_HELP, path="input", origin=NETWORK_ORIGIN)
     detector: str = setting("", DETECTOR_HELP)
     aligned: bool = setting(False, ALIGNED_HELP)
     landmarks: str = setting("", LANDMARKS_HELP, path="file")
@@ -123,10 +131,10 @@ class EmbedConfig:
     positional: ClassVar[tuple[str, ...]] = ("folder",)
 
     folder: str = setting(help="Folder of images, at any depth.", path="folder")
-    model: str = setting(help=NETWORK_HELP, path="input")
+    model: str = setting(help=NETWORK_HELP, path="input", origin=NETWORK_ORIGIN)
     out: str = setting(
         help="File to write, NAME.npz, with the paths below the folder as keys; or NAME.parquet "
-        "for other tools, which needs pip install keras-sphereface[parquet].",
+        "for other tools, which needs pip install 'keras-sphereface[parquet]'.",
         path="output-file",
     )
     detector: str = setting("", DETECTOR_HELP)

@@ -37,10 +37,11 @@ class EvaluateConfig:
     )
     model: tuple[str, ...] = setting(
         (),
-        "Models to evaluate: SavedModel folders, .tflite or .onnx files.",
+        "Models to evaluate: SavedModel folders, .keras, .tflite or .onnx files.",
         group="models",
         common=True,
         path="input",
+        origin="`sphereface train` writes one to its folder, WORKDIR/export.",
     )
     embeddings: tuple[str, ...] = setting(
         (),
@@ -139,14 +140,16 @@ class EvaluateConfig:
     )
     calibrate: bool = setting(
         False,
-        "Turn scores into log-likelihood ratios and choose thresholds for false match rates, on "
-        "identities other than those judged; writes recognition.json beside the model too.",
+        "Turn scores into log-likelihood ratios and choose thresholds for false match rates, and "
+        "test both on other identities. Writes recognition.json beside the model too, which "
+        "`sphereface compare`, identify and serve read.",
         group="calibration",
+        common=True,
     )
     calibration_folds: tuple[int, ...] = setting(
         (),
-        "Folds to calibrate on, counted from 1, for --calibrate; they are not judged. By default "
-        "each fold is judged by a calibration on the others.",
+        "Folds to calibrate on, counted from 1, for --calibrate; the others are evaluated. By "
+        "default each fold is evaluated by a calibration on the others.",
         group="calibration",
         minimum=1,
     )

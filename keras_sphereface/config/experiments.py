@@ -64,7 +64,7 @@ class SpheresConfig:
     html: bool = setting(
         False,
         "Write spheres.html with interactive 3-D spheres; needs pip install "
-        "keras-sphereface[interactive].",
+        "'keras-sphereface[interactive]'.",
         group="output",
     )
     projector: bool = setting(

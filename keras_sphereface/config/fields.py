@@ -27,6 +27,7 @@ def setting(
     other: str = "",
     minimum: int | None = None,
     words: Sequence[str] = (),
+    origin: str = "",
 ) -> Any:
     """Return a dataclass field with what the command line shows and checks of it.
 
@@ -44,6 +45,8 @@ def setting(
             value holds a colon. "": there are only the choices.
         minimum: Int. The smallest number allowed, of several each; None: any.
         words: Words that are allowed in place of a number, for example ("auto",).
+        origin: A sentence on where the value comes from, for users who have none yet: errors end
+            with it where the value is not given or does not exist.
     """
     metadata = {
         "help": help,
@@ -56,6 +59,7 @@ def setting(
         "other": other,
         "minimum": minimum,
         "words": tuple(words),
+        "origin": origin,
     }
     return dataclasses.field(default=default, metadata=metadata)
 

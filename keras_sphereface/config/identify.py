@@ -24,7 +24,7 @@ class _FaceSettings:
     )
     model: tuple[str, ...] = setting(
         (),
-        "Models to evaluate: SavedModel folders, .tflite or .onnx files.",
+        "Models to evaluate: SavedModel folders, .keras, .tflite or .onnx files.",
         group="models",
         common=True,
         path="input",

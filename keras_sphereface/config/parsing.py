@@ -230,7 +230,8 @@ def _flags_by_name(config_class: type) -> dict[str, str]:
         for field in dataclasses.fields(config_class)
         if field.type is bool
     }
-    return {flag_of(name)[2:]: flag_of(setting) for name, setting in {**earlier, **names}.items()}
+    meant = {**getattr(config_class, "synonyms", {}), **earlier, **names}
+    return {flag_of(name)[2:]: flag_of(setting) for name, setting in meant.items()}
 
 
 def _settings_of_file(config_class: type[Config], given: Mapping[str, Any]) -> dict[str, Any]:
@@ -258,9 +259,13 @@ def _settings_of_flags(config_class: type[Config], given: Mapping[str, Any]) -> 
 
 def _require_all(config_class: type[Config], settings: Mapping[str, Any], prog: str) -> None:
     missing = [
-        f"`{flag_of(field.name)}`"
+        field
         for field in dataclasses.fields(config_class)
         if has_no_default(field) and field.name not in settings
     ]
     if missing:
-        usage_error(f"{' and '.join(missing)} must be given. `{prog} --help` shows an example.")
+        flags = " and ".join(f"`{flag_of(field.name)}`" for field in missing)
+        origins = [field.metadata["origin"] for field in missing if field.metadata["origin"]]
+        usage_error(
+            " ".join([f"{flags} must be given. `{prog} --help` shows an example.", *origins])
+        )

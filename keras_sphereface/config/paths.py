@@ -33,7 +33,7 @@ def check_paths(config: "DataclassInstance") -> None:
     for field in dataclasses.fields(config):
         for path in _paths_of(getattr(config, field.name), field.metadata["path"]):
             if field.metadata["path"] in KINDS:
-                _check_input(flag_of(field.name), path, field.metadata["path"])
+                _check_input(field, path)
             else:
                 _check_output(flag_of(field.name), path, field.metadata["path"])
 
@@ -44,10 +44,11 @@ def _paths_of(value: Any, kind: str) -> list[str]:
     return [path for path in values if kind and path and "://" not in path]
 
 
-def _check_input(flag: str, path: str, kind: str) -> None:
+def _check_input(field: dataclasses.Field, path: str) -> None:
+    flag, kind = flag_of(field.name), field.metadata["path"]
     if not os.path.exists(path):
         message = f"`{flag}` must be {KINDS[kind]} that exists. Received: {path}"
-        raise FileNotFoundError(with_hint(message, path_hint(path)))
+        raise FileNotFoundError(with_hint(message, path_hint(path) or field.metadata["origin"]))
     is_folder = os.path.isdir(path)
     if kind == "folder" and not is_folder:
         raise NotADirectoryError(f"`{flag}` must be a folder. Received: {path}, which is a file")

@@ -7,7 +7,13 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
-from keras_sphereface.config.choices import KERAS_NETWORKS, KERAS_PREFIX, MAX_CROPS, START_PREFIX
+from keras_sphereface.config.choices import (
+    HEADS,
+    KERAS_NETWORKS,
+    KERAS_PREFIX,
+    MAX_CROPS,
+    START_PREFIX,
+)
 from keras_sphereface.config.evaluate import EvaluateConfig
 from keras_sphereface.config.experiments import CompareConfig, MarginFiguresConfig, SpheresConfig
 from keras_sphereface.config.identify import DistractorsConfig, IdentifyConfig
@@ -65,11 +71,28 @@ def check_train_settings(config: TrainConfig) -> None:
             f"verify_bin={config.verify_bin!r}, verify_images={config.verify_images!r}, "
             f"verify_pairs={config.verify_pairs!r}"
         )
+    _check_margin(config.head, config.m)
     _check_start_settings(config)
     if config.jit and config.shard_classes:
         raise ValueError(
             "`jit` cannot compile the collectives of `shard_classes` inside of a step; leave one "
             "of them out. Received: jit=True, shard_classes=True"
+        )
+
+
+def _check_margin(head: str, m: float | None) -> None:
+    """Refuse a margin that is no whole number for a head that needs one.
+
+    Raises:
+        ValueError: With the heads that take others.
+    """
+    choice = HEADS.get(head)
+    if m is None or choice is None or not isinstance(choice.settings.get("m"), int):
+        return
+    if m < 1 or m % 1:
+        raise ValueError(
+            f"`m` of the head {head} must be a whole number of at least 1; sphereface-r-v1 and "
+            f"sphereface-r-v2 take fractions. Received: m={m:g}"
         )
 
 

@@ -3,7 +3,12 @@
 import dataclasses
 from typing import ClassVar
 
-from keras_sphereface.config.compare import ALIGNED_HELP, DETECTOR_HELP, NETWORK_HELP
+from keras_sphereface.config.compare import (
+    ALIGNED_HELP,
+    DETECTOR_HELP,
+    NETWORK_HELP,
+    NETWORK_ORIGIN,
+)
 from keras_sphereface.config.fields import setting
 
 
@@ -22,7 +27,7 @@ class ServeConfig:
 
     example: ClassVar[str] = "--model runs/first/export --detector mtcnn --gallery people.db"
 
-    model: str = setting(help=NETWORK_HELP, path="input")
+    model: str = setting(help=NETWORK_HELP, path="input", origin=NETWORK_ORIGIN)
     detector: str = setting("", DETECTOR_HELP)
     aligned: bool = setting(False, ALIGNED_HELP)
     gallery: str = setting(

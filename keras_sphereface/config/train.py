@@ -52,12 +52,22 @@ class TrainConfig:
         "warmup_steps": "lr_warmup_steps",
     }
 
+    # {what the flags of other programs are called: the setting that is meant}.
+    synonyms: ClassVar[Mapping[str, str]] = {
+        **dict.fromkeys(("loss", "classifier"), "head"),
+        **dict.fromkeys(("records", "dataset", "source", "images", "train_data"), "data"),
+        **dict.fromkeys(("out", "output", "save_dir", "logdir"), "workdir"),
+        **dict.fromkeys(("network", "model"), "backbone"),
+        **dict.fromkeys(("pretrained", "resume", "weights", "finetune"), "start_from"),
+    }
+
     data: str = setting(
         "",
         "Folder of records to train on; by default faces are generated.",
         group="data",
         common=True,
         path="folder",
+        origin="`sphereface convert` makes records of a folder of faces.",
     )
     workdir: str = setting(
         "runs/sphereface",

@@ -65,7 +65,7 @@ def check_mtcnn_installed() -> None:
         if importlib.util.find_spec(package) is None:
             raise ImportError(
                 f"Detecting faces by MTCNN needs the package `{package}`: "
-                "pip install keras-sphereface[detect]"
+                "pip install 'keras-sphereface[detect]'"
             )
 
 

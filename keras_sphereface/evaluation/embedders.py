@@ -107,7 +107,7 @@ def open_embedders(
     """Open networks and files of saved embeddings, each under a different name.
 
     Args:
-        models: Paths of SavedModel folders, .tflite or .onnx files.
+        models: Paths of SavedModel folders, .keras, .tflite or .onnx files.
         embeddings: Paths of .npz files of embeddings.
         batch_size: Int. Images embedded at once.
         crops: Int. Number of crops of each face that networks embed and average.

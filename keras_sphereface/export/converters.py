@@ -146,7 +146,7 @@ def to_onnx(savedmodel: str | os.PathLike, path: str | os.PathLike) -> Path:
             import tf2onnx
     except ImportError as error:
         raise ImportError(
-            "Writing ONNX needs tf2onnx: pip install keras-sphereface[onnx]"
+            "Writing ONNX needs tf2onnx: pip install 'keras-sphereface[onnx]'"
         ) from error
     network = FrozenNetwork(savedmodel)
     with _conversion_errors("ONNX", savedmodel), quiet():

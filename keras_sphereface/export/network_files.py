@@ -1,4 +1,4 @@
-"""Which paths are exported networks, found out without TensorFlow."""
+"""Which paths are networks, found out without TensorFlow."""
 
 import importlib.util
 import os
@@ -9,16 +9,15 @@ from keras_sphereface.export.signature import NETWORK_FILES
 
 ONNX_MODULES = ("tf2onnx", "onnx", "onnxruntime")
 SAVEDMODEL_FILE = "saved_model.pb"
-SUFFIXES = (".tflite", ".onnx")
+SUFFIXES = (".keras", ".tflite", ".onnx")
 OLD_KERAS_SUFFIXES = (".h5", ".hdf5")
 
 
-def check_network_path(path: str | os.PathLike, takes_keras: bool = False) -> None:
-    """Refuse a path that is no exported network, and name the one that is probably meant.
+def check_network_path(path: str | os.PathLike) -> None:
+    """Refuse a path that is no network, and name the one that is probably meant.
 
     Args:
         path: The path.
-        takes_keras: Bool. True where a .keras file will do too.
 
     Raises:
         FileNotFoundError: If there is nothing, or a folder without a SavedModel.
@@ -31,14 +30,35 @@ def check_network_path(path: str | os.PathLike, takes_keras: bool = False) -> No
         ValueError: A network must be ... Received: model/saved_model.pb. Give its folder, model
     """
     path = Path(path)
-    suffix = path.suffix.lower()
     if (path / SAVEDMODEL_FILE).is_file():
         return
-    if path.is_file() and (suffix in SUFFIXES or (takes_keras and suffix == ".keras")):
+    if path.is_file() and path.suffix.lower() in SUFFIXES:
         return
-    files = f"{NETWORK_FILES}, or a *.keras file" if takes_keras else NETWORK_FILES
     error = ValueError if path.is_file() else FileNotFoundError
-    raise error(f"A network must be {files}. Received: {path}{_what_it_is(path)}")
+    raise error(f"A network must be {NETWORK_FILES}. Received: {path}{_what_it_is(path)}")
+
+
+def check_savedmodel_path(path: str | os.PathLike, name: str = "network") -> None:
+    """Refuse a path that is no SavedModel folder, and tell how a .keras file becomes one.
+
+    Args:
+        path: The path.
+        name: What it names, for the message.
+
+    Raises:
+        FileNotFoundError, ValueError: As `check_network_path`.
+
+    Example:
+        >>> check_savedmodel_path("model")
+    """
+    check_network_path(path)
+    path = Path(path)
+    if path.is_dir():
+        return
+    hint = ""
+    if path.suffix.lower() == ".keras":
+        hint = f". Make one of it first: sphereface export --model {path} --out exported"
+    raise ValueError(f"`{name}` must be a SavedModel folder. Received: {name}={path}{hint}")
 
 
 def check_savedmodel_folder(folder: Path) -> None:
@@ -60,7 +80,7 @@ def check_onnx_installed(formats: Sequence[str]) -> None:
     """Raise an ImportError with the extra to install, unless ONNX files can be written."""
     if not all(map(importlib.util.find_spec, ONNX_MODULES)):
         raise ImportError(
-            "The format onnx needs pip install keras-sphereface[onnx]; without it, leave the "
+            "The format onnx needs pip install 'keras-sphereface[onnx]'; without it, leave the "
             f"format out by --formats. Received: formats={formats}"
         )
 
@@ -71,9 +91,6 @@ def _what_it_is(path: Path) -> str:
         return ", which does not exist"
     if path.name == SAVEDMODEL_FILE:
         return f". Give its folder, {path.parent}"
-    if path.suffix.lower() == ".keras":
-        command = f"sphereface export --model {path} --out exported"
-        return f". Make a SavedModel of a network of Keras first: {command}"
     if path.suffix.lower() in OLD_KERAS_SUFFIXES:
         return '. Load and save it with Keras first: model.save("network.keras")'
     if path.is_file():

@@ -15,7 +15,7 @@ def open_onnx(path: Path) -> Network:
             import onnxruntime
     except ImportError as error:
         raise ImportError(
-            "Opening an ONNX network needs onnxruntime: pip install keras-sphereface[onnx]"
+            "Opening an ONNX network needs onnxruntime: pip install 'keras-sphereface[onnx]'"
         ) from error
     # Other providers are listed even on machines where they cannot run.
     providers = {"CUDAExecutionProvider", "CPUExecutionProvider"}

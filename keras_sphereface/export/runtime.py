@@ -11,16 +11,16 @@ from keras_sphereface.export.network import Network
 from keras_sphereface.export.network_files import check_network_path
 
 
-def open_network(path: str | os.PathLike, takes_keras: bool = False) -> Network:
-    """Open an exported network: a SavedModel folder, a *.tflite or a *.onnx file.
+def open_network(path: str | os.PathLike) -> Network:
+    """Open a network: a SavedModel folder, or a *.keras, *.tflite or *.onnx file.
 
     Any file with the signature `images` uint8 (N, H, W, 3) -> `embeddings` float32 (N, D) is
     opened, whoever wrote it; N may be fixed. SavedModel and TensorFlow Lite must call this
-    signature `serving_default`.
+    signature `serving_default`. A .keras file is opened as `load_backbone` does: a head at its end
+    is left out.
 
     Args:
         path: The folder or file.
-        takes_keras: Bool. True to open a *.keras file too, as `load_backbone` does.
 
     Raises:
         FileNotFoundError: If there is no file or folder, or no SavedModel in it.
@@ -33,7 +33,7 @@ def open_network(path: str | os.PathLike, takes_keras: bool = False) -> Network:
         ((112, 96), 8)
     """
     path = Path(path)
-    check_network_path(path, takes_keras)
+    check_network_path(path)
     if path.is_dir():
         from keras_sphereface.export.savedmodel_runtime import open_savedmodel
 

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from keras_sphereface.data import preprocessing
 from keras_sphereface.export.backbone import without_head
-from keras_sphereface.export.network_files import check_network_path, check_savedmodel_folder
+from keras_sphereface.export.network_files import check_savedmodel_folder, check_savedmodel_path
 from keras_sphereface.export.signature import (
     INPUT,
     OUTPUT,
@@ -161,7 +161,7 @@ def load_savedmodel(folder: Path) -> Any:
         FileNotFoundError: If there is no SavedModel in the folder.
         ValueError: If it has another signature.
     """
-    check_network_path(folder)
+    check_savedmodel_path(folder)
     model = tf.saved_model.load(str(folder))
     check_signature_name(folder, model.signatures)
     check_signature(folder, *signature_tensors(model.signatures[SIGNATURE]))

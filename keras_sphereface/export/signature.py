@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 SIGNATURE = "serving_default"
 INPUT, OUTPUT = "images", "embeddings"
-NETWORK_FILES = "a SavedModel folder (with saved_model.pb), a *.tflite or a *.onnx file"
+NETWORK_FILES = "a SavedModel folder (with saved_model.pb), or a *.keras, *.tflite or *.onnx file"
 _EXPECTED = f"`{INPUT}` uint8 (N, H, W, 3), H and W fixed -> `{OUTPUT}` float32 (N, D)"
 
 

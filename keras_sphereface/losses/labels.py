@@ -18,8 +18,9 @@ def flat_labels(labels: Tensor) -> Tensor:
     sizes = () if getattr(labels.shape, "rank", 0) is None else tuple(labels.shape)[1:]
     if sizes not in ((), (1,), (None,)):
         raise ValueError(
-            "Labels must be integers of shape (B,) or (B, 1), not one-hot. "
-            f"Received: labels.shape={tuple(labels.shape)}"
+            "Labels must be integers of shape (B,) or (B, 1), not one-hot. One-hot rows become "
+            "such labels by np.argmax(labels, axis=-1), and folders that Keras reads by "
+            f'label_mode="int". Received: labels.shape={tuple(labels.shape)}'
         )
     labels = ops.reshape(labels, [-1])
     # Keras 3 passes labels as floats; they are checked before they are cut to whole numbers.

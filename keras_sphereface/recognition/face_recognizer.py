@@ -114,7 +114,7 @@ class FaceRecognizer:
         Args:
             path: An export of this package or another SavedModel folder, a .keras, .onnx or
                 .tflite file.
-            detector: "mtcnn" (`pip install keras-sphereface[detect]`) or an .onnx file of YuNet,
+            detector: "mtcnn" (`pip install 'keras-sphereface[detect]'`) or an .onnx file of YuNet,
                 both without TensorFlow, or any function as in the class; None: only aligned faces
                 can be given, with `detect=False`.
 
@@ -124,7 +124,7 @@ class FaceRecognizer:
             ImportError: If what runs the network or the detector is not installed.
         """
         recognition = None
-        network = open_network(path, takes_keras=True)
+        network = open_network(path)
         fingerprint = model_fingerprint(path)
         if recognition_path(path).is_file():
             recognition = read_recognition(path)
@@ -529,7 +529,7 @@ class FaceRecognizer:
         if self.detector is None:
             raise ValueError(
                 'Faces must be detected first: load with detector="mtcnn" (pip install '
-                "keras-sphereface[detect]) or an .onnx file of YuNet; or give aligned faces with "
+                "'keras-sphereface[detect]') or an .onnx file of YuNet; or give aligned faces with "
                 "detect=False. Received: detect=True without a detector"
             )
         return self.detector

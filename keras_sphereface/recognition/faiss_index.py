@@ -34,7 +34,7 @@ def import_faiss() -> Any:
         return importlib.import_module("faiss")
     except ImportError as error:
         raise ImportError(
-            "An index of a gallery needs FAISS: pip install keras-sphereface[faiss]; without it "
+            "An index of a gallery needs FAISS: pip install 'keras-sphereface[faiss]'; without it "
             f"every template is compared. Received: {error}"
         ) from error
 

@@ -14,7 +14,7 @@ def check_parquet_installed(path: Path) -> None:
         import pyarrow  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            "Writing parquet needs pyarrow: pip install keras-sphereface[parquet]; without it, "
+            "Writing parquet needs pyarrow: pip install 'keras-sphereface[parquet]'; without it, "
             f"write .npz. Received: {path}"
         ) from error
 

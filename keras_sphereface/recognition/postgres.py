@@ -77,7 +77,7 @@ class DatabaseLocation:
             import psycopg
         except ImportError as error:
             raise ImportError(
-                "A gallery in PostgreSQL needs psycopg: pip install keras-sphereface[postgres]. "
+                "A gallery in PostgreSQL needs psycopg: pip install 'keras-sphereface[postgres]'. "
                 f"Received: {self.shown}"
             ) from error
         try:

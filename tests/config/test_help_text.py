@@ -92,7 +92,7 @@ def test_defaults_are_shown_where_they_say_something():
     assert "Margins to train with, each at least 1. (default: 1 2 3 4)" in text
     assert "--softmax / --no-softmax Add a column of plain softmax. (default: on)" in text
     assert "--html / --no-html Write spheres.html" in text
-    assert "pip install keras-sphereface[interactive]. --projector" in text
+    assert "pip install 'keras-sphereface[interactive]'. --projector" in text
     assert "(default: all)" in help_text(config.ExportConfig, "x", everything=True)
 
 

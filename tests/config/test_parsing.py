@@ -125,6 +125,7 @@ def test_optional_flags_are_none_by_default():
         ("--widht 1", "there is no flag `--widht`. Did you mean `--width`? `sphereface x --help-"),
         ("--widht=1", "there is no flag `--widht=1`. Did you mean `--width`?"),
         ("--batch_size 1", "Did you mean `--batch-size`?"),
+        ("--loss softmax", "there is no flag `--loss`. Did you mean `--head`?"),
         ("--chunk-size 1", "Did you mean `--block-size`?"),  # its earlier name
         ("--no-jti", "Did you mean `--no-jit`?"),
         ("--conf c.yaml", "there is no flag `--conf`. Did you mean `--config`?"),
@@ -284,3 +285,11 @@ def test_words_before_the_flags_may_be_several_of_the_last_setting(tmp_path, mon
     assert parse([*flags, "--images", "b.jpg", "a.jpg"]).images == ("b.jpg", "a.jpg")
     with pytest.raises(SystemExit):
         parse(flags)
+
+
+def test_synonyms_name_settings_that_exist():
+    for config_class in CONFIG_CLASSES:
+        names = {field.name for field in dataclasses.fields(config_class)}
+        synonyms = getattr(config_class, "synonyms", {})
+        assert set(synonyms.values()) <= names
+        assert not set(synonyms) & names

@@ -14,7 +14,9 @@ from tests.conftest import read_lfw
 def test_missing_package_is_named(monkeypatch, package):
     pytest.importorskip("mtcnn")
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(ImportError, match=rf"`{package}`: pip install keras-sphereface\[detect\]"):
+    with pytest.raises(
+        ImportError, match=rf"`{package}`: pip install 'keras-sphereface\[detect\]'"
+    ):
         mtcnn_detector()
 
 

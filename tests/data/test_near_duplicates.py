@@ -42,7 +42,7 @@ def test_hashes_are_those_of_the_library_one_by_one():
 def test_without_the_library_the_error_names_the_extra(monkeypatch):
     monkeypatch.setattr(near_duplicates, "is_imagehash_installed", lambda: False)
     near_duplicates._imagehash.cache_clear()
-    with pytest.raises(ImportError, match=r"pip install keras-sphereface\[duplicates\]"):
+    with pytest.raises(ImportError, match=r"pip install 'keras-sphereface\[duplicates\]'"):
         face_hashes(np.zeros((1, 28, 24, 3), np.uint8))
 
 

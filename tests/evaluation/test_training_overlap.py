@@ -70,7 +70,7 @@ def test_without_the_library_it_is_said(training):
     (warning,) = training_overlap.duplicate_warnings(
         training._replace(hashes=None), Faces(lambda key: None), []
     )
-    assert "pip install keras-sphereface[duplicates]" in warning
+    assert "pip install 'keras-sphereface[duplicates]'" in warning
 
 
 def test_test_images_nearer_to_a_training_identity_than_any_mismatched_pair_are_suspects(training):

@@ -223,5 +223,5 @@ def test_other_arguments_are_refused(savedmodel, tmp_path, precision, calibratio
 
 def test_onnx_without_tf2onnx_names_the_extra(savedmodel, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
-    with pytest.raises(ImportError, match=r"pip install keras-sphereface\[onnx\]"):
+    with pytest.raises(ImportError, match=r"pip install 'keras-sphereface\[onnx\]'"):
         converters.to_onnx(savedmodel, tmp_path / "model.onnx")

@@ -1,8 +1,8 @@
-"""Paths that are no exported networks, and the one that is named instead."""
+"""Paths that are no networks, and the one that is named instead."""
 
 import pytest
 
-from keras_sphereface.export.network_files import check_network_path
+from keras_sphereface.export.network_files import check_network_path, check_savedmodel_path
 
 
 @pytest.fixture
@@ -13,7 +13,7 @@ def workdir(tmp_path, monkeypatch):
     return tmp_path / "run"
 
 
-@pytest.mark.parametrize("name", ["net.tflite", "NET.ONNX"])
+@pytest.mark.parametrize("name", ["net.tflite", "NET.ONNX", "net.keras"])
 def test_files_of_networks_and_savedmodels_pass(workdir, name):
     (workdir / name).touch()
     check_network_path(workdir / name)
@@ -30,7 +30,6 @@ def test_a_folder_above_or_below_names_the_network(workdir, given):
     ("given", "advice"),
     [
         ("run/export/saved_model.pb", "Give its folder, run/export$"),
-        ("net.keras", "sphereface export --model net.keras --out exported$"),
         ("net.h5", "save it with Keras first"),
         ("net.pth", "Received: net.pth$"),
     ],
@@ -41,9 +40,18 @@ def test_other_files_are_refused_with_the_next_step(workdir, given, advice):
         check_network_path(given)
 
 
-def test_a_keras_file_passes_where_it_can_be_read(workdir):
-    (workdir / "net.keras").touch()
-    check_network_path("run/net.keras", takes_keras=True)
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("net.keras", "Make one of it first: sphereface export --model run/net.keras --out exp"),
+        ("net.onnx", "Received: teacher=run/net.onnx$"),
+    ],
+)
+def test_only_a_folder_is_a_savedmodel(workdir, name, advice):
+    (workdir / name).touch()
+    with pytest.raises(ValueError, match=rf"`teacher` must be a SavedModel folder\. .*{advice}"):
+        check_savedmodel_path(f"run/{name}", "teacher")
+    check_savedmodel_path("run/export")
 
 
 def test_a_training_that_has_not_ended_is_to_be_continued(tmp_path):

@@ -155,7 +155,7 @@ def test_other_files_than_networks_are_refused(tmp_path):
         open_network(tmp_path / "absent.tflite")
     with pytest.raises(FileNotFoundError, match=f"{allowed}.*a folder without saved_model.pb"):
         open_network(tmp_path)
-    with pytest.raises(ValueError, match=rf"{allowed}.*\.tflite or a \*\.onnx.*weights.h5"):
+    with pytest.raises(ValueError, match=rf"{allowed}.*\.tflite or \*\.onnx.*weights.h5"):
         open_network(tmp_path / "weights.h5")
 
 
@@ -304,7 +304,7 @@ def test_other_onnx_files_are_refused(tmp_path):
 def test_onnx_without_onnxruntime_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     (tmp_path / "model.onnx").write_bytes(b"")
-    with pytest.raises(ImportError, match=r"pip install keras-sphereface\[onnx\]"):
+    with pytest.raises(ImportError, match=r"pip install 'keras-sphereface\[onnx\]'"):
         open_network(tmp_path / "model.onnx")
 
 

@@ -69,6 +69,8 @@ CONVERT_FACES = "sphereface convert --source faces/images --out records"
         # What a training needs.
         ("train --data records --batch-size 31", "number of images, 30. Received: batch_size=31"),
         ("train --data records --batch-size 0", "`batch_size` must be at least 1. Received: batch"),
+        ("train --m 3.5", "sphereface-r-v2 take fractions. Received: m=3.5"),
+        ("train --m 0", "`m` of the head asoftmax must be a whole number of at least 1"),
         ("train --width 0", "`width` must be above 0. Received: width=0.0"),
         ("train --verify-steps 5", "belong together. Received: verify_steps=5"),
         ("train --backbone resnet:make", "no module is called resnet"),
@@ -86,7 +88,12 @@ CONVERT_FACES = "sphereface convert --source faces/images --out records"
         (EVALUATE, "--images FOLDER, --bin FILE, or --sets FOLDER. Received: none of them"),
         (f"{EVALUATE} {PAIRS}", "--images FOLDER or --records FOLDER"),
         (f"evaluate --out e --model run {PAIRS} --images faces", "The network is in run/export"),
-        (f"evaluate --out e --model net.keras {PAIRS}", "sphereface export --model net.keras"),
+        ("pairs faces --out pairs.txt", "The class folders are in faces/images"),
+        ("train --teacher net.keras", "sphereface export --model net.keras"),
+        (
+            "compare one/ada/1.jpg one/ada/1.jpg --model 7",
+            "`sphereface train` writes a network from your faces",
+        ),
         (f"{EVALUATE} {PAIRS} --images faces", "They are in faces/images"),
         (f"{EVALUATE} {PAIRS} --images one", "with none of the "),
         (f"{EVALUATE} {PAIRS} --images faces/images --folds 9", "Received: [9]"),

@@ -48,7 +48,9 @@ def test_labels_out_of_range_give_nan_where_assertions_do_not_run(batch):
 
 def test_one_hot_labels_are_refused(batch):
     head = ASoftmax(NUM_CLASSES)
-    with pytest.raises(ValueError, match=r"not one-hot. Received: labels.shape=\(64, 5\)"):
+    with pytest.raises(
+        ValueError, match=r"not one-hot\..*np\.argmax.*Received: labels.shape=\(64, 5\)"
+    ):
         head.loss(np.eye(NUM_CLASSES)[batch[1]], head(batch[0]))
 
 

@@ -31,7 +31,7 @@ def test_a_server_that_cannot_be_reached_is_told_without_the_password():
 
 def test_without_psycopg_its_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    with pytest.raises(ImportError, match=r"pip install keras-sphereface\[postgres\]"):
+    with pytest.raises(ImportError, match=r"pip install 'keras-sphereface\[postgres\]'"):
         Gallery.open(UNREACHABLE)
 
 

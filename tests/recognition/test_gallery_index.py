@@ -179,9 +179,9 @@ def test_without_faiss_every_template_is_compared(file_place, monkeypatch, capsy
     monkeypatch.setitem(sys.modules, "faiss", None)
     with Gallery.open(file_place) as gallery:
         found = gallery.search(PROBES)
-        assert "pip install keras-sphereface[faiss]" in capsys.readouterr().err
+        assert "pip install 'keras-sphereface[faiss]'" in capsys.readouterr().err
         assert found == gallery.search(PROBES, exact=True)
-        with pytest.raises(ImportError, match=r"pip install keras-sphereface\[faiss\]"):
+        with pytest.raises(ImportError, match=r"pip install 'keras-sphereface\[faiss\]'"):
             gallery.build_index()
         gallery.remove("p6")
         assert index_files(file_place) == [], "it cannot be freed from what is removed"

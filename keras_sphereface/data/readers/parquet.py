@@ -47,7 +47,7 @@ def read_parquet(file: BinaryIO, name: str, prefix: str) -> Iterator[ImageRecord
         import pyarrow.parquet
     except ImportError as error:
         raise ImportError(
-            "Reading parquet needs pyarrow: pip install keras-sphereface[parquet]"
+            "Reading parquet needs pyarrow: pip install 'keras-sphereface[parquet]'"
         ) from error
     try:
         table = pyarrow.parquet.ParquetFile(file)

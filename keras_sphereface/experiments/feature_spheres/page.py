@@ -68,7 +68,7 @@ def check_plotly() -> None:
         import plotly.io  # noqa: F401
     except ImportError as error:
         raise ImportError(
-            "The page of spheres needs plotly: pip install keras-sphereface[interactive]"
+            "The page of spheres needs plotly: pip install 'keras-sphereface[interactive]'"
         ) from error
 
 

@@ -329,7 +329,7 @@ def test_without_beam_the_extra_is_named(messy, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "apache_beam", None)
     monkeypatch.delitem(sys.modules, "keras_sphereface.data.conversion.beam")
     config = ConvertConfig(source=str(messy), out=str(tmp_path), runner="DirectRunner")
-    with pytest.raises(ImportError, match=r"pip install keras-sphereface\[beam\]"):
+    with pytest.raises(ImportError, match=r"pip install 'keras-sphereface\[beam\]'"):
         convert(config)
 
 

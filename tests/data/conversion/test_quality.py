@@ -120,7 +120,7 @@ def test_without_the_hash_library_the_table_says_what_is_missing(source, tmp_pat
     monkeypatch.setattr(near_duplicates, "is_imagehash_installed", lambda: False)
     row = table(convert(source[0], tmp_path / "out"))["near duplicates, several identities"]
     assert row.num_found is None
-    assert "pip install keras-sphereface[duplicates]" in row.note
+    assert "pip install 'keras-sphereface[duplicates]'" in row.note
     assert not (tmp_path / "out" / "near_duplicates.csv").exists()
 
 

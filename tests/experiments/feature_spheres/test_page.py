@@ -215,7 +215,7 @@ def test_a_page_needs_a_globe():
 
 def test_without_plotly_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "plotly.io", None)
-    with pytest.raises(ImportError, match=r"pip install keras-sphereface\[interactive\]"):
+    with pytest.raises(ImportError, match=r"pip install 'keras-sphereface\[interactive\]'"):
         sphere_page.render_globes("title", make_globes(), NAMES)
 
 
