@@ -182,9 +182,10 @@ class Recognition:
             if abs(one.fmr - fmr) <= 1e-9 * fmr:
                 return one
         rates = ", ".join(f"{one.fmr:g}" for one in self.thresholds) or "none"
+        is_small = fmr < min((one.fmr for one in self.thresholds), default=1.0)
+        why = f": the pairs of {self.data} were too few for it" if is_small else ""
         raise ValueError(
-            f"There is no threshold for the false match rate {fmr:g}: the pairs of {self.data} "
-            f"were too few for it. Available: {rates}"
+            f"There is no threshold for the false match rate {fmr:g}{why}. Available: {rates}"
         )
 
 

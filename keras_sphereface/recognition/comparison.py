@@ -7,6 +7,7 @@ from keras_sphereface.export.recognition_file import Recognition, RecognitionThr
 from keras_sphereface.recognition.face_quality import FaceQuality
 
 USUAL_FMR = 1e-3
+NEUTRAL_NATS = math.log(1.5)  # a ratio nearer to 1 speaks for neither
 NO_CALIBRATION = (
     "The network has no recognition.json, so its scores have neither a threshold nor a likelihood "
     "ratio: `sphereface evaluate --calibrate` writes one from pairs of faces."
@@ -49,16 +50,27 @@ class Comparison:
     boxes: tuple[tuple[float, float, float, float] | None, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def verdict(self) -> str:
+        """ "One person", "Two persons" or "Maybe one person"; "" without a threshold.
+
+        A score below a threshold for few false matches may still be likelier for one person.
+        """
+        if self.threshold is None:
+            return ""
+        if self.is_match:
+            return "One person"
+        nats = self.log_likelihood_ratio
+        return "Two persons" if nats is None or nats <= -NEUTRAL_NATS else "Maybe one person"
+
     def describe(self) -> str:
         """Return the answer in words, without the notes."""
         if self.threshold is None:
             answer = f"The score is {self.score:.3f}."
         else:
-            verdict, verb = (
-                ("One person", "reaches") if self.is_match else ("Two persons", "is below")
-            )
+            verb = "reaches" if self.is_match else "is below"
             answer = (
-                f"{verdict}: the score {self.score:.3f} {verb} the threshold "
+                f"{self.verdict}: the score {self.score:.3f} {verb} the threshold "
                 f"{self.threshold:.3f} (false match rate {self.fmr:g})."
             )
         if self.log_likelihood_ratio is None:
@@ -81,7 +93,7 @@ def ratio_in_words(log_likelihood_ratio: float) -> str:
     if nats >= math.log(1e6):
         return f"Such a score is more than 1,000,000 times as likely for {side}."
     ratio = math.exp(nats)
-    if ratio < 1.5:
+    if nats < NEUTRAL_NATS:
         return "Such a score is about as likely for one person as for two."
     rounded = float(f"{ratio:.1g}")
     return f"Such a score is about {rounded:,.0f} times as likely for {side}."

@@ -270,7 +270,9 @@ class _Lines:
 def _rate_text(rate: float, unit: str) -> str:
     if rate >= 99.5:
         return f"{rate:,.0f} {unit}s/s"
-    return f"{rate:.3g} {unit}s/s" if rate >= 1 else f"{duration(1 / rate)} a {unit}"
+    if rate >= 1:
+        return f"{rate:.3g} {unit}s/s"
+    return f"{duration(1 / rate)} {'an' if unit[:1] in 'aeiou' else 'a'} {unit}"
 
 
 class _Bar:

@@ -133,7 +133,9 @@ def test_damaged_and_missing_files_are_refused(file):
 
 def test_threshold_of_a_rate():
     assert RECOGNITION.threshold_at(1e-3).threshold == 0.52
-    with pytest.raises(ValueError, match=re.escape("Available: 0.01, 0.001")):
+    with pytest.raises(ValueError, match=r"rate 0\.05\. Available: 0\.01, 0\.001"):
+        RECOGNITION.threshold_at(0.05)
+    with pytest.raises(ValueError, match=re.escape("too few for it. Available: 0.01, 0.001")):
         RECOGNITION.threshold_at(1e-4)
 
 

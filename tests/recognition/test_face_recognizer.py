@@ -23,6 +23,7 @@ from keras_sphereface.export.recognition_file import (
 )
 from keras_sphereface.recognition import Comparison, DoubtfulImageError, FaceRecognizer
 from keras_sphereface.recognition.comparison import GENERATED_FACES, ratio_in_words
+from keras_sphereface.recognition.face_quality import FaceQuality
 from keras_sphereface.utils import startup
 from tests.conftest import ROOT, read_lfw
 
@@ -320,3 +321,22 @@ def test_rows_that_were_embedded_together_are_compared_as_two_images_are():
     assert together.score == pytest.approx(alone.score, abs=1e-6)
     assert together.notes == alone.notes
     assert together.threshold == alone.threshold == 0.5
+
+
+@pytest.mark.parametrize(
+    ("score", "nats", "verdict"),
+    [
+        (0.7, 5.0, "One person"),
+        (0.3, 1.0, "Maybe one person"),  # likelier for one, but too often reached by two
+        (0.2, 0.0, "Maybe one person"),
+        (0.1, -2.0, "Two persons"),
+        (0.1, None, "Two persons"),
+    ],
+)
+def test_a_score_below_the_threshold_does_not_always_mean_two_persons(score, nats, verdict):
+    quality = FaceQuality(41.0, 0.1, 0.99, 12.0, ())
+    compared = Comparison(score, nats, score >= 0.5, 0.5, 0.001, (quality,) * 2, (None,) * 2)
+    assert compared.verdict == verdict
+    assert compared.describe().startswith(f"{verdict}: the score {score:.3f} ")
+    without = dataclasses.replace(compared, is_match=None, threshold=None, fmr=None)
+    assert without.verdict == ""

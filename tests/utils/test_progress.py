@@ -123,14 +123,15 @@ def test_without_a_terminal_there_are_lines(clock):
     ]
 
 
-def test_slow_items_have_a_time_each(clock):
-    with pipe() as output, progress.progress_bar(range(4), desc="comparing", unit="run") as bar:
+@pytest.mark.parametrize(("unit", "each"), [("run", "a run"), ("image", "an image")])
+def test_slow_items_have_a_time_each(clock, unit, each):
+    with pipe() as output, progress.progress_bar(range(4), desc="comparing", unit=unit) as bar:
         clock.now, bar.n = 150.0, 2
         bar._display.show()
         clock.now, bar.n = 400.0, 4
     assert output.text.splitlines() == [
-        "comparing: run 2 of 4 (50 %), 1 min 15 s a run, 2 min 30 s left",
-        "comparing: run 4 of 4 (100 %), 1 min 40 s a run, took 6 min 40 s",
+        f"comparing: {unit} 2 of 4 (50 %), 1 min 15 s {each}, 2 min 30 s left",
+        f"comparing: {unit} 4 of 4 (100 %), 1 min 40 s {each}, took 6 min 40 s",
     ]
 
 

@@ -315,8 +315,10 @@ async function runCompare(panel) {
   const answer = await ask("v1/compare", { method: "POST", body: panel.form() });
   panel.pickers.first.mark(0, answer.faces[0]);
   panel.pickers.second.mark(0, answer.faces[1]);
-  const [kind, title] = answer.is_match === null ? ["", `Score ${answer.score.toFixed(3)}`]
-    : answer.is_match ? ["yes", "One person"] : ["no", "Two persons"];
+  // The answer begins with the verdict, which may also be "Maybe one person".
+  const title = answer.is_match === null ? `Score ${answer.score.toFixed(3)}`
+    : answer.answer.split(":")[0];
+  const kind = { "One person": "yes", "Two persons": "no" }[title] || "";
   const shown = [verdict(kind, title, answer.answer)];
   const values = [["score", answer.score.toFixed(3)]];
   if (answer.threshold !== null) values.push(["threshold", answer.threshold.toFixed(3)]);
