@@ -11,7 +11,8 @@ from keras_sphereface.data.types import ImageRecord
 def run_pairs(config: PairsConfig) -> None:
     """Draw the pairs, write them, and print what they are."""
     images: dict[str, list[str]] = {}
-    for entry in read_class_folders(config.images):
+    # Names alone are read: links may lead anywhere, as where images are opened for evaluation.
+    for entry in read_class_folders(config.images, follow_links=True):
         if isinstance(entry, ImageRecord):
             images.setdefault(entry.identity, []).append(entry.key)
     pairs = draw_pairs(

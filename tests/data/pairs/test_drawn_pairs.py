@@ -104,8 +104,11 @@ def test_names_that_would_break_a_line_are_refused(tmp_path):
 
 
 def test_the_command_writes_what_evaluate_reads(faces, tmp_path, capsys):
-    out = tmp_path / "pairs.txt"
-    main(["pairs", str(faces / "images"), "--out", str(out), "--num-identities", "6"])
+    out, linked = tmp_path / "pairs.txt", tmp_path / "linked"
+    linked.mkdir()
+    for folder in (faces / "images").iterdir():
+        (linked / folder.name).symlink_to(folder)
+    main(["pairs", str(linked), "--out", str(out), "--num-identities", "6"])
     pairs = read_pair_list(out)
     assert len(pairs.identities()) == 6
     count = int(pairs.is_same.sum())
