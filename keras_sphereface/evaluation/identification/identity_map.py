@@ -61,7 +61,9 @@ def identities_of_folders(root: str | os.PathLike, flag: str = "images") -> Iden
     """
     if not Path(root).is_dir():
         raise FileNotFoundError(f"`{flag}` must be a folder. Received: {root}")
-    entries = [e for e in class_folders.read_class_folders(root) if isinstance(e, ImageRecord)]
+    # Links may lead anywhere: people gather the folders of a test from others by links.
+    found = class_folders.read_class_folders(root, follow_links=True)
+    entries = [entry for entry in found if isinstance(entry, ImageRecord)]
     if not entries:
         raise ValueError(
             f"`{flag}` must hold a folder of images for each person. Received: {root}. "

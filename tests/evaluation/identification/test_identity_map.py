@@ -96,3 +96,12 @@ def test_the_identities_in_pairs_are_those_of_the_folds(faces):
     assert all(len(identities) == 2 for identities in by_fold)
     with pytest.raises(ValueError, match=r"Received: \[8\]"):
         identities_of_pairs(path, (8,))
+
+
+def test_folders_may_be_gathered_by_links(faces, tmp_path):
+    names = sorted(folder.name for folder in (faces / "images").iterdir())[:2]
+    for name in names:
+        (tmp_path / name).symlink_to(faces / "images" / name)
+    identity_map = identities_of_folders(tmp_path)
+    assert sorted(set(identity_map.values())) == names
+    assert len(identity_map) == 12
