@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Example:
         >>> main(["--version"])
-        sphereface 0.1.0
+        sphereface 0.2.0
         0
     """
     words, verbose, debug = _general_flags(list(sys.argv[1:] if argv is None else argv))
