@@ -31,6 +31,13 @@ LINES = {
     "test_gap": ("gap, test", "{:.1f}°"),
 }
 
+# Readers expect the largest margin to leave the largest gap; without this they doubt the figure.
+WHY_SOFTMAX_IS_FAR = (
+    "Softmax leaves a larger gap than {loss} here ({dims}). That is no fault: its clouds need not "
+    "lie at their class weights, so where weights are crowded the clouds move apart. A-Softmax "
+    "pulls each cloud to its weight, and the gap is then that of the weights."
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class SphereStatistics:
@@ -115,14 +122,32 @@ def find_growing_clouds(table: pd.DataFrame) -> list[str]:
 
 
 def describe_spheres(table: pd.DataFrame) -> str:
-    """Return means over the seeds as Markdown, and whether the clouds shrink with every m."""
+    """Return means over the seeds as Markdown, and whether the clouds shrink with every m.
+
+    A sentence explains the gap of softmax where it is larger than that of the largest m.
+    """
     text = "".join(_table(dim, runs) + "\n" for dim, runs in table.groupby("dim"))
+    if far := _dims_with_far_softmax(table):
+        loss = f"m = {table['m'].max()}"
+        text += WHY_SOFTMAX_IS_FAR.format(loss=loss, dims=" and ".join(far)) + "\n\n"
     if table["m"].nunique() < 2:
         return text
     growing = find_growing_clouds(table)
     if growing:
         return f"{text}The mean intra-class angle does not fall everywhere: {'; '.join(growing)}.\n"
     return f"{text}The mean intra-class angle falls with every m, in every run.\n"
+
+
+def _dims_with_far_softmax(table: pd.DataFrame) -> list[str]:
+    """Return "2-D" and so on, where the mean gap of softmax exceeds that of the largest m."""
+    gaps = table.groupby(["dim", "loss"])["test_gap"].mean()
+    largest = f"m = {table['m'].max()}"
+    return [
+        f"{dim}-D"
+        for dim in sorted(table["dim"].unique())
+        if {(dim, "softmax"), (dim, largest)} <= set(gaps.index)
+        and gaps[dim, "softmax"] > gaps[dim, largest]
+    ]
 
 
 def _table(dim: int, runs: pd.DataFrame) -> str:

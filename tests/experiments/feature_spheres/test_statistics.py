@@ -63,3 +63,20 @@ def test_clouds_that_do_not_shrink_are_reported():
     fine = statistics.describe_spheres(table_with({(2, 0): [3.0, 2.0], (2, 1): [4.0, 3.0]}))
     assert "falls with every m, in every run" in fine
     assert "falls" not in statistics.describe_spheres(table_with({(2, 0): [3.0]}))
+
+
+def test_a_larger_gap_of_softmax_is_explained_where_it_occurs():
+    rows = [
+        dataclasses.replace(statistics.sphere_statistics(draw_sphere(dim, m)), test_gap=gap)
+        for dim, m, gap in [
+            (2, None, 27.0),
+            (2, 2, 30.0),
+            (2, 4, 21.0),
+            (3, None, 34.0),
+            (3, 4, 39.0),
+        ]
+    ]
+    report = statistics.describe_spheres(statistics.statistics_table(rows))
+    assert "Softmax leaves a larger gap than m = 4 here (2-D)." in report
+    without_softmax = statistics.statistics_table(rows[1:3])
+    assert "Softmax" not in statistics.describe_spheres(without_softmax)
