@@ -53,10 +53,13 @@ if not startup.is_lean():
             from keras_sphereface.layers.face_preprocessing import FacePreprocessing
     _tensorflow_name = tensorflow_names(__name__, "FacePreprocessing")
 
-    def __getattr__(name: str) -> Any:
-        if name == "FaceRecognizer":  # no class of Keras; it needs OpenCV, which takes a moment
-            return importlib.import_module(f"{__name__}.recognition").FaceRecognizer
+
+def __getattr__(name: str) -> Any:
+    if name == "FaceRecognizer":  # no class of Keras; it needs OpenCV, which takes a moment
+        return importlib.import_module(f"{__name__}.recognition").FaceRecognizer
+    if "_tensorflow_name" in globals():
         return _tensorflow_name(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 __all__ = [

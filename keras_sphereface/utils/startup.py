@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import importlib.util
 import logging
 import os
 import re
@@ -38,13 +39,18 @@ def is_lean() -> bool:
     """Return whether `import keras_sphereface` is to import neither Keras nor TensorFlow.
 
     So it is in processes that only prepare images, and in the command `sphereface`, which answers
-    `--help` and mistakes before it imports what takes seconds.
+    `--help` and mistakes before it imports what takes seconds; and where Keras is not installed.
 
     Example:
         >>> is_lean()
         False
     """
-    return not _whole and (bool(os.environ.get(DATA_ONLY)) or _is_command())
+    asked = bool(os.environ.get(DATA_ONLY)) or _is_command()
+    return not _whole and (asked or bool(_missing("keras")))
+
+
+def _missing(*packages: str) -> list[str]:
+    return [name for name in packages if importlib.util.find_spec(name) is None]
 
 
 def _is_command() -> bool:
@@ -55,9 +61,9 @@ def _is_command() -> bool:
 
 
 def check_backend() -> None:
-    """Raise an ImportError if the environment asks for another backend of Keras than TensorFlow.
+    """Raise an ImportError if Keras on TensorFlow is not installed, or another backend asked for.
 
-    It is read before Keras is, so that the answer needs no backend.
+    Neither is imported, so that the answer needs no backend.
 
     Example:
         >>> check_backend()
@@ -68,6 +74,12 @@ def check_backend() -> None:
             "The command runs on TensorFlow only; heads, losses, networks and "
             "`EmbeddingClassifier` run on every backend, from Python. Set "
             f"KERAS_BACKEND=tensorflow. Received: KERAS_BACKEND={backend}"
+        )
+    if missing := _missing("tensorflow", "keras"):
+        raise ImportError(
+            "The command needs TensorFlow and Keras: pip install keras-sphereface, with its "
+            "dependencies. Faces are compared and found without them, by an .onnx network. "
+            f"Received: an environment without {' and '.join(missing)}"
         )
 
 

@@ -124,3 +124,18 @@ def test_a_gpu_that_is_not_used_is_told_where_there_is_one(monkeypatch):
     for there in (True, False):
         monkeypatch.setattr(startup.Path, "exists", lambda path, there=there: there)
         assert startup.says_nothing(line) != there
+
+
+@pytest.mark.parametrize("missing", ["keras", "tensorflow"])
+def test_what_a_command_misses_is_told_and_without_keras_the_package_is_lean(missing, monkeypatch):
+    monkeypatch.delenv(startup.DATA_ONLY, raising=False)
+    monkeypatch.delenv("KERAS_BACKEND", raising=False)
+    monkeypatch.setattr(startup.sys, "argv", ["script.py"])
+    startup.check_backend()
+    assert not startup.is_lean()
+    monkeypatch.setattr(
+        startup.importlib.util, "find_spec", lambda name: None if name == missing else "found"
+    )
+    assert startup.is_lean() == (missing == "keras")
+    with pytest.raises(ImportError, match=f"Received: an environment without {missing}$"):
+        startup.check_backend()
