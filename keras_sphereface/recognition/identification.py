@@ -66,9 +66,9 @@ class Identification:
         >>> answer.name
         'ada'
         >>> print(answer.describe())
-        ada: the score 0.620 reaches the threshold 0.550 (of unknown faces about 0.95 % reach it
-        with some of 90 identities). Such a score is about 9,000 times as likely for one person as
-        for two. The best of 95 comparisons has it by chance up to 95 times as often.
+        ada: the score 0.620 reaches the threshold 0.550 (about 0.95 % of unknown faces
+        reach it among 90 identities). Such a score is about 9,000 times as likely for one person as
+        for two. Among 95 comparisons, chance alone reaches it up to 95 times as often as in one.
     """
 
     candidates: tuple[Candidate, ...]
@@ -96,7 +96,7 @@ class Identification:
             answer = f"Most similar is {first.name}, with the score {first.score:.3f}."
         else:
             rate = (
-                f"of unknown faces about {_percent(self.fpir)} reach it with some of "
+                f"about {_percent(self.fpir)} of unknown faces reach it among "
                 f"{self.num_identities:,} identities"
             )
             answer = (
@@ -109,10 +109,13 @@ class Identification:
         # Of the most similar of many, chance alone makes a high ratio: without a name it misleads.
         if first.log_likelihood_ratio is None or not self.is_known:
             return answer
+        answer = f"{answer} {ratio_in_words(first.log_likelihood_ratio)}"
+        if self.num_comparisons == 1:
+            return answer
         return (
-            f"{answer} {ratio_in_words(first.log_likelihood_ratio)} The best of "
-            f"{self.num_comparisons:,} comparisons has it by chance up to "
-            f"{self.num_comparisons:,} times as often."
+            f"{answer} Among "
+            f"{self.num_comparisons:,} comparisons, chance alone reaches it up to "
+            f"{self.num_comparisons:,} times as often as in one."
         )
 
 

@@ -55,7 +55,7 @@ def test_an_enrolled_face_is_named_with_what_its_score_is_worth(gallery):
     assert (answer.num_identities, answer.num_comparisons) == (5, 10)
     assert (answer.threshold, answer.fmr) == (0.9, 1e-4)
     assert answer.fpir == pytest.approx(1 - (1 - 1e-4) ** 10)
-    assert answer.describe().startswith("p3: the score 1.000 reaches the threshold 0.900 (of unk")
+    assert answer.describe().startswith("p3: the score 1.000 reaches the threshold 0.900 (about")
     assert answer.notes == ()
 
 
