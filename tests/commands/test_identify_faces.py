@@ -66,7 +66,7 @@ def test_who_is_known_and_who_is_not(place, capsys):
     lines = written.out.splitlines()
     assert status == 0
     assert lines[0].startswith("faces/bob.png: bob: the score 1.000 reaches the threshold 1.000")
-    assert "of 2 identities" in lines[0]
+    assert "reach it among 2 identities" in lines[0]
     assert lines[1].split()[:2] == ["bob", "1.000"]
     assert lines[2].startswith("faces/eve.png: Unknown: the most similar, ")
     assert len(lines) == 4
