@@ -80,7 +80,7 @@ def check_train(config: TrainConfig) -> None:
     if config.data:
         info = records.read_info(config.data)
         records.check_identities(info, config.data)
-        count = config.images_per_identity
+        count = config.images_per_identity or (rules.PAIR if config.semi_siamese else 0)
         if config.batch_size and not (HEADS[config.head].images_per_identity or count):
             records.check_batch_size(info, config.batch_size)
         _check_continuation(config, records.data_checksum(info))

@@ -169,6 +169,14 @@ HEADS: dict[str, HeadChoice] = {
     ),
 }
 
+# Heads that `--semi-siamese` trains with a queue of prototypes in place of class weights: a softmax
+# over one normalized weight for each class.
+PROTOTYPE_HEADS: tuple[str, ...] = (
+    *("normface", "asoftmax", "sphereface-r-v1", "sphereface-r-v2", "cosface", "arcface"),
+    *("curricularface", "elasticface-arc", "elasticface-cos", "magface", "adaface", "circle"),
+)
+QUEUE_SIZE = 16_384  # prototypes by default, as in the paper
+
 
 def default_words(setting: str) -> str:
     """Return the default of a setting for each head that takes it.

@@ -12,6 +12,8 @@ from keras_sphereface.config.choices import (
     KERAS_NETWORKS,
     KERAS_PREFIX,
     MAX_CROPS,
+    PROTOTYPE_HEADS,
+    QUEUE_SIZE,
     START_PREFIX,
 )
 from keras_sphereface.config.evaluate import EvaluateConfig
@@ -25,6 +27,8 @@ from keras_sphereface.utils.validation import check_choice, check_integer, check
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
+PAIR = 2  # images of an identity in a batch of semi-siamese training
+GALLERY_MOMENTUM = TrainConfig.gallery_momentum
 MAX_SPHERE_IDENTITIES = 8  # colors that also color-blind readers can distinguish
 # The lowest and the highest value of the settings of augmentation.
 RANGES = {
@@ -44,7 +48,7 @@ def check_train_settings(config: TrainConfig) -> None:
     check_minimums(config)
     ranges = {
         **dict.fromkeys(("epochs", "learning_rate", "weight_decay", "clipnorm"), (0, math.inf)),
-        "ema": (0, 0.999999),
+        **dict.fromkeys(("ema", "gallery_momentum"), (0, 0.999999)),
         "momentum": (0, 0.999),
         **RANGES,
     }
@@ -73,6 +77,15 @@ def check_train_settings(config: TrainConfig) -> None:
         )
     _check_margin(config.head, config.m)
     _check_start_settings(config)
+    if config.semi_siamese:
+        _check_semi_siamese_settings(config)
+    else:
+        require(
+            config.queue_size is None and config.gallery_momentum == GALLERY_MOMENTUM,
+            "`queue_size` and `gallery_momentum` need `semi_siamese`.",
+            queue_size=config.queue_size,
+            gallery_momentum=config.gallery_momentum,
+        )
     if config.jit and config.shard_classes:
         raise ValueError(
             "`jit` cannot compile the collectives of `shard_classes` inside of a step; leave one "
@@ -94,6 +107,54 @@ def _check_margin(head: str, m: float | None) -> None:
             f"`m` of the head {head} must be a whole number of at least 1; sphereface-r-v1 and "
             f"sphereface-r-v2 take fractions. Received: m={m:g}"
         )
+
+
+def _check_semi_siamese_settings(config: TrainConfig) -> None:
+    """Refuse settings of class weights, and of batches, that a queue of prototypes does not have.
+
+    Raises:
+        ValueError: With the names of the settings.
+    """
+    require(
+        config.head in PROTOTYPE_HEADS,
+        f"`head` must be one of {', '.join(PROTOTYPE_HEADS)} with `semi_siamese`.",
+        head=config.head,
+    )
+    for name, unset in (
+        *(("shard_classes", False), ("sample_rate", 1.0), ("block_size", None)),
+        *(("kernel_norm", None), ("worker_shards", False)),
+    ):
+        value = getattr(config, name)
+        if value != unset:
+            raise ValueError(
+                f"`{name}` cannot be used with `semi_siamese`, whose prototypes are in a queue "
+                f"that every device holds. Received: {name}={value}"
+            )
+    require(
+        config.images_per_identity in (None, PAIR),
+        f"`images_per_identity` must be {PAIR}, a pair of images, or not set with `semi_siamese`.",
+        images_per_identity=config.images_per_identity,
+    )
+    size, batch = config.queue_size, config.batch_size
+    require(batch % PAIR == 0, "`batch_size` must be even with `semi_siamese`.", batch_size=batch)
+    require(
+        size is None or size % batch == 0,
+        "`queue_size` must be a multiple of `batch_size`.",
+        queue_size=size,
+        batch_size=batch,
+    )
+
+
+def queue_size_of(config: TrainConfig) -> int:
+    """Return the number of prototypes of a semi-siamese run.
+
+    Example:
+        >>> queue_size_of(TrainConfig(semi_siamese=True, batch_size=100))
+        16300
+    """
+    if config.queue_size is not None:
+        return config.queue_size
+    return max(QUEUE_SIZE // config.batch_size, 1) * config.batch_size
 
 
 def _check_start_settings(config: TrainConfig) -> None:

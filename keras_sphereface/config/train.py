@@ -250,6 +250,26 @@ class TrainConfig:
         "Share of the classes, in (0, 1], that a training step samples (Partial FC).",
         group="head",
     )
+    semi_siamese: bool = setting(
+        False,
+        "Semi-siamese training, for identities with one or two images: the class weights are not "
+        "trained but are prototypes, embeddings by a moving average of the network (the gallery "
+        "network). Batches hold two images of each identity, or one image augmented twice.",
+        group="head",
+    )
+    queue_size: int | None = setting(
+        None,
+        "Number of the newest prototypes that --semi-siamese compares with, a multiple of the "
+        "batch size. By default 16384, or the multiple below it.",
+        group="head",
+        minimum=2,
+    )
+    gallery_momentum: float = setting(
+        0.999,
+        "Momentum of the gallery network of --semi-siamese, from 0 to 0.999999: the share of it "
+        "that a step keeps. In the first steps it is lower, at most t / (t + 9) after step t.",
+        group="head",
+    )
     margin_warmup_steps: int = setting(
         0,
         "Number of first steps without a margin, before the annealing begins.",

@@ -26,6 +26,7 @@ from keras_sphereface.heads.triplet import Triplet
 from keras_sphereface.heads.uniface import UniFace
 
 if BACKEND == "tensorflow":  # its strategies shard; on JAX `keras.distribution` does
+    from keras_sphereface.heads.prototype_queue import PrototypeQueue
     from keras_sphereface.heads.sharded import ShardedHead
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "MagFace",
     "NormFace",
     "PlainSoftmax",
+    "PrototypeQueue",
     "ShardedHead",
     "SoftmaxCenter",
     "SoftmaxContrastive",
@@ -56,6 +58,7 @@ __all__ = [
     "make_head",
 ]
 if BACKEND != "tensorflow":
-    __all__.remove("ShardedHead")
+    for name in ("PrototypeQueue", "ShardedHead"):
+        __all__.remove(name)
 
-__getattr__ = tensorflow_names(__name__, "ShardedHead")
+__getattr__ = tensorflow_names(__name__, "PrototypeQueue", "ShardedHead")

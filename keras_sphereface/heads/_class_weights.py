@@ -87,7 +87,8 @@ def blocks_of(head: Any, context: HeadContext, labels: Tensor) -> list[Block]:
             target = target_class(labels, start, width, inside_all)
             # The gradient by the kernel goes through the norm all the same.
             inverse = None if inverse is None else ops.stop_gradient(inverse)
-            blocks.append(Block(kernel, target, bias, None, inverse, head.num_centers))
+            centers, excluded = head.num_centers, context.excluded
+            blocks.append(Block(kernel, target, bias, None, inverse, centers, excluded))
         start += kernel.shape[1] // head.num_centers
     return blocks
 

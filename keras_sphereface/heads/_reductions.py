@@ -70,6 +70,9 @@ class Block(NamedTuple):
         centers: K, the number of class weights of each class, whose columns are neighbors. With
             more than one, all of (D, C_b) and (C_b,) here but `counts` are K times as wide, and
             the logit of a class is the highest of its class weights (sub-centers).
+        excluded: (B, C_b) bool, True where a class is no negative of a sample, such as a second
+            prototype of the sample's identity; None: every class but the target is one. Only for a
+            block that holds all classes.
     """
 
     kernel: Tensor
@@ -78,6 +81,13 @@ class Block(NamedTuple):
     counts: Tensor | None = None
     inverse: Tensor | None = None
     centers: int = 1
+    excluded: Tensor | None = None
+
+    def negatives_only(self, values: Tensor, fill: Tensor) -> Tensor:
+        """Return (B, C_b) values with `fill` (B,) in place of what is no negative class."""
+        if self.excluded is not None:
+            values = ops.where(self.excluded, fill[:, None], values)
+        return self.target.write(values, fill)
 
     def spread(self, entries: Tensor, products: Tensor) -> Tensor:
         """Return the gradient by the products (B, K C_b) of one (B, C_b) by the logits.
@@ -132,7 +142,7 @@ class LogSumExp:
         """
         before, total, _ = state
         # The target goes first: beside a high one the exponentials of the others vanish.
-        others = block.target.write(self.transform(logits), self.minus_infinity)
+        others = block.negatives_only(self.transform(logits), self.minus_infinity)
         highest = ops.maximum(before, ops.max(others, axis=1))
         highest = highest if shard is None else shard.max(highest)
         # It is -inf after a block that holds nothing but the target class.
@@ -197,7 +207,7 @@ class SlopedLogSumExp(LogSumExp):
         self, state: State, logits: Tensor, block: Block, shard: ClassShard | None = None
     ) -> State:
         *changed, before = state
-        others = block.target.write(logits, self.minus_infinity)
+        others = block.negatives_only(logits, self.minus_infinity)
         highest = ops.maximum(before, ops.max(others, axis=1))
         return (*super().add(tuple(changed), self.change(logits), block, shard), highest)
 
@@ -253,7 +263,7 @@ class WeightedSum:
     ) -> State:
         del shard
         before, total = state
-        others = block.target.write(logits, self.minus_infinity)
+        others = block.negatives_only(logits, self.minus_infinity)
         highest = ops.maximum(before, ops.max(others, axis=1))
         return highest, total + self._sum(logits, block, self.parameters)
 
@@ -284,7 +294,7 @@ class WeightedSum:
     def _sum(self, logits: Tensor, block: Block, parameters: Sequence[Tensor]) -> Tensor:
         entries = self.entry(logits, *parameters)
         entries = entries if block.counts is None else entries * block.counts
-        return ops.sum(block.target.write(entries, ops.zeros_like(entries[:, 0])), axis=1)
+        return ops.sum(block.negatives_only(entries, ops.zeros_like(entries[:, 0])), axis=1)
 
 
 Reduction = LogSumExp | WeightedSum

@@ -21,6 +21,8 @@ class HeadContext(NamedTuple):
         inverses: (C_b,) each, 1 / |w_j|; empty where the norms do not count.
         products: (B, C), the logits without bias, if they are computed already.
         shard: Where classes are sharded over replicas, the shard that the blocks are of.
+        excluded: (B, C) bool, True where a class is no negative of a sample; None: all classes but
+            the target are. Only with a single block.
         state: What a head that keeps statistics of the batches reads of them at this step.
 
     Example:
@@ -41,6 +43,7 @@ class HeadContext(NamedTuple):
     inverses: Sequence[Tensor] = ()
     products: Tensor | None = None
     shard: ClassShard | None = None
+    excluded: Tensor | None = None
     state: Sequence[Tensor] = ()
 
     def replica_slice(self, labels: Tensor) -> ReplicaSlice:

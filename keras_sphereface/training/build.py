@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.config.choices import START_PREFIX
+from keras_sphereface.config.rules import queue_size_of
 from keras_sphereface.data import pipeline
 from keras_sphereface.data.augmentation import RANGES, Augmentation
 from keras_sphereface.data.records import DatasetInfo
@@ -75,7 +76,8 @@ def build_trainer(
         return network
 
     def build_head() -> Head:
-        head = head_of(config, info.num_identities)
+        classes = queue_size_of(config) if config.semi_siamese else info.num_identities
+        head = head_of(config, classes)
         check_batches(config, head, replicas)
         return head
 
@@ -95,7 +97,13 @@ def build_trainer(
         _filled_in(config.bias_rule),
     )
     return make_trainer(
-        strategy, build_backbone, build_head, solver, config.shard_classes, config.layer_decay
+        strategy,
+        build_backbone,
+        build_head,
+        solver,
+        config.shard_classes,
+        config.layer_decay,
+        config.gallery_momentum if config.semi_siamese else None,
     )
 
 

@@ -6,6 +6,7 @@ import keras
 
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.config.choices import HEADS
+from keras_sphereface.config.rules import PAIR
 from keras_sphereface.config.scaling import PAPER_GAMMA
 from keras_sphereface.functional import annealing
 from keras_sphereface.heads.base import Head
@@ -49,7 +50,7 @@ def head_of(config: TrainConfig, num_classes: int) -> Head:
 
 def images_per_identity(config: TrainConfig) -> int:
     """Return K of batches that hold K images of each identity; 0: shuffled images."""
-    needed = HEADS[config.head].images_per_identity
+    needed = PAIR if config.semi_siamese else HEADS[config.head].images_per_identity
     return needed if config.images_per_identity is None else config.images_per_identity
 
 

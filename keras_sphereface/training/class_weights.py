@@ -86,10 +86,10 @@ def save_class_weights(workdir: Path, trainer: Trainer, checkpoint: Path, data: 
         data: Folder of the records, whose labels.csv is copied.
 
     Returns:
-        The path; None for a head without class weights.
+        The path; None for a head without class weights, or with prototypes in their place.
     """
     head = trainer.head
-    if not head.block_sizes():
+    if trainer.gallery or not head.block_sizes():
         return None
     embedding_size = trainer.backbone.output_shape[-1]
     copy = type(head).from_config(head.get_config())
@@ -209,8 +209,9 @@ def keep_class_weights(
         How many are kept, and why none.
     """
     common = [name for name in labels_now if name in labels_before]
-    left_out, num_now = len(labels_before) - len(common), trainer.head.num_classes
-    if note := _why_none(trainer.head, head_file, labels_before, labels_now, common):
+    left_out = len(labels_before) - len(common)
+    num_now = len(labels_now) if trainer.gallery else trainer.head.num_classes
+    if note := _why_none(trainer, head_file, labels_before, labels_now, common):
         return ClassesKept(0, num_now, len(labels_before), note)
     assert head_file is not None  # else there is a note
     size = trainer.backbone.output_shape[-1]
@@ -242,13 +243,15 @@ def _columns(classes: np.ndarray, count: int) -> np.ndarray:
 
 
 def _why_none(
-    head: Head,
+    trainer: Trainer,
     head_file: Path | None,
     before: Mapping[str, int],
     now: Mapping[str, int],
     common: Sequence[str],
 ) -> str:
-    if not head.block_sizes():
+    if trainer.gallery:
+        return "prototypes take the place of class weights"
+    if not trainer.head.block_sizes():
         return "the head has no class weights"
     if head_file is None:
         return f"the start has no {HEAD_FILE}"

@@ -47,6 +47,7 @@ class RunOverview:
         takes: The images that the network takes, in words; "": they are not described.
         embedding_size: Number of values of an embedding; 0: it is not described.
         start: {name: text} of further lines, about what the run starts from.
+        gallery_bytes: Bytes of the gallery network and its prototypes on one device.
     """
 
     devices: tuple[str, ...]
@@ -70,6 +71,7 @@ class RunOverview:
     takes: str = ""
     embedding_size: int = 0
     start: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    gallery_bytes: int = 0
 
     @property
     def memory(self) -> tuple[int, int, int]:
@@ -78,7 +80,7 @@ class RunOverview:
         size = 8 if self.precision == "float64" else 4
         weights = size * (self.network_parameters + self.head_parameters_per_device)
         averages = size * self.network_parameters * self.averaged
-        return weights, weights, self.slots * weights + averages
+        return weights + self.gallery_bytes, weights, self.slots * weights + averages
 
 
 def describe(run: RunOverview) -> str:

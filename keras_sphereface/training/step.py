@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_sphereface.data import preprocessing
 from keras_sphereface.data.augmentation import Augmentation
 from keras_sphereface.functional.norms import l2_norm
+from keras_sphereface.heads.prototype_queue import Prototypes
 from keras_sphereface.training.distillation import Distillation
 from keras_sphereface.training.solver import solver_gradient, solver_gradients
 from keras_sphereface.training.trainer import Trainer
@@ -88,16 +89,20 @@ class _Step:
         )
         images = preprocessing.normalize(self.augmentation(images, (self.seed, step - 1), rows))
         weights = sharded_head.weights() if sharded_head else []
+        gallery, kernel = self.trainer.gallery, None
         total: list[tf.Tensor] = []
         samples = []
-        parts = [images, labels]
+        parts = {"images": images, "labels": labels}
         if self.distillation:
-            parts.append(self.distillation.targets(images))
-        splits = (tf.split(values, self.micro_batches) for values in parts)
+            parts["targets"] = self.distillation.targets(images)
+        if gallery:
+            kernel, parts["places"], parts["excluded"] = gallery.prototypes(images, labels, step)
+        splits = (tf.split(values, self.micro_batches) for values in parts.values())
         for micro_batch in zip(*splits, strict=True):
             # One after another: side by side they would all be in memory at once.
             with tf.control_dependencies(total):
-                new, measured = gradients(*micro_batch[:2], step, weights, *micro_batch[2:])
+                named = dict(zip(parts, micro_batch, strict=True))
+                new, measured = gradients(step=step, weights=weights, kernel=kernel, **named)
             total = [a + b for a, b in zip(total, new, strict=True)] if total else new
             samples.append(measured)
         self.apply(total, weights)
@@ -112,8 +117,15 @@ class _Step:
         step: tf.Tensor,
         weights: list[tf.Tensor],
         targets: tf.Tensor | None = None,
+        kernel: tf.Tensor | None = None,
+        places: tf.Tensor | None = None,
+        excluded: tf.Tensor | None = None,
     ) -> tuple[list[tf.Tensor], tf.Tensor]:
-        """Gradients by all weights for some samples, and what is measured of these, (4, b)."""
+        """Gradients by all weights for some samples, and what is measured of these, (4, b).
+
+        `targets` are those of the distillation; `kernel`, `places` and `excluded` are the
+        `Prototypes` of the samples.
+        """
         backbone, head = self.trainer.backbone, self.trainer.head
         variables = self.trainer.variables
         with tf.GradientTape() as tape:
@@ -125,6 +137,10 @@ class _Step:
                 output, norms = self.trainer.sharded_head.compute_losses(
                     embeddings, labels, weights, step
                 )
+            elif self.trainer.gallery:
+                prototypes = Prototypes(kernel, places, excluded)
+                output = self.trainer.gallery.queue.compute_losses(embeddings, prototypes, step)
+                norms = l2_norm(embeddings)[:, 0]
             else:
                 output = head.compute_losses(embeddings, labels, training=True, step=step)
                 norms = l2_norm(embeddings)[:, 0]

@@ -235,7 +235,7 @@ def _begin(config: TrainConfig, trainer: Trainer, start: StartingPoint) -> None:
     """Give the head the class weights that it shares with the start, and note what began so."""
     labels, chief = read_labels(config.data), is_chief(trainer.strategy)
     kept = keep_class_weights(trainer, start.head_file, start.labels, labels)
-    if config.new_classes == "mean" and trainer.head.block_sizes():
+    if config.new_classes == "mean" and trainer.head.block_sizes() and not trainer.gallery:
         known = {label for name, label in labels.items() if kept.kept and name in start.labels}
         new = set(range(trainer.head.num_classes)) - known
         count = imprint_class_weights(trainer, config.data, new, quiet=not chief)
@@ -356,18 +356,19 @@ def _generated_faces(workdir: Path, seed: int, strategy: tf.distribute.Strategy)
 def _checkpoints(
     workdir: Path, kept: int, trainer: Trainer, accumulator: LogAccumulator
 ) -> Checkpoints:
+    objects = {
+        "backbone": trainer.backbone,
+        "head": trainer.head,
+        "optimizer": trainer.optimizer,
+        "averages": trainer.averages,
+        "open_row": accumulator,
+    }
+    if gallery := trainer.gallery:
+        objects["gallery"] = gallery.network
+        objects["prototypes"] = gallery.queue.prototypes
+        objects["identities"] = gallery.queue.identities
     return Checkpoints(
-        workdir / "checkpoints",
-        kept,
-        trainer.strategy,
-        {
-            "backbone": trainer.backbone,
-            "head": trainer.head,
-            "optimizer": trainer.optimizer,
-            "averages": trainer.averages,
-            "open_row": accumulator,
-        },
-        trainer.sharded_head,
+        workdir / "checkpoints", kept, trainer.strategy, objects, trainer.sharded_head
     )
 
 
@@ -430,13 +431,19 @@ def _overview(
         takes=contract_of(trainer.backbone).describe(),
         embedding_size=trainer.backbone.output_shape[-1],
         start=_start_lines(config, trainer),
+        gallery_bytes=trainer.gallery.num_bytes if trainer.gallery else 0,
     )
 
 
 def _start_lines(config: TrainConfig, trainer: Trainer) -> dict[str, str]:
-    """The lines of the overview about what the run starts from, and what of it is trained."""
+    """The lines of the overview about prototypes, about the start, and about what is trained."""
     beginning = read_beginning(Path(config.workdir)) if config.start_from else {}
     lines = {}
+    if gallery := trainer.gallery:
+        lines["prototypes"] = (
+            f"{gallery.queue.size:,}, by a moving average of the network, momentum "
+            f"{gallery.momentum:g}"
+        )
     if beginning:
         lines["start"] = config.start_from
         lines["  classes"] = ClassesKept(**beginning["classes"]).describe()

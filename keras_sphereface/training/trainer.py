@@ -3,15 +3,17 @@
 import contextlib
 import dataclasses
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from keras_sphereface.heads.base import Head
+from keras_sphereface.heads.prototype_queue import PrototypeQueue
 from keras_sphereface.heads.sharded import ShardedHead
 from keras_sphereface.models.stages import rates_by_stage
+from keras_sphereface.training.gallery_network import GalleryNetwork
 from keras_sphereface.training.solver import Solver, is_named_bias
 from keras_sphereface.utils.compat import tf_variable
 
@@ -28,6 +30,7 @@ class Trainer:
         solver: Settings of the optimizer.
         optimizer: Built with the weights of network and head.
         averages: Moving averages of the network's trainable weights; empty without.
+        gallery: Of semi-siamese training: the network of the prototypes; None: there is none.
     """
 
     strategy: tf.distribute.Strategy
@@ -37,6 +40,7 @@ class Trainer:
     solver: Solver
     optimizer: keras.optimizers.Optimizer
     averages: list[tf.Variable]
+    gallery: GalleryNetwork | None = None
 
     @property
     def step(self) -> int:
@@ -63,6 +67,7 @@ class Trainer:
         weights = [*self.backbone.weights, *self.optimizer.variables, *self.averages]
         variables = [tf_variable(weight) for weight in [*weights, *self.head.weights]]
         shared = sum(math.prod(variable.shape) * variable.dtype.size for variable in variables)
+        shared += self.gallery.num_bytes if self.gallery else 0
         return shared + (self.sharded_head.num_bytes if self.sharded_head else 0)
 
     @property
@@ -85,12 +90,25 @@ class Trainer:
 
     def update_averages(self) -> None:
         """In cross-replica context: move the averages towards the weights."""
-        if not self.averages:
-            return
+        if self.averages:
+            self._move(self.averages, self.solver.ema)
+        if self.gallery:
+            network = self.gallery.network
+            self._move(map(tf_variable, network.trainable_variables), self.gallery.momentum)
+            others = (network.non_trainable_variables, self.backbone.non_trainable_variables)
+            for copy, weight in zip(*others, strict=True):
+                self.strategy.extended.update(
+                    tf_variable(copy),
+                    lambda copy, weight: copy.assign(weight),
+                    args=(tf_variable(weight),),
+                )
+
+    def _move(self, averages: Iterable[tf.Variable], decay: float) -> None:
+        """In cross-replica context: move averages towards the trainable weights of the network."""
         taken = tf.cast(tf.convert_to_tensor(tf_variable(self.optimizer.iterations)), tf.float32)
         # At first the average of all steps so far counts, not the start weights.
-        share = 1.0 - tf.minimum(self.solver.ema, taken / (taken + 9.0))
-        for average, weight in zip(self.averages, self.backbone.trainable_variables, strict=True):
+        share = 1.0 - tf.minimum(decay, taken / (taken + 9.0))
+        for average, weight in zip(averages, self.backbone.trainable_variables, strict=True):
             self.strategy.extended.update(
                 average,
                 lambda average, weight: average.assign_add(
@@ -123,6 +141,7 @@ def make_trainer(
     solver: Solver,
     shard_classes: bool = False,
     layer_decay: float = 1.0,
+    gallery_momentum: float | None = None,
 ) -> Trainer:
     """Make network, head and optimizer on the devices of a strategy.
 
@@ -135,6 +154,8 @@ def make_trainer(
         shard_classes: Bool. Whether each device holds the weights of its share of the classes.
         layer_decay: Float in (0, 1]. Factor on the learning rate from each stage of the network
             to the one below it; see `models.rates_by_stage`.
+        gallery_momentum: Momentum of the gallery network of semi-siamese training, whose queue
+            holds as many prototypes as the head has classes; None: class weights are trained.
 
     Raises:
         ValueError: If the head cannot be sharded over these devices, or `layer_decay` is below 1
@@ -142,8 +163,14 @@ def make_trainer(
     """
     with strategy.scope():
         backbone, head, sharded_head = make_backbone(), make_head(), None
+        gallery = None
         if shard_classes:
             sharded_head = ShardedHead(head, backbone.output_shape[-1], solver.num_slots)
+        elif gallery_momentum is not None:
+            queue = PrototypeQueue(head, backbone.output_shape[-1])
+            gallery = GalleryNetwork(make_backbone(), queue, gallery_momentum)
+            # Start weights without a seed would differ.
+            gallery.network.set_weights(backbone.get_weights())
         else:
             head.build(backbone.output_shape)
         variables = backbone.trainable_variables + head.trainable_variables
@@ -155,4 +182,4 @@ def make_trainer(
             for weight in backbone.trainable_variables
             if solver.ema
         ]
-    return Trainer(strategy, backbone, head, sharded_head, solver, optimizer, averages)
+    return Trainer(strategy, backbone, head, sharded_head, solver, optimizer, averages, gallery)

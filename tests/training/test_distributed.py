@@ -62,6 +62,10 @@ CASES = {
     ),
     "triplet": ({"head": "triplet", "images_per_identity": 2}, 1e-12),
     "triplet-hard": ({"head": "triplet-hard", "images_per_identity": 4}, 1e-12),
+    "semi-siamese": (
+        {"semi_siamese": True, "head": "cosface", "scale": 9.0, "queue_size": 16},
+        1e-12,
+    ),
     "penalized": (
         {"backbone": "tests.helpers.small_training:penalized", "shard_classes": True},
         1e-12,
@@ -104,7 +108,7 @@ def assert_same_run(workdir, other, tolerance, log_tolerance=1e-4):
 
 
 # One process for all of them: slow ones first, the other combinations in `full`.
-SLOW = [("paper", 2), ("triplet", 2), ("everything", 4)]
+SLOW = [("paper", 2), ("triplet", 2), ("semi-siamese", 2), ("everything", 4)]
 GLOBAL_BATCH = ["contrastive", "center", "sharded center", "triplet", "triplet-hard"]
 FULL = [
     (case, devices)

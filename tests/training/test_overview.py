@@ -49,6 +49,11 @@ def test_the_description_holds_the_run():
     assert max(map(len, overview.describe(RUN).splitlines())) <= 100
 
 
+def test_the_gallery_network_counts_among_the_weights():
+    described = lines(gallery_bytes=100_000_000)
+    assert described["  of which"] == "weights 212 MB, gradients 112 MB, optimizer 112 MB"
+
+
 def test_settings_that_the_size_of_the_run_has_decided_are_marked_with_their_flag():
     solver = Solver("sgd", LearningRate(0.1, 28_000, lr_warmup_steps=1000), clipnorm=1.0)
     described = lines(solver=solver, chosen=("lr_warmup_steps", "gamma"))
