@@ -204,7 +204,7 @@ def run_plain(connection: Connection, settings: TrainConfig, steps: int, update:
     keras.utils.set_random_seed(settings.seed)
     info = records.read_info(settings.data)
     shape = (*info.image_size, 3)
-    network = backbone_by_name(settings.backbone, settings.width)(
+    network = backbone_by_name(settings.backbone, settings.width, settings.batch_norm)(
         input_shape=shape, embedding_size=EMBEDDING_SIZE, seed=settings.seed
     )
     model = keras.Sequential([network, keras.layers.Dense(info.num_identities)])

@@ -12,6 +12,7 @@ from keras_sphereface.config.choices import (
     KERAS_NETWORKS,
     KERAS_PREFIX,
     MAX_CROPS,
+    NETWORKS,
     PROTOTYPE_HEADS,
     QUEUE_SIZE,
     START_PREFIX,
@@ -60,6 +61,11 @@ def check_train_settings(config: TrainConfig) -> None:
             allowed = f"at least {low}" if high == math.inf else f"from {low} to {high}"
             raise ValueError(f"`{name}` must be {allowed}. Received: {name}={value}")
     require(0 < config.width < math.inf, "`width` must be above 0.", width=config.width)
+    if config.batch_norm and config.backbone not in NETWORKS:
+        raise ValueError(
+            f"`batch_norm` is for a `backbone` of {', '.join(NETWORKS)}; other networks have it or "
+            f"have it not. Received: batch_norm=True, backbone={config.backbone!r}"
+        )
     weight = config.teacher_weight
     require(0 < weight < math.inf, "`teacher_weight` must be above 0.", teacher_weight=weight)
     for field in dataclasses.fields(config):

@@ -99,6 +99,12 @@ class TrainConfig:
         group="network",
         common=True,
     )
+    batch_norm: bool = setting(
+        False,
+        "Give a SphereFace network batch normalization, which the paper's has not; it helps with "
+        "few images.",
+        group="network",
+    )
     embedding_size: int = setting(
         512, "Number of values of an embedding (FC1), at least 1.", group="network", minimum=1
     )

@@ -3,7 +3,8 @@
 Four stages of 64, 128, 256 and 512 channels. A stage is one stride-2 3x3 convolution and n
 residual blocks of two 3x3 convolutions; PReLU follows every convolution, the addition comes
 after the second PReLU and nothing after it. A fully connected layer (FC1) gives the
-embedding. No batch normalization, no dropout, no pooling.
+embedding. No batch normalization, no dropout, no pooling. `batch_norm=True` adds the first, which
+networks trained on few images need more than those of the paper.
 
 Reference: Liu et al., "SphereFace", CVPR 2017, table 2, and the network files of the reference
 implementation.
@@ -28,6 +29,7 @@ class NetworkArguments(TypedDict, total=False):
     input_shape: tuple[int, int, int]
     embedding_size: int
     width: float
+    batch_norm: bool
     seed: int | None
 
 
@@ -36,6 +38,7 @@ def sphereface(
     input_shape: tuple[int, int, int] = (112, 96, 3),
     embedding_size: int = 512,
     width: float = 1.0,
+    batch_norm: bool = False,
     seed: int | None = None,
 ) -> keras.Model:
     """Return a SphereFace network of `depth` convolutions and FC1.
@@ -46,6 +49,8 @@ def sphereface(
             (value - 127.5) / 128.
         embedding_size: Int >= 1. D, the units of FC1.
         width: Float > 0. Factor on the channels of the four stages; 1 in the paper.
+        batch_norm: Bool. Whether batch normalization stands between each convolution and its
+            PReLU, in place of the convolution's bias; not in the paper.
         seed: Int. Seed for the start weights; None: different ones each time.
 
     Returns:
@@ -78,6 +83,7 @@ def sphereface(
         [max(1, round(width * channels)) for channels in STAGE_CHANNELS],
         input_shape=input_shape,
         embedding_size=embedding_size,
+        batch_norm=batch_norm,
         seed=seed,
         name=f"sphereface{depth}",
     )
@@ -90,6 +96,7 @@ def sphereface_of_blocks(
     input_shape: tuple[int, int, int] = (112, 96, 3),
     embedding_size: int = 512,
     residual_bias: bool = False,
+    batch_norm: bool = False,
     seed: int | None = None,
     name: str = "sphereface",
 ) -> keras.Model:
@@ -98,8 +105,9 @@ def sphereface_of_blocks(
     Args:
         blocks_per_stage: Residual blocks of each stage.
         stage_channels: Channels of each stage.
-        input_shape, embedding_size, seed: As of `sphereface`.
-        residual_bias: Bool. Whether the convolutions of the blocks have a bias; not in the paper.
+        input_shape, embedding_size, batch_norm, seed: As of `sphereface`.
+        residual_bias: Bool. Whether the convolutions of the blocks have a bias; not in the paper,
+            and without effect with batch normalization, which has its own.
         name: Name of the model.
 
     Example:
@@ -111,10 +119,10 @@ def sphereface_of_blocks(
     x = image
     stages = zip(stage_channels, blocks_per_stage, strict=True)
     for stage, (channels, blocks) in enumerate(stages, start=1):
-        x = _downsample(x, channels, seeds, f"conv{stage}_1")
+        x = _downsample(x, channels, seeds, f"conv{stage}_1", batch_norm)
         for block in range(blocks):
             first = f"conv{stage}_{2 * block + 2}"
-            x = _residual_block(x, channels, seeds, first, residual_bias)
+            x = _residual_block(x, channels, seeds, first, residual_bias, batch_norm)
     x = keras.layers.Flatten(name="flatten")(x)
     embedding = keras.layers.Dense(
         embedding_size, kernel_initializer=_fan_in_uniform(seeds), name="fc1"
@@ -188,7 +196,16 @@ def _fan_in_uniform(seeds: _SeedSequence) -> keras.initializers.Initializer:
     return keras.initializers.LecunUniform(seed=seeds.next())
 
 
-def _prelu(x: Tensor, name: str) -> Tensor:
+def _activated(x: Tensor, name: str, batch_norm: bool) -> Tensor:
+    """PReLU after the convolution `name`, behind batch normalization if wanted."""
+    if batch_norm:
+        # Synchronized, so that n devices train like one; other backends have no such layer. The
+        # usual momentum of 0.99 leaves the start values in the averages of a short run.
+        x = keras.layers.BatchNormalization(
+            momentum=0.9,
+            synchronized=keras.backend.backend() == "tensorflow",
+            name=name.replace("conv", "bn"),
+        )(x)
     return keras.layers.PReLU(
         alpha_initializer=keras.initializers.Constant(0.25),
         shared_axes=[1, 2],
@@ -196,17 +213,29 @@ def _prelu(x: Tensor, name: str) -> Tensor:
     )(x)
 
 
-def _downsample(x: Tensor, channels: int, seeds: _SeedSequence, name: str) -> Tensor:
+def _downsample(
+    x: Tensor, channels: int, seeds: _SeedSequence, name: str, batch_norm: bool
+) -> Tensor:
     # Keras' "same" pads an even size at the far side only; the paper pads one on every side.
     x = keras.layers.ZeroPadding2D(1, name=f"{name}_pad")(x)
     x = keras.layers.Conv2D(
-        channels, 3, strides=2, kernel_initializer=_fan_in_uniform(seeds), name=name
+        channels,
+        3,
+        strides=2,
+        use_bias=not batch_norm,
+        kernel_initializer=_fan_in_uniform(seeds),
+        name=name,
     )(x)
-    return _prelu(x, name)
+    return _activated(x, name, batch_norm)
 
 
 def _residual_block(
-    x: Tensor, channels: int, seeds: _SeedSequence, name: str, use_bias: bool
+    x: Tensor,
+    channels: int,
+    seeds: _SeedSequence,
+    name: str,
+    use_bias: bool,
+    batch_norm: bool,
 ) -> Tensor:
     stage, first = name.rsplit("_", 1)
     y = x
@@ -215,9 +244,9 @@ def _residual_block(
             channels,
             3,
             padding="same",
-            use_bias=use_bias,
+            use_bias=use_bias and not batch_norm,
             kernel_initializer=keras.initializers.RandomNormal(stddev=0.01, seed=seeds.next()),
             name=layer_name,
         )(y)
-        y = _prelu(y, layer_name)
+        y = _activated(y, layer_name, batch_norm)
     return keras.layers.Add(name=f"{layer_name}_add")([x, y])

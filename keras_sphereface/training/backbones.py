@@ -17,7 +17,7 @@ from keras_sphereface.models.sphereface import sphereface
 Backbone = Callable[..., keras.Model]  # called with input_shape, embedding_size and seed
 
 
-def backbone_by_name(name: str, width: float = 1.0) -> Backbone:
+def backbone_by_name(name: str, width: float = 1.0, batch_norm: bool = False) -> Backbone:
     """Return the function that makes a network.
 
     Args:
@@ -25,6 +25,7 @@ def backbone_by_name(name: str, width: float = 1.0) -> Backbone:
             `keras.applications`; or `module:function` for a network of the user's own, which may
             be any Keras model from images to vectors.
         width: Float > 0. Factor on the channels of a SphereFace network.
+        batch_norm: Bool. Whether a SphereFace network has batch normalization.
 
     Returns:
         A function of `input_shape`, `embedding_size` and `seed` that returns a `keras.Model`.
@@ -46,7 +47,7 @@ def backbone_by_name(name: str, width: float = 1.0) -> Backbone:
             f"`backbone` must be one of {', '.join(NETWORKS)}, keras:NAME or module:function. "
             f"Received: backbone={name!r}"
         )
-    return functools.partial(sphereface, NETWORKS[name].depth, width=width)
+    return functools.partial(sphereface, NETWORKS[name].depth, width=width, batch_norm=batch_norm)
 
 
 def _imported(name: str) -> Backbone:

@@ -110,7 +110,7 @@ def build_trainer(
 def _backbone_of(config: TrainConfig, info: DatasetInfo) -> Backbone:
     """Return the function that makes the network of the settings."""
     if not config.backbone.startswith(START_PREFIX):
-        return backbone_by_name(config.backbone, config.width)
+        return backbone_by_name(config.backbone, config.width, config.batch_norm)
     height, width = info.image_size
     return lambda **arguments: network_of_start(
         Path(config.workdir), (height, width), config.precision

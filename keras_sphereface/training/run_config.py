@@ -31,7 +31,7 @@ PATHS = (
     *("old_images", "old_pairs", "old_landmarks", "old_bin"),
 )
 # Settings of the network, which a run that starts from another has from there.
-NETWORK_SETTINGS = ("backbone", "width", "embedding_size", "input_range")
+NETWORK_SETTINGS = ("backbone", "width", "batch_norm", "embedding_size", "input_range")
 # Defaults of earlier versions, for runs whose file of settings lacks what the rule now chooses.
 EARLIER_DEFAULTS = {
     **{"learning_rate": 0.1, "lr_warmup_steps": 0, "clipnorm": 0.0, "gamma": 0.12},

@@ -209,6 +209,7 @@ def _of_network(path: Path, network: keras.Model) -> StartingPoint:
     settings = {
         "backbone": START_PREFIX + network.name,
         "width": 1.0,
+        "batch_norm": False,
         "embedding_size": size,
         "input_range": contract.input_range,
     }

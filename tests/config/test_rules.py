@@ -24,6 +24,10 @@ def test_there_is_a_color_for_each_identity_of_a_sphere():
         ({"crop": -0.1}, r"`crop` must be from 0\.0 to 0\.999\. Received: crop=-0\.1"),
         ({"weight_decay": float("nan")}, "Received: weight_decay=nan"),
         ({"width": float("inf")}, "`width` must be above 0"),
+        (
+            {"batch_norm": True, "backbone": "keras:MobileNetV2"},
+            r"`batch_norm` is for .*sphereface20.*Received: batch_norm=True, backbone='keras:Mob",
+        ),
         ({"head": "arc"}, "`head` must be one of softmax, .*Received: head='arc'"),
         ({"verify_steps": 3, "verify_pairs": "p"}, "belong together"),
         ({"jit": True, "shard_classes": True}, "leave one of them out"),

@@ -1,3 +1,5 @@
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -62,6 +64,36 @@ def test_the_same_seed_gives_the_same_network_and_layers_differ():
 def test_stride_2_convolutions_pad_one_on_every_side():
     model = sphereface4(input_shape=(4, 4, 3), width=0.1)
     assert model.get_layer("conv1_1_pad").output.shape[1:3] == (6, 6)
+
+
+def test_batch_norm_stands_between_each_convolution_and_its_prelu():
+    plain, normalized = (sphereface10(width=0.1, batch_norm=b, seed=0) for b in (False, True))
+    layers = {layer.name: layer for layer in normalized.layers}
+    convolutions = [name for name in layers if re.fullmatch(r"conv\d_\d+", name)]
+    assert len(convolutions) == 10
+    for name in convolutions:
+        after = list(layers)[list(layers).index(name) + 1 :][:2]
+        assert after == [name.replace("conv", "bn"), name.replace("conv", "relu")]
+        assert not layers[name].use_bias
+        np.testing.assert_array_equal(
+            layers[name].get_weights()[0], plain.get_layer(name).get_weights()[0]
+        )
+    # Four numbers a channel in place of the biases of the four stride-2 convolutions.
+    channels = [layers[name].filters for name in convolutions]
+    biases = sum(layers[f"conv{stage}_1"].filters for stage in (1, 2, 3, 4))
+    assert normalized.count_params() - plain.count_params() == 4 * sum(channels) - biases
+
+
+def test_batch_norm_uses_the_batch_in_training_and_its_averages_later():
+    network = sphereface4(input_shape=(16, 16, 3), width=0.1, batch_norm=True, seed=0)
+    images = np.random.default_rng(0).uniform(-1, 1, (8, 16, 16, 3)).astype("float32")
+    trained = np.asarray(network(images, training=True))
+    for _ in range(200):
+        network(images, training=True)
+    np.testing.assert_allclose(network(images, training=False), trained, atol=1e-3)
+    # Another brightness of the whole batch is normalized away at the first layer.
+    darker = np.asarray(network(images * 0.5, training=True))
+    np.testing.assert_allclose(darker, trained, rtol=0.05, atol=0.05)
 
 
 @pytest.mark.parametrize(

@@ -52,6 +52,8 @@ NETWORK = {"backbone": "sphereface4", "width": 0.05}
 CASES = {
     "paper": (NETWORK, 1e-12),
     "float32": ({**NETWORK, "precision": "float32", "learning_rate": 1e-3}, FLOAT32),
+    # The statistics of the whole batch, on any number of devices.
+    "batch norm": ({**NETWORK, "batch_norm": True}, 1e-11),
     "sharded": ({"shard_classes": True}, 1e-12),
     "everything": (EVERYTHING, 1e-11),
     "contrastive": ({"head": "softmax+contrastive", "images_per_identity": 2}, 1e-12),
@@ -108,7 +110,10 @@ def assert_same_run(workdir, other, tolerance, log_tolerance=1e-4):
 
 
 # One process for all of them: slow ones first, the other combinations in `full`.
-SLOW = [("paper", 2), ("triplet", 2), ("semi-siamese", 2), ("everything", 4)]
+SLOW = [
+    *(("paper", 2), ("batch norm", 2), ("triplet", 2), ("semi-siamese", 2)),
+    ("everything", 4),
+]
 GLOBAL_BATCH = ["contrastive", "center", "sharded center", "triplet", "triplet-hard"]
 FULL = [
     (case, devices)

@@ -176,7 +176,7 @@ def check_runs(runs: Sequence[Run]) -> None:
     for run in runs:
         check_train_settings(run.training)
         check_batches(run.training, head_of(run.training, num_identities), replicas=1)
-        backbone_by_name(run.training.backbone, run.training.width)
+        backbone_by_name(run.training.backbone, run.training.width, run.training.batch_norm)
         if count := images_per_identity(run.training):
             check_identities_per_batch(run.training.batch_size, count, num_identities)
     training_identities = quality_checks.read_training_identities(Path(data) / LABELS_FILE)
