@@ -1,6 +1,7 @@
 """The networks of the paper, and any other Keras model from images to embeddings."""
 
 from keras_sphereface.models.embedding_network import EmbeddingNetwork, embedding_network
+from keras_sphereface.models.flops import forward_flops
 from keras_sphereface.models.input_contract import InputContract, input_contract
 from keras_sphereface.models.keras_network import keras_network
 from keras_sphereface.models.sphereface import (
@@ -23,6 +24,7 @@ __all__ = [
     "EmbeddingNetwork",
     "InputContract",
     "embedding_network",
+    "forward_flops",
     "freeze_stages",
     "hold_batch_norm",
     "input_contract",
