@@ -11,10 +11,11 @@ import numpy as np
 import tensorflow as tf
 
 from keras_sphereface.distribute.collectives import ClassShard, balanced_ranges
-from keras_sphereface.heads.angular_head import AngularHead
+from keras_sphereface.heads.angular_head import DEFAULT_BLOCK_SIZE, AngularHead
 from keras_sphereface.losses.context import HeadOutput
 
 FILE = re.compile(r"classes-(\d+)-(\d+)\.npz")
+MAX_BLOCKS = 64  # of a shard, unless the head has a block size
 # Updates a weight in place: (weight, its slots, gradient).
 Rule = Callable[[tf.Variable, Sequence[tf.Variable], tf.Tensor], None]
 
@@ -66,7 +67,7 @@ class ShardedHead:
             )
         self.ranges = balanced_ranges(head.num_classes, count)
         widest = self.ranges[0][1]
-        block_size = head.max_classes_per_block(widest)
+        block_size = sharded_block_size(head, widest)
         if block_size < min(2, widest):
             raise ValueError(
                 "`block_size` of a class-sharded head must be >= 2. "
@@ -181,7 +182,12 @@ class ShardedHead:
         return self.head.losses_of(context, global_labels), context.norms[:, 0]
 
     def update(self, gradients: list[tf.Tensor], rule: Rule) -> None:
-        """Update each weight of the current replica by its gradient, with `rule`."""
+        """Update each weight of the current replica by its gradient, with `rule`.
+
+        One after another: side by side, what the updates of all blocks make on their way would
+        take as much memory again as all weights.
+        """
+        updated: list[tf.Tensor] = []
         variables = [(name, i) for name in self._names() for i in range(len(self.variables[name]))]
         for (name, i), gradient in zip(variables, gradients, strict=True):
             weight = self.variables[name][i]
@@ -193,21 +199,29 @@ class ShardedHead:
                 for slot, blocks in self.variables.items()
                 if slot.startswith(f"{name}_slot")
             ]
-            rule(weight, slots, gradient)
-            if name == "kernel" and self.head.projected:
-                weight.assign(keras.constraints.UnitNorm(axis=0)(tf.convert_to_tensor(weight)))
+            with tf.control_dependencies(updated):
+                rule(weight, slots, gradient)
+                if name == "kernel" and self.head.projected:
+                    weight.assign(keras.constraints.UnitNorm(axis=0)(tf.convert_to_tensor(weight)))
+                updated = [tf.reduce_sum(tf.convert_to_tensor(weight)[..., :1])]
 
     def save(self, folder: Path) -> None:
-        """Write each block of this process to a file that is named after its classes."""
+        """Write the classes of this process to files that are named after them.
+
+        However wide a block is, no file is large: who reads a class reads its whole file.
+        """
+        per_file = max(1, DEFAULT_BLOCK_SIZE // self.head.num_centers)
         for start, stop, components in self.local_blocks():
-            # A zip of arrays has checksums, which are checked in reading.
-            np.savez(
-                folder / f"classes-{start:09d}-{stop:09d}.npz",
-                **{
-                    name: v.numpy()[..., : self._width(name, stop - start)]
-                    for name, v in components.items()
-                },
-            )
+            values = {name: variable.numpy() for name, variable in components.items()}
+            for first, end in balanced_ranges(stop - start, -(-(stop - start) // per_file)):
+                # A zip of arrays has checksums, which are checked in reading.
+                np.savez(
+                    folder / f"classes-{start + first:09d}-{start + end:09d}.npz",
+                    **{
+                        name: array[..., self._width(name, first) : self._width(name, end)]
+                        for name, array in values.items()
+                    },
+                )
 
     def restore(self, folder: Path) -> None:
         """Read the classes of this process, whatever the number of replicas that wrote them.
@@ -222,6 +236,31 @@ class ShardedHead:
                 unused = component.shape[-1] - arrays[name].shape[-1]
                 padding = [(0, 0)] * (arrays[name].ndim - 1) + [(0, unused)]
                 component.assign(np.pad(arrays[name], padding))
+
+
+def sharded_block_size(head: AngularHead, num_classes: int) -> int:
+    """Return the largest number of classes of a shard in one block.
+
+    It is that of the head, but for shards of many classes, where the head chooses: a sample of a
+    block has as many logits as a whole block of an unsampled head, since few large samples hold
+    the batch's classes as well as many small ones, each of which needs room for all of them; and
+    there are at most `MAX_BLOCKS`, since the time to compile a step grows with their number.
+
+    Args:
+        head: Its block size, sample rate and class weights per class count.
+        num_classes: Int. Number of classes of the shard.
+
+    Example:
+        >>> from keras_sphereface.heads import CosFace
+        >>> sharded_block_size(CosFace(10**6), 10**6)
+        16320
+        >>> sharded_block_size(CosFace(10**6, sample_rate=0.1), 10**6)
+        163200
+    """
+    size = head.max_classes_per_block(num_classes)
+    if head.block_size is not None or size >= num_classes:
+        return size
+    return min(num_classes, max(int(size / head.sample_rate), -(-num_classes // MAX_BLOCKS)))
 
 
 def columns_of(name: str, classes: int, centers: int) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import h5py
 import keras
 import numpy as np
+import tensorflow as tf
 
 from keras_sphereface.data.records import LABELS_FILE, LABELS_HEADER
 from keras_sphereface.functional.norms import NORM_FLOOR
@@ -93,7 +94,9 @@ def save_class_weights(workdir: Path, trainer: Trainer, checkpoint: Path, data: 
         return None
     embedding_size = trainer.backbone.output_shape[-1]
     copy = type(head).from_config(head.get_config())
-    model = keras.Sequential([keras.Input((embedding_size,)), copy])
+    # A device that holds a shard of the classes may have no room for all of them.
+    with tf.device("CPU"):
+        model = keras.Sequential([keras.Input((embedding_size,)), copy])
     if trainer.sharded_head:
         _fill_from_shards(copy, head, checkpoint, list(trainer.sharded_head.variables))
     else:

@@ -105,7 +105,7 @@ class _Step:
                 new, measured = gradients(step=step, weights=weights, kernel=kernel, **named)
             total = [a + b for a, b in zip(total, new, strict=True)] if total else new
             samples.append(measured)
-        self.apply(total, weights)
+        self.apply(total)
         sums = self.sums(tf.concat(samples, axis=1))
         # Where classes are sharded, every replica has measured the samples of all.
         return sums / (self.replicas if sharded_head else 1)
@@ -169,7 +169,7 @@ class _Step:
         histogram = tf.histogram_fixed_width(finite, (0.0, 180.0), ANGLE_BINS)
         return tf.concat([means, tf.cast(histogram, means.dtype)], axis=0)
 
-    def apply(self, gradients: list[tf.Tensor], weights: list[tf.Tensor]) -> None:
+    def apply(self, gradients: list[tf.Tensor]) -> None:
         """Clip, decay and apply the gradients of the batch."""
         trainer, solver, replicas = self.trainer, self.trainer.solver, self.replicas
         variables = trainer.variables
@@ -179,30 +179,39 @@ class _Step:
             first = len(trainer.backbone.trainable_variables)
             shared[first:] = [gradient / replicas for gradient in shared[first:]]
         if solver.clipnorm:
-            shared, sharded = clip_gradients(shared, sharded, solver.clipnorm)
+            shared, factor = clip_gradients(shared, sharded, solver.clipnorm)
         taken = tf.convert_to_tensor(tf_variable(trainer.optimizer.iterations))
         # The optimizer sums over the replicas, so each adds its share of the decay.
         decay = solver.weight_decay / replicas
         shared = solver_gradients(shared, variables, trainer.are_biases, decay)
         trainer.optimizer.apply_gradients(zip(shared, variables, strict=True))
         if trainer.sharded_head:
-            kernels = trainer.sharded_head.num_blocks
-            sharded = [
-                solver_gradient(gradient, weight, i >= kernels, solver.weight_decay)
-                for i, (gradient, weight) in enumerate(zip(sharded, weights, strict=True))
-            ]
-            trainer.sharded_head.update(sharded, solver.update_rule(taken))
+            rule = solver.update_rule(taken)
+
+            def decay_and_update(weight: Any, slots: Any, gradient: tf.Tensor) -> None:
+                # All of it here, where the head does one block after another.
+                clipped = (
+                    gradient * tf.cast(factor, gradient.dtype) if solver.clipnorm else gradient
+                )
+                is_bias, value = gradient.shape.rank == 1, tf.convert_to_tensor(weight)
+                rule(weight, slots, solver_gradient(clipped, value, is_bias, solver.weight_decay))
+
+            trainer.sharded_head.update(sharded, decay_and_update)
 
 
 def clip_gradients(
     shared: list[tf.Tensor], sharded: Sequence[tf.Tensor], clipnorm: float
-) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
-    """In replica context: scale all gradients so that their common L2 norm is at most `clipnorm`.
+) -> tuple[list[tf.Tensor], tf.Tensor]:
+    """In replica context: scale gradients so that their common L2 norm is at most `clipnorm`.
 
     Args:
         shared: The replica's share of gradients that the optimizer sums over the replicas.
         sharded: Whole gradients of weights that this replica alone holds.
         clipnorm: Float > 0.
+
+    Returns:
+        The shared gradients, scaled; and the factor by which the sharded ones, which may take much
+        memory, remain to be scaled.
     """
     context = tf.distribute.get_replica_context()
     replicas = context.num_replicas_in_sync
@@ -213,8 +222,7 @@ def clip_gradients(
         square += context.all_reduce("SUM", _squared_norm(sharded))
     factor = clipnorm / tf.maximum(tf.sqrt(square), clipnorm)
     # The optimizer sums over the replicas again.
-    shared = [gradient * (factor / replicas) for gradient in shared]
-    return shared, [gradient * factor for gradient in sharded]
+    return [gradient * (factor / replicas) for gradient in shared], factor
 
 
 def _squared_norm(gradients: Sequence[tf.Tensor]) -> tf.Tensor:

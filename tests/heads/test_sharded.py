@@ -1,5 +1,6 @@
 """A class-sharded head gives what the head in one piece gives, and holds a shard of its weights."""
 
+import dataclasses
 import functools
 import itertools
 import json
@@ -15,6 +16,11 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from keras_sphereface.benchmarks.scaling_model import HeadPlan
+from keras_sphereface.heads import ASoftmax
+from keras_sphereface.heads import sharded as sharded_module
+from keras_sphereface.heads.angular_head import DEFAULT_BLOCK_SIZE
+from keras_sphereface.heads.sharded import sharded_block_size
 from keras_sphereface.training.checkpoints import DAMAGE
 from keras_sphereface.utils.compat import plain_update
 from tests.conftest import ROOT
@@ -433,3 +439,50 @@ def test_each_replica_holds_its_share_of_the_classes_only(results, count):
 @pytest.mark.parametrize("count", COUNTS)
 def test_no_tensor_of_a_step_has_more_classes_than_a_shard(results, count):
     assert results[count, "widest"]["size"] == math.ceil(process.MANY / count)
+
+
+@pytest.mark.parametrize(
+    ("num_classes", "settings", "expected"),
+    [
+        (1000, {}, 1000),
+        (1_000_000, {}, DEFAULT_BLOCK_SIZE),
+        # Ten times as wide, for as many logits.
+        (1_000_000, {"sample_rate": 0.1}, 10 * DEFAULT_BLOCK_SIZE),
+        (1_000_000, {"sample_rate": 0.001}, 1_000_000),
+        (6_400_000, {}, 100_000),
+        (64_000_000, {"sample_rate": 0.1}, 1_000_000),
+        (6_400_000, {"block_size": 5}, 5),
+    ],
+)
+def test_large_shards_have_few_blocks(num_classes, settings, expected):
+    head = ASoftmax(num_classes, **settings)
+    assert sharded_block_size(head, num_classes) == expected
+
+
+def test_a_sample_of_wide_blocks_is_the_share_that_was_asked_for():
+    # With 4,096 samples, of each block 4,097 classes or more: a quarter of small ones.
+    head = ASoftmax(1_562_500, sample_rate=0.1)
+    plan = HeadPlan(head.num_classes, sample_rate=0.1, sharded=True)
+    small = dataclasses.replace(plan, block_size=DEFAULT_BLOCK_SIZE)
+    wide = dataclasses.replace(plan, block_size=sharded_block_size(head, head.num_classes))
+    assert small.classes_compared(4096, 1) / head.num_classes == pytest.approx(0.25, abs=0.01)
+    assert wide.classes_compared(4096, 1) / head.num_classes == pytest.approx(0.1, abs=0.01)
+
+
+def test_wide_blocks_are_saved_in_small_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(sharded_module, "DEFAULT_BLOCK_SIZE", 4)
+    sharded = process.make_sharded(1, "asoftmax")
+    assert sharded.blocks(0) == [(0, 11)]
+    before = process.contents(sharded)
+    sharded.save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "classes-000000000-000000004.npz",
+        "classes-000000004-000000008.npz",
+        "classes-000000008-000000011.npz",
+    ]
+    process.fill(sharded, "kernel", np.zeros_like(before["kernel"]))
+    sharded.restore(tmp_path)
+    after = process.contents(sharded)
+    assert before.keys() == after.keys()
+    for name, values in before.items():
+        np.testing.assert_array_equal(values, after[name])
