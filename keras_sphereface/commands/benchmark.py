@@ -10,6 +10,7 @@ from keras_sphereface.benchmarks.evaluation import benchmark_evaluation
 from keras_sphereface.benchmarks.gallery import benchmark_gallery
 from keras_sphereface.benchmarks.heads import benchmark_heads
 from keras_sphereface.benchmarks.intervals import benchmark_intervals
+from keras_sphereface.benchmarks.scaling import benchmark_scaling
 from keras_sphereface.benchmarks.serving import benchmark_serving
 from keras_sphereface.benchmarks.training import benchmark_training
 from keras_sphereface.config import benchmarks
@@ -24,6 +25,7 @@ BENCHMARKS: dict[type, Callable[[Any], str]] = {
     benchmarks.IntervalsBenchmarkConfig: benchmark_intervals,
     benchmarks.GalleryBenchmarkConfig: benchmark_gallery,
     benchmarks.ServingBenchmarkConfig: benchmark_serving,
+    benchmarks.ScalingBenchmarkConfig: benchmark_scaling,
 }
 
 

@@ -8,6 +8,7 @@ from keras_sphereface.config.benchmarks import (
     EvaluateBenchmarkConfig,
     HeadBenchmarkConfig,
     IntervalsBenchmarkConfig,
+    ScalingBenchmarkConfig,
     ServingBenchmarkConfig,
     TrainBenchmarkConfig,
 )
@@ -73,6 +74,7 @@ __all__ = [
     "MarginFiguresConfig",
     "OpenSetConfig",
     "PairsConfig",
+    "ScalingBenchmarkConfig",
     "ServeConfig",
     "ServingBenchmarkConfig",
     "SpheresConfig",

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from keras_sphereface.config.choices import NETWORKS, OPTIMIZER_SLOTS
 from keras_sphereface.config.fields import setting
+from keras_sphereface.config.hardware import HARDWARE
 
 _BACKBONES = ", ".join(NETWORKS)
 
@@ -302,6 +303,99 @@ class GalleryBenchmarkConfig:
     seed: int = setting(0, "Seed for templates and probes.", minimum=0)
 
 
+@dataclasses.dataclass(frozen=True)
+class ScalingBenchmarkConfig:
+    """Fit a model of step time and memory on this machine, and predict other devices and sizes.
+
+    Example:
+        >>> ScalingBenchmarkConfig(out="runs/scaling").devices
+        (1, 8, 64)
+    """
+
+    example: ClassVar[str] = "--out runs/scaling"
+
+    out: str = setting(
+        help="Output folder for scaling.json, scaling.md and scaling.png.", path="output"
+    )
+    backbone: str = setting(
+        "sphereface20", f"Network: {_BACKBONES}.", choices=tuple(NETWORKS), aliases=("arch",)
+    )
+    width: float = setting(1.0, "Factor > 0 on the number of channels of the network.")
+    repeats: int = setting(
+        5,
+        "Number of interleaved rounds of each measurement; 0: nothing is measured, only predicted.",
+        minimum=0,
+    )
+    batch_sizes: tuple[int, ...] = setting(
+        (4, 8, 16, 32), "Numbers of images with which the network is timed.", minimum=1
+    )
+    head_classes: tuple[int, ...] = setting(
+        (10_000, 40_000, 120_000),
+        "Numbers of classes with which the head is timed, each at least 8.",
+        minimum=8,
+    )
+    num_workers: int = setting(
+        2, "Number of worker processes that exchange gradients, at least 2.", minimum=2
+    )
+    check_classes: int = setting(
+        60_000,
+        "Number of classes of the steps and of the memory that the model is checked on; 0: "
+        "nothing is checked.",
+        minimum=0,
+    )
+    hardware: str = setting(
+        "a100-tf32", "Devices of the predictions, whose rates are assumptions.", tuple(HARDWARE)
+    )
+    device_tflops: float | None = setting(
+        None, "10^12 operations per second of a device in a network; by default of --hardware."
+    )
+    head_tflops: float | None = setting(
+        None,
+        "10^12 operations per second of a device in large matrix products; by default of "
+        "--hardware.",
+    )
+    memory_gbps: float | None = setting(
+        None, "10^9 bytes per second between device and memory; by default of --hardware."
+    )
+    device_gigabytes: float | None = setting(
+        None, "10^9 bytes of memory of a device; by default of --hardware."
+    )
+    link_gbps: float | None = setting(
+        None,
+        "10^9 bytes per second between devices of a machine, the bus bandwidth of nccl-tests; by "
+        "default of --hardware.",
+    )
+    machine_link_gbps: float | None = setting(
+        None,
+        "10^9 bytes per second of bus bandwidth over several machines; by default of --hardware.",
+    )
+    latency_microseconds: float | None = setting(
+        None,
+        "10^-6 seconds of an empty collective, for each doubling of the devices; by default of "
+        "--hardware.",
+    )
+    devices_per_machine: int | None = setting(
+        None, "Number of devices of a machine; by default of --hardware.", minimum=1
+    )
+    devices: tuple[int, ...] = setting(
+        (1, 8, 64), "Numbers of devices of the predictions.", minimum=1
+    )
+    batch_per_device: int = setting(
+        64, "Number of images of a device in the predictions, at least 1.", minimum=1
+    )
+    num_classes: tuple[int, ...] = setting(
+        (10_572, 1_000_000, 10_000_000, 100_000_000),
+        "Numbers of identities of the predictions.",
+        minimum=2,
+    )
+    embedding_size: int = setting(512, "Number of values of an embedding, at least 1.", minimum=1)
+    sample_rate: float = setting(
+        0.1, "Share of the classes that a step looks at, above 0, where classes are sampled."
+    )
+    optimizer: str = setting("sgd", "Optimizer of all runs.", tuple(OPTIMIZER_SLOTS))
+    seed: int = setting(0, "Seed for arrays, start weights and the orders of the cases.", minimum=0)
+
+
 BENCHMARK_CONFIGS = {
     "head": HeadBenchmarkConfig,
     "convergence": ConvergenceBenchmarkConfig,
@@ -312,4 +406,5 @@ BENCHMARK_CONFIGS = {
     "intervals": IntervalsBenchmarkConfig,
     "gallery": GalleryBenchmarkConfig,
     "serving": ServingBenchmarkConfig,
+    "scaling": ScalingBenchmarkConfig,
 }

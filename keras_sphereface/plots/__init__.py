@@ -6,7 +6,7 @@ through `figure_rgb`, in TensorBoard:
     axes = plots.plot_circle(plt.figure().subplots(), embeddings, labels, kernel)
 """
 
-from keras_sphereface.plots.benchmarks import plot_scaling
+from keras_sphereface.plots.benchmarks import plot_head_memory, plot_scaling, plot_step_parts
 from keras_sphereface.plots.calibration import plot_calibration
 from keras_sphereface.plots.features import (
     VIEW,
@@ -53,6 +53,7 @@ __all__ = [
     "plot_discard",
     "plot_distractors",
     "plot_group_rates",
+    "plot_head_memory",
     "plot_lambda",
     "plot_plane_regions",
     "plot_roc",
@@ -63,6 +64,7 @@ __all__ = [
     "plot_smallest_m",
     "plot_sphere",
     "plot_sphere_regions",
+    "plot_step_parts",
     "plot_training_curve",
     "plot_unit_circle",
     "tone",

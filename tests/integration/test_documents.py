@@ -44,6 +44,7 @@ FEWER = {
     "benchmark data": "--num-images 130 --memory-images 0 --repeats 1",
     "benchmark train": "--data records --backbone sphereface4 --width 0.05 --batch-size 4 "
     "--steps 1 --repeats 1 --memory-classes 0",
+    "benchmark scaling": "--repeats 0",
     "benchmark evaluate": "--backbone sphereface4 --width 0.05 --num-images 8 --num-pairs 100 "
     "--num-probes 160 --num-distractors 500 --repeats 1",
     "faces": "--num-identities 2 --images-per-identity 2 --num-test-identities 4",
