@@ -52,6 +52,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         COMMANDS[name].examine(config)
         if not verbose:
             os.environ[startup.QUIET] = "1"
+        if COMMANDS[name].trains:
+            startup.use_onednn()
         if COMMANDS[name].needs_tensorflow:
             startup.import_whole_package()
         with python_warnings_logged():

@@ -49,6 +49,7 @@ class Command:
         check: MODULE.FUNCTION of this folder, which looks at the files of the settings before
             anything heavy is imported; "": none.
         needs_tensorflow: Bool. False for what runs without Keras and TensorFlow.
+        trains: Bool. Whether most of its time goes into training steps.
     """
 
     help: str
@@ -57,6 +58,7 @@ class Command:
     function: str
     check: str = ""
     needs_tensorflow: bool = True
+    trains: bool = False
 
     def examine(self, config: Any) -> None:
         """Raise what is wrong with the files of the settings, as far as is quickly seen."""
@@ -111,7 +113,12 @@ COMMANDS: Mapping[str, Command] = {
         needs_tensorflow=False,
     ),
     "train": Command(
-        "train a network on records", TrainConfig, "train", "run_train", "checks.check_train"
+        "train a network on records",
+        TrainConfig,
+        "train",
+        "run_train",
+        "checks.check_train",
+        trains=True,
     ),
     "evaluate": Command(
         "verify pairs of faces with exported networks",
@@ -229,6 +236,7 @@ COMMANDS: Mapping[str, Command] = {
         "launch",
         "run_launch",
         "checks.check_launch",
+        trains=True,
     ),
 }
 

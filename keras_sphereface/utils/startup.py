@@ -16,6 +16,8 @@ from keras_sphereface.utils.progress import shown_on, stage
 DATA_ONLY = "KERAS_SPHEREFACE_DATA_ONLY"
 # Set by the command `sphereface` for itself and its processes, unless --verbose is given.
 QUIET = "KERAS_SPHEREFACE_QUIET"
+# Turns TensorFlow's kernels of oneDNN on or off.
+ONEDNN = "TF_ENABLE_ONEDNN_OPTS"
 # Names of the program that an installed package has, on Windows too.
 PROGRAMS = ("sphereface", "sphereface.exe", "sphereface-script.py")
 # Information, and complaints of a start on which nothing depends: factories that are registered
@@ -81,6 +83,20 @@ def check_backend() -> None:
             "dependencies. Faces are compared and found without them, by an .onnx network. "
             f"Received: an environment without {' and '.join(missing)}"
         )
+
+
+def use_onednn() -> None:
+    """Let TensorFlow, which is not imported yet, compute on CPUs by oneDNN.
+
+    By itself it does so only on CPUs with certain instructions, although a training step is faster
+    on others too: see docs/performance.md. A value of the variable in the environment stays.
+
+    Example:
+        >>> use_onednn()
+        >>> os.environ[ONEDNN]
+        '1'
+    """
+    os.environ.setdefault(ONEDNN, "1")
 
 
 def import_whole_package() -> None:

@@ -139,3 +139,10 @@ def test_what_a_command_misses_is_told_and_without_keras_the_package_is_lean(mis
     assert startup.is_lean() == (missing == "keras")
     with pytest.raises(ImportError, match=f"Received: an environment without {missing}$"):
         startup.check_backend()
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "1"), ("0", "0")])
+def test_onednn_is_asked_for_unless_the_environment_says_otherwise(monkeypatch, given, expected):
+    monkeypatch.setattr(os, "environ", {} if given is None else {startup.ONEDNN: given})
+    startup.use_onednn()
+    assert os.environ == {startup.ONEDNN: expected}
