@@ -21,7 +21,7 @@ from keras_sphereface.config.fields import setting
 SETTINGS_FILE, RUN_FILE = "config.yaml", "run.json"  # of a run, in its folder
 # Settings that may change between a run and its continuation.
 MAY_CHANGE = (
-    *("data", "workdir", "log_steps", "checkpoint_steps", "accumulate_steps", "jit"),
+    *("data", "workdir", "log_steps", "checkpoint_steps", "accumulate_steps", "jit", "remat"),
     "keep_checkpoints",
     *("total_steps", "epochs"),  # more of them only
     *("old_images", "old_pairs", "old_landmarks", "old_bin", "old_folds"),
@@ -417,6 +417,12 @@ class TrainConfig:
         group="network",
     )
     jit: bool = setting(False, "Compile forward and backward pass with XLA.", group="network")
+    remat: bool = setting(
+        False,
+        "Save memory: compute the activations inside of residual blocks again in the backward "
+        "pass, in place of keeping them. A step takes about a quarter longer.",
+        group="network",
+    )
     shift: float = setting(
         0.0, "Augmentation: shift images by up to this many pixels.", group="augmentation"
     )
@@ -501,6 +507,16 @@ class TrainConfig:
         "Folds of the pairs to verify during training, counted from 1; by default all.",
         group="verification",
         minimum=1,
+    )
+    gradient_precision: str = setting(
+        "full",
+        "Precision in which devices and workers send each other gradients.",
+        {
+            "full": "that of the weights",
+            "bfloat16": "half as many bytes, 8 binary digits, the range of float32",
+            "float16": "half as many bytes, 11 binary digits, below 6e-8 zero",
+        },
+        group="distribution",
     )
     worker_shards: bool = setting(
         False,

@@ -95,6 +95,7 @@ def build_trainer(
         _filled_in(config.clipnorm),
         config.ema,
         _filled_in(config.bias_rule),
+        config.gradient_precision,
     )
     return make_trainer(
         strategy,
@@ -142,6 +143,7 @@ def build_step(config: TrainConfig, trainer: Trainer) -> Callable[[Any], tf.Tens
         config.accumulate_steps,
         config.jit,
         distillation,
+        config.remat,
     )
 
 

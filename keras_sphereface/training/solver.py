@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_sphereface.config.choices import OPTIMIZER_SLOTS
 from keras_sphereface.training.schedules import LearningRate
-from keras_sphereface.utils.compat import plain_update, slot_index
+from keras_sphereface.utils.compat import SummedGradients, plain_update, slot_index
 
 BIAS_RATE = 2.0  # times the rate of the kernels, as in the network files of Liu et al.
 
@@ -28,6 +28,8 @@ class Solver:
         ema: Float in [0, 1). Decay of the moving averages of the weights; 0: no averages.
         bias_rule: "caffe" or "plain" for the biases of the network; see
             `config.choices.BIAS_RULES`.
+        gradient_precision: Dtype in which replicas send each other gradients; "full": that of the
+            weights.
 
     Example:
         >>> Solver("adam", LearningRate(0.001, total_steps=100)).num_slots
@@ -41,6 +43,7 @@ class Solver:
     clipnorm: float = 0.0
     ema: float = 0.0
     bias_rule: str = "caffe"
+    gradient_precision: str = "full"
 
     @property
     def num_slots(self) -> int:
@@ -48,7 +51,7 @@ class Solver:
         return OPTIMIZER_SLOTS[self.optimizer]
 
     def make_optimizer(self, rate_factors: Sequence[float] = ()) -> keras.optimizers.Optimizer:
-        """Return the Keras optimizer, not built.
+        """Return the Keras optimizer, not built; its gradients are sums over the replicas.
 
         Args:
             rate_factors: Factor on the learning rate of each weight that the optimizer will be
@@ -56,11 +59,12 @@ class Solver:
         """
         sgd = self.optimizer == "sgd"
         optimizer_class = keras.optimizers.SGD if sgd else keras.optimizers.Adam
+        bases: tuple[type, ...] = (SummedGradients, optimizer_class)
+        attributes: dict[str, Any] = {}
         if any(factor != 1 for factor in rate_factors):
             # In the class: Keras would keep an attribute of the object in checkpoints.
-            attributes = {"rate_factors": tuple(rate_factors)}
-            bases = (_ShorterSteps, optimizer_class)
-            optimizer_class = type(optimizer_class.__name__, bases, attributes)
+            attributes, bases = {"rate_factors": tuple(rate_factors)}, (_ShorterSteps, *bases)
+        optimizer_class = type(optimizer_class.__name__, bases, attributes)
         arguments = {"momentum": self.momentum} if sgd else {}
         return optimizer_class(self.rate, **arguments, **plain_update())
 

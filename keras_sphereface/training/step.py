@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from keras_sphereface.data import preprocessing
@@ -12,9 +13,12 @@ from keras_sphereface.data.augmentation import Augmentation
 from keras_sphereface.functional.norms import l2_norm
 from keras_sphereface.heads.prototype_queue import Prototypes
 from keras_sphereface.training.distillation import Distillation
+from keras_sphereface.training.kernel_gradients import use_fast_kernel_gradients
+from keras_sphereface.training.recompute import recomputing
 from keras_sphereface.training.solver import solver_gradient, solver_gradients
 from keras_sphereface.training.trainer import Trainer
 from keras_sphereface.utils.compat import tf_variable
+from keras_sphereface.utils.environment import first_gpu
 
 ANGLE_BINS = 180  # one degree each
 # The sums of a step over its batch: loss with the margin, correct predictions without it, lambda,
@@ -30,6 +34,7 @@ def make_training_step(
     accumulate_steps: int = 1,
     jit: bool = False,
     distillation: Distillation | None = None,
+    remat: bool = False,
 ) -> Callable[[Any], tf.Tensor]:
     """Return the compiled step: it takes an iterator of uint8 batches and updates the weights.
 
@@ -44,12 +49,20 @@ def make_training_step(
         accumulate_steps: Int. Number of micro-batches of a device.
         jit: Bool. Whether XLA compiles forward and backward pass.
         distillation: Teachers whose term is added to the loss; what is measured is without it.
+        remat: Bool. Whether activations are computed again in the backward pass, in place of being
+            kept; see `recomputing`.
 
     Returns:
         A function from the iterator to sums over the global batch, (len(MEANS) + ANGLE_BINS,):
         those of `MEANS`, then the number of samples by their angle to the target class weight.
+
+    Raises:
+        ValueError: If `remat` is set and the network cannot be called so.
     """
-    program = _Step(trainer, batch_size, augmentation, seed, accumulate_steps, distillation)
+    if not jit and not first_gpu():  # on a GPU cuDNN is faster, and XLA has no such kernels
+        use_fast_kernel_gradients(trainer.backbone)
+    embed = recomputing(trainer.backbone) if remat else _training_call(trainer.backbone)
+    program = _Step(trainer, batch_size, augmentation, seed, accumulate_steps, embed, distillation)
     gradients = tf.function(program.gradients, jit_compile=True) if jit else program.gradients
 
     @tf.function
@@ -62,6 +75,10 @@ def make_training_step(
     return step
 
 
+def _training_call(network: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    return lambda images: network(images, training=True)
+
+
 @dataclasses.dataclass(frozen=True)
 class _Step:
     """The parts of a step, which run in replica context."""
@@ -71,6 +88,7 @@ class _Step:
     augmentation: Augmentation
     seed: int
     micro_batches: int
+    embed: Callable[[tf.Tensor], tf.Tensor]
     distillation: Distillation | None = None
 
     @property
@@ -130,7 +148,7 @@ class _Step:
         variables = self.trainer.variables
         with tf.GradientTape() as tape:
             tape.watch(weights)
-            embeddings = tf.cast(backbone(images, training=True), head.compute_dtype)
+            embeddings = tf.cast(self.embed(images), head.compute_dtype)
             # Read at once: when replicas wait for each other, Keras mixes up what they hold.
             penalties = list(backbone.losses)
             if self.trainer.sharded_head:
@@ -178,11 +196,11 @@ class _Step:
             # The small weights of a sharded head have the whole gradient on every replica.
             first = len(trainer.backbone.trainable_variables)
             shared[first:] = [gradient / replicas for gradient in shared[first:]]
+        shared = sum_over_replicas(shared, solver.gradient_precision)
         if solver.clipnorm:
             shared, factor = clip_gradients(shared, sharded, solver.clipnorm)
         taken = tf.convert_to_tensor(tf_variable(trainer.optimizer.iterations))
-        # The optimizer sums over the replicas, so each adds its share of the decay.
-        decay = solver.weight_decay / replicas
+        decay = solver.weight_decay
         shared = solver_gradients(shared, variables, trainer.are_biases, decay)
         trainer.optimizer.apply_gradients(zip(shared, variables, strict=True))
         if trainer.sharded_head:
@@ -199,30 +217,41 @@ class _Step:
             trainer.sharded_head.update(sharded, decay_and_update)
 
 
+def sum_over_replicas(gradients: list[tf.Tensor], precision: str = "full") -> list[tf.Tensor]:
+    """In replica context: return the sums of gradients over all replicas.
+
+    Args:
+        gradients: The replica's share.
+        precision: Dtype in which they are sent, "bfloat16" for example; "full": as they are.
+    """
+    context = tf.distribute.get_replica_context()
+    if context.num_replicas_in_sync == 1:
+        return gradients
+    sent = [g if precision == "full" else tf.cast(g, precision) for g in gradients]
+    sums = context.all_reduce("SUM", sent)
+    return [tf.cast(total, g.dtype) for total, g in zip(sums, gradients, strict=True)]
+
+
 def clip_gradients(
     shared: list[tf.Tensor], sharded: Sequence[tf.Tensor], clipnorm: float
 ) -> tuple[list[tf.Tensor], tf.Tensor]:
     """In replica context: scale gradients so that their common L2 norm is at most `clipnorm`.
 
     Args:
-        shared: The replica's share of gradients that the optimizer sums over the replicas.
-        sharded: Whole gradients of weights that this replica alone holds.
+        shared: Gradients that are equal on all replicas.
+        sharded: Gradients of weights that this replica alone holds.
         clipnorm: Float > 0.
 
     Returns:
         The shared gradients, scaled; and the factor by which the sharded ones, which may take much
         memory, remain to be scaled.
     """
-    context = tf.distribute.get_replica_context()
-    replicas = context.num_replicas_in_sync
-    if replicas > 1:
-        shared = context.all_reduce("SUM", shared)
     square = _squared_norm(shared)
     if sharded:
+        context = tf.distribute.get_replica_context()
         square += context.all_reduce("SUM", _squared_norm(sharded))
     factor = clipnorm / tf.maximum(tf.sqrt(square), clipnorm)
-    # The optimizer sums over the replicas again.
-    return [gradient * (factor / replicas) for gradient in shared], factor
+    return [gradient * factor for gradient in shared], factor
 
 
 def _squared_norm(gradients: Sequence[tf.Tensor]) -> tf.Tensor:

@@ -42,6 +42,19 @@ def plain_update() -> dict[str, bool]:
     return {} if KERAS_3 else {"jit_compile": False}
 
 
+class SummedGradients:
+    """Of an optimizer: the gradients that it is given are sums over the replicas already.
+
+    Keras would sum them once more, in 32 bits.
+    """
+
+    def _all_reduce_sum_gradients(self, grads_and_vars: Any) -> list[tuple[Any, Any]]:
+        return list(grads_and_vars)  # Keras 3
+
+    def aggregate_gradients(self, grads_and_vars: Any) -> list[tuple[Any, Any]]:
+        return list(grads_and_vars)  # Keras 2.15
+
+
 def slot_index(optimizer: Any, variable: Any) -> int:
     """Return the place of a weight among those that an optimizer was built with."""
     if KERAS_3:

@@ -55,6 +55,8 @@ CASES = {
     # The statistics of the whole batch, on any number of devices.
     "batch norm": ({**NETWORK, "batch_norm": True}, 1e-11),
     "sharded": ({"shard_classes": True}, 1e-12),
+    # Eleven binary digits of the updates of 20 steps.
+    "float16 gradients": ({"gradient_precision": "float16"}, 1e-4),
     "everything": (EVERYTHING, 1e-11),
     "contrastive": ({"head": "softmax+contrastive", "images_per_identity": 2}, 1e-12),
     "center": ({"head": "softmax+center", "term_weight": 0.1, "images_per_identity": 2}, 1e-12),
