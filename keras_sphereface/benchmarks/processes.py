@@ -4,13 +4,14 @@ A process that starts anew inherits neither the memory nor the compiled function
 """
 
 import concurrent.futures
+import contextlib
 import dataclasses
 import multiprocessing
 import os
 import re
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -86,7 +87,9 @@ class ProcessCase:
             self.processes.append(context.Process(target=_serve, args=arguments, daemon=True))
             self.connections.append(ours)
             self.logs.append(log)
-            self.processes[-1].start()
+            # Not in the process itself: TensorFlow reads some variables where it is imported.
+            with _environment(program.environment):
+                self.processes[-1].start()
             theirs.close()
 
     def run_round(self) -> float:
@@ -127,9 +130,23 @@ class ProcessCase:
             process.join()
 
 
+@contextlib.contextmanager
+def _environment(variables: Mapping[str, str]) -> Iterator[None]:
+    """Set environment variables while the block lasts."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name in variables:
+            if name in before:
+                os.environ[name] = before[name]
+            else:
+                del os.environ[name]
+
+
 def _serve(program: Program, connection: Connection, log: str) -> None:
     """Run a program in its process, with all output in a file."""
-    os.environ.update(program.environment)
     with open(log, "w", encoding="utf-8") as file:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

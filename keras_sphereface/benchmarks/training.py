@@ -6,10 +6,12 @@ Every case is a separate process that runs what users run, `training.train`.
 import contextlib
 import dataclasses
 import itertools
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -35,6 +37,7 @@ from keras_sphereface.training.build import build_step, build_trainer, distribut
 from keras_sphereface.training.train import train
 from keras_sphereface.utils.environment import first_gpu, held_memory, machine
 from keras_sphereface.utils.progress import progress_bar
+from keras_sphereface.utils.startup import ONEDNN
 from keras_sphereface.utils.validation import check_integer, require
 
 PLAIN = "network + Dense, forward and backward"
@@ -42,22 +45,28 @@ UPDATED = "network + Dense, with update"
 WHOLE = "whole step"
 DEVICES = "whole step, {} devices"
 WORKERS = "whole step, {} workers"
+HALF = "whole step, {} workers, float16 gradients"
+VARIANT = "whole step, --{}"
 SHARDED = "whole step, {} devices, classes sharded"
-# All processes run at once: none may take all memory of a GPU.
-SHARED_GPU = {"TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+# All processes run at once: none may take all memory of a GPU. Their kernels are those of
+# `sphereface train`.
+SHARED_GPU = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", ONEDNN: os.environ.get(ONEDNN, "1")}
 CLUSTER_VARIABLES = ("TF_CONFIG", "CUDA_VISIBLE_DEVICES")
 EMBEDDING_SIZE = 512
+IDENTITIES_WITH_FACES = 128
 LEARNING_RATE = 0.001  # 0.1 is for batches of 256; a run that diverged has another speed
 
 
-def comparisons(num_devices: int) -> tuple[RateComparison, ...]:
-    """Return the comparisons of one device with several."""
+def comparisons(num_devices: int, variants: Sequence[str] = ()) -> tuple[RateComparison, ...]:
+    """Return the comparisons of one device with the bare network, several devices, other flags."""
     return (
         RateComparison(WHOLE, UPDATED, 0.95),
         RateComparison(WHOLE, PLAIN, 0.95),
         RateComparison(DEVICES.format(num_devices), WHOLE, 0.90),
         RateComparison(WORKERS.format(num_devices), WHOLE, 0.90),
+        RateComparison(HALF.format(num_devices), WHOLE, 0.90),
         RateComparison(SHARDED.format(num_devices), WHOLE),
+        *(RateComparison(VARIANT.format(variant), WHOLE) for variant in variants),
     )
 
 
@@ -73,6 +82,8 @@ def benchmark_training(config: TrainBenchmarkConfig) -> str:
     """
     for name in ("steps", "repeats", "num_devices"):
         check_integer(getattr(config, name), name, 1)
+    for variant in config.variants:
+        variant_settings(variant)
     require(
         config.batch_size % config.num_devices == 0,
         "`num_devices` must divide `batch_size`.",
@@ -82,9 +93,11 @@ def benchmark_training(config: TrainBenchmarkConfig) -> str:
     folder = Path(config.out).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     if not config.data:
-        generated = generated_records(folder / "generated", config.num_classes, 2, 0, config.seed)
-        config = dataclasses.replace(config, data=str(generated.records))
-    programs = make_programs(training_settings(config), folder, config.num_devices, config.steps)
+        generated = timing_records(folder, config.num_classes, config.seed)
+        config = dataclasses.replace(config, data=generated)
+    programs = make_programs(
+        training_settings(config), folder, config.num_devices, config.steps, config.variants
+    )
     with contextlib.ExitStack() as stack:
         cases = {
             name: stack.enter_context(ProcessCase(name, folder, processes))
@@ -94,7 +107,7 @@ def benchmark_training(config: TrainBenchmarkConfig) -> str:
             {name: case.run_round for name, case in cases.items()}, config.repeats, config.seed
         )
     num_images = config.steps * config.batch_size
-    rates = compare_rates(seconds, comparisons(config.num_devices), num_images)
+    rates = compare_rates(seconds, comparisons(config.num_devices, config.variants), num_images)
     rates.to_csv(folder / "train.csv", index=False, float_format="%.4g")
     for run in folder.glob("run-*"):
         shutil.rmtree(run)
@@ -105,6 +118,29 @@ def benchmark_training(config: TrainBenchmarkConfig) -> str:
         text += "\n" + describe_memory(peaks, config.memory_classes)
     (folder / "train.md").write_text(text, encoding="utf-8")
     return text
+
+
+def timing_records(folder: Path, num_classes: int, seed: int) -> str:
+    """Generate records for a timing; return their folder.
+
+    The head has a class weight for each of `num_classes` identities, of which only the first
+    `IDENTITIES_WITH_FACES` have faces: a step takes the same time, and a set of faces for all would
+    take longer to draw than the whole measurement.
+
+    Args:
+        folder: Folder for the faces and the records.
+        num_classes: Int >= 2.
+        seed: Int. Seed of the faces.
+
+    Example:
+        >>> records.read_info(timing_records(Path("timing"), 300, 0)).num_identities
+        300
+    """
+    drawn = min(num_classes, IDENTITIES_WITH_FACES)
+    made = generated_records(folder / "generated", drawn, 2, 0, seed).records
+    info = dataclasses.replace(records.read_info(made), num_identities=num_classes)
+    (made / records.INFO_FILE).write_text(info.to_json(), encoding="utf-8")
+    return str(made)
 
 
 def describe_training(rates: pd.DataFrame, config: TrainBenchmarkConfig) -> str:
@@ -134,7 +170,11 @@ def training_settings(config: TrainBenchmarkConfig) -> TrainConfig:
 
 
 def make_programs(
-    settings: TrainConfig, folder: Path, num_devices: int, steps: int
+    settings: TrainConfig,
+    folder: Path,
+    num_devices: int,
+    steps: int,
+    variants: Sequence[str] = (),
 ) -> dict[str, list[Program]]:
     """Return the processes of each case.
 
@@ -143,14 +183,13 @@ def make_programs(
         folder: Folder for the runs.
         num_devices: Int. Devices, or workers, that share the work of one.
         steps: Int. Training steps of a round.
+        variants: As of `variant_settings`, each a case.
     """
 
-    def whole(
-        name: str, workers: int = 1, devices: int = 1, sharded: bool = False
-    ) -> list[Program]:
+    def whole(name: str, workers: int = 1, devices: int = 1, **changes: Any) -> list[Program]:
         workdir = folder / f"run-{name}"
         shutil.rmtree(workdir, ignore_errors=True)
-        run = dataclasses.replace(settings, workdir=str(workdir), shard_classes=sharded)
+        run = dataclasses.replace(settings, workdir=str(workdir), **changes)
         arguments = (run, devices, steps)
         return [Program(run_training, arguments, worker) for worker in clusters(workers)]
 
@@ -160,8 +199,35 @@ def make_programs(
         WHOLE: whole("one"),
         DEVICES.format(num_devices): whole("devices", devices=num_devices),
         WORKERS.format(num_devices): whole("workers", workers=num_devices),
-        SHARDED.format(num_devices): whole("sharded", devices=num_devices, sharded=True),
+        HALF.format(num_devices): whole("half", workers=num_devices, gradient_precision="float16"),
+        SHARDED.format(num_devices): whole("sharded", devices=num_devices, shard_classes=True),
+        **{
+            VARIANT.format(variant): whole(f"variant-{number}", **variant_settings(variant))
+            for number, variant in enumerate(variants)
+        },
     }
+
+
+def variant_settings(variant: str) -> dict[str, Any]:
+    """Return the settings of a flag of `sphereface train`, without its dashes: NAME or NAME=VALUE.
+
+    Raises:
+        ValueError: If there is no such switch, or no such flag with a word as its value.
+
+    Example:
+        >>> variant_settings("remat"), variant_settings("precision=mixed_bfloat16")
+        ({'remat': True}, {'precision': 'mixed_bfloat16'})
+    """
+    flag, _, value = variant.partition("=")
+    name = flag.replace("-", "_")
+    default = getattr(TrainConfig(), name, None)
+    require(
+        isinstance(default, str if value else bool),
+        "`variants` must be switches of `sphereface train`, or flags with a word as value, as "
+        "remat or precision=mixed_bfloat16.",
+        variant=variant,
+    )
+    return {name: value or True}
 
 
 def clusters(workers: int) -> list[dict[str, str]]:

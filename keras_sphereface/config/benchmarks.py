@@ -146,9 +146,11 @@ class TrainBenchmarkConfig:
 
     out: str = setting(help="Output folder for train.csv, train.md and the runs.", path="output")
     data: str = setting(
-        "", "Folder of records; by default two faces of each class are generated.", path="folder"
+        "", "Folder of records; by default faces of some classes are generated.", path="folder"
     )
-    num_classes: int = setting(10_572, "Number of classes of the generated faces.", minimum=2)
+    num_classes: int = setting(
+        10_572, "Number of classes of the head with generated faces.", minimum=2
+    )
     backbone: str = setting(
         "sphereface20", f"Network: {_BACKBONES}.", choices=tuple(NETWORKS), aliases=("arch",)
     )
@@ -159,12 +161,18 @@ class TrainBenchmarkConfig:
     num_devices: int = setting(
         2, "Number of devices, or workers, that share the work of one.", minimum=1
     )
-    steps: int = setting(4, "Number of training steps of a round, at least 1.", minimum=1)
-    repeats: int = setting(12, "Number of interleaved rounds, at least 1.", minimum=1)
+    steps: int = setting(2, "Number of training steps of a round, at least 1.", minimum=1)
+    repeats: int = setting(5, "Number of interleaved rounds, at least 1.", minimum=1)
     memory_classes: int = setting(
-        400_000,
-        "Number of classes for the memory of a class-sharded head; 0: memory is not measured.",
+        0,
+        "Number of classes, 400000 for example, for the memory of a class-sharded head; 0: none is "
+        "measured.",
         minimum=0,
+    )
+    variants: tuple[str, ...] = setting(
+        (),
+        "Flags of `sphereface train` without their dashes that are timed beside the step without "
+        "them, for example remat jit precision=mixed_bfloat16.",
     )
     seed: int = setting(0, "Seed for faces, start weights and the orders of the cases.", minimum=0)
 

@@ -5,17 +5,23 @@ import pytest
 
 from keras_sphereface.benchmarks import training
 from keras_sphereface.config import TrainBenchmarkConfig
+from keras_sphereface.data import records
 
 
 @pytest.mark.full
 def test_every_case_is_measured(records_folder, tmp_path):
     small = {"backbone": "sphereface4", "width": 0.05, "batch_size": 4}
     config = TrainBenchmarkConfig(
-        out=str(tmp_path), data=str(records_folder), repeats=2, steps=2, memory_classes=0, **small
+        out=str(tmp_path),
+        data=str(records_folder),
+        repeats=2,
+        steps=2,
+        variants=("remat",),
+        **small,
     )
     text = training.benchmark_training(config)
     table = pd.read_csv(tmp_path / "train.csv")
-    expected = [comparison.case for comparison in training.comparisons(2)]
+    expected = [comparison.case for comparison in training.comparisons(2, ("remat",))]
     assert table["case"].tolist() == expected
     assert (table[["images_per_second", "baseline_images_per_second", "ratio"]] > 0).all(axis=None)
     assert (tmp_path / "train.md").read_text() == text
@@ -39,6 +45,13 @@ def test_the_memory_of_a_class_sharded_head_is_shared_by_the_workers(records_fol
     assert 0.4 < peaks[2] / peaks[1] < 0.75
 
 
+@pytest.mark.slow
+def test_records_for_a_timing_have_more_classes_than_faces(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "IDENTITIES_WITH_FACES", 3)
+    info = records.read_info(training.timing_records(tmp_path, 50, 0))
+    assert (info.num_identities, info.num_images) == (50, 6)
+
+
 def test_memory_is_reported_beside_that_of_one_worker():
     text = training.describe_memory({1: 200e6, 2: 110e6}, 100_000)
     assert text.endswith("| 1 | 200 | 1.000 |\n| 2 | 110 | 0.550 |\n")
@@ -57,7 +70,13 @@ def test_a_training_that_fails_names_the_file_with_its_output(records_folder, tm
 
 @pytest.mark.parametrize(
     ("setting", "received"),
-    [({"num_devices": 3}, "num_devices=3, batch_size=32"), ({"steps": 0}, "steps=0")],
+    [
+        ({"num_devices": 3}, "num_devices=3, batch_size=32"),
+        ({"steps": 0}, "steps=0"),
+        ({"variants": ("remit",)}, "variant='remit'"),
+        ({"variants": ("remat=yes",)}, "variant='remat=yes'"),
+        ({"variants": ("precision",)}, "variant='precision'"),
+    ],
 )
 def test_work_that_cannot_be_shared_is_refused(tmp_path, setting, received):
     config = TrainBenchmarkConfig(out=str(tmp_path / "x"), **setting)

@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "keras_sphereface"
 MAX_MODULES_OF_SETTINGS = 8
 # It runs where neither the package nor TensorFlow is.
-STANDALONE = {"run_hlo.py"}
+STANDALONE = {"run_hlo.py", "pytorch_step.py"}
 
 
 def test_the_contracts_on_imports_are_kept():
