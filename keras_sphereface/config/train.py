@@ -420,7 +420,7 @@ class TrainConfig:
     remat: bool = setting(
         False,
         "Save memory: compute the activations inside of residual blocks again in the backward "
-        "pass, in place of keeping them. A step takes about a quarter longer.",
+        "pass, in place of keeping them. A step takes up to a third longer.",
         group="network",
     )
     shift: float = setting(
