@@ -14,7 +14,6 @@ from keras_sphereface.benchmarks.scaling_model import (
     predict_step,
 )
 from keras_sphereface.benchmarks.scaling_report import (
-    default_block_size,
     describe_checks,
     describe_memory_of_heads,
     describe_predictions,
@@ -22,7 +21,7 @@ from keras_sphereface.benchmarks.scaling_report import (
     hardware_of,
     predictions,
 )
-from keras_sphereface.config import ScalingBenchmarkConfig, TrainConfig
+from keras_sphereface.config import ScalingBenchmarkConfig
 from keras_sphereface.config.hardware import Hardware
 from keras_sphereface.data.conversion.generated import generated_records
 from keras_sphereface.reporting.figures import save_light_and_dark
@@ -144,7 +143,7 @@ def _check_steps(
         config.check_classes,
         config.num_workers,
     )
-    cases: dict[str, tuple[TrainConfig, int, int]] = {
+    cases: dict[str, measure.Case] = {
         f"1 device, {few:,} classes": (settings, few, 1),
         f"1 device, {many:,} classes": (settings, many, 1),
         f"{workers} workers, {many:,} classes": (settings, many, workers),
@@ -153,7 +152,7 @@ def _check_steps(
     medians = measure.time_steps(cases, config.repeats, folder, config.seed).median()
     checks = []
     for name, (case, num_classes, devices) in cases.items():
-        plan = _plan_of(case, num_classes, devices)
+        plan = measure.plan_of(case, num_classes, devices)
         predicted = predict_step(here, network, plan, batch, devices)
         checks.append(
             {"case": name, "measured": float(medians[name]), "predicted": predicted.total}
@@ -182,7 +181,7 @@ def _check_memory(config: ScalingBenchmarkConfig, data: str) -> list[dict[str, A
     }
     checks = []
     for name, case in progress_bar(list(cases.items()), unit="head", desc="memory"):
-        plan = _plan_of(case, config.check_classes, 1)
+        plan = measure.plan_of(case, config.check_classes, 1)
         checks.append(
             {
                 "case": name,
@@ -191,21 +190,6 @@ def _check_memory(config: ScalingBenchmarkConfig, data: str) -> list[dict[str, A
             }
         )
     return checks
-
-
-def _plan_of(settings: TrainConfig, num_classes: int, devices: int) -> HeadPlan:
-    """Return the head that a training with these settings has."""
-    held = -(-num_classes // devices) if settings.shard_classes else num_classes
-    return HeadPlan(
-        num_classes,
-        settings.embedding_size,
-        block_size=settings.block_size
-        or default_block_size(held, settings.shard_classes, settings.sample_rate),
-        sample_rate=settings.sample_rate,
-        projected=settings.kernel_norm == "projected",
-        sharded=settings.shard_classes,
-        slots=2 if settings.optimizer == "adam" else 1,
-    )
 
 
 def _describe(

@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from keras_sphereface.benchmarks.interleaved import interleaved_seconds, seconds_of
 from keras_sphereface.benchmarks.processes import ProcessCase, Program, in_new_process
-from keras_sphereface.benchmarks.scaling_model import HeadPlan, NetworkSize
+from keras_sphereface.benchmarks.scaling_model import HeadPlan, NetworkSize, default_block_size
 from keras_sphereface.benchmarks.training import clusters, use_devices
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.data import records
@@ -32,6 +32,8 @@ from keras_sphereface.utils.progress import progress_bar
 IMAGE_SIZE = (112, 96)
 MESSAGE_BYTES = (2**20, 2**22, 2**24, 2**25)  # up to a pack of gradients
 LEARNING_RATE, WEIGHT_DECAY, MOMENTUM = 0.001, 5e-4, 0.9
+# Settings of a training, number of classes, number of workers.
+Case = tuple[TrainConfig, int, int]
 
 
 def network_size(backbone: str, width: float, embedding_size: int) -> NetworkSize:
@@ -194,6 +196,21 @@ def step_settings(
     )
 
 
+def plan_of(settings: TrainConfig, num_classes: int, devices: int) -> HeadPlan:
+    """Return the head that a training with these settings has."""
+    held = -(-num_classes // devices) if settings.shard_classes else num_classes
+    return HeadPlan(
+        num_classes,
+        settings.embedding_size,
+        block_size=settings.block_size
+        or default_block_size(held, settings.shard_classes, settings.sample_rate),
+        sample_rate=settings.sample_rate,
+        projected=settings.kernel_norm == "projected",
+        sharded=settings.shard_classes,
+        slots=2 if settings.optimizer == "adam" else 1,
+    )
+
+
 def run_steps(connection: Connection, settings: TrainConfig, num_classes: int) -> None:
     """Take a training step with so many classes for each message, and send its seconds."""
     use_devices(1)
@@ -210,9 +227,7 @@ def run_steps(connection: Connection, settings: TrainConfig, num_classes: int) -
         connection.send(seconds_of(lambda: step(batches).numpy()))
 
 
-def time_steps(
-    cases: dict[str, tuple[TrainConfig, int, int]], rounds: int, folder: Path, seed: int
-) -> pd.DataFrame:
+def time_steps(cases: dict[str, Case], rounds: int, folder: Path, seed: int) -> pd.DataFrame:
     """Return the seconds of whole training steps, (rounds, cases).
 
     Args:

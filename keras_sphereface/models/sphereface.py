@@ -29,8 +29,8 @@ class NetworkArguments(TypedDict, total=False):
     input_shape: tuple[int, int, int]
     embedding_size: int
     width: float
-    batch_norm: bool
     seed: int | None
+    batch_norm: bool
 
 
 def sphereface(
@@ -38,8 +38,8 @@ def sphereface(
     input_shape: tuple[int, int, int] = (112, 96, 3),
     embedding_size: int = 512,
     width: float = 1.0,
-    batch_norm: bool = False,
     seed: int | None = None,
+    batch_norm: bool = False,
 ) -> keras.Model:
     """Return a SphereFace network of `depth` convolutions and FC1.
 
@@ -49,9 +49,9 @@ def sphereface(
             (value - 127.5) / 128.
         embedding_size: Int >= 1. D, the units of FC1.
         width: Float > 0. Factor on the channels of the four stages; 1 in the paper.
+        seed: Int. Seed for the start weights; None: different ones each time.
         batch_norm: Bool. Whether batch normalization stands between each convolution and its
             PReLU, in place of the convolution's bias; not in the paper.
-        seed: Int. Seed for the start weights; None: different ones each time.
 
     Returns:
         An uncompiled functional `keras.Model` named `sphereface<depth>`.
