@@ -16,7 +16,8 @@ import tensorflow as tf
 
 from keras_sphereface.benchmarks.interleaved import interleaved_seconds, seconds_of
 from keras_sphereface.benchmarks.processes import ProcessCase, Program, in_new_process
-from keras_sphereface.benchmarks.scaling_model import HeadPlan, NetworkSize, default_block_size
+from keras_sphereface.benchmarks.scaling_model import HeadPlan, NetworkSize
+from keras_sphereface.benchmarks.scaling_report import default_block_size
 from keras_sphereface.benchmarks.training import clusters, use_devices
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.data import records
