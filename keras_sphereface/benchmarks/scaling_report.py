@@ -214,7 +214,7 @@ def draw_scaling_figure(
     config: ScalingBenchmarkConfig, rows: Sequence[Prediction], hardware: Hardware
 ) -> Figure:
     """Draw the parts of the steps of sampled class shards, and the memory of heads."""
-    figure = Figure(figsize=(11, 5), layout="constrained")
+    figure = Figure(figsize=(11, 6), layout="constrained")
     left, right = figure.subplots(1, 2)
     shown = [row for row in rows if row.head == SAMPLED and row.head_bytes < hardware.device_bytes]
     names = [f"{short_number(row.num_classes)}\n{row.devices}" for row in shown]
@@ -224,7 +224,8 @@ def draw_scaling_figure(
         if any(getattr(row.step, part) for row in shown)
     }
     plots.plot_step_parts(left, names, parts)
-    left.set(xlabel="identities, and devices", title="Parts of a step, class shards, sampled")
+    left.set(xlabel="identities, and devices below", title="Parts of a step, class shards, sampled")
+    left.tick_params(axis="x", labelsize="small")
     sizes = [10**4, 10**5, 10**6, 10**7, 10**8]
     memory = {
         name: [memory_cases(config, size)[name] for size in sizes]
@@ -233,8 +234,14 @@ def draw_scaling_figure(
     }
     plots.plot_head_memory(right, sizes, memory, hardware.device_bytes)
     right.set(title="Memory of the head")
-    left.legend(loc="lower left", fontsize="small", framealpha=0.9)
-    right.legend(loc="upper left", fontsize="small", bbox_to_anchor=(1.0, 1.0), frameon=False)
+    for axes in (left, right):  # below: the bars fill their axes, and the lines cross theirs
+        axes.legend(
+            loc="upper center",
+            bbox_to_anchor=(0.5, -0.18),
+            ncols=2,
+            fontsize="small",
+            frameon=False,
+        )
     return figure
 
 
