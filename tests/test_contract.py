@@ -141,7 +141,9 @@ def test_a_graph_gives_what_eager_calls_give(case):
     graph = tf.function(lambda x, y: value_and_gradients(head, x, y))(embeddings, labels)
     for ours, theirs in zip(graph, eager, strict=True):
         assert np.isfinite(theirs).all()
-        np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-5)
+        # A graph may add in another order, and rounds by the largest number of a sum.
+        largest = max(1.0, np.abs(theirs).max())
+        np.testing.assert_allclose(ours, theirs, rtol=2e-5, atol=2e-6 * largest)
 
 
 @pytest.mark.slow

@@ -52,7 +52,7 @@ def test_intervals_stand_beside_their_values(metrics):
 def test_the_criterion_of_pairs_has_no_identities(metrics, verification):
     angles = measure_angles(verification.pairs, draw_embeddings(9), has_names=False)
     of_pairs = dataclasses.replace(metrics, criterion=measure_criterion(angles))
-    assert " for all 9 identities: " in verification_summary(metrics)
+    assert " over all 9 identities: " in verification_summary(metrics)
     assert " for the pairs: " in verification_summary(of_pairs)
     assert "identities" not in verification_summary(of_pairs).split("criterion")[1]
 
