@@ -3,6 +3,7 @@
 Every measurement runs in processes of its own.
 """
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from keras_sphereface.benchmarks.interleaved import interleaved_seconds, seconds
 from keras_sphereface.benchmarks.processes import ProcessCase, Program, in_new_process
 from keras_sphereface.benchmarks.scaling_model import HeadPlan, NetworkSize
 from keras_sphereface.benchmarks.scaling_report import default_block_size
-from keras_sphereface.benchmarks.training import clusters, use_devices
+from keras_sphereface.benchmarks.training import clusters, memory_of_classes, use_devices
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.data import records
 from keras_sphereface.distribute.strategy import make_strategy
@@ -27,7 +28,6 @@ from keras_sphereface.models.flops import forward_flops
 from keras_sphereface.training.backbones import backbone_by_name
 from keras_sphereface.training.build import build_step, build_trainer, distributed_batches
 from keras_sphereface.training.solver import sgd_update, solver_gradient
-from keras_sphereface.utils.environment import first_gpu, held_memory
 from keras_sphereface.utils.progress import progress_bar
 
 IMAGE_SIZE = (112, 96)
@@ -237,16 +237,12 @@ def time_steps(cases: dict[str, Case], rounds: int, folder: Path, seed: int) -> 
         folder: Folder for what the processes print.
         seed: Int. Seed for the order of the cases.
     """
-    running = {}
-    try:
+    timed = {}
+    with contextlib.ExitStack() as running:
         for name, (settings, num_classes, workers) in cases.items():
             programs = [Program(run_steps, (settings, num_classes), e) for e in clusters(workers)]
-            running[name] = ProcessCase(name, folder, programs)
-        timed = {name: case.run_round for name, case in running.items()}
+            timed[name] = running.enter_context(ProcessCase(name, folder, programs)).run_round
         return interleaved_seconds(timed, rounds, seed, description="whole steps")
-    finally:
-        for case in running.values():
-            case.__exit__(None, None, None)
 
 
 def measure_head_memory(settings: TrainConfig, num_classes: int) -> float:
@@ -254,22 +250,4 @@ def measure_head_memory(settings: TrainConfig, num_classes: int) -> float:
 
     What steps of the same network with few classes take is not counted.
     """
-    return in_new_process(_head_memory, settings, num_classes)
-
-
-def _head_memory(settings: TrainConfig, num_classes: int) -> float:
-    strategy, info = make_strategy(), records.read_info(settings.data)
-
-    def take_steps(num_classes: int) -> None:
-        many = dataclasses.replace(info, num_identities=num_classes)
-        trainer = build_trainer(settings, many, strategy)
-        batches = iter(distributed_batches(settings, strategy, 0))
-        step = build_step(settings, trainer)
-        for _ in range(3):
-            step(batches).numpy()
-
-    take_steps(info.num_identities)
-    gpu = first_gpu()
-    before, _ = held_memory(gpu)
-    take_steps(num_classes)
-    return float(held_memory(gpu)[1] - before)
+    return in_new_process(memory_of_classes, settings, num_classes, 3)

@@ -343,22 +343,30 @@ def run_sharded(connection: Connection, settings: TrainConfig, num_classes: int)
     """Send the bytes that two steps with many classes take, beyond a run with few classes."""
     connection.recv()
     use_devices(1)
+    connection.send(memory_of_classes(settings, num_classes, num_steps=2))
+
+
+def memory_of_classes(settings: TrainConfig, num_classes: int, num_steps: int) -> float:
+    """Return the bytes that steps with many classes take at their peak; in a fresh process.
+
+    What steps with the few classes of the records take is not counted.
+    """
     strategy, info = make_strategy(), records.read_info(settings.data)
 
-    def take_two_steps(num_classes: int) -> None:
+    def take_steps(num_classes: int) -> None:
         many = dataclasses.replace(info, num_identities=num_classes)
         trainer = build_trainer(settings, many, strategy)
         batches = iter(distributed_batches(settings, strategy, 0))
         step = build_step(settings, trainer)
-        for _ in range(2):
+        for _ in range(num_steps):
             step(batches).numpy()
 
     # First a run with few classes: libraries and network take their memory with it.
-    take_two_steps(info.num_identities)
+    take_steps(info.num_identities)
     gpu = first_gpu()
     before, _ = held_memory(gpu)
-    take_two_steps(num_classes)
-    connection.send(held_memory(gpu)[1] - before)
+    take_steps(num_classes)
+    return float(held_memory(gpu)[1] - before)
 
 
 def describe_memory(peaks: Mapping[int, float], num_classes: int) -> str:
