@@ -137,6 +137,12 @@ def _check_semi_siamese_settings(config: TrainConfig) -> None:
                 f"that every device holds. Received: {name}={value}"
             )
     require(
+        config.new_classes == TrainConfig.new_classes,
+        "`new_classes` cannot be used with `semi_siamese`, which has no class weights: prototypes "
+        "take their place.",
+        new_classes=config.new_classes,
+    )
+    require(
         config.images_per_identity in (None, PAIR),
         f"`images_per_identity` must be {PAIR}, a pair of images, or not set with `semi_siamese`.",
         images_per_identity=config.images_per_identity,

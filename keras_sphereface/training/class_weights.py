@@ -39,6 +39,8 @@ class ClassesKept:
     Example:
         >>> ClassesKept(kept=3, new=2, left_out=0).describe()
         '3 kept by name, 2 new; 0 of the start left out'
+        >>> ClassesKept(0, 0, 5, "the head has no class weights").describe()
+        'none: the head has no class weights'
     """
 
     kept: int
@@ -49,6 +51,8 @@ class ClassesKept:
 
     def describe(self) -> str:
         """The numbers in words."""
+        if self.note and not self.new:
+            return f"none: {self.note}"
         means = " (from the mean of their faces)" if self.imprinted else ""
         text = f"{self.kept:,} kept by name, {self.new:,} new{means}; "
         text += f"{self.left_out:,} of the start "
@@ -213,7 +217,8 @@ def keep_class_weights(
     """
     common = [name for name in labels_now if name in labels_before]
     left_out = len(labels_before) - len(common)
-    num_now = len(labels_now) if trainer.gallery else trainer.head.num_classes
+    has_classes = bool(trainer.head.block_sizes()) and not trainer.gallery
+    num_now = trainer.head.num_classes if has_classes else 0
     if note := _why_none(trainer, head_file, labels_before, labels_now, common):
         return ClassesKept(0, num_now, len(labels_before), note)
     assert head_file is not None  # else there is a note

@@ -173,7 +173,7 @@ def test_a_run_that_starts_from_another_says_that_class_weights_are_not_kept(
         dataclasses.replace(second, start_from=str(tmp_path / "first"), **SEMI),
         callbacks=[StopAfter(2)],
     )
-    assert "prototypes take the place of class weights" in capsys.readouterr().err
+    assert "none: prototypes take the place of class weights" in capsys.readouterr().err
 
 
 @pytest.mark.slow
@@ -205,6 +205,7 @@ def test_identities_with_one_image_are_trained(faces, tmp_path):
         ({"block_size": 4}, "block_size=4"),
         ({"kernel_norm": "projected"}, "kernel_norm=projected"),
         ({"worker_shards": True}, "worker_shards=True"),
+        ({"new_classes": "random", "start_from": "run"}, "new_classes='random'"),
         ({"images_per_identity": 4}, "images_per_identity=4"),
         ({"images_per_identity": 0}, "images_per_identity=0"),
         ({"batch_size": 5}, "batch_size=5"),

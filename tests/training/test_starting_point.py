@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_sphereface.commands.checks import check_train
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.config.settings_files import read_config
 from keras_sphereface.export import load_backbone
@@ -132,6 +133,7 @@ def test_a_keras_file_gives_its_network_and_is_needed_no_more(new_records, tmp_p
     config = start_config(new_records, tmp_path / "run", tmp_path / "model.keras", total_steps=4)
     train(config, callbacks=[StopAfter(2)])
     (tmp_path / "model.keras").unlink()
+    check_train(config)  # as the command does first
     train(config)
     saved = read_config(TrainConfig, tmp_path / "run" / "config.yaml")
     assert (saved.backbone, saved.embedding_size) == ("start:mine", 8)
