@@ -53,6 +53,19 @@ def last_parts(key: str, count: int) -> str:
     return "/".join(key.rsplit("/", count)[-count:])
 
 
+def short_key(key: str) -> str:
+    """Return the name of an image for a caption: with its folder, unless it starts with its name.
+
+    Example:
+
+    >>> short_key("lfw/Ann/Ann_0001.jpg"), short_key("casia/0000045/017.jpg")
+    ('Ann_0001.jpg', '0000045/017.jpg')
+    """
+    name = last_parts(key.replace("\\", "/"), 2)
+    folder, _, image = name.rpartition("/")
+    return image if image.startswith(folder) else name
+
+
 def num_parts(key: str) -> int:
     """Return the number of parts of a path with slashes."""
     return key.count("/") + 1

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 
 from keras_sphereface.data import contact_sheet, images
+from keras_sphereface.data.filenames import without_image_suffix
+from keras_sphereface.data.keys import short_key
 from keras_sphereface.evaluation.face_pairs import Templates
 from keras_sphereface.evaluation.faces import Faces
 from keras_sphereface.evaluation.pair_faces import load_face
@@ -30,12 +32,10 @@ def face_sheet(
 
 
 def short_name(key: str) -> str:
-    """Return the name of an image without its folders and suffix, for a caption.
+    """Return the name of an image for a caption, without its suffix.
 
     Example:
-        >>> short_name("Ann/Ann_0001.jpg")
-        'Ann_0001'
+        >>> short_name("Ann/Ann_0001.jpg"), short_name("0000045/017.jpg")
+        ('Ann_0001', '0000045/017')
     """
-    name = key.replace("\\", "/").rsplit("/", 1)[-1]
-    stem, dot, _ = name.rpartition(".")
-    return stem if dot else name
+    return without_image_suffix(short_key(key))

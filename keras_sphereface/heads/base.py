@@ -85,7 +85,6 @@ class Head(keras.layers.Layer):
             raise ValueError(f"`dtype` must be float32 or float64. Received: dtype={dtype!r}")
         self.num_classes = check_integer(num_classes, "num_classes", 2)
         self.margin_required = bool(margin_required)
-        self.input_spec = keras.layers.InputSpec(ndim=2)
 
     def build(self, input_shape: Shape) -> None:
         self.build_shared(input_shape)
@@ -93,7 +92,7 @@ class Head(keras.layers.Layer):
     def build_shared(self, input_shape: Shape) -> None:
         """Make the weights that are whole on every device; `build` does it after the others."""
         self.step = add_replicated_weight(self, name="step")
-        self.input_spec = keras.layers.InputSpec(ndim=2, axes={-1: input_shape[-1]})
+        self.input_spec = keras.layers.InputSpec(axes={-1: input_shape[-1]})
         self.built = True
 
     def block_sizes(self) -> list[int]:
@@ -119,6 +118,11 @@ class Head(keras.layers.Layer):
     def last_step(self) -> Tensor:
         """The number of training steps counted so far; that of the present one within it."""
         return value_of(self.step)
+
+    def __call__(self, embeddings: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        # Before Keras makes the weights for whatever the last axis is.
+        check_embeddings(embeddings, type(self).__name__)
+        return super().__call__(embeddings, *args, **kwargs)
 
     def call(self, embeddings: Tensor, training: bool = False) -> Tensor:
         training = bool(training)
@@ -156,6 +160,7 @@ class Head(keras.layers.Layer):
             One value a sample of each. A label out of range is an error; where a compiled program
             cannot be stopped (XLA, JAX), its loss is nan.
         """
+        check_embeddings(embeddings, type(self).__name__)
         if not self.built:
             self.build((None, embeddings.shape[-1]))
         if training and step is None:
@@ -198,6 +203,31 @@ class Head(keras.layers.Layer):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "Head":
         return super().from_config({RENAMED.get(name, name): config[name] for name in config})
+
+
+def check_embeddings(embeddings: Any, name: str) -> None:
+    """Raise a ValueError if the static shape of a tensor is known, and not (batch, D).
+
+    Args:
+        embeddings: A tensor or array; anything without a shape is left to Keras.
+        name: Class of the head, for the message.
+    """
+    shape = getattr(embeddings, "shape", None)
+    if shape is None:
+        return
+    rank = shape.rank if hasattr(shape, "rank") else len(shape)  # None: a TensorShape unknown
+    if rank in (None, 2):
+        return
+    advice = ""
+    if rank > 2:
+        advice = (
+            "A feature map becomes an embedding by Flatten() or GlobalAveragePooling2D(), and "
+            "Dense(D) without an activation, between the network and the head. "
+        )
+    raise ValueError(
+        f"{name} needs embeddings of shape (batch, D), one vector for each image. {advice}"
+        f"Received: shape {tuple(shape)}"
+    )
 
 
 def _without_gradient(output: HeadOutput) -> HeadOutput:

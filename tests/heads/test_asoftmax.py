@@ -170,9 +170,31 @@ def test_numbers_of_numpy_are_taken_and_saved_as_plain_ones():
     assert type(config["base"]) is float
 
 
-def test_images_instead_of_embeddings_are_refused():
-    with pytest.raises(ValueError, match="expected ndim=2"):
-        ASoftmax(10)(tf.zeros((2, 4, 4, 3)))
+@pytest.mark.parametrize("symbolic", [False, True])
+def test_feature_maps_are_refused_with_the_layer_that_is_missing(symbolic):
+    maps = keras.Input((4, 4, 3)) if symbolic else tf.zeros((2, 4, 4, 3))
+    head = ASoftmax(10)
+    with pytest.raises(ValueError) as caught:
+        head(maps)
+    for words in ("embeddings of shape (batch, D)", "Flatten()", "4, 4, 3)"):
+        assert words in str(caught.value)
+    assert not head.built
+
+
+def test_a_sequential_model_that_ends_in_a_feature_map_is_refused():
+    conv = keras.layers.Conv2D(4, 3)
+    with pytest.raises(ValueError, match=r"GlobalAveragePooling2D\(\)"):
+        keras.Sequential([keras.Input((8, 8, 3)), conv, ASoftmax(10)])
+
+
+def test_one_embedding_without_a_batch_is_refused():
+    with pytest.raises(ValueError, match=r"Received: shape \(6,\)"):
+        ASoftmax(10)(tf.zeros(6))
+
+
+def test_losses_of_a_feature_map_are_refused():
+    with pytest.raises(ValueError, match=r"Received: shape \(2, 4, 6\)"):
+        ASoftmax(10).compute_losses(tf.zeros((2, 4, 6)), tf.zeros(2, tf.int32))
 
 
 def test_a_gradient_of_the_gradient_is_refused(batch):

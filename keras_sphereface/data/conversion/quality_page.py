@@ -10,6 +10,7 @@ from keras_sphereface.data.conversion.manifest import Manifest
 from keras_sphereface.data.conversion.prepare import Preparation
 from keras_sphereface.data.conversion.quality import SINGLE
 from keras_sphereface.data.conversion.steps import PreparedFace, prepare_block
+from keras_sphereface.data.keys import short_key
 from keras_sphereface.data.records import QualityRow
 from keras_sphereface.reporting import (
     Details,
@@ -77,7 +78,7 @@ def render_quality(
         shown = [key for key in row.examples if key in faces]
         if shown:
             sheet = draw_contact_sheet(
-                [faces[key] for key in shown], COLUMNS, [_caption(key) for key in shown]
+                [faces[key] for key in shown], COLUMNS, [short_key(key) for key in shown]
             )
             png, names = images.encode_png(sheet), Table(["image"], [[key] for key in shown])
             blocks += [
@@ -106,10 +107,6 @@ def _count(row: QualityRow, num_images: int) -> str:
     if row.check == SINGLE:
         return f"{row.num_found} identities"
     return f"{row.num_found} of {num_images} images"
-
-
-def _caption(key: str) -> str:
-    return key.rpartition("/")[2]
 
 
 def example_faces(

@@ -8,8 +8,10 @@ import pytest
 
 from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import alignment, images, near_duplicates, records
+from keras_sphereface.data.conversion import quality_page
 from keras_sphereface.data.conversion.convert import make_records
 from keras_sphereface.data.landmarks import read_landmarks
+from keras_sphereface.data.records import QualityRow
 
 NEEDS_IMAGEHASH = pytest.mark.skipif(
     not near_duplicates.is_imagehash_installed(), reason="ImageHash is not installed"
@@ -75,6 +77,18 @@ def test_faults_of_single_images_are_counted_and_shown(source, tmp_path):
     page = (tmp_path / "out" / "quality.html").read_text()
     assert all(key in page for key in keys)
     assert page.count("data:image/png") == sum(bool(row.examples) for row in info.quality)
+
+
+def test_captions_tell_images_of_numbered_folders_apart(monkeypatch):
+    captions = []
+    monkeypatch.setattr(
+        quality_page,
+        "draw_contact_sheet",
+        lambda faces, columns, names: captions.extend(names) or faces[0],
+    )
+    faces = {key: np.zeros((12, 10, 3), np.uint8) for key in ("0000045/017.jpg", "Ann/Ann_1.jpg")}
+    quality_page.render_quality([QualityRow("gray", 2, tuple(faces), "")], 2, [], faces)
+    assert captions == ["0000045/017.jpg", "Ann_1.jpg"]
 
 
 @NEEDS_IMAGEHASH
