@@ -121,7 +121,7 @@ class Head(keras.layers.Layer):
 
     def __call__(self, embeddings: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         # Before Keras makes the weights for whatever the last axis is.
-        check_embeddings(embeddings, type(self).__name__)
+        check_embedding_shape(embeddings, type(self).__name__)
         return super().__call__(embeddings, *args, **kwargs)
 
     def call(self, embeddings: Tensor, training: bool = False) -> Tensor:
@@ -160,7 +160,7 @@ class Head(keras.layers.Layer):
             One value a sample of each. A label out of range is an error; where a compiled program
             cannot be stopped (XLA, JAX), its loss is nan.
         """
-        check_embeddings(embeddings, type(self).__name__)
+        check_embedding_shape(embeddings, type(self).__name__)
         if not self.built:
             self.build((None, embeddings.shape[-1]))
         if training and step is None:
@@ -205,7 +205,7 @@ class Head(keras.layers.Layer):
         return super().from_config({RENAMED.get(name, name): config[name] for name in config})
 
 
-def check_embeddings(embeddings: Any, name: str) -> None:
+def check_embedding_shape(embeddings: Any, name: str) -> None:
     """Raise a ValueError if the static shape of a tensor is known, and not (batch, D).
 
     Args:
