@@ -15,6 +15,7 @@ from keras_sphereface.data.conversion.generated import generated_records
 from keras_sphereface.reporting.markdown import markdown_table
 from keras_sphereface.training.train import train
 from keras_sphereface.utils.progress import progress_bar, shown_on
+from keras_sphereface.utils.text import counted
 from keras_sphereface.utils.validation import check_integer, require
 
 # Layers of the network, identities, and how far the seed is from the first.
@@ -125,7 +126,7 @@ def describe_convergence(table: pd.DataFrame, total_steps: int) -> str:
     ]
     return (
         f"{int(runs['converged'].sum())} of {len(runs)} runs reach the training accuracy of m = 1 "
-        f"less {100 * ALLOWED_LOSS:.0f} points ({total_steps} steps, lambda at the end "
+        f"less {100 * ALLOWED_LOSS:.0f} points ({counted(total_steps, 'step')}, lambda at the end "
         f"{runs['annealing_lambda'].iloc[-1]:.1f}).\n\n"
         + markdown_table(["layers", "identities", "seed", *margins], rows)
     )

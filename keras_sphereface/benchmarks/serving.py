@@ -25,6 +25,7 @@ from keras_sphereface.models import sphereface4
 from keras_sphereface.reporting.markdown import markdown_table
 from keras_sphereface.utils.environment import machine
 from keras_sphereface.utils.progress import progress_bar
+from keras_sphereface.utils.text import counted
 
 NUM_FORMS = 64  # different requests of each kind
 NUM_ALONE = 100  # requests one after the other, for the time without others
@@ -108,10 +109,11 @@ def _describe(
     ]
     lines = [
         f"Machine: {machine()}.\n",
-        f"{config.num_requests:,} requests to `sphereface serve` with {model}, faces {faces}, "
-        f"{config.num_identities} identities enrolled; milliseconds from the request to its whole "
-        "answer. Lost are requests without an answer, refused, or with another score than the same "
-        f"request got alone.\n\n{markdown_table(list(table.columns), cells)}",
+        f"{counted(config.num_requests, 'request')} to `sphereface serve` with {model}, faces "
+        f"{faces}, {counted(config.num_identities, 'identity')} enrolled; milliseconds from the "
+        "request to its whole answer. Lost are requests without an answer, refused, or with "
+        "another score than the same request got "
+        f"alone.\n\n{markdown_table(list(table.columns), cells)}",
         f"{rate:.0f} requests a second. Memory of the service: {held}; at most "
         f"{max(memory) / 2**20:.0f} MiB.\n",
     ]

@@ -24,6 +24,7 @@ from keras_sphereface.models.embedding_network import are_equal, embedding_netwo
 from keras_sphereface.utils import compat
 from keras_sphereface.utils.progress import progress_bar
 from keras_sphereface.utils.tables import StepTable
+from keras_sphereface.utils.text import counted
 from keras_sphereface.utils.validation import check_integer
 
 # The columns between "step" and "seconds" are fields of `VerificationMetrics`.
@@ -175,8 +176,8 @@ class PairVerification(keras.callbacks.Callback):
         self.pixels = pixels
         if not complete.all() and self._is_chief:
             warnings.warn(
-                f"{np.sum(~complete)} of {len(complete)} pairs are left out of the verification, "
-                f"because {len(self.missing)} images are missing "
+                f"The verification leaves out {np.sum(~complete)} of {len(complete):,} pairs, "
+                f"because {counted(len(self.missing), 'image is', 'images are')} missing "
                 f"({'; '.join(sorted(set(self.missing.values())))}).",
                 stacklevel=2,
             )

@@ -4,6 +4,7 @@ from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import records
 from keras_sphereface.data.conversion import make_records
 from keras_sphereface.utils.progress import stage, warn_once
+from keras_sphereface.utils.text import counted
 
 # Of faces of LFW, five times as many as are found in error.
 SUSPICIOUS_SHARES = {"upside down": 0.01, "aligned twice": 0.005, "BGR": 0.002}
@@ -58,14 +59,16 @@ def verify_shards(folder: str) -> str:
             f"Received: {len(damaged)} of them\n{listed}"
         )
     info = records.read_info(folder)
-    return f"all {len(info.shards)} shards match their checksums: {info.num_images} images"
+    shards = counted(len(info.shards), "shard matches its checksum", "shards match their checksums")
+    return f"{shards}: {counted(info.num_images, 'image')}"
 
 
 def conversion_summary(info: records.DatasetInfo) -> str:
     """Return the result of a conversion for the terminal, skipped images by reason included."""
     lines = [
-        f"{info.num_images} images of {info.num_identities} identities in {len(info.shards)} "
-        f"shards, {info.image_size[0]} x {info.image_size[1]}, alignment: {info.alignment}"
+        f"{counted(info.num_images, 'image')} of {counted(info.num_identities, 'identity')} in "
+        f"{counted(len(info.shards), 'shard')}, {info.image_size[0]} x {info.image_size[1]}, "
+        f"alignment: {info.alignment}"
     ]
     if info.num_read != info.num_images:
         lines.append(
@@ -74,13 +77,13 @@ def conversion_summary(info: records.DatasetInfo) -> str:
         )
     if info.excluded_images:
         lines.append(
-            f"excluded as requested: {len(info.excluded_identities)} identities, "
-            f"{info.excluded_images} images"
+            f"excluded as requested: {counted(len(info.excluded_identities), 'identity')}, "
+            f"{counted(info.excluded_images, 'image')}"
         )
     if info.duplicates_same_identity:
         lines.append(
-            f"{info.duplicates_same_identity} images occur more than once under one identity; "
-            f"{records.DUPLICATES_FILE} lists them"
+            f"{counted(info.duplicates_same_identity, 'image occurs', 'images occur')} more than "
+            f"once under one identity; {records.DUPLICATES_FILE} lists them"
         )
     reasons = list(info.skipped_by_reason.items())
     for reason, count in reasons[:10]:
@@ -110,18 +113,19 @@ def conversion_warnings(info: records.DatasetInfo) -> list[str]:
     if info.unknown_exclusions:
         names = ", ".join(info.unknown_exclusions[:3])
         warnings.append(
-            f"{len(info.unknown_exclusions)} lines of the exclusions match nothing in the "
-            f"source, for example {names}"
+            "lines of the exclusions that match nothing in the source: "
+            f"{len(info.unknown_exclusions):,}, for example {names}"
         )
     if info.duplicates_several_identities:
         warnings.append(
-            f"{info.duplicates_several_identities} images occur under several identities, "
-            f"of which one at most is right; {records.DUPLICATES_FILE} lists them for --exclude"
+            f"{counted(info.duplicates_several_identities, 'image occurs', 'images occur')} under "
+            f"several identities, of which one at most is right; {records.DUPLICATES_FILE} lists "
+            "them for --exclude"
         )
     counts = {row.check: row.num_found or 0 for row in info.quality}
     if near := counts.get("near duplicates, several identities"):
         warnings.append(
-            f"{near} images look like one photograph under several identities; "
+            f"images that look like one photograph under several identities: {near:,}; "
             f"{records.NEAR_DUPLICATES_FILE} lists them for --exclude"
         )
     for check, share in SUSPICIOUS_SHARES.items():

@@ -20,6 +20,7 @@ from keras_sphereface.experiments.feature_spheres.run import feature_spheres
 from keras_sphereface.metrics.bootstrap import Interval
 from keras_sphereface.training.train import train
 from keras_sphereface.utils.progress import log
+from keras_sphereface.utils.text import counted
 
 # Folders in that of the demo.
 FACES, MODEL, EXAMPLES = "faces", "model", "examples"
@@ -125,8 +126,8 @@ def demo_summary(metrics: EvaluationMetrics, out: Path, seconds: float) -> str:
         pages.append((interactive, "the same spheres, to turn by mouse"))
     return "\n".join(
         [
-            f"Of {numbers.num_pairs} pairs of faces, of people never trained on, the network tells "
-            f"{100 * numbers.accuracy_mean:.2f} % rightly",
+            f"Of {counted(numbers.num_pairs, 'pair')} of faces, of people never trained on, the "
+            f"network tells {100 * numbers.accuracy_mean:.2f} % rightly",
             f"as the same person or two people{_interval(numbers.intervals.auc)}.",
             "The faces are generated, so it knows no real ones.",
             "",

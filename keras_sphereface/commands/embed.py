@@ -8,6 +8,7 @@ from keras_sphereface.export.crops import with_crops
 from keras_sphereface.recognition.face_finder import images_below
 from keras_sphereface.recognition.folder_embeddings import embed_folder, write_embeddings
 from keras_sphereface.utils.progress import log
+from keras_sphereface.utils.text import counted
 
 
 def run_embed(config: EmbedConfig) -> None:
@@ -32,5 +33,5 @@ def run_embed(config: EmbedConfig) -> None:
         }
         print(json.dumps(values, indent=2, ensure_ascii=False))
         return
-    print(f"{len(embeddings.keys)} images embedded, {len(embeddings.refused)} refused")
+    print(f"{counted(len(embeddings.keys), 'image')} embedded, {len(embeddings.refused)} refused")
     print(f"written to {config.out}")

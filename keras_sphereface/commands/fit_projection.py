@@ -3,6 +3,7 @@
 from keras_sphereface.config.projection import FitProjectionConfig
 from keras_sphereface.evaluation.projection import fit_and_export_projection, score_table
 from keras_sphereface.evaluation.report import verification_summary
+from keras_sphereface.utils.text import counted
 
 
 def run_fit_projection(config: FitProjectionConfig) -> None:
@@ -11,8 +12,8 @@ def run_fit_projection(config: FitProjectionConfig) -> None:
     print(score_table(result.scores))
     chosen = result.chosen
     print(
-        f"{chosen.method}, shrinkage {chosen.shrinkage:g}, fitted on {result.num_images:,} images "
-        f"of {result.num_identities:,} identities"
+        f"{chosen.method}, shrinkage {chosen.shrinkage:g}, fitted on "
+        f"{counted(result.num_images, 'image')} of {counted(result.num_identities, 'identity')}"
     )
     for metrics in result.metrics:
         print(f"\n{verification_summary(metrics)}")

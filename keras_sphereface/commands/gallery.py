@@ -22,6 +22,7 @@ from keras_sphereface.recognition.enroll_images import (
     images_to_enroll,
 )
 from keras_sphereface.utils.progress import log
+from keras_sphereface.utils.text import counted
 
 
 def run_gallery(config: GalleryConfig) -> None:
@@ -42,7 +43,10 @@ def run_gallery(config: GalleryConfig) -> None:
                 print(f"removed from {gallery.place}: {', '.join(config.name)}")
         case GalleryExportConfig():
             with Gallery.open(config.gallery) as gallery:
-                print(f"{gallery.export(config.out)} templates of {len(gallery)} identities")
+                print(
+                    f"{counted(gallery.export(config.out), 'template')} of "
+                    f"{counted(len(gallery), 'identity')}"
+                )
             print(f"written to {config.out}")
         case GalleryIndexConfig():
             with Gallery.open(config.gallery) as gallery:
@@ -102,5 +106,6 @@ def _as_table(gallery: Gallery) -> str:
     ]
     header = f"{'identity':<{width}}  templates"
     total = sum(entry.num_templates for entry in identities)
-    last = f"{len(identities)} identities, {total} templates of {gallery.dim or 'no'} numbers"
+    templates = f"{counted(total, 'template')} of {gallery.dim or 'no'} numbers"
+    last = f"{counted(len(identities), 'identity')}, {templates}"
     return "\n".join([*([header] if lines else []), *lines, last])

@@ -5,6 +5,7 @@ from pathlib import Path
 from keras_sphereface.config.export import ImportWeightsConfig
 from keras_sphereface.export.weights import import_weights
 from keras_sphereface.utils.atomic import atomic_file
+from keras_sphereface.utils.text import counted
 
 
 def run_import_weights(config: ImportWeightsConfig) -> None:
@@ -17,6 +18,6 @@ def run_import_weights(config: ImportWeightsConfig) -> None:
     height, width = network.input_shape[1:3]
     print(
         f"{network.name}: RGB faces of {height} x {width}, embeddings of "
-        f"{network.output_shape[-1]}, {network.count_params():,} weights"
+        f"{network.output_shape[-1]}, {counted(network.count_params(), 'weight')}"
     )
     print(f"written to {config.out}")

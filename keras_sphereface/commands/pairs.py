@@ -6,6 +6,7 @@ from keras_sphereface.config.convert import PairsConfig
 from keras_sphereface.data.pairs import draw_pairs, write_pair_list
 from keras_sphereface.data.readers.class_folders import read_class_folders
 from keras_sphereface.data.types import ImageRecord
+from keras_sphereface.utils.text import counted
 
 
 def run_pairs(config: PairsConfig) -> None:
@@ -22,5 +23,6 @@ def run_pairs(config: PairsConfig) -> None:
     matched = int(np.count_nonzero(pairs.is_same))
     print(
         f"{matched:,} matched and {len(pairs.first) - matched:,} mismatched pairs of "
-        f"{len(pairs.identities()):,} people in {pairs.folds.max()} folds: {config.out}"
+        f"{counted(len(pairs.identities()), 'person', 'people')} in "
+        f"{counted(pairs.folds.max(), 'fold')}: {config.out}"
     )

@@ -16,6 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_sphereface.data import preprocessing, records
+from keras_sphereface.utils.text import counted
 from keras_sphereface.utils.validation import require
 
 READ_BLOCK = 512  # records of a file that are parsed in one call
@@ -59,8 +60,8 @@ def read_identity_images(folder: str | os.PathLike, info: records.DatasetInfo) -
             count += len(parsed["label"])
         if count != shard.num_images:
             raise ValueError(
-                f"{records.INFO_FILE} expects {shard.num_images} images in {path}. "
-                f"Received: {count} images"
+                f"{records.INFO_FILE} expects {counted(shard.num_images, 'image')} in {path}. "
+                f"Received: {counted(count, 'image')}"
             )
     all_labels = tf.concat(labels, axis=0)
     counts = np.unique(all_labels.numpy(), return_counts=True)[1]

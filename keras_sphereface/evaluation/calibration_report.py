@@ -9,6 +9,7 @@ from keras_sphereface.evaluation.calibration_metrics import CalibrationMetrics
 from keras_sphereface.evaluation.formatting import format_range, percent
 from keras_sphereface.reporting.blocks import Block, Heading, ImageBlock, Paragraph, Table
 from keras_sphereface.reporting.figures import FigurePngs, draw_figure
+from keras_sphereface.utils.text import counted
 
 WORTHLESS = 1.0  # Cllr, in bits, of always answering that nothing is known
 FIGURE_SIZE = (5.4, 4.2)  # inches
@@ -43,7 +44,7 @@ def calibration_sentences(calibration: CalibrationMetrics) -> list[str]:
         (calibration.num_judged_pairs, calibration.num_judged_identities),
     ]
     counts = [
-        f"{pairs:,} pairs" + (f" of {n:,} identities" if n is not None else "")
+        f"{counted(pairs, 'pair')}" + (f" of {counted(n, 'identity')}" if n is not None else "")
         for pairs, n in sides
     ]
     interval = calibration.cllr_interval
@@ -64,8 +65,8 @@ def calibration_sentences(calibration: CalibrationMetrics) -> list[str]:
         )
     if calibration.num_pairs_dropped:
         sentences.append(
-            f"{calibration.num_pairs_dropped:,} pairs have an identity on each side and are left "
-            "out."
+            f"{counted(calibration.num_pairs_dropped, 'pair is', 'pairs are')} left out: an "
+            "identity on each side."
         )
     return sentences
 

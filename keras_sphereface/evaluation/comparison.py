@@ -38,6 +38,7 @@ from keras_sphereface.reporting.blocks import (
     Warnings,
 )
 from keras_sphereface.reporting.figures import FigurePngs, draw_figure
+from keras_sphereface.utils.text import counted
 
 MAX_SHOWN = 3  # models that are all compared on the page; of more, each with the first
 NUM_DISAGREEMENTS = 10  # pairs of faces, for each of two models
@@ -109,8 +110,8 @@ def _sheets(
         png = draw_face_pairs(dataset.faces, dataset.templates, pairs[:NUM_DISAGREEMENTS])
         if png is not None:
             title = (
-                f"Right by {models[right]}, wrong by {models[1 - right]}: {len(pairs)} pairs, the "
-                "clearest first"
+                f"Right by {models[right]}, wrong by {models[1 - right]}: "
+                f"{counted(len(pairs), 'pair')}, the clearest first"
             )
             sheets[title] = png
     return sheets
@@ -227,8 +228,8 @@ def _difference_table(rows: Sequence[ModelDifference]) -> Table:
     return Table(
         ["measure", "difference", *header, "p"],
         table,
-        caption=f"{rows[0].first} minus {rows[0].second}, {rows[0].num_pairs:,} pairs; rates in "
-        "percentage points",
+        caption=f"{rows[0].first} minus {rows[0].second}, {counted(rows[0].num_pairs, 'pair')}; "
+        "rates in percentage points",
     )
 
 

@@ -13,6 +13,7 @@ from keras_sphereface.evaluation.formatting import (
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics, VerificationMetrics
 from keras_sphereface.metrics.bootstrap import Interval
 from keras_sphereface.recognition.comparison import USUAL_FMR
+from keras_sphereface.utils.text import counted
 
 MIN_IDENTITIES = 100  # below, an interval of a rate is too wide to decide by
 
@@ -69,8 +70,8 @@ def _how_sure(numbers: VerificationMetrics) -> str:
             "for independent and is too narrow if they share identities."
         )
     text += (
-        f", by drawing the {intervals.num_identities:,} identities of the {numbers.num_pairs:,} "
-        "pairs anew."
+        f", by drawing the {counted(intervals.num_identities, 'identity')} of the "
+        f"{numbers.num_pairs:,} pairs anew."
     )
     if intervals.num_identities < MIN_IDENTITIES:
         text += f" With fewer than {MIN_IDENTITIES} identities, take it for a first impression."
@@ -143,7 +144,7 @@ def _refusal(metrics: EvaluationMetrics) -> Iterator[tuple[str, str]]:
         text = "No refusal by |x| surely lowers the FNMR: the length of an embedding does not tell."
     else:
         lost = (
-            f", which leaves {one.num_identities_lost:,} identities without any"
+            f", which leaves {counted(one.num_identities_lost, 'identity')} without any"
             if one.num_identities_lost
             else ""
         )
@@ -160,12 +161,13 @@ def _failures(metrics: EvaluationMetrics) -> Iterator[tuple[str, str]]:
     if acquired is None or not acquired.num_failures_to_acquire:
         return
     text = (
-        f"{acquired.num_failures_to_acquire:,} of {acquired.num_images:,} images "
+        f"{acquired.num_failures_to_acquire:,} of {counted(acquired.num_images, 'image')} "
         f"({percent(acquired.fta)}, FTA)"
     )
     if acquired.num_failures_to_enroll:
         text += (
-            f", and {acquired.num_failures_to_enroll:,} of {acquired.num_templates:,} templates "
+            f", and {acquired.num_failures_to_enroll:,} of "
+            f"{counted(acquired.num_templates, 'template')} "
             f"({percent(acquired.fte or 0.0)}, FTE)"
         )
     measured = [(fmr, fnmr) for fmr, fnmr in acquired.fnmr_at_fmr.items() if fnmr is not None]

@@ -16,6 +16,7 @@ from keras_sphereface.evaluation.pair_faces import draw_face_pairs
 from keras_sphereface.metrics import zoo
 from keras_sphereface.reporting.blocks import Block, Details, ImageBlock, Paragraph, Table
 from keras_sphereface.reporting.figures import FigurePngs
+from keras_sphereface.utils.text import counted
 
 NUM_PAIRS = 10  # that are shown as faces
 NUM_FACES = 12
@@ -88,8 +89,8 @@ def error_blocks(metrics: ErrorMetrics, images: Mapping[str, FigurePngs]) -> lis
     if metrics.label_doubts:
         blocks += [
             Paragraph(
-                f"{len(metrics.label_doubts)} pairs look as if they were labeled wrong, or fail "
-                "for any model; look at them before the network is blamed."
+                f"{counted(len(metrics.label_doubts), 'pair looks', 'pairs look')} as if labeled "
+                "wrong, or would fail for any model; look there before the network is blamed."
             ),
             *_shown(images, "label_doubts.png"),
             Details("Pairs whose label may be wrong", [doubt_table(metrics.label_doubts)]),
@@ -100,9 +101,9 @@ def error_blocks(metrics: ErrorMetrics, images: Mapping[str, FigurePngs]) -> lis
 def zoo_sentences(metrics: ErrorMetrics) -> list[str]:
     """Return who fails, a sentence each; `metrics` with identities."""
     sentences = [
-        f"{_count(metrics.num_goats, 'identity is', 'identities are')} unusually often not "
-        f"recognized (goats), {_count(metrics.num_wolves, 'is', 'are')} unusually often mistaken "
-        "for others (wolves or lambs)."
+        f"{counted(metrics.num_goats or 0, 'identity is', 'identities are')} unusually often not "
+        f"recognized (goats), {counted(metrics.num_wolves or 0, 'is', 'are')} unusually often "
+        "mistaken for others (wolves or lambs)."
     ]
     for name, one in (
         ("false matches", metrics.false_matches),
@@ -141,10 +142,6 @@ def doubt_table(doubts: Sequence[LabelDoubt]) -> Table:
     """Return the table of pairs whose label may be wrong."""
     rows = [[d.kind, d.first, d.second, f"{d.score:.4f}", d.reason] for d in doubts]
     return Table(["labeled", "first", "second", "cosine", "why"], rows)
-
-
-def _count(count: int | None, one: str, several: str) -> str:
-    return f"{count:,} {one if count == 1 else several}"
 
 
 def _share(one: Concentration) -> str:

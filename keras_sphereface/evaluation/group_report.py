@@ -16,6 +16,7 @@ from keras_sphereface.evaluation.group_metrics import (
 from keras_sphereface.evaluation.operating_point import OperatingPoint
 from keras_sphereface.reporting.blocks import Block, Details, ImageBlock, Paragraph, Table, Warnings
 from keras_sphereface.reporting.figures import FigurePngs, draw_figure
+from keras_sphereface.utils.text import counted
 
 
 def group_table(metrics: GroupMetrics) -> pd.DataFrame:
@@ -90,7 +91,7 @@ def _column_blocks(column: GroupColumn, point: OperatingPoint) -> list[Block]:
             f"{', '.join(small)}."
         )
     if column.num_without_group:
-        note += f" {column.num_without_group:,} images have no group."
+        note += f" {counted(column.num_without_group, 'image has', 'images have')} no group."
     across = Table(header, [_row(one) for one in column.across])
     return [
         Table(header, [_row(one) for one in column.within], note, f"By {column.column}"),

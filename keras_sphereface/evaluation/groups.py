@@ -23,6 +23,7 @@ from keras_sphereface.evaluation.verification import Verification
 from keras_sphereface.metrics import group_rates, roc
 from keras_sphereface.metrics.comparisons import Comparisons, num_allowed
 from keras_sphereface.metrics.identity_bootstrap import draw_identity_counts
+from keras_sphereface.utils.text import counted
 
 MAX_GROUPS = 40  # of a column; names of identities would be a group each
 
@@ -67,7 +68,7 @@ def measure_groups(
         found = set(names) - {""}
         if len(found) > MAX_GROUPS or len(found) < 2:
             notes.append(
-                f"The column {column} has {len(found)} groups among these images; 2 to "
+                f"The column {column} has {counted(len(found), 'group')} among these images; 2 to "
                 f"{MAX_GROUPS} can be compared."
             )
             continue

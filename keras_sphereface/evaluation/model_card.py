@@ -7,6 +7,7 @@ from keras_sphereface.evaluation.decision import decision_statements
 from keras_sphereface.evaluation.formatting import format_decimal, format_range, percent
 from keras_sphereface.evaluation.verification_metrics import EvaluationMetrics, VerificationMetrics
 from keras_sphereface.reporting.markdown import markdown_table
+from keras_sphereface.utils.text import counted
 from keras_sphereface.version import __version__
 
 LIMITS = (
@@ -68,13 +69,15 @@ def _measures(numbers: VerificationMetrics) -> str:
 def _data(metrics: EvaluationMetrics) -> list[str]:
     numbers = metrics.verification
     lines = [
-        f"- {metrics.set}: {numbers.num_pairs:,} pairs, {numbers.num_matched:,} matched and "
-        f"{numbers.num_mismatched:,} mismatched, in {len(numbers.folds)} folds"
+        f"- {metrics.set}: {counted(numbers.num_pairs, 'pair')}, {numbers.num_matched:,} matched "
+        f"and {numbers.num_mismatched:,} mismatched, in {counted(len(numbers.folds), 'fold')}"
     ]
     if metrics.criterion.num_identities:
-        lines.append(f"- {metrics.criterion.num_identities:,} identities")
+        lines.append(f"- {counted(metrics.criterion.num_identities, 'identity')}")
     if numbers.num_pairs_left_out:
-        lines.append(f"- {numbers.num_pairs_left_out:,} pairs left out, a face of which is missing")
+        lines.append(
+            f"- {counted(numbers.num_pairs_left_out, 'pair')} left out, a face of which is missing"
+        )
     return lines + [f"- Warning: {warning}" for warning in metrics.warnings]
 
 

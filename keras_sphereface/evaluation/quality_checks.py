@@ -15,6 +15,7 @@ from keras_sphereface.data.pairs.lfw import identity_of_key
 from keras_sphereface.evaluation.face_pairs import PairDataset
 from keras_sphereface.evaluation.faces import NO_LANDMARKS, Faces, MissingFaceError
 from keras_sphereface.metrics.vectors import normalize_rows
+from keras_sphereface.utils.text import counted
 
 SAMPLE = 64  # images that are checked
 EMBEDDING_SAMPLE = 1000  # embeddings that are compared
@@ -102,7 +103,8 @@ def missing_face_warnings(
     ]
     if num_left_out:
         sentences.append(
-            f"{num_left_out} of {num_pairs} pairs are left out. All numbers are of the other pairs."
+            f"Left out: {num_left_out:,} of {counted(num_pairs, 'pair')}. All numbers are of the "
+            "others."
         )
     return [" ".join(sentences)] if sentences else []
 
@@ -224,9 +226,9 @@ def trained_calibration_warnings(pairs: lfw.Pairs, training_identities: set[str]
     if not trained:
         return []
     return [
-        f"Calibrated on identities of the training set: {trained} of {len(pairs.first)} pairs. A "
-        "network scores these better than others, so thresholds and log-likelihood ratios promise "
-        "too much; calibrate on folds without them."
+        f"Calibrated on identities of the training set: {trained} of "
+        f"{counted(len(pairs.first), 'pair')}. A network scores these better than others, so "
+        "thresholds and log-likelihood ratios promise too much; calibrate on folds without them."
     ]
 
 
@@ -251,6 +253,6 @@ def identity_overlap_warnings(
     num_pairs = int(contains_identity(pairs, shared).sum())
     return [
         f"Identity overlap with the training set: {len(shared)}, for example "
-        f"{', '.join(shared[:3])}. {num_pairs} of {len(pairs.first)} pairs do not test identities "
-        "that the network never saw."
+        f"{', '.join(shared[:3])}. {num_pairs:,} of {counted(len(pairs.first), 'pair')} "
+        f"{'does' if num_pairs == 1 else 'do'} not test identities that the network never saw."
     ]

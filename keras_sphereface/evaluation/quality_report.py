@@ -13,6 +13,7 @@ from keras_sphereface.evaluation.operating_point import OperatingPoint
 from keras_sphereface.evaluation.quality_metrics import QualityMeasure, QualityMetrics, Refusal
 from keras_sphereface.reporting.blocks import Block, Details, ImageBlock, Paragraph, Table
 from keras_sphereface.reporting.figures import FigurePngs, draw_figure
+from keras_sphereface.utils.text import counted
 
 CURVE_TEXT = (
     "FNMR at the same threshold where the matched comparisons of lowest quality are discarded; "
@@ -91,11 +92,12 @@ def quality_sentences(metrics: QualityMetrics) -> list[str]:
 
 def _cost(one: Refusal, point: OperatingPoint) -> str:
     text = (
-        f"refuse images with |x| below {one.limit:.4g}. That refuses {one.num_refused:,} images "
-        f"({100 * one.share:.0f} %)"
+        f"refuse images with |x| below {one.limit:.4g}. That refuses "
+        f"{counted(one.num_refused, 'image')} ({100 * one.share:.0f} %)"
     )
     if one.num_identities_lost is not None:
-        text += f", after which {one.num_identities_lost:,} identities have none"
+        lost = counted(one.num_identities_lost, "identity has", "identities have")
+        text += f", after which {lost} none"
     if one.fnmr is not None:
         text += f", and lowers the FNMR from {100 * point.fnmr:.3g} to {100 * one.fnmr:.3g} %"
     if one.interval is not None:

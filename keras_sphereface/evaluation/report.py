@@ -37,6 +37,7 @@ from keras_sphereface.reporting.blocks import (
     Warnings,
 )
 from keras_sphereface.reporting.figures import FigurePngs
+from keras_sphereface.utils.text import counted
 from keras_sphereface.version import __version__
 
 TOO_FEW = "too few mismatched pairs"
@@ -74,7 +75,8 @@ def verification_summary(metrics: EvaluationMetrics) -> str:
             f"{100 * numbers.accuracy_standard_error:.2f} (folds: {per_fold})",
             f"  by protocol      {', '.join(by_protocol)}",
             *(
-                f"  {variant.pairs}: {_variant(variant, percent)} of {variant.num_pairs} pairs"
+                f"  {variant.pairs}: {_variant(variant, percent)} of "
+                f"{counted(variant.num_pairs, 'pair')}"
                 for variant in metrics.variants
             ),
             "AUC                "
@@ -104,9 +106,9 @@ def verification_report(
     numbers, criterion = metrics.verification, _criterion(metrics.criterion)
     blocks: list[Block] = [
         Paragraph(
-            f"{metrics.model} on the {numbers.num_pairs:,} pairs of {metrics.set}: "
+            f"{metrics.model} on the {counted(numbers.num_pairs, 'pair')} of {metrics.set}: "
             f"{numbers.num_matched:,} matched, {numbers.num_mismatched:,} mismatched, "
-            f"{len(numbers.folds)} folds."
+            f"{counted(len(numbers.folds), 'fold')}."
         ),
         Statements(decision_statements(metrics)),
         _key_numbers(numbers),
@@ -251,10 +253,11 @@ def _criterion(criterion: Criterion) -> str:
     verdict = "it holds" if criterion.holds else "it does not hold"
     if criterion.share_of_identities is None:
         return f"{verdict} for the pairs: {angles}"
+    of_all = counted(criterion.num_identities or 0, "identity")
+    several = counted(criterion.num_identities_with_several_images or 0, "identity")
     return (
-        f"{verdict} over all {criterion.num_identities} identities: {angles}; singly it holds for "
-        f"{percent(criterion.share_of_identities, 1)} of the "
-        f"{criterion.num_identities_with_several_images} identities with several images"
+        f"{verdict} over all {of_all}: {angles}; singly it holds for "
+        f"{percent(criterion.share_of_identities, 1)} of the {several} with several images"
     )
 
 
@@ -318,7 +321,8 @@ def _missing(numbers: VerificationMetrics) -> list[Block]:
 def _how_intervals_are_drawn(intervals: BootstrapIntervals) -> str:
     if intervals.resampled == "identities":
         return (
-            f"Intervals are from a bootstrap that draws {intervals.num_identities:,} identities "
+            "Intervals are from a bootstrap that draws "
+            f"{counted(intervals.num_identities or 0, 'identity')} "
             f"with all of their pairs, {intervals.replicates:,} times."
         )
     return (

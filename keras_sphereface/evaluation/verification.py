@@ -18,6 +18,7 @@ from keras_sphereface.evaluation.verification_metrics import (
     VerificationMetrics,
 )
 from keras_sphereface.metrics import protocols, roc, separability
+from keras_sphereface.utils.text import counted
 
 DEFAULT_PROTOCOL = "sphereface"
 Angles = separability.ClassAngles | separability.PairAngles
@@ -56,15 +57,15 @@ def complete_pairs(pairs: lfw.Pairs, missing: Mapping[str, str], file: str = "")
     if not complete.any():
         example = "".join(f", the first {key}: {why}" for key, why in list(missing.items())[:1])
         raise ValueError(
-            f"{prefix}No pair has both of its faces. Received: {len(complete)} pairs, "
-            f"{len(missing)} of {len(pairs.keys())} faces missing{example}"
+            f"{prefix}No pair has both of its faces. Received: {counted(len(complete), 'pair')}, "
+            f"{len(missing)} of {counted(len(pairs.keys()), 'face')} missing{example}"
         )
     # Without the fold the mean would be one over fewer folds, and nothing would show it.
     emptied = np.setdiff1d(pairs.folds, pairs.folds[complete])
     if len(emptied):
         raise ValueError(
             f"{prefix}Every fold must keep pairs that have both of their faces. Received: none in "
-            f"fold {emptied[0]}, with {len(missing)} faces missing"
+            f"fold {emptied[0]}, with {counted(len(missing), 'face')} missing"
         )
     return complete
 
@@ -108,7 +109,7 @@ def verify_pairs(
     except ValueError as error:
         prefix = f"{file}: " if file else ""
         if embeddings.missing:
-            prefix += f"{len(embeddings.missing)} faces are missing. "
+            prefix += f"{counted(len(embeddings.missing), 'face is', 'faces are')} missing. "
         raise ValueError(f"{prefix}{error}") from error
     result = results[protocol]
     curve = roc.roc_curve(result.scores, used.is_same)

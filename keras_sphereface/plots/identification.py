@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from keras_sphereface.plots import _curves
+from keras_sphereface.utils.text import counted
 
 MAX_LINEAR_RANKS = 50  # more ranks have a log scale
 
@@ -49,7 +50,7 @@ def plot_cmc(axes: Axes, curves: Mapping[str, np.ndarray], gallery_size: int | N
     else:
         axes.set_xlim(0.5, max_rank + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(10, integer=True, min_n_ticks=1))
-    name = "CMC" if gallery_size is None else f"CMC, {gallery_size:,} identities"
+    name = "CMC" if gallery_size is None else f"CMC, {counted(gallery_size, 'identity')}"
     axes.set(xlabel="rank", ylabel="identified, per cent", title=_curves.title(name, areas))
     axes.grid(alpha=0.3)
     _curves.add_legend(axes, curves)

@@ -9,6 +9,7 @@ import numpy as np
 from keras_sphereface.recognition.enrollment import Enrollment, read_enrollment
 from keras_sphereface.recognition.gallery import Gallery
 from keras_sphereface.utils.progress import progress_bar
+from keras_sphereface.utils.text import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,7 +28,8 @@ class EnrollmentCounts:
 
     def describe(self) -> str:
         """Return the counts in words."""
-        text = f"{self.num_added} templates of {self.num_identities} identities enrolled"
+        identities = counted(self.num_identities, "identity")
+        text = f"{counted(self.num_added, 'template')} of {identities} enrolled"
         return f"{text}; {self.num_present} were there already" if self.num_present else text
 
 

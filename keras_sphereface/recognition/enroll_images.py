@@ -19,6 +19,7 @@ from keras_sphereface.recognition.faces import Face
 from keras_sphereface.recognition.gallery import Gallery
 from keras_sphereface.recognition.input_images import DoubtfulImageError, read_content
 from keras_sphereface.utils.progress import progress_bar
+from keras_sphereface.utils.text import counted
 
 
 class ImageToEnroll(NamedTuple):
@@ -51,7 +52,7 @@ class EnrolledImages:
 
     def describe(self) -> str:
         """Return the counts in words."""
-        return f"{self.counts.describe()}; {len(self.refused)} images refused"
+        return f"{self.counts.describe()}; {counted(len(self.refused), 'image')} refused"
 
 
 class _Waiting(NamedTuple):
@@ -159,8 +160,8 @@ def enroll_images(
     if images and not enrolled:
         name, reason = next(iter(refused.items()))
         raise ValueError(
-            f"An image with a face is needed. Received: {len(images)} images that are all refused, "
-            f"the first, {name}: {reason}"
+            f"An image with a face is needed. Received: {counted(len(images), 'image')}, all "
+            f"refused, the first, {name}: {reason}"
         )
     return EnrolledImages(
         EnrollmentCounts(len(enrolled), num_added, num_present), refused, warnings

@@ -14,6 +14,7 @@ from keras_sphereface.recognition.input_images import DoubtfulImageError
 from keras_sphereface.recognition.parquet_file import write_parquet
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.progress import progress_bar
+from keras_sphereface.utils.text import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,8 +75,9 @@ def embed_folder(
             embed_batch()
     if not embedded:
         raise ValueError(
-            f"An image with a face is needed. Received: {folder} with {len(keys)} images that are "
-            f"all refused, the first, {keys[0]}: {refused[keys[0]]}"
+            f"An image with a face is needed. Received: {folder} with "
+            f"{counted(len(keys), 'image')}, all refused, the first, {keys[0]}: "
+            f"{refused[keys[0]]}"
         )
     return FolderEmbeddings(embedded, np.concatenate(views), refused)
 

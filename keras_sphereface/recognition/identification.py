@@ -10,6 +10,7 @@ from keras_sphereface.recognition.comparison import ratio_in_words
 from keras_sphereface.recognition.face_quality import FaceQuality
 from keras_sphereface.recognition.faces import Face
 from keras_sphereface.recognition.template_index import IdentityMatch
+from keras_sphereface.utils.text import counted
 
 USUAL_FPIR = 0.01
 EMPTY_GALLERY = "The gallery has no identities, so every face is unknown."
@@ -97,7 +98,7 @@ class Identification:
         else:
             rate = (
                 f"about {_percent(self.fpir)} of unknown faces reach it among "
-                f"{self.num_identities:,} identities"
+                f"{counted(self.num_identities, 'identity')}"
             )
             answer = (
                 f"{first.name}: the score {first.score:.3f} reaches the threshold "

@@ -19,6 +19,7 @@ from keras_sphereface.serving.guard import Guard
 from keras_sphereface.serving.problems import ProblemError, problem_response
 from keras_sphereface.serving.service import MAX_PAGE, MAX_TOP, RecognitionService
 from keras_sphereface.serving.uploads import check_image, read_body
+from keras_sphereface.utils.text import counted
 from keras_sphereface.version import __version__
 
 DESCRIPTION = (
@@ -238,7 +239,9 @@ class _CheckedForm:
         contents = self._form.files.get(name, [])
         most = self._limits.max_images
         if not 1 <= len(contents) <= most:
-            raise _field_error(name, f"must be 1 to {most} files. Received: {len(contents)}")
+            raise _field_error(
+                name, f"must be 1 to {counted(most, 'file')}. Received: {len(contents)}"
+            )
         return contents
 
     def text(self, name: str) -> str:

@@ -18,6 +18,7 @@ from keras_sphereface.serving.inference_queue import EmbeddedFace, InferenceQueu
 from keras_sphereface.serving.limits import ServiceLimits
 from keras_sphereface.serving.metrics import ServiceMetrics
 from keras_sphereface.serving.problems import ProblemError
+from keras_sphereface.utils.text import counted
 from keras_sphereface.version import __version__
 
 MAX_NAME_LENGTH = 200
@@ -137,7 +138,8 @@ class RecognitionService:
             raise ProblemError(
                 503,
                 "queue-full",
-                f"{self._in_service} requests are in service already; try again later.",
+                f"{counted(self._in_service, 'request is', 'requests are')} in service already; "
+                "try again later.",
                 {"Retry-After": str(max(1, seconds))},
             )
         self._in_service += 1

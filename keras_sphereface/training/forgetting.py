@@ -16,6 +16,7 @@ from keras_sphereface.evaluation.verification import verify_pairs
 from keras_sphereface.evaluation.verification_metrics import VerificationMetrics
 from keras_sphereface.reporting.markdown import markdown_table
 from keras_sphereface.reporting.metrics_file import write_metrics
+from keras_sphereface.utils.text import counted
 
 BEFORE_FILE = "old_test_set_before.npz"  # embeddings by the network as it was at the start
 RESULT_FILE = "forgetting.json"
@@ -59,8 +60,8 @@ class Forgetting:
         rows = [self._row(row) for row in self.differences]
         drawn = "identities" if has_names else "pairs, which name no identities,"
         return (
-            f"The old test set, `{self.file}` ({self.after.num_pairs:,} pairs), by the network "
-            f"of `{self.start_from}` and by the one that was trained on from it:\n\n"
+            f"The old test set, `{self.file}` ({counted(self.after.num_pairs, 'pair')}), by the "
+            f"network of `{self.start_from}` and by the one that was trained on from it:\n\n"
             + markdown_table(["", BEFORE, AFTER, "after - before", "95 % interval", "p"], rows)
             + f"\nBoth networks judged the same pairs; {drawn} were drawn {NUM_DRAWS:,} times. "
             + self._verdict()

@@ -21,6 +21,7 @@ from keras_sphereface.training.step import ANGLE_BINS, MEANS
 from keras_sphereface.training.summary import LOG_FILE
 from keras_sphereface.utils.progress import log, progress_bar, warn
 from keras_sphereface.utils.tables import StepTable
+from keras_sphereface.utils.text import counted
 
 LOG_FIELDS = ("step", "epoch", *MEANS, "learning_rate", "images_per_second")
 ESTIMATE_AFTER = 50  # steps
@@ -156,7 +157,7 @@ class TrainingMonitor:
             )
             log(
                 f"step {step}: {100 * metrics.accuracy_mean:.2f} % of "
-                f"{metrics.num_pairs:,} pairs, AUC {metrics.auc:.4f} "
+                f"{counted(metrics.num_pairs, 'pair')}, AUC {metrics.auc:.4f} "
                 f"({seconds:.1f} s)"
             )
 

@@ -18,7 +18,7 @@ from keras_sphereface.functional.annealing import (
     unfinished_annealing,
 )
 from keras_sphereface.training.solver import Solver
-from keras_sphereface.utils.text import duration
+from keras_sphereface.utils.text import counted, duration
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +48,7 @@ class RunOverview:
         embedding_size: Number of values of an embedding; 0: it is not described.
         start: {name: text} of further lines, about what the run starts from.
         gallery_bytes: Bytes of the gallery network and its prototypes on one device.
+        num_prototypes: Length of the queue that takes the place of class weights; 0: there is none.
     """
 
     devices: tuple[str, ...]
@@ -72,6 +73,7 @@ class RunOverview:
     embedding_size: int = 0
     start: Mapping[str, str] = dataclasses.field(default_factory=dict)
     gallery_bytes: int = 0
+    num_prototypes: int = 0
 
     @property
     def memory(self) -> tuple[int, int, int]:
@@ -87,19 +89,17 @@ def describe(run: RunOverview) -> str:
     """Return the overview of a run as aligned lines of text."""
     count = len(run.devices)
     weights, gradients, slots = run.memory
-    sharded = run.head_parameters_per_device < run.head_parameters
-    share = f", {run.head_parameters_per_device:,} on each device" if sharded else ""
     lines = {
         "devices": _devices(run),
         "precision": run.precision,
-        "batch": f"{run.batch_size:,} images a step"
+        "batch": f"{counted(run.batch_size, 'image')} a step"
         + (f", {run.batch_size // count:,} a device" if count > 1 else ""),
-        "data": f"{run.num_images:,} images of {run.num_identities:,} identities",
+        "data": f"{counted(run.num_images, 'image')} of {counted(run.num_identities, 'identity')}",
         "steps": _steps(run),
-        "network": f"{run.network}, {run.network_parameters:,} weights",
+        "network": f"{run.network}, {counted(run.network_parameters, 'weight')}",
         **_images(run),
         **run.start,
-        "head": f"{run.head}, {run.head_parameters:,} weights{share}",
+        "head": _head(run),
         **_optimizer(run),
         **_annealing(run),
         "memory": f"{_bytes(weights + gradients + slots)} on each device, without activations",
@@ -107,6 +107,16 @@ def describe(run: RunOverview) -> str:
         f"optimizer {_bytes(slots)}",
     }
     return "\n".join(f"{name:<15}{value}" for name, value in lines.items())
+
+
+def _head(run: RunOverview) -> str:
+    if run.num_prototypes:
+        return (
+            f"{run.head}, no class weights; a queue of {counted(run.num_prototypes, 'prototype')}"
+        )
+    sharded = run.head_parameters_per_device < run.head_parameters
+    share = f", {run.head_parameters_per_device:,} on each device" if sharded else ""
+    return f"{run.head}, {counted(run.head_parameters, 'weight')}{share}"
 
 
 def _devices(run: RunOverview) -> str:
@@ -139,7 +149,7 @@ def _optimizer(run: RunOverview) -> dict[str, str]:
     if solver is None:
         return {}
     rate, clipnorm = solver.rate, solver.clipnorm
-    warmup = f"{rate.lr_warmup_steps:,} steps" if rate.lr_warmup_steps else "none"
+    warmup = counted(rate.lr_warmup_steps, "step") if rate.lr_warmup_steps else "none"
     drops = [f"{boundary + 1:,}" for boundary in rate.boundaries]
     falls = f"; a tenth of it after steps {' and '.join(drops)} each" if drops else ""
     clipping = f"gradients of norm above {clipnorm:g}" if clipnorm else "none"

@@ -22,6 +22,7 @@ from keras_sphereface.distribute.strategy import num_workers
 from keras_sphereface.reporting.metrics_file import write_metrics
 from keras_sphereface.utils import compat
 from keras_sphereface.utils.atomic import atomic_file
+from keras_sphereface.utils.text import counted
 from keras_sphereface.version import __version__
 
 # Paths, which may differ between machines that see the same folders.
@@ -186,7 +187,7 @@ def check_same_run(
         raise ValueError(
             "`total_steps` (or `epochs`) of a run can only be raised; for a shorter run choose "
             "another `workdir`. "
-            f"Received: {steps_before} steps before, {steps_now} now, in {workdir}"
+            f"Received: {counted(steps_before, 'step')} before, {steps_now} now, in {workdir}"
         )
     if differences:
         raise ValueError(

@@ -33,6 +33,7 @@ from keras_sphereface.training.run_config import saved_settings
 from keras_sphereface.utils.atomic import atomic_file
 from keras_sphereface.utils.compat import tf_variable
 from keras_sphereface.utils.progress import log
+from keras_sphereface.utils.text import counted
 
 START_FILE = "start.keras"  # in a run that took its network from a file, that network
 BEGINNING_FILE = "start.json"  # what a run started from
@@ -290,4 +291,4 @@ def _times(size: Sequence[int]) -> str:
 
 
 def _counted(shapes: Sequence[tuple[int, ...]]) -> str:
-    return f"{sum(map(math.prod, shapes)):,} weights in {len(shapes)} arrays"
+    return f"{counted(sum(map(math.prod, shapes)), 'weight')} in {counted(len(shapes), 'array')}"

@@ -81,6 +81,7 @@ from keras_sphereface.training.starting_point import (
 from keras_sphereface.training.trainer import Trainer
 from keras_sphereface.utils.atomic import check_free_space
 from keras_sphereface.utils.progress import log, stage
+from keras_sphereface.utils.text import counted
 
 VERIFICATION_BATCH = 64  # faces on each device
 GENERATED_FOLDER = "generated"
@@ -432,6 +433,7 @@ def _overview(
         embedding_size=trainer.backbone.output_shape[-1],
         start=_start_lines(config, trainer),
         gallery_bytes=trainer.gallery.num_bytes if trainer.gallery else 0,
+        num_prototypes=trainer.gallery.queue.size if trainer.gallery else 0,
     )
 
 
@@ -440,16 +442,13 @@ def _start_lines(config: TrainConfig, trainer: Trainer) -> dict[str, str]:
     beginning = read_beginning(Path(config.workdir)) if config.start_from else {}
     lines = {}
     if gallery := trainer.gallery:
-        lines["prototypes"] = (
-            f"{gallery.queue.size:,}, by a moving average of the network, momentum "
-            f"{gallery.momentum:g}"
-        )
+        lines["prototypes"] = f"by a moving average of the network, momentum {gallery.momentum:g}"
     if beginning:
         lines["start"] = config.start_from
         lines["  classes"] = ClassesKept(**beginning["classes"]).describe()
     trained = sum(math.prod(weight.shape) for weight in trainer.backbone.trainable_weights)
     if config.freeze_stages or config.hold_batch_norm:
-        lines["  trained"] = f"{trained:,} weights of the network"
+        lines["  trained"] = f"{counted(trained, 'weight')} of the network"
     if config.layer_decay != 1:
         rates = rates_by_stage(trainer.backbone, config.layer_decay).values()
         lines["  rates"] = " ".join(f"{rate:.3g}" for rate in dict.fromkeys(rates))

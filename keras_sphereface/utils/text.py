@@ -1,4 +1,4 @@
-"""Lines of text files with their numbers, and times in words."""
+"""Lines of text files with their numbers, and times and counts in words."""
 
 import codecs
 import os
@@ -57,3 +57,27 @@ def duration(seconds: float) -> str:
         return f"{minutes // 60} h {minutes % 60} min"
     hours = round(seconds / 3600)
     return f"{hours // 24} d {hours % 24} h"
+
+
+def counted(count: int, one: str, several: str = "") -> str:
+    """Return a number with its noun, in the singular or the plural.
+
+    Args:
+        count: The number.
+        one: What there is one of.
+        several: What there are several of; by default the regular plural of `one`.
+
+    Example:
+        >>> counted(1, "shard"), counted(2_000, "image"), counted(0, "identity")
+        ('1 shard', '2,000 images', '0 identities')
+        >>> counted(1, "image was", "images were")
+        '1 image was'
+    """
+    return f"{count:,} {one if count == 1 else several or _plural(one)}"
+
+
+def _plural(noun: str) -> str:
+    if noun.endswith(("s", "ch", "x")):
+        return f"{noun}es"
+    is_regular = not noun.endswith("y") or noun.endswith(("ay", "ey", "oy"))
+    return f"{noun}s" if is_regular else f"{noun[:-1]}ies"

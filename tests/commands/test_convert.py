@@ -27,7 +27,7 @@ def test_the_command_converts_and_verifies(faces, tmp_path, capsys):
     assert "114 images of 19 identities in 2 shards" in capsys.readouterr().out
     assert sheet.read_bytes()[:4] == b"\x89PNG"
     call("--verify", out)
-    assert capsys.readouterr().out == "all 2 shards match their checksums: 114 images\n"
+    assert capsys.readouterr().out == "2 shards match their checksums: 114 images\n"
     with open(out / records.shard_name(1, 2), "r+b") as file:
         file.seek(5000)
         file.write(b"damage")
@@ -150,7 +150,7 @@ def test_the_summary_names_exclusions_and_warnings(records_folder):
     assert lines[5] == "skipped 19: reason 1"  # of an older dataset.json
     assert lines[14:16] == ["and 2 more reasons", "skipped.csv lists every skipped image"]
     exclusions, duplicates = convert.conversion_warnings(faulty)
-    assert exclusions.startswith("4 lines of the exclusions match nothing")
+    assert exclusions.startswith("lines of the exclusions that match nothing in the source: 4")
     assert exclusions.endswith("for example a, b, c")
     assert duplicates.startswith("3 images occur under several identities")
 

@@ -161,7 +161,7 @@ def test_the_way_of_a_gallery_in_a_database(place, postgres_server, capsys):
         assert printed[0] == "3 templates of 2 identities enrolled"
         assert printed[1].startswith("written to postgresql://postgres@/postgres?schema=test")
         assert run(f"remove --gallery {url} --name bob", capsys)[0].endswith(": bob")
-        assert run(f"list --gallery {url}", capsys)[-1] == "1 identities, 2 templates of 4 numbers"
+        assert run(f"list --gallery {url}", capsys)[-1] == "1 identity, 2 templates of 4 numbers"
         run(f"export --gallery {url} --out out.npz", capsys)
         with np.load("out.npz") as arrays:
             np.testing.assert_array_equal(arrays["embeddings"], ROWS[:2])
@@ -202,7 +202,7 @@ def test_images_are_enrolled_and_refused_ones_listed(people, capsys):
     main(["gallery", *words.split()])
     written = capsys.readouterr()
     assert written.out.splitlines()[-2:] == [
-        "3 templates of 2 identities enrolled; 1 images refused",
+        "3 templates of 2 identities enrolled; 1 image refused",
         "written to people.db",
     ]
     assert "bob/bad.png: cannot be read: the file is empty" in written.err
@@ -210,7 +210,7 @@ def test_images_are_enrolled_and_refused_ones_listed(people, capsys):
     assert (values["num_added"], values["num_present"]) == (0, 3)
     assert list(values["refused"]) == ["bob/bad.png"]
     named = "enroll people/bob/1.png --name Robert --gallery people.db --model net --aligned"
-    assert run(named, capsys)[0].startswith("1 templates of 1 identities enrolled")
+    assert run(named, capsys)[0].startswith("1 template of 1 identity enrolled")
     assert run("list --gallery people.db", capsys)[1].split()[:2] == ["Robert", "1"]
 
 

@@ -98,7 +98,7 @@ def test_identities_are_halved_where_folds_share_them():
     result = calibrate_pairs(scores, pairs, True).metrics
     assert result.num_pairs_dropped > 0
     assert result.num_pairs_dropped + result.num_judged_pairs == 800
-    assert f"{result.num_pairs_dropped} pairs have an identity on each side" in " ".join(
+    assert f"{result.num_pairs_dropped} pairs are left out: an identity on each side" in " ".join(
         calibration_sentences(result)
     )
 

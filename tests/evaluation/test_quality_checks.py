@@ -145,7 +145,7 @@ def test_missing_faces_are_counted_by_reason():
     missing = {"b.jpg": NO_LANDMARKS, "a.jpg": "not there", "c.jpg": NO_LANDMARKS}
     counted = [f"2 {NO_LANDMARKS}, for example b.jpg", "1 not there, for example a.jpg"]
     images = f"Missing images: {'; '.join(sorted(counted, key=lambda text: text[2:]))}."
-    left_out = "5 of 40 pairs are left out. All numbers are of the other pairs."
+    left_out = "Left out: 5 of 40 pairs. All numbers are of the others."
     assert quality_checks.missing_face_warnings(missing, {}, 5, 40) == [f"{images} {left_out}"]
     # Templates that lack some of their images cost no pair.
     assert quality_checks.missing_face_warnings(missing, {}, 0, 40) == [images]

@@ -108,7 +108,7 @@ def test_refused_images_have_reasons_and_doubtful_ones_warnings(folder, gallery)
 def test_an_enrollment_without_any_face_is_an_error(tmp_path, gallery):
     (tmp_path / "bad.jpg").write_bytes(b"")
     images = images_to_enroll([tmp_path / "bad.jpg"], "ada")
-    with pytest.raises(ValueError, match=r"1 images that are all refused.*the file is empty"):
+    with pytest.raises(ValueError, match=r"1 image, all refused.*the file is empty"):
         enroll_images(gallery, FaceFinder(recognizer(), detect=False), images)
     assert len(gallery) == 0
 
@@ -180,7 +180,7 @@ def test_short_embeddings_are_enrolled_with_a_warning_or_strictly_refused(folder
     ours = recognizer(norms=OrdinaryNorms(1e6, 2e6, 3e6, 900))
     images = images_to_enroll([folder])
     strict = FaceFinder(ours, detect=False, strict=True)
-    with pytest.raises(ValueError, match=r"4 images that are all refused.*the embedding is short"):
+    with pytest.raises(ValueError, match=r"4 images, all refused.*the embedding is short"):
         enroll_images(gallery, strict, images)
     assert len(gallery) == 0
     faces = recognizer().find_faces(noise(3)[0], detect=False)

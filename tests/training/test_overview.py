@@ -54,6 +54,11 @@ def test_the_gallery_network_counts_among_the_weights():
     assert described["  of which"] == "weights 212 MB, gradients 112 MB, optimizer 112 MB"
 
 
+def test_a_queue_of_prototypes_is_described_in_place_of_class_weights():
+    described = lines(head="cosface", head_parameters=1, num_prototypes=16_384)
+    assert described["head"] == "cosface, no class weights; a queue of 16,384 prototypes"
+
+
 def test_settings_that_the_size_of_the_run_has_decided_are_marked_with_their_flag():
     solver = Solver("sgd", LearningRate(0.1, 28_000, lr_warmup_steps=1000), clipnorm=1.0)
     described = lines(solver=solver, chosen=("lr_warmup_steps", "gamma"))

@@ -1,6 +1,6 @@
 import pytest
 
-from keras_sphereface.utils.text import duration, numbered_lines
+from keras_sphereface.utils.text import counted, duration, numbered_lines
 
 
 def test_lines_are_stripped_and_numbered_and_blank_ones_left_out(tmp_path):
@@ -33,3 +33,20 @@ def test_a_binary_file_is_an_error_that_names_the_file(tmp_path):
 )
 def test_a_duration_in_words(seconds, words):
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("count", "nouns", "words"),
+    [
+        (1, ("image",), "1 image"),
+        (0, ("image",), "0 images"),
+        (1_234, ("identity",), "1,234 identities"),
+        (2, ("class",), "2 classes"),
+        (2, ("batch",), "2 batches"),
+        (2, ("day",), "2 days"),
+        (1, ("person", "people"), "1 person"),
+        (2, ("pair is", "pairs are"), "2 pairs are"),
+    ],
+)
+def test_counts_have_their_nouns_in_the_right_number(count, nouns, words):
+    assert counted(count, *nouns) == words

@@ -10,7 +10,7 @@ from keras_sphereface.config.suggestions import nearest
 from keras_sphereface.data.keys import canonical_name
 from keras_sphereface.data.pairs.pair_list import identities_of_pairs
 from keras_sphereface.data.types import ImageRecord
-from keras_sphereface.utils.text import numbered_lines
+from keras_sphereface.utils.text import counted, numbered_lines
 
 # The identities of CASIA-WebFace that Liu et al. found in LFW as well.
 IN_CASIA_AND_LFW = frozenset({"0166921", "1056413", "1193098"})
@@ -92,7 +92,7 @@ class Exclusions:
         raise UnknownExclusionError(
             "Every line of `exclude` must meet an identity or an image of the source, for a "
             "mistyped name would stay in the training set; --allow-missing lets them be. "
-            f"Received: {len(unmet)} lines that meet nothing: {', '.join(shown)}"
+            f"Received: {counted(len(unmet), 'line')} that meet nothing: {', '.join(shown)}"
             + (", ..." if len(unmet) > 3 else "")
         )
 

@@ -7,6 +7,7 @@ from keras_sphereface.data import landmarks
 from keras_sphereface.data.conversion.dataset_info import by_frequency
 from keras_sphereface.data.conversion.prepare import NO_LANDMARKS
 from keras_sphereface.data.types import SkippedImage
+from keras_sphereface.utils.text import counted
 
 
 def name_warnings(twins: Sequence[Sequence[str]]) -> list[str]:
@@ -38,7 +39,8 @@ def landmark_use_warnings(
     """
     if num_with and not align:
         return [
-            f"{num_with} images of the source have landmarks that are not used. Use them: --align."
+            f"{counted(num_with, 'image has', 'images have')} landmarks that are not used. Use "
+            "them: --align."
         ]
     if not landmark_file:
         return []

@@ -22,6 +22,7 @@ from keras_sphereface.reporting import (
     render_page,
 )
 from keras_sphereface.reporting.blocks import Block
+from keras_sphereface.utils.text import counted
 
 COLUMNS = 6  # even: the two faces of a pair stand side by side
 MEANINGS = {
@@ -69,8 +70,8 @@ def render_quality(
     blocks: list[Block] = [
         Warnings(warnings),
         Paragraph(
-            f"{num_images} faces as they are in the records, measured one by one. A finding is a "
-            "suspicion: look at the examples before you exclude anything."
+            f"{counted(num_images, 'face')} as they are in the records, measured one by one. A "
+            "finding is a suspicion: look at the examples before you exclude anything."
         ),
         _table(rows, num_images),
     ]
@@ -105,8 +106,8 @@ def _table(rows: Sequence[QualityRow], num_images: int) -> Table:
 
 def _count(row: QualityRow, num_images: int) -> str:
     if row.check == SINGLE:
-        return f"{row.num_found} identities"
-    return f"{row.num_found} of {num_images} images"
+        return counted(row.num_found or 0, "identity")
+    return f"{row.num_found} of {counted(num_images, 'image')}"
 
 
 def example_faces(

@@ -9,6 +9,7 @@ from keras_sphereface.data.conversion.prepare import NO_LANDMARKS, EncodedFace, 
 from keras_sphereface.data.keys import folded_name
 from keras_sphereface.data.tfrecord import Record, serialize
 from keras_sphereface.data.types import ImageRecord, SkippedImage
+from keras_sphereface.utils.text import counted
 
 BLOCK_SIZE = 64  # images that are prepared in one call
 SAME_KEY = "another image has the same key"
@@ -112,7 +113,7 @@ def group_duplicates(groups: Iterable[list[tuple[str, str]]]) -> Iterator[Duplic
 def too_few_reasons(min_images: int) -> tuple[str, str]:
     """Return why images are skipped whose identity has few images, and few readable ones."""
     return (
-        f"fewer than {min_images} images of this identity",
+        f"fewer than {counted(min_images, 'image')} of this identity",
         f"fewer than {min_images} readable images of this identity",
     )
 

@@ -9,7 +9,7 @@ from typing import NamedTuple, NoReturn
 import numpy as np
 
 from keras_sphereface.data.filenames import is_image_name, without_image_suffix
-from keras_sphereface.utils.text import encoding_of
+from keras_sphereface.utils.text import counted, encoding_of
 
 
 def identity_of_key(key: str) -> str:
@@ -157,7 +157,7 @@ def read_pairs(path: str | os.PathLike, num_folds: int = 10) -> Pairs:
         is_same.append(matched)
         folds.append(fold + 1)
     if any(line.strip() for line in lines[1 + len(first) :]):
-        fail(2 + len(first), f"the end of the file after {len(first)} pairs")
+        fail(2 + len(first), f"the end of the file after {counted(len(first), 'pair')}")
     same = np.array(is_same)
     fold_of_pair = np.array(folds) if len(header) == 2 else assign_folds(same, num_folds)
     return Pairs(first, second, same, fold_of_pair, np.arange(2, 2 + len(first)))

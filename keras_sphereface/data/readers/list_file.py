@@ -10,7 +10,7 @@ from keras_sphereface.data.readers import list_layout
 from keras_sphereface.data.readers.list_layout import ListLayout
 from keras_sphereface.data.types import ByteRange, ImageRecord, SkippedImage
 from keras_sphereface.utils.progress import log, warn
-from keras_sphereface.utils.text import numbered_lines
+from keras_sphereface.utils.text import counted, numbered_lines
 
 NO_FILE = "the file does not exist"
 
@@ -61,7 +61,7 @@ def read_list_file(
         yield ImageRecord(key, identity, ByteRange(str(file), 0, size))
     if num_missing:
         warn(
-            f"{num_missing} lines of {path} name files that do not exist, the first in "
+            f"{path} names {counted(num_missing, 'file')} that do not exist, the first in "
             f"{first_missing}. Paths are relative to the folder of the list, or to --root."
         )
 

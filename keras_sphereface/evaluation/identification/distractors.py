@@ -29,6 +29,7 @@ from keras_sphereface.evaluation.identification.result import (
     IdentificationResult,
 )
 from keras_sphereface.metrics.identification import MegaFaceResult, evaluate_megaface
+from keras_sphereface.utils.text import counted
 
 
 class Distractors(NamedTuple):
@@ -89,7 +90,7 @@ class DistractorsMetrics(IdentificationMetrics):
     @property
     def sizes(self) -> str:
         """The numbers of probes and identities, in words."""
-        return f"{super().sizes} of {self.num_identities:,} identities"
+        return f"{super().sizes} of {counted(self.num_identities, 'identity')}"
 
 
 def open_distractors(
@@ -172,7 +173,7 @@ def check_has_mates(identity_map: IdentityMap) -> None:
     if len(set(identity_map.values())) == len(identity_map):
         raise ValueError(
             "At least one identity must have two images, a probe and its mate. "
-            f"Received: {len(identity_map)} images of as many identities"
+            f"Received: {counted(len(identity_map), 'image')} of as many identities"
         )
 
 

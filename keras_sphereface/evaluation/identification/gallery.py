@@ -12,6 +12,7 @@ from keras_sphereface.evaluation.identification.identity_map import (
     read_identity_list,
     select_identities,
 )
+from keras_sphereface.utils.text import counted
 
 
 class GallerySplit(NamedTuple):
@@ -85,7 +86,7 @@ def split_closed_set(
     gallery = _split(identity_map, gallery_images, rng)
     entries = select_identities(gallery.entries, gallery.probes.values())
     return _with_mates(
-        GallerySplit(entries, gallery.probes), gallery_images, f"{len(identity_map)} images"
+        GallerySplit(entries, gallery.probes), gallery_images, counted(len(identity_map), "image")
     )
 
 
@@ -122,7 +123,8 @@ def split_open_set(
     gallery = GallerySplit(
         enrolled.entries, enrolled.probes | select_identities(identity_map, unknown)
     )
-    received = f"{len(identity_map)} images, {count} of {len(identities)} identities unknown"
+    of_all = counted(len(identities), "identity")
+    received = f"{counted(len(identity_map), 'image')}, {count} of {of_all} unknown"
     return _with_mates(gallery, gallery_images, received)
 
 

@@ -27,6 +27,7 @@ from keras_sphereface.metrics.identification import (
     search_gallery,
 )
 from keras_sphereface.utils.progress import stage
+from keras_sphereface.utils.text import counted
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,8 +59,8 @@ class GalleryMetrics(IdentificationMetrics):
     def sizes(self) -> str:
         """The numbers of probes, identities and images of the gallery, in words."""
         return (
-            f"{super().sizes}, a gallery of {self.num_gallery_identities:,} identities with "
-            f"{self.num_gallery_entries:,} images"
+            f"{super().sizes}, a gallery of {counted(self.num_gallery_identities, 'identity')} "
+            f"with {counted(self.num_gallery_entries, 'image')}"
         )
 
     def rate_with_failures(self, rate: float, num_mated: int) -> float:
@@ -174,8 +175,8 @@ def _lost_warnings(probes: IdentityMap, lost: set[str]) -> list[str]:
         return []
     count = len(probes) - len(exclude_identities(probes, lost))
     return [
-        f"{len(lost)} identities have no image left in the gallery, for example {min(lost)}: "
-        f"their {count} probes are left out."
+        f"{counted(len(lost), 'identity has', 'identities have')} no image left in the gallery, "
+        f"for example {min(lost)}: {counted(count, 'probe is', 'probes are')} left out."
     ]
 
 
@@ -184,6 +185,6 @@ def _self_match_warnings(gallery: GallerySplit) -> list[str]:
     if not shared:
         return []
     return [
-        f"{len(shared)} images are in the gallery and among the probes, for example {shared[0]}: "
-        "every model matches an image with itself."
+        f"{counted(len(shared), 'image is', 'images are')} in the gallery and among the probes, "
+        f"for example {shared[0]}: every model matches an image with itself."
     ]

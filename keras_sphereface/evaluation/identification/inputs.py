@@ -18,6 +18,7 @@ from keras_sphereface.evaluation.identification.identity_map import (
 )
 from keras_sphereface.evaluation.identification.labeled_images import LabeledImages
 from keras_sphereface.evaluation.quality_checks import read_training_identities
+from keras_sphereface.utils.text import counted
 
 
 def read_lists(config: IdentifyConfig) -> GallerySplit | None:
@@ -53,7 +54,9 @@ def read_labeled_images(config: IdentifyConfig, lists: GallerySplit | None) -> L
         trained = names_in_both(set(identity_map.values()), of_training)
         identity_map = exclude_identities(identity_map, trained)
         if trained:
-            warnings = (f"{len(trained)} identities of the training set are left out, as asked.",)
+            warnings = (
+                f"Left out, as asked: {counted(len(trained), 'identity')} of the training set.",
+            )
     if not identity_map:
         raise ValueError(
             "No identity is left. Received: "
@@ -62,7 +65,8 @@ def read_labeled_images(config: IdentifyConfig, lists: GallerySplit | None) -> L
     if not isinstance(config, DistractorsConfig) and len(set(identity_map.values())) < 2:
         raise ValueError(
             "Identification must have images of at least 2 people to choose from. "
-            f"Received: {len(identity_map)} images of {next(iter(identity_map.values()))}"
+            f"Received: {counted(len(identity_map), 'image')} of "
+            f"{next(iter(identity_map.values()))}"
         )
     sources = FaceSources(
         config.images,

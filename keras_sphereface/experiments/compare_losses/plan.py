@@ -26,6 +26,7 @@ from keras_sphereface.training.backbones import backbone_by_name
 from keras_sphereface.training.build_head import check_batches, head_of, images_per_identity
 from keras_sphereface.training.run_config import planned_steps
 from keras_sphereface.utils.environment import machine
+from keras_sphereface.utils.text import counted
 
 ANNEALED_SHARE = 2 / 3  # of the steps, after which lambda is as low as it gets
 LAMBDA_MIN = 5.0  # of Liu et al.
@@ -208,10 +209,11 @@ def describe_budget(run: Run) -> str:
     if run.evaluation.bin:
         overlap = "Whether the identities in the pairs were trained on is unknown: a .bin has none."
     return (
-        f"{training.backbone} at width {training.width:g}, {info.num_images:,} images of "
-        f"{info.num_identities:,} identities, {height} x {width} pixels, {steps:,} steps of "
-        f"{training.batch_size:,} images, {training.optimizer}, learning rate "
-        f"{training.learning_rate:g}{''.join(changed)}. {overlap}"
+        f"{training.backbone} at width {training.width:g}, {counted(info.num_images, 'image')} of "
+        f"{counted(info.num_identities, 'identity')}, {height} x {width} pixels, "
+        f"{counted(steps, 'step')} of {counted(training.batch_size, 'image')}, "
+        f"{training.optimizer}, learning rate {training.learning_rate:g}{''.join(changed)}. "
+        f"{overlap}"
     )
 
 
@@ -224,5 +226,5 @@ def describe_loss(training: TrainConfig) -> str:
         if getattr(training, name) != getattr(default, name)
     ]
     if count := images_per_identity(training):
-        words.append(f"{count} images of each identity in a batch")
+        words.append(f"{counted(count, 'image')} of each identity in a batch")
     return ", ".join(words)

@@ -16,6 +16,7 @@ from keras_sphereface.config.choices import COLOR_ORDERS, NETWORKS
 from keras_sphereface.export.weights.files import read_layers
 from keras_sphereface.models.sphereface import sphereface_of_blocks
 from keras_sphereface.utils.progress import log
+from keras_sphereface.utils.text import counted
 from keras_sphereface.utils.validation import check_choice
 
 NUM_STAGES = 4
@@ -187,7 +188,7 @@ def _embedding(layers: Layers, channels: int) -> tuple[np.ndarray, np.ndarray, t
 def _arrays(layers: Layers, name: str, counts: tuple[int, ...]) -> list[np.ndarray]:
     arrays = list(layers[name])
     if len(arrays) not in counts:
-        raise _OtherNetworkError(f"{len(arrays)} arrays in {name}")
+        raise _OtherNetworkError(f"{counted(len(arrays), 'array')} in {name}")
     for array in arrays:
         if array.dtype.kind != "f" or not np.all(np.isfinite(array)):
             raise _OtherNetworkError(f"{array.dtype} numbers that are not all finite in {name}")

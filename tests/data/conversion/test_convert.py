@@ -145,7 +145,7 @@ def test_identities_are_left_out_by_name_by_pairs_and_by_number(faces, tmp_path)
     assert kept == {f"person_{i:04d}" for i in (*range(2, 6), *range(10, 20))}
     assert info.unknown_exclusions == ("Nobody",)
     (warning,) = conversion_warnings(info)
-    assert warning.startswith("1 lines of the exclusions match nothing in the source")
+    assert warning.startswith("lines of the exclusions that match nothing in the source: 1")
     assert info.excluded_identities == ("person_0001", *(f"person_{i:04d}" for i in range(6, 10)))
 
 

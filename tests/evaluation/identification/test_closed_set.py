@@ -56,6 +56,6 @@ def test_an_image_that_matches_itself_is_warned_of(quick, views, tmp_path):
     (metrics,) = evaluate("closed-set", quick, **lists)
     (warning,) = metrics.warnings
     assert warning.startswith(
-        f"1 images are in the gallery and among the probes, for example {shared}"
+        f"1 image is in the gallery and among the probes, for example {shared}"
     )
     assert read_probes(tmp_path).set_index("probe")["mate_score"][shared] == pytest.approx(1)

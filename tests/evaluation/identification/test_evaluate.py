@@ -199,8 +199,8 @@ def test_probes_of_an_identity_without_gallery_image_are_left_out(
         found = metrics.dir_at_far["0.1"] * (num_mated - 2)
         assert metrics.fnir_at_fpir["0.1"] == pytest.approx(1 - found / num_mated)
     assert metrics.warnings[1] == (
-        f"1 identities have no image left in the gallery, for example {identity}: their 2 probes "
-        "are left out."
+        f"1 identity has no image left in the gallery, for example {identity}: 2 probes are left "
+        "out."
     )
 
 

@@ -77,7 +77,7 @@ def test_identities_of_the_training_set_are_left_out_and_warned_of(quick, views,
     labels = write_labels(tmp_path / "labels.csv", [*identities[:6], "Somebody else"])
     (metrics,) = evaluate("closed-set", quick, train_labels=labels)
     assert set(read_probes(tmp_path)["identity"]) == set(identities[6:])
-    assert metrics.warnings == ("6 identities of the training set are left out, as asked.",)
+    assert metrics.warnings == ("Left out, as asked: 6 identities of the training set.",)
     lists = write_lists(tmp_path, *lists_by_hand(views, 5))
     (metrics,) = evaluate("open-set", quick, train_labels=labels, **lists)
     assert set(read_probes(tmp_path)["identity"]) == set(identities[6:])
