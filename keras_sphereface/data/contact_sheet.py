@@ -9,7 +9,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 MARGIN = 8  # around and between the faces, pixels
 CAPTION_SIZE = 11
-CAPTION_HEIGHT = CAPTION_SIZE + 5  # with what hangs below the line
+LINE_HEIGHT = CAPTION_SIZE + 3
+CAPTION_GAP = 2  # between a face and its caption, and below it
+MIN_CAPTION_WIDTH = 88  # pixels; faces that are smaller stand further apart
 WHITE, INK = (255, 255, 255), (60, 60, 60)
 
 
@@ -21,7 +23,8 @@ def draw_contact_sheet(
     Args:
         faces: At least one, uint8 (H, W, 3) RGB, all of one size.
         columns: Int. Faces in a row.
-        captions: One line below each face, clipped to its width.
+        captions: One below each face. What is too wide for one line breaks at its last slash; a
+            line that still is, is clipped.
 
     Returns:
         uint8 RGB image.
@@ -47,27 +50,41 @@ def draw_contact_sheet(
     height, width = faces[0].shape[:2]
     columns = min(columns, len(faces))
     rows = -(-len(faces) // columns)
-    step_x = width + MARGIN
-    step_y = height + MARGIN + (CAPTION_HEIGHT if captions is not None else 0)
+    font = ImageFont.load_default(size=CAPTION_SIZE)
+    cell_width, caption_height = width, 0
+    lines: list[list[str]] = [[] for _ in faces]
+    if captions is not None:
+        cell_width = max(width, MIN_CAPTION_WIDTH)
+        lines = [_lines(caption, cell_width, font) for caption in captions]
+        caption_height = max(map(len, lines)) * LINE_HEIGHT + CAPTION_GAP
+    step_x, step_y = cell_width + MARGIN, height + MARGIN + caption_height
     sheet = Image.new("RGB", (MARGIN + columns * step_x, MARGIN + rows * step_y), WHITE)
     draw = ImageDraw.Draw(sheet)
-    font = ImageFont.load_default(size=CAPTION_SIZE)
     for index, face in enumerate(faces):
         x, y = MARGIN + index % columns * step_x, MARGIN + index // columns * step_y
-        sheet.paste(Image.fromarray(face), (x, y))
-        if captions is not None:
-            middle = (x + width / 2, y + height + 2)
-            draw.text(middle, _clipped(captions[index], width, font), INK, font, anchor="ma")
+        sheet.paste(Image.fromarray(face), (x + (cell_width - width) // 2, y))
+        for number, line in enumerate(lines[index]):
+            middle = (x + cell_width / 2, y + height + CAPTION_GAP + number * LINE_HEIGHT)
+            draw.text(middle, line, INK, font, anchor="ma")
     return np.asarray(sheet)
 
 
-def _clipped(caption: str, width: int, font: Any) -> str:
-    """Return as much of the caption as fits in one line, with dots for what is cut off."""
+def _lines(caption: str, width: int, font: Any) -> list[str]:
+    """Return a caption as the one or two lines that it is drawn in."""
     # Pillow's own font has ASCII only: accents are dropped, other letters become "?".
     plain = "".join(
         c for c in unicodedata.normalize("NFKD", caption) if not unicodedata.combining(c)
     )
     caption = " ".join(plain.encode("ascii", "replace").decode().split())
+    if font.getlength(caption) <= width:
+        return [caption]
+    folder, slash, name = caption.rpartition("/")
+    parts = [folder.strip(), name.strip()] if slash else [caption]
+    return [_clipped(part, width, font) for part in parts]
+
+
+def _clipped(caption: str, width: int, font: Any) -> str:
+    """Return as much of a line as fits, with dots for what is cut off."""
     if font.getlength(caption) <= width:
         return caption
     end = len(caption)

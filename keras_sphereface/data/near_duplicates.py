@@ -19,7 +19,7 @@ SIDE = 16
 HASH_BYTES = SIDE * SIDE // 8
 MAX_DISTANCE = 20  # bits of 256
 NOT_INSTALLED = (
-    "Near duplicates need the package `ImageHash`: pip install 'keras-sphereface[duplicates]'"
+    "Near duplicates need the package ImageHash: pip install 'keras-sphereface[duplicates]'"
 )
 # Two hashes are compared if one of 16 groups of 16 bits is equal. At a distance of 20, the largest,
 # 99 % of pairs have such a group, at 12 all but one of 100,000.

@@ -9,10 +9,14 @@ from typing import NamedTuple
 import numpy as np
 
 from keras_sphereface.evaluation.calibration_metrics import CalibratedThreshold
-from keras_sphereface.metrics.all_pairs import ImpostorTail, genuine_scores, impostor_tail
-from keras_sphereface.metrics.bootstrap import Interval
+from keras_sphereface.metrics.all_pairs import (
+    ImpostorTail,
+    genuine_scores,
+    impostor_tail,
+    pooled_fmr,
+)
 from keras_sphereface.metrics.calibration import LinearCalibration
-from keras_sphereface.metrics.dyadic import rate_interval, wilson_interval
+from keras_sphereface.metrics.dyadic import rate_interval
 from keras_sphereface.metrics.identity_bootstrap import IdentityPairs
 
 JUDGED_SHARE = 0.05  # of the judged pairs are kept: a threshold may fare worse on other identities
@@ -76,7 +80,7 @@ def all_pairs_thresholds(
         chosen = [one for one in thresholds if one is not None]
         if any(t < side.tail.scores[-1] for t, side in zip(chosen, sides, strict=True)):
             continue
-        judged_fmr, fmr_interval = _pooled_fmr(sides, chosen)
+        judged_fmr, fmr_interval = pooled_fmr([side.tail for side in sides], chosen)
         rejected = np.concatenate([side.matched < t for t, side in zip(chosen, sides, strict=True)])
         points.append(
             CalibratedThreshold(
@@ -92,17 +96,6 @@ def all_pairs_thresholds(
             )
         )
     return points
-
-
-def _pooled_fmr(sides: Sequence[_Judged], thresholds: Sequence[float]) -> tuple[float, Interval]:
-    """Return the false match rate over all sides, which share no identity, and its interval."""
-    sizes = np.array([side.tail.num_pairs for side in sides])
-    both = list(zip(sides, thresholds, strict=True))
-    rate = float(sizes @ [side.tail.fmr(t) for side, t in both] / sizes.sum())
-    variances = np.array([side.tail.fmr_variance(t) for side, t in both])
-    variance = float(sizes.astype(float) ** 2 @ variances / float(sizes.sum()) ** 2)
-    dyads = sum(len(s.tail.num_images) * (len(s.tail.num_images) - 1) / 2 for s in sides)
-    return rate, wilson_interval(rate, rate * (1 - rate) / variance if variance > 0 else dyads)
 
 
 def _joined(sides: Sequence[_Judged]) -> IdentityPairs:

@@ -54,8 +54,15 @@ class PairSources(NamedTuple):
     def name(self) -> str:
         """Short name for tables and folders."""
         path = Path(self.file)
-        # Every copy of LFW's list is called pairs.txt: its folder is the better name.
-        return path.stem if self.bin or path.stem != "pairs" else path.resolve().parent.name
+        if self.bin or path.stem != "pairs":
+            return path.stem
+        # Every copy of LFW's list is called pairs.txt: its folder is the better name, or that of
+        # the images where the list lies in the folder that one works in.
+        folder, faces = path.parent, self.images or self.records
+        if folder == Path() and faces:
+            folder = Path(faces)
+            folder = folder.parent if folder.name == "images" else folder
+        return folder.resolve().name
 
     @property
     def faces(self) -> FaceSources:

@@ -159,7 +159,7 @@ def _measure(
     return QualityMeasure(
         name,
         DESCRIPTIONS[name],
-        discard.relative_area(curve) if is_error.any() else None,
+        discard.relative_area(curve) if is_error.any() and not is_error.all() else None,
         middle_interval(np.array(areas)) if areas else None,
         tuple(curve.tolist()),
         tuple(_refusal(share, quality, compared, weights) for share in REFUSED_SHARES),

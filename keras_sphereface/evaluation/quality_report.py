@@ -65,7 +65,10 @@ def quality_sentences(metrics: QualityMetrics) -> list[str]:
     if norm is None:
         return ["The embeddings are equally long: |x| tells nothing about quality."]
     if norm.area is None:
-        return ["No matched comparison fails, so no measure of quality can foretell errors."]
+        number = "Every" if metrics.point.fnmr > 0 else "No"
+        return [
+            f"{number} matched comparison fails, so no measure of quality can foretell which do."
+        ]
     area = f"{norm.area:.2f}"
     if norm.interval:
         area += f" ({norm.interval.low:.2f} to {norm.interval.high:.2f})"

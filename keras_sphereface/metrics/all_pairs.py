@@ -6,11 +6,12 @@ identity is in thousands of them, and the intervals know that. Only the highest 
 """
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
 from keras_sphereface.metrics.bootstrap import Interval
-from keras_sphereface.metrics.dyadic import wilson_interval
+from keras_sphereface.metrics.dyadic import effective_count, wilson_interval
 from keras_sphereface.metrics.identification.products import matched_pairs, slices
 from keras_sphereface.metrics.identity_bootstrap import IdentityPairs
 from keras_sphereface.metrics.roc import RATE_TOLERANCE
@@ -63,19 +64,12 @@ class ImpostorTail:
         """Return the 95 % interval of the false match rate at a threshold, by identity.
 
         It is Wilson's, with as many independent pairs as would have the variance that is robust to
-        dyadic clusters (`dyadic.dyadic_variance`).
+        dyadic clusters (`dyadic.dyadic_variance`, `dyadic.effective_count`).
 
         Raises:
             ValueError: If the threshold is below all scores that were kept.
         """
-        count = self._num_accepted(threshold)
-        rate, variance = count / self.num_pairs, self._variance(count)
-        num_dyads = len(self.num_images) * (len(self.num_images) - 1) / 2
-        return wilson_interval(rate, rate * (1 - rate) / variance if variance > 0 else num_dyads)
-
-    def fmr_variance(self, threshold: float) -> float:
-        """Return the variance of the false match rate at a threshold, robust to dyadic clusters."""
-        return self._variance(self._num_accepted(threshold))
+        return pooled_fmr([self], [threshold])[1]
 
     def threshold(self, fmr: float) -> float | None:
         """Return the lowest threshold with at most this false match rate.
@@ -109,10 +103,13 @@ class ImpostorTail:
             )
         return int(np.searchsorted(-self.scores, -threshold, side="right"))
 
-    def _variance(self, count: int) -> float:
-        """Return the variance of the share of the first `count` pairs, as `dyadic_variance`."""
-        n = len(self.num_images)
-        rate, sizes = count / self.num_pairs, self.num_images.astype(np.float64)
+    def _squares(self, threshold: float, rate: float) -> np.ndarray:
+        """Return the two sums of `dyadic_variance`, of identities less dyads and of dyads alone.
+
+        The deviations are those of accepted and rejected pairs from `rate`.
+        """
+        count = self._num_accepted(threshold)
+        n, sizes = len(self.num_images), self.num_images.astype(np.float64)
         first, second = self.first[:count], self.second[:count]
         accepted = np.bincount(first, minlength=n) + np.bincount(second, minlength=n)
         deviations = accepted - rate * sizes * (sizes.sum() - sizes)
@@ -121,8 +118,37 @@ class ImpostorTail:
         of_pairs = sizes[dyads // n] * sizes[dyads % n]  # pairs of images of these identities
         all_squares = (np.sum(sizes**2) ** 2 - np.sum(sizes**4)) / 2
         own = np.sum(of_dyads**2.0) - 2 * rate * of_dyads @ of_pairs + rate**2 * all_squares
-        total = max(np.sum(np.square(deviations)) - own, own)
-        return float(total) / self.num_pairs**2
+        return np.array([np.sum(np.square(deviations)) - own, own])
+
+
+def pooled_fmr(
+    tails: Sequence[ImpostorTail], thresholds: Sequence[float]
+) -> tuple[float, Interval]:
+    """Return the false match rate over sets that share no identity, and its 95 % interval.
+
+    Deviations are from the rate over all sets: a set of two identities, which is one dyad, has none
+    from its own.
+
+    Args:
+        tails: One of each set.
+        thresholds: One for each.
+
+    Raises:
+        ValueError: If a threshold is below all scores that were kept.
+
+    Example:
+        >>> tail = impostor_tail(np.eye(4) + 0.1, np.array([0, 0, 1, 1]), share=1.0)
+        >>> rate, interval = pooled_fmr([tail, tail], [0.0, 0.9])
+        >>> rate, round(interval.low, 2), round(interval.high, 2)
+        (0.5, 0.09, 0.91)
+    """
+    both = list(zip(tails, thresholds, strict=True))
+    num_pairs = sum(tail.num_pairs for tail in tails)
+    rate = sum(tail._num_accepted(threshold) for tail, threshold in both) / num_pairs
+    squares = np.sum([tail._squares(threshold, rate) for tail, threshold in both], axis=0)
+    num_dyads = sum(len(tail.num_images) * (len(tail.num_images) - 1) // 2 for tail in tails)
+    count = effective_count(rate, float(squares.max()) / num_pairs**2, num_pairs, num_dyads)
+    return rate, wilson_interval(rate, count)
 
 
 def impostor_tail(

@@ -73,7 +73,7 @@ def relative_area(curve: np.ndarray) -> float:
     """Return the partial area under a curve (41,) up to a discard of 20 %.
 
     0 is the best possible curve, 1 is discarding at random, and more is worse than that; nan
-    without errors.
+    without errors, and where all are errors: every curve is then the same.
 
     Example:
         >>> relative_area(best_curve(0.3)), round(relative_area(np.full(41, 0.3)), 6)
@@ -81,7 +81,7 @@ def relative_area(curve: np.ndarray) -> float:
     """
     inside = DISCARDS <= MAX_DISCARD * (1 + 1e-9)
     best, rate = best_curve(float(curve[0])), float(curve[0])
-    if rate == 0:
+    if not 0 < rate < 1 - 1e-9:
         return float("nan")
     steps = np.diff(DISCARDS[inside])
     areas = [np.sum((one[inside][1:] + one[inside][:-1]) / 2 * steps) for one in (curve, best)]

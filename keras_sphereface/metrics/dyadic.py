@@ -52,8 +52,9 @@ def rate_interval(is_wrong: np.ndarray, pairs: IdentityPairs) -> Interval:
     """Return the 95 % interval of the share of wrong pairs, all matched or all mismatched.
 
     It is Wilson's interval with as many independent pairs as would have the variance of
-    `dyadic_variance`. Where none or all are wrong, nothing tells how alike pairs of an identity
-    are; the number of identity pairs is taken, and the interval is rather too narrow.
+    `dyadic_variance` (`effective_count`). Where none or all are wrong, nothing tells how alike
+    pairs of an identity are; the number of identity pairs is taken, and the interval is rather too
+    narrow.
 
     Args:
         is_wrong: (P,) bool.
@@ -69,8 +70,31 @@ def rate_interval(is_wrong: np.ndarray, pairs: IdentityPairs) -> Interval:
         (0.046, 0.699)
     """
     rate, variance = float(np.mean(is_wrong)), dyadic_variance(is_wrong, pairs)
-    count = rate * (1 - rate) / variance if variance > 0 else pairs.dyads()[1]
+    count = effective_count(rate, variance, len(is_wrong), pairs.dyads()[1])
     return wilson_interval(rate, count)
+
+
+def effective_count(rate: float, variance: float, num_pairs: int, num_dyads: int) -> float:
+    """Return the number of independent pairs whose rate would have this variance.
+
+    It is the number of identity pairs where nothing tells a variance, as all pairs are of two
+    identities or none is wrong, and never more than the number of pairs.
+
+    Args:
+        rate: Float. Share of wrong pairs.
+        variance: Float. Its variance, robust to dyadic clusters.
+        num_pairs: Int. P, number of pairs.
+        num_dyads: Int. Number of identity pairs.
+
+    Example:
+        >>> round(effective_count(0.1, 0.001, num_pairs=400, num_dyads=100), 9)
+        90.0
+        >>> effective_count(0.1, 1e-20, num_pairs=400, num_dyads=1)
+        1
+    """
+    if variance <= 0 or num_dyads < 2:
+        return num_dyads
+    return min(rate * (1 - rate) / variance, num_pairs)
 
 
 def wilson_interval(rate: float, count: float) -> Interval:

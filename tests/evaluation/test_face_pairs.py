@@ -90,6 +90,13 @@ def test_the_name_of_pairs_in_the_current_folder_is_the_folders(tmp_path, monkey
     (tmp_path / "agedb").mkdir()
     monkeypatch.chdir(tmp_path / "agedb")
     assert PairSources(pairs="pairs.txt").name == "agedb"
+    assert PairSources(pairs="pairs.txt", images="images").name == "agedb"
+
+
+def test_pairs_in_the_current_folder_of_images_elsewhere_have_their_name():
+    assert PairSources(pairs="pairs.txt", images="sets/others").name == "others"
+    assert PairSources(pairs="pairs.txt", images="lfw/images").name == "lfw"
+    assert PairSources(pairs="a/lfw/pairs.txt", images="sets/others").name == "lfw"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Quality of images: measures, what they foretell, and what refusal costs."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -78,6 +80,19 @@ def test_a_length_that_misleads_is_the_result():
     text = " ".join(quality_sentences(metrics))
     assert "|x| is not shown to foretell" in text
     assert "none is suggested" in text
+
+
+@pytest.mark.parametrize(
+    ("threshold", "sentence"), [(1.1, "Every matched comparison"), (-1.1, "No matched comparison")]
+)
+def test_no_measure_foretells_errors_where_all_fail_or_none(measured, threshold, sentence):
+    compared, table, _ = measured
+    fnmr = float(threshold > 0)
+    point = dataclasses.replace(compared.point, threshold=threshold, fnmr=fnmr)
+    metrics = measure_image_quality(compared._replace(point=point), table, 20, 0)
+    assert metrics.measures[0].area is None
+    assert metrics.measures[0].interval is None
+    assert quality_sentences(metrics)[0].startswith(sentence)
 
 
 def test_refusal_is_that_of_images_below_the_limit(measured):

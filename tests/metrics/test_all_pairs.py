@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from keras_sphereface.metrics import all_pairs
-from keras_sphereface.metrics.all_pairs import genuine_scores, impostor_tail
-from keras_sphereface.metrics.dyadic import dyadic_variance, rate_interval
+from keras_sphereface.metrics.all_pairs import genuine_scores, impostor_tail, pooled_fmr
+from keras_sphereface.metrics.dyadic import rate_interval
 from keras_sphereface.metrics.identity_bootstrap import IdentityPairs
 
 
@@ -47,11 +47,38 @@ def test_rates_and_intervals_are_those_of_every_pair_by_hand():
     for threshold in (0.5, 0.7, 0.9):
         accepted = scores[~pairs.is_same] >= threshold
         assert tail.fmr(threshold) == accepted.mean()
-        variance = tail._variance(int(accepted.sum()))
-        assert variance == pytest.approx(dyadic_variance(accepted, mismatched), rel=1e-9)
         interval, expected = tail.fmr_interval(threshold), rate_interval(accepted, mismatched)
         assert interval.low == pytest.approx(expected.low)
         assert interval.high == pytest.approx(expected.high)
+
+
+@pytest.mark.parametrize("num_identities", [2, 3, 25])
+def test_the_rate_over_sets_is_that_of_all_their_pairs_by_hand(num_identities):
+    sets = [drawn_embeddings(seed, 40, num_identities) for seed in range(5)]
+    thresholds = np.linspace(0.5, 0.9, 5)
+    accepted, first, second = [], [], []
+    for number, ((embeddings, identities), threshold) in enumerate(
+        zip(sets, thresholds, strict=True)
+    ):
+        scores, pairs = all_by_hand(embeddings, identities)
+        accepted.append(scores[~pairs.is_same] >= threshold)
+        mismatched = pairs.select(~pairs.is_same)
+        first.append(mismatched.first + number * num_identities)
+        second.append(mismatched.second + number * num_identities)
+    joined = [np.concatenate(of_sets) for of_sets in (accepted, first, second)]
+    expected = rate_interval(joined[0], IdentityPairs(*joined[1:], 5 * num_identities))
+    tails = [impostor_tail(*one, share=1.0) for one in sets]
+    rate, interval = pooled_fmr(tails, thresholds)
+    assert rate == joined[0].mean()
+    assert (interval.low, interval.high) == pytest.approx((expected.low, expected.high))
+
+
+def test_two_identities_tell_next_to_nothing_of_a_rate():
+    embeddings, identities = drawn_embeddings(6, 40, 2)
+    tail = impostor_tail(embeddings, identities, share=1.0)
+    interval = tail.fmr_interval(tail.threshold(0.1))
+    assert interval.low < 0.02
+    assert interval.high > 0.7
 
 
 def test_thresholds_allow_as_many_as_their_rate():

@@ -44,6 +44,8 @@ def test_the_area_lies_between_the_best_and_random():
     noisy = discard_curve(quality - 30 * is_error, is_error)
     assert 0.05 < relative_area(noisy) < 0.95
     assert np.isnan(relative_area(np.zeros(41)))
+    everything = discard_curve(np.arange(7.0), np.ones(7, bool))
+    assert np.isnan(relative_area(everything))
 
 
 def test_the_area_ends_at_a_fifth():
