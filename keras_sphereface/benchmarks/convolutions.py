@@ -3,8 +3,8 @@
     TF_ENABLE_ONEDNN_OPTS=1 python tools/bench_convolutions.py
 
 One residual convolution of each stage, whose 16 take nine tenths of the multiplications of a step.
-The ratio is that of the gradient by the kernel of TensorFlow to that of
-`training.kernel_gradients`, in the same round.
+The ratio is that of all three of TensorFlow to those of `training.winograd`, whose gradient by the
+input is a convolution like the forward one, in the same round.
 """
 
 import argparse
@@ -16,12 +16,13 @@ import tensorflow as tf
 
 from keras_sphereface.benchmarks.interleaved import interleaved_seconds, quartiles
 from keras_sphereface.reporting.markdown import markdown_table
-from keras_sphereface.training.kernel_gradients import kernel_gradient
+from keras_sphereface.training.winograd import convolve, kernel_gradient
 from keras_sphereface.utils.environment import machine
 
 # Height, width and channels of the feature maps of each stage.
 MAPS = ((56, 48, 64), (28, 24, 128), (14, 12, 256), (7, 6, 512))
-FORWARD, BY_INPUT, BY_KERNEL, FAST = "forward", "by the input", "by the kernel", "the same, fast"
+FORWARD, BY_INPUT, BY_KERNEL = "forward", "by the input", "by the kernel"
+FAST_FORWARD, FAST_BY_KERNEL = "forward, fast", "by the kernel, fast"
 PRODUCT, PRODUCT_SIZE = "matrix product", 2048
 
 
@@ -57,15 +58,18 @@ def describe_convolutions(seconds: pd.DataFrame, batch_size: int) -> str:
         work = 2 * batch_size * height * width * 9 * channels**2
         speeds = [
             f"{work / seconds[f'{size} {name}'].median() / 1e9:.0f}"
-            for name in (FORWARD, BY_INPUT, BY_KERNEL, FAST)
+            for name in (FORWARD, BY_INPUT, BY_KERNEL, FAST_FORWARD, FAST_BY_KERNEL)
         ]
-        low, middle, high = quartiles(seconds[f"{size} {BY_KERNEL}"] / seconds[f"{size} {FAST}"])
+        usual = sum(seconds[f"{size} {name}"] for name in (FORWARD, BY_INPUT, BY_KERNEL))
+        fast = 2 * seconds[f"{size} {FAST_FORWARD}"] + seconds[f"{size} {FAST_BY_KERNEL}"]
+        low, middle, high = quartiles(usual / fast)
         maps = f"{height} x {width} x {channels}"
         rows.append([maps, *speeds, f"{middle:.2f} ({low:.2f} to {high:.2f})"])
     peak = 2 * PRODUCT_SIZE**3 / seconds[PRODUCT].median() / 1e9
-    header = ["feature maps", FORWARD, f"gradient {BY_INPUT}", f"gradient {BY_KERNEL}", FAST]
+    gradients = [f"gradient {BY_INPUT}", f"gradient {BY_KERNEL}"]
+    header = ["feature maps", FORWARD, *gradients, FAST_FORWARD, FAST_BY_KERNEL, "ratio"]
     return (
-        markdown_table([*header, "ratio"], rows)
+        markdown_table(header, rows)
         + f"\nA {PRODUCT} of {PRODUCT_SIZE:,} x {PRODUCT_SIZE:,} numbers: {peak:.0f} GFLOP/s.\n"
     )
 
@@ -86,7 +90,8 @@ def _operations(
         BY_KERNEL: lambda: tf.raw_ops.Conv2DBackpropFilter(
             input=x, filter_sizes=kernel.shape, **arguments
         ),
-        FAST: lambda: kernel_gradient(x, upstream),
+        FAST_FORWARD: lambda: convolve(x, kernel),
+        FAST_BY_KERNEL: lambda: kernel_gradient(x, upstream),
     }
 
 

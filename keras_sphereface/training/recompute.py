@@ -11,13 +11,17 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_sphereface.training.training_call import training_call
 from keras_sphereface.utils.compat import producer_of
 
 # They draw other numbers when they are called again.
 RANDOM = ("Dropout", "SpatialDropout2D", "GaussianNoise", "GaussianDropout", "AlphaDropout")
 
 
-def recomputing(network: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+def recomputing(
+    network: keras.Model,
+    call: Callable[[keras.Model], Callable[[tf.Tensor], tf.Tensor]] = training_call,
+) -> Callable[[tf.Tensor], tf.Tensor]:
     """Return the network's call in training, which keeps only the activations between its segments.
 
     What lies inside of a segment is computed again where its gradient is. Embeddings and gradients
@@ -25,6 +29,7 @@ def recomputing(network: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
 
     Args:
         network: As of `segments_of`.
+        call: How a segment is called.
 
     Returns:
         A function from images (B, H, W, 3) to embeddings (B, D).
@@ -39,9 +44,9 @@ def recomputing(network: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
         TensorShape([2, 512])
     """
     *first, last = segments_of(network)
-    repeated = [tf.recompute_grad(_in_training(segment)) for segment in first]
+    repeated = [tf.recompute_grad(call(segment)) for segment in first]
     # The backward pass begins with the last segment: its activations are needed at once.
-    calls = [*repeated, _in_training(last)]
+    calls = [*repeated, call(last)]
 
     def embed(images: tf.Tensor) -> tf.Tensor:
         x = images
@@ -82,10 +87,6 @@ def segments_of(network: keras.Model) -> list[keras.Model]:
         _check_repeatable(operation)
     tensors = [inputs[0], *_cuts(used), network.outputs[0]]
     return [keras.Model(start, end) for start, end in itertools.pairwise(tensors)]
-
-
-def _in_training(segment: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-    return lambda x: segment(x, training=True)
 
 
 def _check_repeatable(operation: Any) -> None:

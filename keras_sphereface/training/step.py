@@ -5,7 +5,6 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from keras_sphereface.data import preprocessing
@@ -13,10 +12,10 @@ from keras_sphereface.data.augmentation import Augmentation
 from keras_sphereface.functional.norms import l2_norm
 from keras_sphereface.heads.prototype_queue import Prototypes
 from keras_sphereface.training.distillation import Distillation
-from keras_sphereface.training.kernel_gradients import use_fast_kernel_gradients
 from keras_sphereface.training.recompute import recomputing
 from keras_sphereface.training.solver import solver_gradient, solver_gradients
 from keras_sphereface.training.trainer import Trainer
+from keras_sphereface.training.training_call import fast_training_call, training_call
 from keras_sphereface.utils.compat import tf_variable
 from keras_sphereface.utils.environment import first_gpu
 
@@ -59,9 +58,9 @@ def make_training_step(
     Raises:
         ValueError: If `remat` is set and the network cannot be called so.
     """
-    if not jit and not first_gpu():  # on a GPU cuDNN is faster, and XLA has no such kernels
-        use_fast_kernel_gradients(trainer.backbone)
-    embed = recomputing(trainer.backbone) if remat else _training_call(trainer.backbone)
+    # On a GPU cuDNN is faster.
+    call = training_call if jit or first_gpu() else fast_training_call
+    embed = recomputing(trainer.backbone, call) if remat else call(trainer.backbone)
     program = _Step(trainer, batch_size, augmentation, seed, accumulate_steps, embed, distillation)
     gradients = tf.function(program.gradients, jit_compile=True) if jit else program.gradients
 
@@ -73,10 +72,6 @@ def make_training_step(
         return trainer.strategy.reduce("SUM", sums, axis=None)
 
     return step
-
-
-def _training_call(network: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
-    return lambda images: network(images, training=True)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -60,6 +60,19 @@ def without_bias(input_shape, embedding_size, seed) -> keras.Model:
     )
 
 
+def wide(input_shape, embedding_size, seed):
+    """A network of 128 channels, with batch normalization between them."""
+    keras.utils.set_random_seed(seed)
+    inputs = keras.Input(input_shape)
+    x = keras.layers.Conv2D(128, 3, strides=16)(inputs)
+    x = keras.layers.Conv2D(128, 3, padding="same")(x)
+    x = keras.layers.BatchNormalization(momentum=0.9, synchronized=True)(x)
+    x = keras.layers.PReLU(shared_axes=[1, 2])(x)
+    x = keras.layers.Conv2D(128, 3, padding="same")(x)
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    return keras.Model(inputs, keras.layers.Dense(embedding_size)(x))
+
+
 def penalized(input_shape, embedding_size, seed) -> keras.Model:
     """`one_layer` whose loss depends on its embeddings."""
     penalty = keras.regularizers.L2(0.5)

@@ -52,6 +52,16 @@ NETWORK = {"backbone": "sphereface4", "width": 0.05}
 CASES = {
     "paper": (NETWORK, 1e-12),
     "float32": ({**NETWORK, "precision": "float32", "learning_rate": 1e-3}, FLOAT32),
+    # Layers of which the training call has faster ones. While a device waits for the statistics of
+    # the other, the graph of the other is built.
+    "fast layers": (
+        {
+            "backbone": "tests.helpers.small_training:wide",
+            "precision": "float32",
+            "learning_rate": 1e-3,
+        },
+        FLOAT32,
+    ),
     # The statistics of the whole batch, on any number of devices.
     "batch norm": ({**NETWORK, "batch_norm": True}, 1e-11),
     "sharded": ({"shard_classes": True}, 1e-12),
