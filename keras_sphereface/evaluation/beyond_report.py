@@ -17,8 +17,15 @@ def beyond_blocks(beyond: BeyondMetrics | None) -> list[Block]:
         f"of which are compared by their plain cosine; the list names "
         f"{beyond.num_listed_mismatched:,} of the mismatched ones."
     )
-    header = ["FMR", "threshold, all pairs", "95 %", "FNMR", "95 %"]
-    header += ["extrapolated from all pairs", "95 %", "extrapolated from the list"]
+    blocks: list[Block] = [
+        Heading("Beyond the listed pairs"),
+        Paragraph(" ".join([sentence, *_check_sentences(beyond)])),
+    ]
+    measured = [point for point in beyond.points if point.threshold is not None]
+    if measured:
+        header = ["FMR", "threshold, all pairs", "95 %", "FNMR", "95 %"]
+        blocks.append(Table(header, [_measured_row(point) for point in measured]))
+    header = ["FMR", "extrapolated from all pairs", "95 %", "extrapolated from the list"]
     header += ["FMR there, all pairs", "95 %"]
     note = (
         "Extrapolated: the threshold by the generalized Pareto distribution of the highest scores. "
@@ -26,11 +33,7 @@ def beyond_blocks(beyond: BeyondMetrics | None) -> list[Block]:
         "it: the rate that all pairs show at the threshold that the list alone would promise for "
         "the rate on the left."
     )
-    return [
-        Heading("Beyond the listed pairs"),
-        Paragraph(" ".join([sentence, *_check_sentences(beyond)])),
-        Table(header, [_row(point) for point in beyond.points], note=note),
-    ]
+    return [*blocks, Table(header, [_extrapolated_row(point) for point in beyond.points], note)]
 
 
 def _check_sentences(beyond: BeyondMetrics) -> list[str]:
@@ -49,13 +52,19 @@ def _check_sentences(beyond: BeyondMetrics) -> list[str]:
     return []
 
 
-def _row(point: BeyondPoint) -> list[str]:
+def _measured_row(point: BeyondPoint) -> list[str]:
     return [
         f"{point.fmr:g}",
         _cosine(point.threshold),
         _between(point.threshold_interval),
         "" if point.fnmr is None else rate(point.fnmr),
         format_range(point.fnmr_interval, rate),
+    ]
+
+
+def _extrapolated_row(point: BeyondPoint) -> list[str]:
+    return [
+        f"{point.fmr:g}",
         _cosine(point.extrapolated_threshold),
         _between(point.extrapolated_interval),
         _cosine(point.listed_threshold),

@@ -52,13 +52,15 @@ def test_extrapolations_agree_with_what_they_can_be_checked_by(measured):
 
 
 def test_the_report_marks_what_is_extrapolated(measured):
-    heading, paragraph, table = beyond_blocks(measured)
+    heading, paragraph, by_pairs, table = beyond_blocks(measured)
     assert heading.text == "Beyond the listed pairs"
     assert "79,200 mismatched" in paragraph.text
     assert "extrapolated from all pairs" in table.header
+    known = [point for point in measured.points if point.threshold is not None]
+    assert [row[0] for row in by_pairs.rows] == [f"{point.fmr:g}" for point in known]
     row = table.rows[5]
-    assert row[0] == "1e-07"
-    assert row[1] == "" != row[5]
+    assert row[0] == "1e-07" not in [row[0] for row in by_pairs.rows]
+    assert row[1] != ""
     assert beyond_blocks(None) == []
 
 
@@ -71,7 +73,7 @@ def test_the_report_says_whether_the_extrapolation_holds(measured):
     assert text.endswith("holds." if holds else "does not hold.")
     far = dataclasses.replace(point, listed_fmr_interval=Interval(2e-4, 3e-4), threshold=1.2)
     other = dataclasses.replace(measured, points=(far,))
-    _, paragraph, table = beyond_blocks(other)
+    _, paragraph, table, _ = beyond_blocks(other)
     assert paragraph.text.endswith("does not hold.")
     assert table.rows[0][1] == "> 1"
 
