@@ -25,6 +25,7 @@ from keras_sphereface.benchmarks.interleaved import (
     rates_table,
 )
 from keras_sphereface.benchmarks.processes import ProcessCase, Program, RoundTimer
+from keras_sphereface.benchmarks.step_memory import describe_step_memory, measure_step_memory
 from keras_sphereface.config import TrainBenchmarkConfig, TrainConfig
 from keras_sphereface.data import records
 from keras_sphereface.data.conversion.generated import generated_records
@@ -34,7 +35,7 @@ from keras_sphereface.heads.angular_head import DEFAULT_BLOCK_SIZE
 from keras_sphereface.reporting.markdown import markdown_table
 from keras_sphereface.training.backbones import backbone_by_name
 from keras_sphereface.training.build import build_step, build_trainer, distributed_batches
-from keras_sphereface.training.train import train
+from keras_sphereface.training.train import precision, train
 from keras_sphereface.utils.environment import first_gpu, held_memory, machine
 from keras_sphereface.utils.progress import progress_bar
 from keras_sphereface.utils.startup import ONEDNN
@@ -54,18 +55,22 @@ SHARED_GPU = {"TF_FORCE_GPU_ALLOW_GROWTH": "true", ONEDNN: os.environ.get(ONEDNN
 CLUSTER_VARIABLES = ("TF_CONFIG", "CUDA_VISIBLE_DEVICES")
 EMBEDDING_SIZE = 512
 IDENTITIES_WITH_FACES = 128
+MEMORY_STEPS = 3
 LEARNING_RATE = 0.001  # 0.1 is for batches of 256; a run that diverged has another speed
 
 
 def comparisons(num_devices: int, variants: Sequence[str] = ()) -> tuple[RateComparison, ...]:
     """Return the comparisons of one device with the bare network, several devices, other flags."""
-    return (
-        RateComparison(WHOLE, UPDATED, 0.95),
-        RateComparison(WHOLE, PLAIN, 0.95),
+    shared = (
         RateComparison(DEVICES.format(num_devices), WHOLE, 0.90),
         RateComparison(WORKERS.format(num_devices), WHOLE, 0.90),
         RateComparison(HALF.format(num_devices), WHOLE, 0.90),
         RateComparison(SHARDED.format(num_devices), WHOLE),
+    )
+    return (
+        RateComparison(WHOLE, UPDATED, 0.95),
+        RateComparison(WHOLE, PLAIN, 0.95),
+        *(shared if num_devices > 1 else ()),
         *(RateComparison(VARIANT.format(variant), WHOLE) for variant in variants),
     )
 
@@ -112,6 +117,16 @@ def benchmark_training(config: TrainBenchmarkConfig) -> str:
     for run in folder.glob("run-*"):
         shutil.rmtree(run)
     text = describe_training(rates, config)
+    if config.step_memory:
+        settings = dataclasses.replace(training_settings(config), workdir=str(folder / "memory"))
+        changes: dict[str, dict[str, Any]] = {WHOLE: {}} | {
+            VARIANT.format(variant): variant_settings(variant) for variant in config.variants
+        }
+        cases = {
+            name: Program(run_step, (dataclasses.replace(settings, **changed),), SHARED_GPU)
+            for name, changed in changes.items()
+        }
+        text += "\n" + describe_step_memory(measure_step_memory(cases, folder))
     if config.memory_classes:
         settings = memory_settings(config.data, config.batch_size, config.seed)
         peaks = measure_sharded_memory(settings, config.memory_classes, folder)
@@ -181,7 +196,8 @@ def make_programs(
     Args:
         settings: Settings of the training.
         folder: Folder for the runs.
-        num_devices: Int. Devices, or workers, that share the work of one.
+        num_devices: Int. Devices, or workers, that share the work of one; 1: there are no such
+            cases.
         steps: Int. Training steps of a round.
         variants: As of `variant_settings`, each a case.
     """
@@ -193,14 +209,18 @@ def make_programs(
         arguments = (run, devices, steps)
         return [Program(run_training, arguments, worker) for worker in clusters(workers)]
 
+    count = num_devices
+    shared = {
+        DEVICES.format(count): whole("devices", devices=count),
+        WORKERS.format(count): whole("workers", workers=count),
+        HALF.format(count): whole("half", workers=count, gradient_precision="float16"),
+        SHARDED.format(count): whole("sharded", devices=count, shard_classes=True),
+    }
     return {
         PLAIN: [Program(run_plain, (settings, steps, False), SHARED_GPU)],
         UPDATED: [Program(run_plain, (settings, steps, True), SHARED_GPU)],
         WHOLE: whole("one"),
-        DEVICES.format(num_devices): whole("devices", devices=num_devices),
-        WORKERS.format(num_devices): whole("workers", workers=num_devices),
-        HALF.format(num_devices): whole("half", workers=num_devices, gradient_precision="float16"),
-        SHARDED.format(num_devices): whole("sharded", devices=num_devices, shard_classes=True),
+        **(shared if count > 1 else {}),
         **{
             VARIANT.format(variant): whole(f"variant-{number}", **variant_settings(variant))
             for number, variant in enumerate(variants)
@@ -337,6 +357,25 @@ def measure_sharded_memory(
         with ProcessCase(f"memory, {workers} workers", folder, programs) as case:
             peaks[workers] = case.run_round()
     return peaks
+
+
+def run_step(connection: Connection, settings: TrainConfig) -> None:
+    """Send the bytes that training steps take at their peak.
+
+    Weights, the optimizer's slots and the first batch are there before and do not count.
+    """
+    connection.recv()
+    use_devices(1)
+    strategy, info = make_strategy(), records.read_info(settings.data)
+    with precision(settings.precision):
+        trainer = build_trainer(settings, info, strategy)
+    batches = iter(distributed_batches(settings, strategy, 0))
+    next(batches)
+    step, gpu = build_step(settings, trainer), first_gpu()
+    before, _ = held_memory(gpu)
+    for _ in range(MEMORY_STEPS):
+        step(batches).numpy()
+    connection.send(float(held_memory(gpu)[1] - before))
 
 
 def run_sharded(connection: Connection, settings: TrainConfig, num_classes: int) -> None:

@@ -159,7 +159,9 @@ class TrainBenchmarkConfig:
         32, "Global batch size: images of a step over all devices.", aliases=("batch",), minimum=1
     )
     num_devices: int = setting(
-        2, "Number of devices, or workers, that share the work of one.", minimum=1
+        2,
+        "Number of devices, or workers, that share the work of one; 1: no such cases.",
+        minimum=1,
     )
     steps: int = setting(2, "Number of training steps of a round, at least 1.", minimum=1)
     repeats: int = setting(5, "Number of interleaved rounds, at least 1.", minimum=1)
@@ -173,6 +175,9 @@ class TrainBenchmarkConfig:
         (),
         "Flags of `sphereface train` without their dashes that are timed beside the step without "
         "them, for example remat jit precision=mixed_bfloat16.",
+    )
+    step_memory: bool = setting(
+        False, "Measure the peak memory of a step too, without flags and with each of --variants."
     )
     seed: int = setting(0, "Seed for faces, start weights and the orders of the cases.", minimum=0)
 

@@ -1,12 +1,14 @@
 """The training step: gradients of a global batch over all devices, and one update."""
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
 
+from keras_sphereface.backend import KERAS_3
 from keras_sphereface.data import preprocessing
 from keras_sphereface.data.augmentation import Augmentation
 from keras_sphereface.functional.norms import l2_norm
@@ -62,9 +64,12 @@ def make_training_step(
     call = training_call if jit or first_gpu() else fast_training_call
     embed = recomputing(trainer.backbone, call) if remat else call(trainer.backbone)
     program = _Step(trainer, batch_size, augmentation, seed, accumulate_steps, embed, distillation)
-    gradients = tf.function(program.gradients, jit_compile=True) if jit else program.gradients
+    # AutoGraph rewrites the source of all that a step calls, which takes seconds; only networks of
+    # Keras 2 may need it, since it leaves what Keras 3 calls as it is.
+    compiled = functools.partial(tf.function, autograph=not KERAS_3)
+    gradients = compiled(program.gradients, jit_compile=True) if jit else program.gradients
 
-    @tf.function
+    @compiled
     def step(iterator: Any) -> tf.Tensor:
         images, labels = next(iterator)
         sums = trainer.strategy.run(program.on_replica, args=(images, labels, gradients))

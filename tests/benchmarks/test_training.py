@@ -1,10 +1,13 @@
 """The benchmark of training: one device and several, and the memory of class-sharded heads."""
 
+import dataclasses
+
 import pandas as pd
 import pytest
 
-from keras_sphereface.benchmarks import training
-from keras_sphereface.config import TrainBenchmarkConfig
+from keras_sphereface.benchmarks import step_memory, training
+from keras_sphereface.benchmarks.processes import Program
+from keras_sphereface.config import TrainBenchmarkConfig, TrainConfig
 from keras_sphereface.data import records
 
 
@@ -17,6 +20,7 @@ def test_every_case_is_measured(records_folder, tmp_path):
         repeats=2,
         steps=2,
         variants=("remat",),
+        step_memory=True,
         **small,
     )
     text = training.benchmark_training(config)
@@ -26,12 +30,37 @@ def test_every_case_is_measured(records_folder, tmp_path):
     assert (table[["images_per_second", "baseline_images_per_second", "ratio"]] > 0).all(axis=None)
     assert (tmp_path / "train.md").read_text() == text
     assert "batches of 4 in all, 5 classes" in text
+    assert "| whole step, --remat |" in text.split("Peak memory of a step")[1]
     # They trained as they should, not only somehow.
     logs = {path.stem: path.read_text() for path in tmp_path.glob("whole-step*.txt")}
     assert "1 x CPU\n" in logs["whole-step-0"]
     assert "2 x CPU\n" in logs["whole-step-2-devices-0"]
     assert "2 x CPU (2 workers)" in logs["whole-step-2-workers-0"]
     assert " on each device" in logs["whole-step-2-devices-classes-sharded-0"]
+
+
+def test_one_device_has_no_cases_of_several(tmp_path):
+    settings = training.training_settings(TrainBenchmarkConfig(out=str(tmp_path)))
+    programs = training.make_programs(settings, tmp_path, 1, 2, ("remat",))
+    expected = [training.PLAIN, training.UPDATED, training.WHOLE, "whole step, --remat"]
+    assert list(programs) == expected
+    compared = training.comparisons(1, ("remat",))
+    assert {name for one in compared for name in (one.case, one.baseline)} == set(expected)
+    assert len(training.make_programs(settings, tmp_path, 2, 2)) == 7
+
+
+@pytest.mark.slow
+def test_the_memory_of_a_step_grows_with_the_batch(records_folder, tmp_path):
+    small = TrainConfig(
+        data=str(records_folder), workdir=str(tmp_path), backbone="sphereface4", width=0.25
+    )
+    cases = {
+        str(size): Program(training.run_step, (dataclasses.replace(small, batch_size=size),))
+        for size in (2, 24)
+    }
+    peaks = step_memory.measure_step_memory(cases, tmp_path)
+    # Outputs of the first convolution alone: 56 x 48 x 16 numbers an image.
+    assert peaks["24"] - peaks["2"] > 22 * 56 * 48 * 16 * 4
 
 
 @pytest.mark.full
