@@ -8,7 +8,7 @@ from keras_sphereface.reporting.markdown import markdown_table
 from keras_sphereface.utils.progress import progress_bar
 
 
-def measure_step_memory(cases: Mapping[str, Program], folder: Path) -> dict[str, float]:
+def measure_memory_of_steps(cases: Mapping[str, Program], folder: Path) -> dict[str, float]:
     """Return the peak memory of a step, in bytes, for each case, a process of its own.
 
     Args:

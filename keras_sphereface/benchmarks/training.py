@@ -25,7 +25,7 @@ from keras_sphereface.benchmarks.interleaved import (
     rates_table,
 )
 from keras_sphereface.benchmarks.processes import ProcessCase, Program, RoundTimer
-from keras_sphereface.benchmarks.step_memory import describe_step_memory, measure_step_memory
+from keras_sphereface.benchmarks.step_memory import describe_step_memory, measure_memory_of_steps
 from keras_sphereface.config import TrainBenchmarkConfig, TrainConfig
 from keras_sphereface.data import records
 from keras_sphereface.data.conversion.generated import generated_records
@@ -126,7 +126,7 @@ def benchmark_training(config: TrainBenchmarkConfig) -> str:
             name: Program(run_step, (dataclasses.replace(settings, **changed),), SHARED_GPU)
             for name, changed in changes.items()
         }
-        text += "\n" + describe_step_memory(measure_step_memory(cases, folder))
+        text += "\n" + describe_step_memory(measure_memory_of_steps(cases, folder))
     if config.memory_classes:
         settings = memory_settings(config.data, config.batch_size, config.seed)
         peaks = measure_sharded_memory(settings, config.memory_classes, folder)

@@ -58,7 +58,7 @@ def test_the_memory_of_a_step_grows_with_the_batch(records_folder, tmp_path):
         str(size): Program(training.run_step, (dataclasses.replace(small, batch_size=size),))
         for size in (2, 24)
     }
-    peaks = step_memory.measure_step_memory(cases, tmp_path)
+    peaks = step_memory.measure_memory_of_steps(cases, tmp_path)
     # Outputs of the first convolution alone: 56 x 48 x 16 numbers an image.
     assert peaks["24"] - peaks["2"] > 22 * 56 * 48 * 16 * 4
 
