@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import PolyCollection
+from matplotlib.colors import to_rgba_array
 from matplotlib.patches import Circle
 
 from keras_sphereface.metrics.vectors import normalize_rows
@@ -85,8 +86,8 @@ def plot_unit_circle(
         fractions = counts / max(counts.sum(), 1)
         bars = _bars(edges, 1.06, fractions / 2, color=color, alpha=0.65, linewidth=0)
         axes.add_collection(bars)
-        axes.scatter(points[:, 0], points[:, 1], s=10, color=color, alpha=0.4, linewidths=0)
         axes.plot(*np.outer(weight, (0.72, 0.93)), color=color, linewidth=3)
+    axes.scatter(*unit.T, s=10, color=_colors(labels), alpha=0.4, linewidths=0)
     _finish_round(axes, 1.58, title)
     return axes
 
@@ -123,20 +124,17 @@ def plot_sphere(
     right = np.array([-np.sin(azimuth), np.cos(azimuth), 0.0])
     screen = np.stack([right, np.cross(towards, right)], axis=1)  # (3, 2): right and up
     _draw_globe(axes, towards, screen)
-    unit = normalize_rows(embeddings)
+    unit, colors = normalize_rows(embeddings), _colors(labels)
+    is_near = unit @ towards >= 0
+    hollow: dict[str, Any] = {"s": 12, "facecolors": "none", "edgecolors": colors[~is_near]}
+    filled: dict[str, Any] = {"s": 14, "facecolors": colors[is_near], "edgecolors": "none"}
+    for order, side, style in ((FAR_SIDE, ~is_near, hollow), (NEAR_SIDE, is_near, filled)):
+        axes.scatter(*(unit[side] @ screen).T, **style, alpha=0.8, linewidths=0.7, zorder=order)
+    dashed = {"linewidth": 2, "linestyle": (0, (1.5, 1)), "zorder": FAR_SIDE}
+    solid = {"linewidth": 3, "zorder": NEAR_SIDE}
     for label, weight in enumerate(normalize_rows(kernel.T)):
-        color, points = color_of(label), unit[labels == label]
-        is_near = points @ towards >= 0
-        hollow: dict[str, Any] = {"s": 12, "facecolors": "none", "edgecolors": color}
-        filled: dict[str, Any] = {"s": 14, "facecolors": color, "edgecolors": "none"}
-        for order, side, style in ((FAR_SIDE, ~is_near, hollow), (NEAR_SIDE, is_near, filled)):
-            axes.scatter(
-                *(points[side] @ screen).T, **style, alpha=0.8, linewidths=0.7, zorder=order
-            )
-        dashed = {"linewidth": 2, "linestyle": (0, (1.5, 1)), "zorder": FAR_SIDE}
-        solid = {"linewidth": 3, "zorder": NEAR_SIDE}
         ray = np.outer((1.02, 1.25), weight) @ screen
-        axes.plot(*ray.T, color=color, **(solid if weight @ towards >= 0 else dashed))
+        axes.plot(*ray.T, color=color_of(label), **(solid if weight @ towards >= 0 else dashed))
     _finish_round(axes, 1.3, title)
     return axes
 
@@ -170,14 +168,20 @@ def graticule() -> Iterator[np.ndarray]:
 
 
 def _draw_globe(axes: Axes, towards: np.ndarray, screen: np.ndarray) -> None:
-    for line in graticule():
-        is_near = line @ towards >= 0
-        sides = ((FAR_SIDE, ~is_near, tone(0.92)), (NEAR_SIDE, is_near, tone(0.8)))
-        for order, side, color in sides:
-            points = np.where(side[:, None], line, np.nan) @ screen
-            axes.plot(*points.T, color=color, linewidth=0.6, zorder=order)
+    gap = np.full((1, 3), np.nan)
+    line = np.concatenate([np.append(part, gap, axis=0) for part in graticule()])
+    is_near = line @ towards >= 0
+    for order, side, color in ((FAR_SIDE, ~is_near, tone(0.92)), (NEAR_SIDE, is_near, tone(0.8))):
+        points = np.where(side[:, None], line, np.nan) @ screen
+        axes.plot(*points.T, color=color, linewidth=0.6, zorder=order)
     outline = Circle((0, 0), 1, fill=False, color=tone(0.6), linewidth=0.8, zorder=NEAR_SIDE)
     axes.add_patch(outline)
+
+
+def _colors(labels: np.ndarray) -> np.ndarray:
+    """Return the colors (N, 4) of labels (N,)."""
+    named = [color_of(label) for label in range(max(labels, default=0) + 1)]
+    return to_rgba_array(named)[labels]
 
 
 def _finish_round(axes: Axes, reach: float, title: str) -> None:

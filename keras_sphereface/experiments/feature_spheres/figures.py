@@ -3,14 +3,17 @@
 import io
 import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.lines import Line2D
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from keras_sphereface import plots
@@ -32,10 +35,11 @@ SHOWN = {
     "smallest_inter": ("smallest between", "{:.1f}°"),
     "test_gap": ("gap to neighbor", "{:.1f}°"),
 }
+TEXT_HEIGHT = 0.25  # of the step, above the spheres of a frame
 FRAME_SECONDS, LAST_FRAME_SECONDS = 0.12, 1.8
 ROTATION_FRAMES = 48
+GIF_SHADES = 12  # of each color, from white
 ANIMATION_DPI = 100  # at 600 pixels, letters are still as high as those of a page
-GIF_COLORS = 64
 
 
 def draw_spheres(spheres: Sequence[Sphere], names: Sequence[str]) -> Figure:
@@ -127,7 +131,7 @@ def training_gif(spheres: Sequence[Sphere]) -> bytes:
     """Return a GIF of all clouds of `Sphere.history`: how the directions move in training."""
     options = _view(spheres)
     steps = zip(*(sphere.history for sphere in spheres), strict=True)
-    frames = (_draw_frame(spheres, c, f"step {c[0].step:,}", **options) for c in steps)
+    frames = _draw_frames(spheres, ((c, f"step {c[0].step:,}", options) for c in steps))
     return _gif(frames, len(spheres[0].history), "training", LAST_FRAME_SECONDS)
 
 
@@ -136,7 +140,7 @@ def rotating_gif(spheres: Sequence[Sphere]) -> bytes:
     clouds = [sphere.test for sphere in spheres]
     azimuth, elevation = best_view(spheres)
     azimuths = azimuth + np.linspace(0, 360, ROTATION_FRAMES, endpoint=False)
-    frames = (_draw_frame(spheres, clouds, view=(angle, elevation)) for angle in azimuths)
+    frames = _draw_frames(spheres, ((clouds, "", {"view": (a, elevation)}) for a in azimuths))
     return _gif(frames, ROTATION_FRAMES, "rotation", FRAME_SECONDS)
 
 
@@ -148,30 +152,53 @@ def _arrays(cloud: Cloud) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return cloud.embeddings, cloud.labels, cloud.kernel
 
 
-def _draw_frame(
-    spheres: Sequence[Sphere], clouds: Sequence[Cloud], text: str = "", **options: Any
-) -> Figure:
-    """Draw directions only, side by side: one frame of an animation."""
-    figure = Figure(figsize=(COLUMN_WIDTH * len(clouds), COLUMN_WIDTH + 0.6), layout="constrained")
+def _draw_frames(
+    spheres: Sequence[Sphere],
+    contents: Iterable[tuple[Sequence[Cloud], str, Mapping[str, Any]]],
+) -> Iterator[Figure]:
+    """Yield a frame for each (clouds, text above them, options of the plot): directions only."""
     plot: Any = plots.plot_unit_circle if spheres[0].dim == 2 else plots.plot_sphere
-    row = figure.subplots(1, len(clouds), squeeze=False)[0]
-    for axes, sphere, cloud in zip(row, spheres, clouds, strict=True):
-        plot(axes, *_arrays(cloud), sphere.loss, **options)
-    figure.suptitle(text, fontsize="medium")
-    return figure
+    boxes: list[Bbox] = []
+    for clouds, text, options in contents:
+        above = TEXT_HEIGHT if text else 0.0
+        height = COLUMN_WIDTH + 0.35 + above
+        figure = Figure(figsize=(COLUMN_WIDTH * len(clouds), height))
+        if not boxes:
+            engine = ConstrainedLayoutEngine(rect=(0, 0, 1, 1 - above / height))
+            figure.set_layout_engine(engine)
+            row = figure.subplots(1, len(clouds), squeeze=False)[0]
+        else:
+            row = [figure.add_axes(box) for box in boxes]
+        for axes, sphere, cloud in zip(row, spheres, clouds, strict=True):
+            plot(axes, *_arrays(cloud), sphere.loss, **options)
+        figure.text(0.5, 1 - above / 2 / height, text, ha="center", va="center")
+        yield figure
+        # Drawn by now. The layout of a frame takes a third of its time, and all have the same.
+        boxes = boxes or [axes.get_position(original=True) for axes in row]
 
 
 def _gif(figures: Iterator[Figure], count: int, name: str, last_seconds: float) -> bytes:
     """Return frames as a GIF; the last is shown for `last_seconds`."""
-    images = []
+    images, palette = [], _palette()
     for figure in progress_bar(figures, total=count, desc=f"animation, {name}", unit="frame"):
         image = Image.fromarray(plots.figure_rgb(figure, ANIMATION_DPI))
-        images.append(
-            image.quantize(GIF_COLORS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-        )
+        images.append(image.quantize(palette=palette, dither=Image.Dither.NONE))
     durations = [round(1000 * FRAME_SECONDS)] * (count - 1) + [round(1000 * last_seconds)]
     buffer = io.BytesIO()
     images[0].save(
         buffer, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0
     )
     return buffer.getvalue()
+
+
+def _palette() -> Image.Image:
+    """Return an image of the colors of all frames: those of identities and black, over white.
+
+    One palette for all, as colors chosen frame by frame tint what is gray, and flicker.
+    """
+    shares = np.linspace(0, 1, GIF_SHADES + 1)[1:, None]
+    inks = np.array([to_rgb(color) for color in plots.COLORS])
+    colors = np.concatenate([np.ones((1, 3)), *(1 - shares * (1 - ink) for ink in inks)])
+    palette = Image.new("P", (1, 1))
+    palette.putpalette(np.rint(255 * colors).astype(np.uint8).tobytes())
+    return palette
