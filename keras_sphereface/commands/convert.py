@@ -72,8 +72,8 @@ def conversion_summary(info: records.DatasetInfo) -> str:
     ]
     if info.num_read != info.num_images:
         lines.append(
-            f"{info.num_read} read: {info.num_images} kept, {info.excluded_images} excluded, "
-            f"{info.num_skipped} skipped"
+            f"{info.num_read:,} read: {info.num_images:,} kept, {info.excluded_images:,} excluded, "
+            f"{info.num_skipped:,} skipped"
         )
     if info.excluded_images:
         lines.append(
@@ -89,7 +89,7 @@ def conversion_summary(info: records.DatasetInfo) -> str:
     for reason, count in reasons[:10]:
         example = info.skipped_examples.get(reason)
         shown = f", for example {example}" if example else ""
-        lines.append(f"skipped {count}: {reason}{shown}")
+        lines.append(f"skipped {count:,}: {reason}{shown}")
     if len(reasons) > 10:
         lines.append(f"and {len(reasons) - 10} more reasons")
     if reasons:

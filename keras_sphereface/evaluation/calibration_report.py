@@ -115,7 +115,7 @@ def _threshold_table(calibration: CalibrationMetrics) -> Table:
 
     rows = [
         [
-            f"{point.fmr:g}" + ", all pairs" * point.is_of_all_pairs,
+            f"{point.fmr:g}" + "*" * point.is_of_all_pairs,
             cosine(point.threshold),
             format_range(point.threshold_interval, cosine),
             f"{point.llr / np.log(10):.2f}",
@@ -126,11 +126,10 @@ def _threshold_table(calibration: CalibrationMetrics) -> Table:
         ]
         for point in calibration.thresholds
     ]
-    header = ["wanted FMR", "threshold, cosine", "95 %", "log10 LR", "FMR on others", "95 %"]
-    header += ["FNMR on others", "95 %"]
+    header = ["wanted FMR", "threshold", "95 %", "log10 LR", "FMR", "95 %", "FNMR", "95 %"]
     note = (
-        "Thresholds come from other identities than the rates beside them. All pairs: of all "
-        "images of either side, because the list has too few pairs for the rate. For smaller rates "
-        "than these, all pairs together are too few."
+        "Thresholds are cosines; they come from other identities than the rates beside them. "
+        "*: from all pairs of the images of either side, because the list has too few pairs for "
+        "the rate. For smaller rates than these, all pairs together are too few."
     )
     return Table(header, rows, note=note)

@@ -67,7 +67,7 @@ def error_sheets(metrics: ErrorMetrics, faces: Faces, templates: Templates) -> d
         shown: tuple[ImageScore, ...] = getattr(metrics, name)[:NUM_FACES]
         keys = [one.image for one in shown]
         captions = [f"{one.score:.2f} {short_name(one.image)}" for one in shown]
-        sheets[f"{name}.png"] = face_sheet(faces, templates, keys, captions, NUM_FACES)
+        sheets[f"{name}.png"] = face_sheet(faces, templates, keys, captions)
     return {name: png for name, png in sheets.items() if png}
 
 
@@ -115,7 +115,7 @@ def zoo_sentences(metrics: ErrorMetrics) -> list[str]:
         most = metrics.confusions[0]
         sentences.append(
             f"{most.first} and {most.second} are mistaken for each other most often, in "
-            f"{most.num_false_matches:,} comparisons."
+            f"{counted(most.num_false_matches, 'comparison')}."
         )
     return sentences
 

@@ -9,9 +9,11 @@ from keras_sphereface.evaluation.face_pairs import Templates
 from keras_sphereface.evaluation.faces import Faces
 from keras_sphereface.evaluation.pair_faces import load_face
 
+COLUMNS = 6  # so few that a report shows them, and what stands below them, at their full size
+
 
 def face_sheet(
-    faces: Faces, templates: Templates, keys: Sequence[str], captions: Sequence[str], columns: int
+    faces: Faces, templates: Templates, keys: Sequence[str], captions: Sequence[str]
 ) -> bytes | None:
     """Return a PNG of faces with a caption each; None if none of them can be loaded.
 
@@ -20,7 +22,6 @@ def face_sheet(
         templates: Images of keys that are templates.
         keys: Keys of images or templates; those without a face are left out.
         captions: One for each.
-        columns: Int. Faces in a row.
     """
     both = zip(keys, captions, strict=True)
     loaded = [(load_face(faces, templates, key), text) for key, text in both]
@@ -28,7 +29,7 @@ def face_sheet(
     if not shown:
         return None
     tiles, texts = zip(*shown, strict=True)
-    return images.encode_png(contact_sheet.draw_contact_sheet(tiles, columns, texts))
+    return images.encode_png(contact_sheet.draw_contact_sheet(tiles, COLUMNS, texts))
 
 
 def short_name(key: str) -> str:

@@ -37,7 +37,7 @@ def lowest_sheet(metrics: QualityMetrics, faces: Faces, templates: Templates) ->
     """Return a PNG of the faces of lowest quality; None if none can be loaded."""
     keys = [one.image for one in metrics.lowest]
     captions = [f"{one.quality:.2f} {short_name(one.image)}" for one in metrics.lowest]
-    return face_sheet(faces, templates, keys, captions, columns=12)
+    return face_sheet(faces, templates, keys, captions)
 
 
 def quality_blocks(metrics: QualityMetrics, images: Mapping[str, FigurePngs]) -> list[Block]:
@@ -98,7 +98,9 @@ def _cost(one: Refusal, point: OperatingPoint) -> str:
         f"refuse images with |x| below {one.limit:.4g}. That refuses "
         f"{counted(one.num_refused, 'image')} ({100 * one.share:.0f} %)"
     )
-    if one.num_identities_lost is not None:
+    if one.num_identities_lost == 0:
+        text += " and leaves every identity one"
+    elif one.num_identities_lost is not None:
         lost = counted(one.num_identities_lost, "identity has", "identities have")
         text += f", after which {lost} none"
     if one.fnmr is not None:

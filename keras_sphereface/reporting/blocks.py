@@ -7,9 +7,10 @@ import struct
 from collections.abc import Sequence
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+LONG = 20  # letters of a cell; with more, its column is not squeezed on a phone
 WIDE = 1.6  # an image that is so many times wider than high gets a whole row
 _AMOUNT = r"[-+\u2212]?\d[\d.,'\u2009\u202f\u00a0 ]*(?:e[-+]?\d+)?\s*(?:%|\u00b0)?"
-NUMBER = re.compile(rf"{_AMOUNT}(?:\s*(?:\u00b1|\+-|\u2013|/|to)\s*{_AMOUNT})?", re.IGNORECASE)
+NUMBER = re.compile(rf"{_AMOUNT}(?:\s*(?:\u00b1|\+-|\u2013|/|to)\s*{_AMOUNT})?\*?", re.IGNORECASE)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,6 +128,15 @@ class Table:
         """For each column, whether at least half of its cells with a text are numbers."""
         columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.header)
         return [_are_numbers(column) for column in columns]
+
+    @property
+    def kinds(self) -> list[str]:
+        """For each column "number", "text" if a cell is a long text, or ""."""
+        columns = zip(*self.rows, strict=True) if self.rows else [()] * len(self.header)
+        return [
+            "number" if is_number else "text" if max(map(len, cells), default=0) > LONG else ""
+            for is_number, cells in zip(self.are_numbers, columns, strict=True)
+        ]
 
 
 @dataclasses.dataclass(frozen=True)

@@ -158,7 +158,7 @@ def test_words_name_the_numbers():
     assert calibration_summary(None) == []
     assert calibration_blocks(None, None) == []
     header = calibration_blocks(result, None)[2].header
-    assert header[:2] == ["wanted FMR", "threshold, cosine"]
+    assert header[:2] == ["wanted FMR", "threshold"]
 
 
 def drawn_images(pairs, seed=0):

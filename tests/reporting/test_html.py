@@ -331,3 +331,12 @@ def test_the_page_follows_the_light_or_dark_color_scheme(page, tmp_path, width):
         assert (background < 60) is np.bool_(dark)
         # Letters stand out from it.
         assert np.ptp(image[:, : width // 2].astype(int)) > 150
+
+
+def test_columns_of_sentences_and_of_numbers_have_their_classes():
+    rows = [["a", "a measure of what an image is worth", "1.5*"]]
+    assert Table(["name", "what it is", "area"], rows).kinds == ["", "text", "number"]
+    assert Table(["name"], []).kinds == [""]
+    page = render_page("Title", [Table(["name", "what it is", "area"], rows)])
+    assert '<td class="text">a measure' in page
+    assert '<td class="number">1.5*</td>' in page

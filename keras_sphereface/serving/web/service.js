@@ -364,7 +364,9 @@ let after = "";
 async function runEnroll(panel) {
   const name = byId("name").value.trim();
   const answer = await ask("v1/identities", { method: "POST", body: panel.form({ name }) });
-  const text = answer.num_added ? `${answer.num_added} of ${answer.faces.length} images added.`
+  const sent = answer.faces.length;
+  const text = answer.num_added
+    ? `${answer.num_added} of ${sent} ${sent === 1 ? "image" : "images"} added.`
     : "These images were enrolled before.";
   panel.pickers.images.clear();
   byId("name").value = "";
