@@ -16,7 +16,10 @@ WHITE, INK = (255, 255, 255), (60, 60, 60)
 
 
 def draw_contact_sheet(
-    faces: Sequence[np.ndarray], columns: int = 12, captions: Sequence[str] | None = None
+    faces: Sequence[np.ndarray],
+    columns: int = 12,
+    captions: Sequence[str] | None = None,
+    cell_width: int = 0,
 ) -> np.ndarray:
     """Draw the faces, unchanged, row by row on white.
 
@@ -25,6 +28,7 @@ def draw_contact_sheet(
         columns: Int. Faces in a row.
         captions: One below each face. What is too wide for one line breaks at its last slash; a
             line that still is, is clipped.
+        cell_width: Int. Pixels that a face has for itself and its caption, if it is narrower.
 
     Returns:
         uint8 RGB image.
@@ -51,10 +55,10 @@ def draw_contact_sheet(
     columns = min(columns, len(faces))
     rows = -(-len(faces) // columns)
     font = ImageFont.load_default(size=CAPTION_SIZE)
-    cell_width, caption_height = width, 0
+    cell_width, caption_height = max(width, cell_width), 0
     lines: list[list[str]] = [[] for _ in faces]
     if captions is not None:
-        cell_width = max(width, MIN_CAPTION_WIDTH)
+        cell_width = max(cell_width, MIN_CAPTION_WIDTH)
         lines = [_lines(caption, cell_width, font) for caption in captions]
         caption_height = max(map(len, lines)) * LINE_HEIGHT + CAPTION_GAP
     step_x, step_y = cell_width + MARGIN, height + MARGIN + caption_height

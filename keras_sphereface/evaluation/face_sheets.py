@@ -9,7 +9,8 @@ from keras_sphereface.evaluation.face_pairs import Templates
 from keras_sphereface.evaluation.faces import Faces
 from keras_sphereface.evaluation.pair_faces import load_face
 
-COLUMNS = 6  # so few that a report shows them, and what stands below them, at their full size
+# As wide as a report is, with room for a name of some 25 letters below each face.
+COLUMNS, CELL_WIDTH = 6, 150
 
 
 def face_sheet(
@@ -29,7 +30,7 @@ def face_sheet(
     if not shown:
         return None
     tiles, texts = zip(*shown, strict=True)
-    return images.encode_png(contact_sheet.draw_contact_sheet(tiles, COLUMNS, texts))
+    return images.encode_png(contact_sheet.draw_contact_sheet(tiles, COLUMNS, texts, CELL_WIDTH))
 
 
 def short_name(key: str) -> str:

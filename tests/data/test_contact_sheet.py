@@ -32,6 +32,14 @@ def test_small_faces_stand_apart_so_that_captions_can_be_read():
     np.testing.assert_array_equal(sheet[8:28, 44:60], faces[0])  # in the middle of its cell
 
 
+def test_a_cell_may_be_wider_than_its_face():
+    face = [np.zeros((4, 4, 3), np.uint8)]
+    sheet = draw_contact_sheet(face, cell_width=10)
+    assert sheet.shape[1] == 10 + 2 * 8
+    assert np.flatnonzero((sheet == 0).any(axis=(0, 2))).tolist() == [11, 12, 13, 14]
+    assert draw_contact_sheet(face, cell_width=2).shape == draw_contact_sheet(face).shape
+
+
 def test_a_long_caption_breaks_between_folder_and_image():
     faces = np.zeros((2, 40, 90, 3), np.uint8)
     one = draw_contact_sheet(faces, captions=["Ann", "Bob"])
