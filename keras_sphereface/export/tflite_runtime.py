@@ -1,5 +1,6 @@
 """TensorFlow Lite files, opened and run; without TensorFlow where `ai-edge-litert` is installed."""
 
+import contextlib
 import importlib
 import os
 from collections.abc import Mapping
@@ -44,7 +45,12 @@ def _tensor_info(details: Mapping[str, Any]) -> TensorInfo:
 
 def _interpreter_class() -> Any:
     """The interpreter of the small package of its own, or else that of TensorFlow."""
-    try:
+    with contextlib.suppress(ImportError):
         return importlib.import_module("ai_edge_litert.interpreter").Interpreter
-    except ImportError:
+    try:
         return importlib.import_module("tensorflow").lite.Interpreter
+    except ImportError as error:
+        raise ImportError(
+            "A .tflite network needs TensorFlow, or the smaller ai-edge-litert: pip install "
+            "ai-edge-litert. Received: an environment without them"
+        ) from error

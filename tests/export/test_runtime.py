@@ -383,3 +383,11 @@ def test_onnx_and_tflite_files_are_run_without_tensorflow(tmp_path, suffix):
     command = [sys.executable, "-c", OPEN_AND_RUN, str(path)]
     result = subprocess.run(command, env=lean, capture_output=True, text=True)
     assert result.stdout == "(2, 2) (5, 12)\nimported\n", result.stderr
+
+
+def test_a_tflite_file_without_what_runs_it_names_the_packages(tmp_path, monkeypatch):
+    (tmp_path / "model.tflite").write_bytes(b"")
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)
+    monkeypatch.setitem(sys.modules, "tensorflow", None)
+    with pytest.raises(ImportError, match=r"needs TensorFlow, or .*pip install ai-edge-litert"):
+        open_network(tmp_path / "model.tflite")

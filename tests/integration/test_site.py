@@ -75,15 +75,14 @@ def test_pages_fetch_nothing_from_elsewhere(site):
 
 
 def test_every_figure_is_there_for_light_and_for_dark_pages(site):
-    figures = {path.stem for path in (ROOT / "docs" / "images" / "figures").glob("*.png")}
+    folder = ROOT / "docs" / "images"
+    figures = {str(path.relative_to(folder))[:-4] for path in folder.rglob("*.png")}
     light = {name for name in figures if not name.endswith("-dark")}
     assert figures == light | {f"{name}-dark" for name in light}
-    text = (site / "figures.html").read_text(encoding="utf-8")
-    for name in ["feature_spheres", *(f"figures/{name}" for name in light)]:
-        assert f'src="images/{name}.png#only-light"' in text
-        assert f'src="images/{name}-dark.png#only-dark"' in text
-    serving = (site / "serving.html").read_text(encoding="utf-8")
-    assert 'src="images/serving.png"' in serving  # it has no dark version
+    texts = "".join((site / page).read_text("utf-8") for page in ("figures.html", "serving.html"))
+    for name in ["feature_spheres", *light]:
+        assert f'src="images/{name}.png#only-light"' in texts
+        assert f'src="images/{name}-dark.png#only-dark"' in texts
 
 
 def test_the_reference_has_every_public_name(site):
