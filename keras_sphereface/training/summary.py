@@ -16,6 +16,8 @@ SUMMARY_FILE = "summary.md"
 CURVES_FILE = "curves.png"
 LOG_FILE = "log.csv"
 VERIFICATION_FILE = "verification.csv"  # if pairs were verified during the training
+# Pairs that the evaluation is shown with where a run has none.
+LFW = PairSources("lfw/pairs.txt", "lfw/images", "lfw/landmarks.txt")
 # Of each column of the log: name, unit and format.
 QUANTITIES = {
     "step": ("step", "", ",.0f"),
@@ -74,7 +76,8 @@ def write_summary(
         f"## What was forgotten\n\n{forgetting}" if forgetting else "",
         f"## Curves\n\n![loss, accuracies and other curves of the run]({CURVES_FILE})",
         f"## The model\n\nThe SavedModel is in `{export}`. This evaluates it:\n\n"
-        + _command(evaluate_command),
+        + _command(evaluate_command)
+        + "".join(f"\n\n{hint}" for hint in pairs_hint(evaluate_command)),
         "## Continue or repeat the run\n\nThis continues the run, or, with another `--workdir`, "
         "repeats it:\n\n" + _command(repeat_command),
         f"- seed: {seed}\n- checksum of the records: `{data_checksum}`\n"
@@ -94,7 +97,7 @@ def evaluate_command(export: Path, sources: PairSources, folds: Sequence[int] = 
         folds: Numbers of folds; empty: all.
     """
     if not (sources.bin or sources.images):
-        sources = PairSources("lfw/pairs.txt", "lfw/images", "lfw/landmarks.txt")
+        sources = LFW
     words = ["sphereface", "evaluate", "--model", str(export)]
     for name in ("bin", "images", "pairs", "landmarks"):
         if path := getattr(sources, name):
@@ -102,6 +105,16 @@ def evaluate_command(export: Path, sources: PairSources, folds: Sequence[int] = 
     if folds:
         words += ["--folds", *map(str, folds)]
     return [*words, "--out", str(export.parent / "evaluation")]
+
+
+def pairs_hint(evaluate_command: Sequence[str]) -> list[str]:
+    """Return where other pairs come from, as a sentence, if the command names those of LFW."""
+    if LFW.pairs not in evaluate_command:
+        return []
+    return [
+        "`lfw` stands for a set of pairs of faces; `sphereface pairs FOLDER --out pairs.txt` draws "
+        "one from a folder of your own."
+    ]
 
 
 def repeat_command(settings: Path) -> list[str]:

@@ -303,6 +303,8 @@ def _write_results(
         )
         log(f"summary in {path}")
         log(f"evaluate it with: {shlex.join(evaluate)}")
+        for hint in summary.pairs_hint(evaluate):
+            log(hint)
     return folder
 
 

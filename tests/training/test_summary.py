@@ -133,6 +133,13 @@ def test_the_command_that_evaluates_is_for_the_verified_pairs(
     )
 
 
+def test_other_pairs_are_pointed_to_where_those_of_lfw_are_an_example(tmp_path):
+    words = summary.evaluate_command(tmp_path / "export", PairSources())
+    assert "`sphereface pairs FOLDER --out pairs.txt`" in " ".join(summary.pairs_hint(words))
+    words = summary.evaluate_command(tmp_path / "export", PairSources("p", "i"))
+    assert summary.pairs_hint(words) == []
+
+
 @pytest.mark.usefixtures("no_curves")
 def test_without_verification_there_is_no_table(tmp_path):
     assert "## Verification" not in write(tmp_path, log_of([100]))
