@@ -173,10 +173,12 @@ def annealing_advice(run: RunOverview) -> str:
     if annealing is None or not (message := unfinished_annealing(annealing, end)):
         return ""
     suitable = scaled_annealing(annealing, end)
+    warmup = ""
+    if annealing.margin_warmup_steps:
+        warmup = f" or a smaller --margin-warmup-steps than {annealing.margin_warmup_steps:,}"
     return (
         f"{message} Set --gamma {suitable.gamma:.4g} instead of {annealing.gamma:g}, or leave it "
-        "out; or set a larger --total-steps or a smaller --margin-warmup-steps than "
-        f"{annealing.margin_warmup_steps:,}."
+        f"out; or set a larger --total-steps{warmup}."
     )
 
 

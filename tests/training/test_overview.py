@@ -92,6 +92,7 @@ def test_an_annealing_that_cannot_end_is_reported_with_the_flag_to_set(
     advice = overview.annealing_advice(run)
     assert bool(advice) == bool(words)
     assert all(word in advice for word in words)
+    assert "than 0" not in advice  # no warm-up is shorter than none
 
 
 @pytest.mark.parametrize(
