@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw
 
 from keras_sphereface.commands.demo import FACES, MODEL
 from keras_sphereface.data import images, landmarks, synthetic
@@ -28,7 +28,7 @@ from tests.helpers.service import Client, serving
 # CSS pixels; letters are still read where a page shows the first at 600 pixels.
 DESKTOP_WIDTH, PHONE_WIDTH = 760, 360
 CANDIDATES = 2  # of the five, on a phone
-COLORS = 128
+COLORS, GRAY = 128, (128, 128, 128)
 # Of the people whom the network has never seen; the first two images of each are enrolled.
 NAMES = ("Ada", "Bela", "Chen", "Dora", "Emil", "Finn", "Goran", "Hana")
 COMPARED, IDENTIFIED = 3, 2  # places in NAMES
@@ -119,11 +119,13 @@ def choose(page: Page, pickers: str, number: int, path: Path) -> None:
 
 
 def save(page: Page, file: Path, last: str) -> None:
-    """Write the page as a PNG, down to the element `last`."""
+    """Write the page as a framed PNG, down to the element `last`."""
     image = Image.open(io.BytesIO(page.screenshot(whole=True))).convert("RGB")
     box = f"document.querySelector({last!r}).getBoundingClientRect()"
     end = page.evaluate(f"scrollY + {box}.bottom")
     image = image.crop((0, 0, image.width, int(end) + 6))
+    # Without a frame it would pass into the document around it.
+    ImageDraw.Draw(image).rectangle((0, 0, image.width - 1, image.height - 1), outline=GRAY)
     image.quantize(COLORS, dither=Image.Dither.NONE).save(file, optimize=True)
 
 
