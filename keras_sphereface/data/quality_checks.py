@@ -124,8 +124,8 @@ def _alignment_warnings(
         ]
     return [
         f"These faces look unaligned, or aligned twice ({measured}). Align the original images by "
-        "their landmarks (--landmarks), or have them found (`convert --detect`, `evaluate "
-        "--detector mtcnn`): a network needs faces aligned like those it was trained on."
+        "their landmarks (--landmarks), or let a detector find these (--detect of convert, "
+        "--detector of evaluate): a network needs faces aligned like those it was trained on."
     ]
 
 
