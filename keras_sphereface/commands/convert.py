@@ -3,6 +3,7 @@
 from keras_sphereface.config import ConvertConfig
 from keras_sphereface.data import records
 from keras_sphereface.data.conversion import make_records
+from keras_sphereface.data.conversion.exclusions import IN_CASIA_AND_LFW
 from keras_sphereface.utils.progress import stage, warn_once
 from keras_sphereface.utils.text import counted
 
@@ -76,9 +77,11 @@ def conversion_summary(info: records.DatasetInfo) -> str:
             f"{info.num_skipped:,} skipped"
         )
     if info.excluded_images:
+        in_lfw = sorted(IN_CASIA_AND_LFW.intersection(info.excluded_identities))
         lines.append(
-            f"excluded as requested: {counted(len(info.excluded_identities), 'identity')}, "
+            f"excluded: {counted(len(info.excluded_identities), 'identity')}, "
             f"{counted(info.excluded_images, 'image')}"
+            + (f"; {', '.join(in_lfw)} of CASIA-WebFace are in LFW" if in_lfw else "")
         )
     if info.duplicates_same_identity:
         lines.append(

@@ -130,9 +130,14 @@ def test_what_the_quality_checks_found_is_summed_up_and_suspicious_shares_are_wa
 def test_the_summary_names_exclusions_and_warnings(records_folder):
     info = records.read_info(records_folder)
     first = "30 images of 5 identities in 3 shards, 112 x 96, alignment: five-point similarity"
-    excluded = f"excluded as requested: 14 identities, {14 * 6} images"
+    excluded = f"excluded: 14 identities, {14 * 6} images"
     read = "114 read: 30 kept, 84 excluded, 0 skipped"
     assert convert.conversion_summary(info).splitlines()[:3] == [first, read, excluded]
+    of_casia = dataclasses.replace(info, excluded_identities=("0166921", "1193098", "ada"))
+    in_lfw = (
+        f"excluded: 3 identities, {14 * 6} images; 0166921, 1193098 of CASIA-WebFace are in LFW"
+    )
+    assert convert.conversion_summary(of_casia).splitlines()[2] == in_lfw
     reasons = {f"reason {number}": 20 - number for number in range(12)}
     faulty = dataclasses.replace(
         info,
