@@ -25,13 +25,12 @@ def beyond_blocks(beyond: BeyondMetrics | None) -> list[Block]:
     if measured:
         header = ["FMR", "threshold, all pairs", "95 %", "FNMR", "95 %"]
         blocks.append(Table(header, [_measured_row(point) for point in measured]))
-    header = ["FMR", "extrapolated from all pairs", "95 %", "extrapolated from the list"]
-    header += ["FMR there, all pairs", "95 %"]
+    header = ["FMR", "extrapolated, all pairs", "95 %", "extrapolated, list", "FMR there", "95 %"]
     note = (
-        "Extrapolated: the threshold by the generalized Pareto distribution of the highest scores. "
-        "It rests on the assumption that rarer scores continue the tail. The last columns check "
-        "it: the rate that all pairs show at the threshold that the list alone would promise for "
-        "the rate on the left."
+        "Extrapolated, from all pairs or from the list: the threshold by the generalized Pareto "
+        "distribution of the highest scores. It rests on the assumption that rarer scores continue "
+        "the tail. The last columns check it: the rate that all pairs show at the threshold that "
+        "the list alone would promise for the rate on the left."
     )
     return [*blocks, Table(header, [_extrapolated_row(point) for point in beyond.points], note)]
 

@@ -55,7 +55,7 @@ def test_the_report_marks_what_is_extrapolated(measured):
     heading, paragraph, by_pairs, table = beyond_blocks(measured)
     assert heading.text == "Beyond the listed pairs"
     assert "79,200 mismatched" in paragraph.text
-    assert "extrapolated from all pairs" in table.header
+    assert "extrapolated, all pairs" in table.header
     known = [point for point in measured.points if point.threshold is not None]
     assert [row[0] for row in by_pairs.rows] == [f"{point.fmr:g}" for point in known]
     row = table.rows[5]
