@@ -122,11 +122,11 @@ def benchmark_training(config: TrainBenchmarkConfig) -> str:
         changes: dict[str, dict[str, Any]] = {WHOLE: {}} | {
             VARIANT.format(variant): variant_settings(variant) for variant in config.variants
         }
-        cases = {
+        steps = {
             name: Program(run_step, (dataclasses.replace(settings, **changed),), SHARED_GPU)
             for name, changed in changes.items()
         }
-        text += "\n" + describe_step_memory(measure_memory_of_steps(cases, folder))
+        text += "\n" + describe_step_memory(measure_memory_of_steps(steps, folder))
     if config.memory_classes:
         settings = memory_settings(config.data, config.batch_size, config.seed)
         peaks = measure_sharded_memory(settings, config.memory_classes, folder)

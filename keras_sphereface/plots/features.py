@@ -87,7 +87,7 @@ def plot_unit_circle(
         bars = _bars(edges, 1.06, fractions / 2, color=color, alpha=0.65, linewidth=0)
         axes.add_collection(bars)
         axes.plot(*np.outer(weight, (0.72, 0.93)), color=color, linewidth=3)
-    axes.scatter(*unit.T, s=10, color=_colors(labels), alpha=0.4, linewidths=0)
+    axes.scatter(unit[:, 0], unit[:, 1], s=10, color=_colors(labels), alpha=0.4, linewidths=0)
     _finish_round(axes, 1.58, title)
     return axes
 

@@ -168,7 +168,7 @@ def _draw_frames(
             figure.set_layout_engine(engine)
             row = figure.subplots(1, len(clouds), squeeze=False)[0]
         else:
-            row = [figure.add_axes(box) for box in boxes]
+            row = [figure.add_axes(box.bounds) for box in boxes]
         for axes, sphere, cloud in zip(row, spheres, clouds, strict=True):
             plot(axes, *_arrays(cloud), sphere.loss, **options)
         figure.text(0.5, 1 - above / 2 / height, text, ha="center", va="center")
