@@ -28,6 +28,7 @@ from keras_sphereface.models.flops import forward_flops
 from keras_sphereface.training.backbones import backbone_by_name
 from keras_sphereface.training.build import build_step, build_trainer, distributed_batches
 from keras_sphereface.training.solver import sgd_update, solver_gradient
+from keras_sphereface.training.training_call import call_of_step
 from keras_sphereface.utils.progress import progress_bar
 
 IMAGE_SIZE = (112, 96)
@@ -65,13 +66,13 @@ def time_network(
 ) -> pd.DataFrame:
     """Return the seconds of forward and backward pass, (rounds, batch sizes)."""
     network = _network(backbone, width, embedding_size)
+    call, weights = call_of_step(network), network.trainable_variables
     rng = np.random.default_rng(seed)
-    weights = network.trainable_variables
 
     @tf.function(reduce_retracing=False)
     def step(images: tf.Tensor) -> list[tf.Tensor]:
         with tf.GradientTape() as tape:
-            loss = tf.reduce_mean(tf.square(network(images, training=True)))
+            loss = tf.reduce_mean(tf.square(call(images)))
         return tape.gradient(loss, weights)
 
     def run(images: tf.Tensor) -> None:

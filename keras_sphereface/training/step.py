@@ -17,9 +17,8 @@ from keras_sphereface.training.distillation import Distillation
 from keras_sphereface.training.recompute import recomputing
 from keras_sphereface.training.solver import solver_gradient, solver_gradients
 from keras_sphereface.training.trainer import Trainer
-from keras_sphereface.training.training_call import fast_training_call, training_call
+from keras_sphereface.training.training_call import call_of_step, training_call
 from keras_sphereface.utils.compat import tf_variable
-from keras_sphereface.utils.environment import first_gpu
 
 ANGLE_BINS = 180  # one degree each
 # The sums of a step over its batch: loss with the margin, correct predictions without it, lambda,
@@ -60,8 +59,7 @@ def make_training_step(
     Raises:
         ValueError: If `remat` is set and the network cannot be called so.
     """
-    # On a GPU cuDNN is faster.
-    call = training_call if jit or first_gpu() else fast_training_call
+    call = training_call if jit else call_of_step
     embed = recomputing(trainer.backbone, call) if remat else call(trainer.backbone)
     program = _Step(trainer, batch_size, augmentation, seed, accumulate_steps, embed, distillation)
     # AutoGraph rewrites the source of all that a step calls, which takes seconds; only networks of

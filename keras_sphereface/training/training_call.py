@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from keras_sphereface.training.prelu import prelu
 from keras_sphereface.training.winograd import convolve
+from keras_sphereface.utils.environment import first_gpu
 from keras_sphereface.utils.xla import has_xla
 
 # With fewer channels the sums before and after the products take longer than those that they save.
@@ -17,6 +18,12 @@ FEWEST_CHANNELS = 128
 FEWEST_CHANNELS_OF_PRELU = 64
 # Of its own in each thread: the devices of a strategy build their graphs in turns.
 _is_training = contextvars.ContextVar("is_training", default=False)
+
+
+def call_of_step(network: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
+    """Return the call that a step of `sphereface train` uses on this machine, without `--jit`."""
+    # On a GPU cuDNN is faster.
+    return training_call(network) if first_gpu() else fast_training_call(network)
 
 
 def training_call(network: keras.Model) -> Callable[[tf.Tensor], tf.Tensor]:
