@@ -8,7 +8,6 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_sphereface.backend import KERAS_3
 from keras_sphereface.data import preprocessing
 from keras_sphereface.data.augmentation import Augmentation
 from keras_sphereface.functional.norms import l2_norm
@@ -18,7 +17,7 @@ from keras_sphereface.training.recompute import recomputing
 from keras_sphereface.training.solver import solver_gradient, solver_gradients
 from keras_sphereface.training.trainer import Trainer
 from keras_sphereface.training.training_call import call_of_step, training_call
-from keras_sphereface.utils.compat import tf_variable
+from keras_sphereface.utils.compat import needs_autograph, tf_variable
 
 ANGLE_BINS = 180  # one degree each
 # The sums of a step over its batch: loss with the margin, correct predictions without it, lambda,
@@ -62,9 +61,8 @@ def make_training_step(
     call = training_call if jit else call_of_step
     embed = recomputing(trainer.backbone, call) if remat else call(trainer.backbone)
     program = _Step(trainer, batch_size, augmentation, seed, accumulate_steps, embed, distillation)
-    # AutoGraph rewrites the source of all that a step calls, which takes seconds; only networks of
-    # Keras 2 may need it, since it leaves what Keras 3 calls as it is.
-    compiled = functools.partial(tf.function, autograph=not KERAS_3)
+    # AutoGraph rewrites the source of all that a step calls, which takes seconds.
+    compiled = functools.partial(tf.function, autograph=needs_autograph())
     gradients = compiled(program.gradients, jit_compile=True) if jit else program.gradients
 
     @compiled

@@ -42,6 +42,11 @@ def plain_update() -> dict[str, bool]:
     return {} if KERAS_3 else {"jit_compile": False}
 
 
+def needs_autograph() -> bool:
+    """Return whether a network's `call` may need AutoGraph: Keras 3 calls it as it is written."""
+    return not KERAS_3
+
+
 class SummedGradients:
     """Of an optimizer: the gradients that it is given are sums over the replicas already.
 

@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 from tests.helpers.addons import addons_module
 from tests.stacks.exchange import IMAGES
 
-SWITCHES = 12
+SWITCHES = 13
 # They report versions and decide nothing by them.
 REPORTING = {
     "keras_sphereface/training/run_config.py",

@@ -5,6 +5,7 @@ import itertools
 import numpy as np
 
 from keras_sphereface.data import images
+from keras_sphereface.data.contact_sheet import MARGIN
 from keras_sphereface.evaluation.faces import Faces, MissingFaceError
 from keras_sphereface.evaluation.identification.labeled_images import LabeledEmbeddings
 from keras_sphereface.evaluation.identification.nearest_faces import (
@@ -47,9 +48,14 @@ def test_a_row_shows_a_probe_and_its_nearest():
     colors = {"ann": 50, "bob": 120, "cid": 200, "eve": 250}
     faces = Faces(lambda key: np.full((20, 30, 3), colors[identity_of(key)], np.uint8))
     sheet = images.decode(draw_nearest_faces(faces, {}, entries, probes, result, nearest))
-    row_height = 20 + 8 + 16
+    # Three rows and three columns of equal size, and the margins around them.
+    row_height, column_width = ((size - MARGIN) // 3 for size in sheet.shape[:2])
+    left = MARGIN + (column_width - MARGIN) // 2  # the middle of the first column
     seen = [
-        [int(sheet[8 + row * row_height + 10, 8 + column * 38 + 15, 0]) for column in range(3)]
+        [
+            int(sheet[MARGIN + row * row_height + 10, left + column * column_width, 0])
+            for column in range(3)
+        ]
         for row in range(3)
     ]
     # The probe, then the nearest identities: bob is taken for ann, eve for ann or bob.
