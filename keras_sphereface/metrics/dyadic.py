@@ -13,6 +13,9 @@ import numpy as np
 from keras_sphereface.metrics.bootstrap import Interval
 from keras_sphereface.metrics.identity_bootstrap import IdentityPairs, Z
 
+# A variance that is this share of that of independent pairs is what is left of sums that cancel.
+ROUNDING = 1e-9
+
 
 def dyadic_variance(values: np.ndarray, pairs: IdentityPairs) -> float:
     """Return the variance of the mean of values (P,) of pairs, all matched or all mismatched.
@@ -77,8 +80,8 @@ def rate_interval(is_wrong: np.ndarray, pairs: IdentityPairs) -> Interval:
 def effective_count(rate: float, variance: float, num_pairs: int, num_dyads: int) -> float:
     """Return the number of independent pairs whose rate would have this variance.
 
-    It is the number of identity pairs where nothing tells a variance, as all pairs are of two
-    identities or none is wrong, and never more than the number of pairs.
+    It is the number of identity pairs where nothing tells a variance: where all pairs are of two
+    identities, none or all are wrong, or the deviations cancel but for rounding.
 
     Args:
         rate: Float. Share of wrong pairs.
@@ -89,12 +92,13 @@ def effective_count(rate: float, variance: float, num_pairs: int, num_dyads: int
     Example:
         >>> round(effective_count(0.1, 0.001, num_pairs=400, num_dyads=100), 9)
         90.0
-        >>> effective_count(0.1, 1e-20, num_pairs=400, num_dyads=1)
+        >>> effective_count(0.1, 0.001, num_pairs=400, num_dyads=1)
         1
     """
-    if variance <= 0 or num_dyads < 2:
+    independent = rate * (1 - rate)
+    if num_dyads < 2 or variance * num_pairs <= ROUNDING * independent:
         return num_dyads
-    return min(rate * (1 - rate) / variance, num_pairs)
+    return independent / variance
 
 
 def wilson_interval(rate: float, count: float) -> Interval:
