@@ -16,10 +16,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from keras_sphereface.benchmarks.training import timing_records
+from keras_sphereface.training.summary import LOG_FILE
 from keras_sphereface.utils.environment import machine
 from keras_sphereface.utils.progress import progress_bar
 
-LOG = "log.csv"
 INTERVAL = 0.02  # seconds between two looks at the log
 LONGEST = 600.0  # seconds to wait for a step
 
@@ -62,7 +62,7 @@ def seconds_to_first_step(words: Sequence[str], workdir: Path) -> float:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdout=output, stderr=output)
         try:
-            while not _has_row(workdir / LOG):
+            while not _has_row(workdir / LOG_FILE):
                 seconds = time.perf_counter() - start
                 if process.poll() is not None or seconds > LONGEST:
                     output.seek(0)

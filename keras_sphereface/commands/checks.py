@@ -31,6 +31,7 @@ from keras_sphereface.config.train import (
     SETTINGS_FILE,
     LaunchConfig,
     TrainConfig,
+    has_begun,
 )
 from keras_sphereface.data import folders, records
 from keras_sphereface.export.network_files import (
@@ -92,7 +93,7 @@ def check_train(config: TrainConfig) -> None:
     if config.verify_landmarks:
         check_landmarks(config.verify_landmarks, config.landmark_columns)
     # A run that has begun needs the network that it started from no more.
-    if config.start_from and not _has_begun(Path(config.workdir)):
+    if config.start_from and not has_begun(config.workdir):
         check_start_path(config.start_from)
     for teacher in config.teacher:
         check_savedmodel_path(teacher, "teacher")
@@ -134,19 +135,13 @@ def check_backbone_name(name: str) -> None:
     )
 
 
-def _has_begun(workdir: Path) -> bool:
-    """Return whether a folder holds a run that has taken a step, to be continued."""
-    steps = any(workdir.glob("checkpoints/step-*[1-9]*"))
-    return steps and (workdir / SETTINGS_FILE).is_file()
-
-
 def _check_continuation(config: TrainConfig, data_checksum: str) -> None:
     """Refuse to continue a run with other settings or records, as far as both are written down.
 
     What is chosen automatically is compared when the training begins.
     """
     workdir = Path(config.workdir)
-    if not _has_begun(workdir):
+    if not has_begun(workdir):
         return
     try:
         before = read_config(TrainConfig, workdir / SETTINGS_FILE)

@@ -1,7 +1,9 @@
 """Settings of training, and of several workers of it."""
 
 import dataclasses
+import os
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 from keras_sphereface.config.choices import (
@@ -28,6 +30,13 @@ MAY_CHANGE = (
     *("verify_steps", "verify_images", "verify_pairs", "verify_landmarks"),
     *("verify_bin", "verify_folds", "landmark_columns", "pair_columns"),
 )
+
+
+def has_begun(workdir: str | os.PathLike) -> bool:
+    """Return whether a folder holds a run that has taken a step, to be continued."""
+    # Before the first step there is nothing to continue.
+    steps = any(Path(workdir).glob("checkpoints/step-*[1-9]*"))
+    return steps and (Path(workdir) / SETTINGS_FILE).is_file()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -16,7 +16,7 @@ from keras_sphereface.config import TrainConfig
 from keras_sphereface.config.choices import HEADS, NETWORKS, START_PREFIX
 from keras_sphereface.config.scaling import scaled_settings
 from keras_sphereface.config.settings_files import save_config
-from keras_sphereface.config.train import MAY_CHANGE, RUN_FILE, SETTINGS_FILE
+from keras_sphereface.config.train import MAY_CHANGE, RUN_FILE, SETTINGS_FILE, has_begun
 from keras_sphereface.data.records import DatasetInfo, data_checksum
 from keras_sphereface.distribute.strategy import num_workers
 from keras_sphereface.reporting.metrics_file import write_metrics
@@ -63,19 +63,11 @@ def complete_settings(config: TrainConfig, info: DatasetInfo) -> TrainConfig:
         is_imported = config.backbone.startswith(f"{START_PREFIX}sphereface")
         is_of_paper = config.backbone in NETWORKS or is_imported
         values["bias_rule"] = "caffe" if is_of_paper else "plain"
-    if has_begun(config):
+    if has_begun(config.workdir):
         before = saved_settings(Path(config.workdir))
         names = [name for name in (*values, "input_range") if getattr(config, name) is None]
         values |= {name: before[name] for name in names if before[name] is not None}
     return dataclasses.replace(config, **values)
-
-
-def has_begun(config: TrainConfig) -> bool:
-    """Return whether the folder of the run holds one that has taken a step, to be continued."""
-    workdir = Path(config.workdir)
-    # Before the first step there is nothing to continue.
-    steps = any(workdir.glob("checkpoints/step-*[1-9]*"))
-    return steps and (workdir / SETTINGS_FILE).is_file()
 
 
 def take_network_settings(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:

@@ -16,7 +16,7 @@ from keras_sphereface.callbacks.pair_verification import PairVerification
 from keras_sphereface.config import TrainConfig
 from keras_sphereface.config.choices import START_PREFIX
 from keras_sphereface.config.rules import check_train_settings
-from keras_sphereface.config.train import SETTINGS_FILE
+from keras_sphereface.config.train import SETTINGS_FILE, has_begun
 from keras_sphereface.data import records, synthetic
 from keras_sphereface.data.conversion.generated import generated_records
 from keras_sphereface.distribute.strategy import (
@@ -65,7 +65,6 @@ from keras_sphereface.training.run_config import (
     check_same_run,
     complete_settings,
     fingerprint,
-    has_begun,
     save_settings,
     saved_settings,
     take_network_settings,
@@ -215,7 +214,7 @@ def _prepare(
     info = records.read_info(config.data)
     records.check_identities(info, config.data)
     start = None
-    if config.start_from and has_begun(config):
+    if config.start_from and has_begun(config.workdir):
         config = take_network_settings(config, saved_settings(workdir))
     elif config.start_from:
         with stage(f"reading {config.start_from}", disable=not is_chief(strategy)):
